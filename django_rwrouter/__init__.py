@@ -1,0 +1,60 @@
+"""Spreads a Django project's reads over replicas without anyone ever missing what they just wrote."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_rwrouter.control import (
+        consistency,
+        current_token,
+        mark_written,
+        read_connection,
+        restore_token,
+        routing_scope,
+        untracked_writes,
+        use_primary,
+        use_replica,
+    )
+    from django_rwrouter.decision import Decision, Level, Reason
+    from django_rwrouter.exceptions import NoReplicaAvailable, ReplicaWriteError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Decision",
+    "Level",
+    "NoReplicaAvailable",
+    "Reason",
+    "ReplicaWriteError",
+    "consistency",
+    "current_token",
+    "mark_written",
+    "read_connection",
+    "restore_token",
+    "routing_scope",
+    "untracked_writes",
+    "use_primary",
+    "use_replica",
+]
+
+_HOMES = {
+    "Decision": "decision",
+    "Level": "decision",
+    "Reason": "decision",
+    "NoReplicaAvailable": "exceptions",
+    "ReplicaWriteError": "exceptions",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the public names when they are first used.
+
+    Django imports this package before its apps are ready, and the names' own modules import models.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'control')}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,268 @@
+"""What a request, a task or a scope remembers while it runs.
+
+One mutable object in one context variable, so that what a child task or a worker thread of the request
+does is seen by the middleware. The blocks (``use_primary()`` and the like) are not in it: they are
+immutable and in a context variable of their own, so that a block of one child task does not reach its
+siblings.
+"""
+
+from __future__ import annotations
+
+import threading
+from asyncio import _get_running_loop  # In asyncio.events.__all__; get_running_loop() raises instead.
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from django_rwrouter.token import EMPTY, Token
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_rwrouter.decision import Decision, Level
+
+
+class BlockKind(Enum):
+    """What an explicit block asks for."""
+
+    PRIMARY = "use_primary"
+    REPLICA = "use_replica"
+    CONSISTENCY = "consistency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One ``with`` block in force; the innermost that speaks of a cluster decides."""
+
+    kind: BlockKind
+    level: Level | None = None
+    """The level, for ``CONSISTENCY``."""
+    cluster: str | None = None
+    """The only cluster that it speaks of, or ``None`` for all."""
+    strict: bool = False
+    """Rather raise ``NoReplicaAvailable`` than read from the primary."""
+    outer: Block | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadConnections:
+    """What a scope knows of one thread's connections; Django never shares them between threads."""
+
+    primary: BaseDatabaseWrapper
+    opened: set[str] = field(default_factory=set)
+    """Replicas whose connection has been opened, or pinged, in this scope."""
+
+
+class ClusterScope:
+    """What a scope knows of one cluster. All of it ends with the scope."""
+
+    __slots__ = (
+        "by_thread",
+        "pinned",
+        "read_primary",
+        "replica",
+        "view",
+        "view_block",
+        "wrote",
+        "wrote_late",
+    )
+
+    def __init__(self) -> None:
+        self.wrote = False
+        """Whether the scope has written."""
+        self.wrote_late = False
+        """Whether it has written after the response's headers were gone."""
+        self.read_primary = False
+        """Whether a read went to the primary that might have gone to a replica."""
+        self.pinned = False
+        """Whether the client arrived with a token that sends its reads to the primary."""
+        self.replica: str | None = None
+        """The replica drawn for the whole scope."""
+        self.view: Callable[..., object] | None = None
+        """The view that Django is about to wrap in a transaction, because of ``ATOMIC_REQUESTS``."""
+        self.view_block: object | None = None
+        """That transaction, once it was seen."""
+        self.by_thread: dict[object, ThreadConnections] = {}
+        """By :func:`this_thread`, what it knows of that thread's connections."""
+
+
+class RoutingState:
+    """What one request, task or scope remembers."""
+
+    __slots__ = (
+        "_clusters",
+        "announced_reads",
+        "announced_writes",
+        "issued",
+        "load_token",
+        "may_block",
+        "outer",
+        "outside",
+        "safe",
+        "sealed",
+        "silent",
+        "token",
+    )
+
+    def __init__(self, *, safe: bool, outside: bool = False, outer: RoutingState | None = None) -> None:
+        self.safe = safe
+        """Whether it is treated like a GET: reads may go to replicas."""
+        self.outside = outside
+        """Whether it stands for code outside any request, task or scope."""
+        self.outer = outer
+        """The scope around it, whose client has written when this one has."""
+        self.token: Token | None = EMPTY
+        """What the client brought; ``None`` while nobody has looked."""
+        self.load_token: Callable[[], Token] | None = None
+        """Looks."""
+        self.may_block = False
+        """Whether looking may wait for a server."""
+        self.issued: list[Token] = []
+        """The tokens that were made of what it wrote."""
+        self.silent = False
+        """Whether its statements are this package's own: not counted, and they pin nobody."""
+        self.sealed = False
+        """Whether the response's headers are gone: what is written now cannot reach the client's token."""
+        self._clusters: dict[str, ClusterScope] = {}
+        self.announced_reads: dict[str, dict[str, Decision]] = {}
+        """By alias and table: reads that the router has decided and no statement has used yet."""
+        self.announced_writes: dict[str, dict[str, Decision]] = {}
+        """By alias and table: the same for writes, which often run several statements each."""
+
+    def scope(self, cluster: str) -> ClusterScope:
+        """Return what is known of a cluster."""
+        try:
+            return self._clusters[cluster]
+        except KeyError:
+            return self._clusters.setdefault(cluster, ClusterScope())
+
+    def scopes(self) -> Iterator[tuple[str, ClusterScope]]:
+        """Yield the clusters that were used."""
+        yield from list(self._clusters.items())
+
+    def note_write(self, cluster: str) -> None:
+        """Remember that the scope, and every scope around it, has written to the cluster."""
+        state: RoutingState | None = self
+        while state is not None:
+            state.scope(cluster).wrote = True
+            state = state.outer
+
+    def known_token(self) -> Token:
+        """Return what the client brought, looking for it first if nobody has."""
+        if self.token is None:
+            self.token = EMPTY if self.load_token is None else self.load_token()
+        return self.token
+
+
+class _Outside(RoutingState):
+    """Stands in where there is no scope: serves one call, and remembers only what was announced."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(safe=False, outside=True)
+
+    def scope(self, cluster: str) -> ClusterScope:
+        """Return a fresh scope each time: outside any scope, nothing is remembered."""
+        return ClusterScope()
+
+
+class _Thread(threading.local):
+    """The stand-in of each thread; it carries an announcement to the statement that follows."""
+
+    def __init__(self) -> None:
+        self.outside = _Outside()
+
+
+_state: Final[ContextVar[RoutingState | None]] = ContextVar("rwrouter_state", default=None)
+_block: Final[ContextVar[Block | None]] = ContextVar("rwrouter_block", default=None)
+_untracked: Final[ContextVar[bool]] = ContextVar("rwrouter_untracked", default=False)
+_thread: Final = _Thread()
+
+
+def on_event_loop() -> bool:
+    """Whether the running code is on an event loop's own thread, where nothing may wait."""
+    return _get_running_loop() is not None
+
+
+def this_thread() -> object:
+    """Return an object that stands for the running thread; unlike its number, it is never used again."""
+    return _thread.outside
+
+
+def current_state() -> RoutingState:
+    """Return the state in force; outside any scope, a stand-in that remembers nothing."""
+    return _state.get() or _thread.outside
+
+
+def current_scope() -> RoutingState | None:
+    """Return the state of the request, task or scope, or ``None`` outside any."""
+    state = _state.get()
+    return None if state is None or state.outside else state
+
+
+def in_any_state() -> bool:
+    """Whether anything remembers: a scope, or a block outside any."""
+    return _state.get() is not None
+
+
+def current_block(cluster: str) -> Block | None:
+    """Return the innermost block that speaks of the cluster."""
+    block = _block.get()
+    while block is not None and block.cluster is not None and block.cluster != cluster:
+        block = block.outer
+    return block
+
+
+def writes_are_tracked() -> bool:
+    """Whether a write made now counts; not inside ``untracked_writes()``."""
+    return not _untracked.get()
+
+
+@contextmanager
+def untracked() -> Iterator[None]:
+    """Let the writes made inside count for nothing."""
+    previous = _untracked.get()
+    _untracked.set(True)
+    try:
+        yield
+    finally:
+        _untracked.set(previous)
+
+
+@contextmanager
+def blocked(block: Block) -> Iterator[None]:
+    """Put a block in force, inside those that are."""
+    previous = _block.get()
+    _block.set(replace(block, outer=previous))
+    try:
+        yield
+    finally:
+        _block.set(previous)
+
+
+@contextmanager
+def entered(state: RoutingState) -> Iterator[RoutingState]:
+    """Make a state the one in force.
+
+    The previous value is put back by setting it: a variable's own reset token refuses to work in another
+    context, and a sync block may end in another one than it began in (``sync_to_async``).
+    """
+    previous = _state.get()
+    _state.set(state)
+    try:
+        yield state
+    finally:
+        _state.set(previous)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Treat the statements inside as this package's own."""
+    state = RoutingState(safe=False)
+    state.silent = True
+    with entered(state):
+        yield

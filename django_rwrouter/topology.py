@@ -1,0 +1,233 @@
+"""Which databases there are, and which models each cluster serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from django_rwrouter.conf import (
+    SETTING,
+    ClusterSettings,
+    ReplicaSettings,
+    Settings,
+    get_settings,
+)
+from django_rwrouter.decision import Decision, Operation, Reason
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+OWN_APP: Final = "django_rwrouter"
+_ALWAYS_PRIMARY: Final = frozenset({"contenttypes", "django_cache", OWN_APP})
+"""``django_cache`` is what the database cache calls itself when it asks a router."""
+_DATABASE_CACHE: Final = "django.core.cache.backends.db.DatabaseCache"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cluster:
+    """A primary, its replicas, and the settings that hold for them."""
+
+    settings: ClusterSettings
+    enabled: bool
+    shadow: bool
+    aliases: frozenset[str] = field(init=False)
+    name: str = field(init=False)
+    primary: str = field(init=False)
+    replicas: tuple[ReplicaSettings, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        object.__setattr__(self, "name", settings.name)
+        object.__setattr__(self, "primary", settings.primary)
+        object.__setattr__(self, "replicas", settings.replicas)
+        aliases = (settings.primary, *(replica.alias for replica in settings.replicas))
+        object.__setattr__(self, "aliases", frozenset(aliases))
+
+
+class ModelRoute:
+    """What never changes about routing one model, and its decisions, made once and shared."""
+
+    __slots__ = ("_decisions", "cluster", "fixed", "model", "table")
+
+    def __init__(self, cluster: Cluster, model: type[Model] | None, fixed: Reason | None) -> None:
+        self.cluster = cluster
+        self.model = model
+        self.fixed = fixed
+        """Why all reads of the model go to the primary, if they always do."""
+        self.table = "" if model is None else model._meta.db_table
+        self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
+
+    def decide(
+        self,
+        alias: str,
+        reason: Reason,
+        operation: Operation = "read",
+        would_be: str | None = None,
+    ) -> Decision:
+        """Return the decision with these values; the same object for the same values."""
+        key = (alias, reason, operation, would_be)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._decisions[key] = Decision(
+                alias=alias,
+                reason=reason,
+                operation=operation,
+                model=self.model,
+                would_be=would_be,
+            )
+        return decision
+
+
+class Topology:
+    """All clusters of the project, and how models and aliases map to them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.inert = settings.inert
+        self.clusters: Mapping[str, Cluster] = {
+            each.name: Cluster(
+                settings=each,
+                enabled=settings.enabled is not False,
+                shadow=settings.enabled == "shadow",
+            )
+            for each in settings.clusters
+        }
+        self.by_alias: Mapping[str, Cluster] = (
+            {} if self.inert else {alias: each for each in self.clusters.values() for alias in each.aliases}
+        )
+        """The cluster of each database of ours; empty where nothing is configured."""
+        self.lifetimes = {each.name: each.pin_seconds for each in settings.clusters}
+        """Seconds that a client's mark lives, by cluster."""
+        self._owners = {
+            label: self.clusters[each.name] for each in settings.clusters for label in each.models or ()
+        }
+        self._catch_all = next(
+            (self.clusters[each.name] for each in settings.clusters if each.models is None), None
+        )
+        self._routes: dict[type[Model], ModelRoute | None] = {}
+        self._raw = {name: ModelRoute(each, None, None) for name, each in self.clusters.items()}
+
+    def route(self, model: type[Model]) -> ModelRoute | None:
+        """Return how a model is routed, or ``None`` for one that is not ours."""
+        try:
+            return self._routes[model]
+        except KeyError:
+            route = self._make_route(model)
+            # A migration makes its historical models anew each time: keeping them would leak them.
+            if not _is_historical(model):
+                self._routes[model] = route
+            return route
+
+    def raw_route(self, cluster: str) -> ModelRoute:
+        """Return the route of raw SQL on a cluster; raises ``ValueError`` for an unknown name."""
+        self.check_cluster(cluster)
+        return self._raw[cluster]
+
+    def check_cluster(self, name: str) -> None:
+        """Raise ``ValueError`` if there is no cluster of that name."""
+        if name not in self.clusters:
+            known = ", ".join(map(repr, self.clusters))
+            raise ValueError(f"There is no cluster {name!r} in {SETTING}; the clusters are: {known}.")
+
+    def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
+        """Return the cluster that a model (lower-case name) or a whole app belongs to."""
+        owner = self._owners.get(f"{app_label}.{model_name}") if model_name else None
+        return owner or self._owners.get(app_label) or self._catch_all
+
+    def owners(self, app_label: str, model_name: str | None) -> frozenset[Cluster]:
+        """Return the clusters that a migration of this model, or of anything in this app, is for."""
+        if model_name:
+            found = {self.owner(app_label, model_name)}
+        else:
+            found = {
+                owner
+                for label, owner in self._owners.items()
+                if label == app_label or label.startswith(f"{app_label}.")
+            }
+            if app_label not in self._owners:
+                found.add(self._catch_all)
+        return frozenset(owner for owner in found if owner is not None)
+
+    @cached_property
+    def primary_only_tables(self) -> frozenset[str]:
+        """Tables whose writes pin nobody."""
+        models = apps.get_models(include_auto_created=True)
+        routes = (self.route(model) for model in models)
+        return frozenset(
+            [route.table for route in routes if route and route.fixed is Reason.PRIMARY_ONLY]
+            + list(_cache_tables())
+        )
+
+    def _make_route(self, model: type[Model]) -> ModelRoute | None:
+        if self.inert:
+            return None
+        app_label, model_name = label_of(model)
+        cluster = self.owner(app_label, model_name)
+        if cluster is None:
+            return None
+        fixed = None
+        if _is_historical(model):
+            fixed = Reason.MIGRATION
+        elif _is_primary_only(cluster.settings, model, app_label, model_name):
+            fixed = Reason.PRIMARY_ONLY
+        return ModelRoute(cluster, model, fixed)
+
+
+def label_of(model: type[Model]) -> tuple[str, str]:
+    """Return app label and lower-case name; a many-to-many table counts as the model that declares it.
+
+    Not ``_meta.label``: the database cache asks with a stand-in that has none.
+    """
+    meta = model._meta
+    declared_by = getattr(meta, "auto_created", None)
+    if declared_by:
+        meta = declared_by._meta
+    return meta.app_label, str(meta.model_name)
+
+
+def _is_historical(model: type[Model]) -> bool:
+    """Whether a migration made this model (Django marks such models with this module's name)."""
+    return model.__module__ == "__fake__"
+
+
+def _is_primary_only(settings: ClusterSettings, model: type[Model], app_label: str, model_name: str) -> bool:
+    # An abstract model: it can be imported once the apps are ready, whether they have sessions or not.
+    from django.contrib.sessions.base_session import AbstractBaseSession
+
+    return (
+        app_label in _ALWAYS_PRIMARY
+        or app_label in settings.primary_only
+        or f"{app_label}.{model_name}" in settings.primary_only
+        or (isinstance(model, type) and issubclass(model, AbstractBaseSession))
+    )
+
+
+def _cache_tables() -> Iterator[str]:
+    for options in django_settings.CACHES.values():
+        if options.get("BACKEND") == _DATABASE_CACHE and "LOCATION" in options:
+            yield str(options["LOCATION"])
+
+
+_current: Topology | None = None
+
+
+def get_topology() -> Topology:
+    """Return the topology of the settings in force; raises ``ImproperlyConfigured`` if they are wrong."""
+    global _current  # noqa: PLW0603
+    if _current is None:
+        _current = Topology(get_settings())
+    return _current
+
+
+def _forget(*, setting: str, **_kwargs: object) -> None:
+    global _current  # noqa: PLW0603
+    if setting in (SETTING, "CACHES"):
+        _current = None
+
+
+setting_changed.connect(_forget, dispatch_uid="django_rwrouter.topology")
