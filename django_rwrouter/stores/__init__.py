@@ -1,0 +1,63 @@
+"""Where a client's token is kept between its requests.
+
+A store is one module here with one class: the store ``cookie`` is ``stores/cookie.py`` with
+``CookieStore``. Other packages give their store by its dotted path.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import lru_cache
+from typing import Protocol
+
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
+
+from django_rwrouter.conf import SETTING
+
+
+class Store(Protocol):
+    """Keeps one string for each client. One instance serves all threads of a process."""
+
+    blocks: bool
+    """Whether ``load`` and ``save`` may wait for a server or a disk. They are then never called on an event
+    loop's thread."""
+
+    def load(self, request: HttpRequest) -> str:
+        """Return what the client brought, unverified; an empty string if nothing."""
+        ...
+
+    def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:
+        """Keep the signed token for the client, for ``max_age`` seconds."""
+        ...
+
+
+def known_stores() -> list[str]:
+    """Return the names of the stores that come with this package."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+@lru_cache(maxsize=16)
+def get_store(name: str) -> Store:
+    """Return the store of that name or dotted path; raises ``ImproperlyConfigured``."""
+    path = name
+    if "." not in name:
+        if name not in known_stores():
+            known = ", ".join(map(repr, known_stores()))
+            raise ImproperlyConfigured(
+                f"{SETTING}['STORE'] has {name!r}; write one of {known}, the dotted path of a class,"
+                " or a list of these."
+            )
+        path = f"{__name__}.{name}.{name.title()}Store"
+    try:
+        store: Store = import_string(path)()
+    except (ImportError, TypeError) as error:
+        raise ImproperlyConfigured(
+            f"{SETTING}['STORE'] has {name!r}, which cannot be used: {error}"
+        ) from error
+    for method in ("load", "save"):
+        if not callable(getattr(store, method, None)):
+            raise ImproperlyConfigured(f"{SETTING}['STORE'] has {name!r}, which has no {method}().")
+    return store

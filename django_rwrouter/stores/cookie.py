@@ -1,0 +1,46 @@
+"""The token in a cookie of its own: no round trip, and no session needed."""
+
+from __future__ import annotations
+
+import math
+
+from django.conf import settings as django_settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from django_rwrouter.conf import get_settings
+
+
+class CookieStore:
+    """Keeps the token in the cookie that ``COOKIE`` describes."""
+
+    blocks = False
+
+    def load(self, request: HttpRequest) -> str:
+        """Return the cookie's value."""
+        return request.COOKIES.get(get_settings().cookie.name, "")
+
+    def save(
+        self,
+        request: HttpRequest,
+        response: HttpResponseBase,
+        token: str,
+        max_age: float,
+    ) -> None:
+        """Set the cookie, and keep shared caches from handing it to others."""
+        cookie = get_settings().cookie
+        secure = django_settings.SESSION_COOKIE_SECURE if cookie.secure is None else cookie.secure
+        response.set_cookie(
+            cookie.name,
+            token,
+            max_age=math.ceil(max_age),
+            path=cookie.path,
+            domain=cookie.domain,
+            secure=secure,
+            httponly=cookie.httponly,
+            samesite=cookie.samesite,
+        )
+        patch_vary_headers(response, ("Cookie",))
+        if not response.has_header("Cache-Control") and not response.has_header("Expires"):
+            response["Cache-Control"] = "private"
