@@ -1,0 +1,45 @@
+"""The app: it registers what has to be there from the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_out
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.signals import connection_created
+from django.utils.translation import gettext_lazy as _
+
+from django_rwrouter import hooks
+from django_rwrouter.state import current_state
+
+
+class ReadWriteConfig(AppConfig):
+    """Configuration of ``django_rwrouter``."""
+
+    name = "django_rwrouter"
+    verbose_name = _("Read/write routing")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks and the hooks; asks no database."""
+        from django_rwrouter import checks  # noqa: F401  (they need the app registry)
+
+        connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
+        user_logged_out.connect(_look_at_token, dispatch_uid="django_rwrouter")
+        for connection in connections.all(initialized_only=True):
+            if connection.connection is not None:  # Opened by another app, before us.
+                try:
+                    hooks.prepare(connection=connection)
+                except ImproperlyConfigured:
+                    return  # The checks explain it.
+
+
+def _prepare(**kwargs: Any) -> None:
+    hooks.prepare(**kwargs)
+
+
+def _look_at_token(**_kwargs: object) -> None:
+    """Look at the client's token while it is still there: logging out empties the session next."""
+    current_state().known_token()

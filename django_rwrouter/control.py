@@ -1,0 +1,244 @@
+"""What views, tasks and scripts use to say how their reads and writes are to be treated."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+
+from asgiref.sync import iscoroutinefunction
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+
+from django_rwrouter import client, hooks, stats, streaming
+from django_rwrouter.conf import DEFAULT_CLUSTER
+from django_rwrouter.connections import decide_read
+from django_rwrouter.decision import Level
+from django_rwrouter.state import (
+    Block,
+    BlockKind,
+    RoutingState,
+    blocked,
+    current_scope,
+    current_state,
+    entered,
+    in_any_state,
+    on_event_loop,
+    untracked,
+)
+from django_rwrouter.token import EMPTY
+from django_rwrouter.topology import get_topology
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_open_regions: Final[ContextVar[tuple[AbstractContextManager[object], ...]]] = ContextVar(
+    "rwrouter_regions", default=()
+)
+
+
+class Region:
+    """A part of the code that is treated in one way: a ``with`` block, or a decorated function or view.
+
+    One object may be entered many times, nested and by many threads and tasks. As a decorator it serves
+    functions, sync and async, and views, also with ``method_decorator``; it stays in force for what a view
+    leaves to be done later, that is a ``TemplateResponse`` that is yet to be rendered and a streaming body.
+    """
+
+    def __init__(self, enter: Callable[[], AbstractContextManager[object]]) -> None:
+        self._enter = enter
+
+    def __enter__(self) -> None:
+        """Begin."""
+        region = self._enter()
+        region.__enter__()
+        _open_regions.set((*_open_regions.get(), region))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End, and restore what was before."""
+        *outer, region = _open_regions.get()
+        _open_regions.set(tuple(outer))
+        region.__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function or a view; raises ``TypeError`` for a generator function."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__}() is a generator, which runs when it is consumed, not when it is"
+                " called. Put the with block inside it."
+            )
+        if iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return self._with_leftovers(await function(*args, **kwargs))
+
+            return cast("F", awaited)
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                result = function(*args, **kwargs)
+            # An async class-based view's dispatch() is a plain function that returns a coroutine.
+            if inspect.iscoroutine(result):
+                return self._finish(result)
+            return self._with_leftovers(result)
+
+        return cast("F", called)
+
+    async def _finish(self, pending: Awaitable[Any]) -> Any:
+        with self:
+            return self._with_leftovers(await pending)
+
+    def _with_leftovers(self, result: Any) -> Any:
+        """Stay in force for what a response does after its view has returned."""
+        if isinstance(result, SimpleTemplateResponse) and not result.is_rendered:
+            render = result.render
+
+            def render_inside() -> SimpleTemplateResponse:
+                del result.render  # Only this once; and caches pickle responses.
+                with self:
+                    return render()
+
+            result.render = render_inside  # type: ignore[method-assign]
+        elif isinstance(result, HttpResponseBase) and result.streaming:
+            streaming.keep(result, self._enter)
+        return result
+
+
+def use_primary(*, cluster: str | None = None) -> Region:
+    """Read from the primary inside.
+
+    ``cluster`` limits it to one; entering it raises ``ValueError`` for an unknown one.
+    """
+    return Region(functools.partial(_blocked, Block(kind=BlockKind.PRIMARY, cluster=cluster)))
+
+
+def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region:
+    """Read from a replica inside, however far behind it is; writes go to the primary, and pin as always.
+
+    Inside ``atomic()`` and where no replica is usable, reads go to the primary all the same; with
+    ``strict=True`` they raise ``NoReplicaAvailable`` instead.
+    """
+    block = Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict)
+    return Region(functools.partial(_blocked, block))
+
+
+def consistency(level: Level | str, *, cluster: str | None = None, strict: bool = False) -> Region:
+    """Read with this level inside, also in requests and scopes that may write.
+
+    Raises ``ValueError`` for an unknown level. With ``strict=True``, a read that would go to the primary
+    raises ``NoReplicaAvailable`` instead.
+    """
+    try:
+        known = Level(level)
+    except ValueError:
+        levels = ", ".join(repr(each.value) for each in Level)
+        raise ValueError(f"{level!r} is not a level of consistency; the levels are: {levels}.") from None
+    block = Block(kind=BlockKind.CONSISTENCY, level=known, cluster=cluster, strict=strict)
+    return Region(functools.partial(_blocked, block))
+
+
+@contextmanager
+def _blocked(block: Block) -> Iterator[None]:
+    if block.cluster is not None:
+        get_topology().check_cluster(block.cluster)
+    with blocked(block):
+        if in_any_state():
+            yield
+            return
+        # Outside any scope nothing is remembered; a block remembers at least what was written in it.
+        with entered(RoutingState(safe=False, outside=True)):
+            yield
+
+
+def untracked_writes() -> Region:
+    """Let the writes inside pin nobody: audit rows, counters, what no reader waits for."""
+    return Region(untracked)
+
+
+def routing_scope(*, safe: bool = False, token: str = "") -> Region:
+    """Treat the code inside like a request of its own, in a worker, a consumer or a script.
+
+    ``safe=True`` treats it like a GET, whose reads may go to replicas; otherwise it is like a POST, whose
+    reads go to the primary. ``token`` is what :func:`current_token` returned elsewhere: the reads inside see
+    what was written there. What is written inside counts for the scope around it, too.
+    """
+    return Region(functools.partial(_scoped, safe=safe, token=token))
+
+
+@contextmanager
+def _scoped(*, safe: bool, token: str) -> Iterator[None]:
+    stats.start()
+    state = RoutingState(safe=safe, outer=current_scope())
+    state.token = client.accept(token)
+    with entered(state):
+        yield
+
+
+def mark_written(cluster: str = DEFAULT_CLUSTER) -> None:
+    """Count a write that Django's cursors do not show: ``callproc()``, ``copy()``, another driver.
+
+    Raises ``ValueError`` for an unknown cluster.
+    """
+    get_topology().check_cluster(cluster)
+    hooks.note_write(current_state(), cluster)
+
+
+def read_connection(cluster: str = DEFAULT_CLUSTER) -> BaseDatabaseWrapper:
+    """Return the connection that a read would use now, for raw SQL.
+
+    Raises ``ValueError`` for an unknown cluster.
+    """
+    topology = get_topology()
+    route = topology.raw_route(cluster)
+    decision = None if topology.inert else decide_read(route)
+    return connections[route.cluster.primary if decision is None else decision.alias]
+
+
+def current_token() -> str:
+    """Return what :func:`restore_token` needs to see this scope's writes in another process.
+
+    An opaque signed string; empty where nothing was written, and outside any scope. To be taken after the
+    commit, since it carries the time of the write.
+    """
+    state = current_scope()
+    if state is None:
+        return ""
+    if state.token is None and state.may_block and on_event_loop():
+        # The session cannot be asked here. What it knows stays with the client.
+        state = _without_token(state)
+    return client.issue(state).encode()
+
+
+def _without_token(state: RoutingState) -> RoutingState:
+    written = RoutingState(safe=state.safe)
+    written.issued = state.issued
+    for name, scope in state.scopes():
+        written.scope(name).wrote = scope.wrote
+    return written
+
+
+def restore_token(value: str) -> None:
+    """Let the reads of this scope see what was written where :func:`current_token` returned ``value``.
+
+    A value that is no good is counted, and is as none at all. Raises ``RuntimeError`` outside any scope.
+    """
+    state = current_scope()
+    if state is None:
+        raise RuntimeError(
+            "restore_token() needs a request, a task or a scope to restore the token into. Use"
+            " `with routing_scope(token=value):` around the code that reads."
+        )
+    state.token = (state.known_token() or EMPTY).merge(client.accept(value))

@@ -1,0 +1,106 @@
+"""One routing scope for each request, and the client's token on the way in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_rwrouter import client, connections, stats, streaming
+from django_rwrouter.state import RoutingState, current_scope, entered
+from django_rwrouter.topology import get_topology
+
+GetResponse = Callable[[HttpRequest], "HttpResponseBase | Awaitable[HttpResponseBase]"]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110, section 9.2.1."""
+
+
+class ReadWriteMiddleware:
+    """Gives each request a routing scope.
+
+    Put it first in ``MIDDLEWARE``, so that whatever the others write is seen; with the store ``session``,
+    right after ``SessionMiddleware``.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+            # Django would hand the sync one to a thread, once for each request.
+            self.process_view = self.aprocess_view  # type: ignore[method-assign,assignment]
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Handle one request."""
+        if get_topology().inert:
+            return self.get_response(request)
+        if self.is_async:
+            return self.__acall__(request)
+        state = _begin(request)
+        with entered(state):
+            response = cast("HttpResponseBase", self.get_response(request))
+            if client.must_save(state):
+                client.save(state, request, response)
+        _keep(state, response)
+        return response
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        """Handle one request on the event loop; a thread is used only where a store may block."""
+        state = _begin(request)
+        with entered(state):
+            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+            if client.must_save(state):
+                if any(store.blocks for store in client.stores()):
+                    await sync_to_async(client.save)(state, request, response)
+                else:
+                    client.save(state, request, response)
+        _keep(state, response)
+        return response
+
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., object],
+        view_args: object,
+        view_kwargs: object,
+    ) -> None:
+        """Note the view before ``ATOMIC_REQUESTS`` opens its transaction."""
+        state = current_scope()
+        if state is not None:
+            connections.note_view(state, view_func)
+
+    async def aprocess_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., object],
+        view_args: object,
+        view_kwargs: object,
+    ) -> None:
+        """Do what ``process_view`` does, which never waits."""
+        ReadWriteMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
+
+
+def _begin(request: HttpRequest) -> RoutingState:
+    stats.start()
+    stats.count_event("request")
+    state = RoutingState(safe=request.method in SAFE_METHODS)
+    # Looked at only when a read depends on it: most requests never need to know.
+    state.token = None
+    state.load_token = partial(client.load, request)
+    state.may_block = any(store.blocks for store in client.stores())
+    return state
+
+
+def _keep(state: RoutingState, response: HttpResponseBase) -> None:
+    """Keep the scope for the body of a streaming response."""
+    if response.streaming:
+        state.sealed = True
+        streaming.keep(response, partial(entered, state))

@@ -1,0 +1,58 @@
+"""The database router: hands each question to where it is decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_rwrouter.connections import decide_read, decide_write
+from django_rwrouter.topology import get_topology, label_of
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+
+class ReadWriteRouter:
+    """Sends writes to the primary and reads where the rules say.
+
+    It holds no state: one instance serves the whole process. Every method returns ``None`` for what is not
+    ours, so that other routers and Django's own rule apply.
+    """
+
+    def db_for_read(self, model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
+        """Return the alias to read the model from."""
+        route = get_topology().route(model)
+        decision = None if route is None else decide_read(route, instance)
+        return None if decision is None else decision.alias
+
+    def db_for_write(self, model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
+        """Return the alias to write the model to."""
+        route = get_topology().route(model)
+        decision = None if route is None else decide_write(route, instance)
+        return None if decision is None else decision.alias
+
+    def allow_relation(self, obj1: Model, obj2: Model, **_hints: object) -> bool | None:
+        """Allow relations between objects that were loaded from databases of one cluster."""
+        by_alias = get_topology().by_alias
+        first = by_alias.get(obj1._state.db or "")
+        second = by_alias.get(obj2._state.db or "")
+        return True if first is not None and first is second else None
+
+    def allow_migrate(
+        self,
+        db: str,
+        app_label: str,
+        model_name: str | None = None,
+        model: type[Model] | None = None,
+        **_hints: object,
+    ) -> bool | None:
+        """Keep migrations off the replicas, and each model on its own cluster's primary."""
+        topology = get_topology()
+        cluster = topology.by_alias.get(db)
+        if cluster is None:
+            return None
+        if db != cluster.primary:
+            return False
+        if model is not None:
+            app_label, model_name = label_of(model)
+        owners = topology.owners(app_label, model_name.lower() if model_name else None)
+        return None if not owners or cluster in owners else False

@@ -1,0 +1,166 @@
+"""For the tests of projects that use this package."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import asgiref
+import django
+
+from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.signals import statement_routed
+from django_rwrouter.sql import classify
+from django_rwrouter.state import RoutingState, current_scope, writes_are_tracked
+from django_rwrouter.topology import get_topology
+
+_MACHINERY: Final = tuple(
+    str(Path(file).parent)
+    for file in (django.__file__, asgiref.__file__, __file__, threading.__file__)
+    if file is not None
+)
+"""Where code is not the user's: Django, asgiref, this package and the standard library."""
+
+
+@contextmanager
+def capture_routing() -> Iterator[list[Decision]]:
+    """Collect the decisions taken inside, in all threads: one for each statement that the router routed.
+
+    Statements on a database that the code named itself are not among them. The list grows while the block
+    runs::
+
+        with capture_routing() as decisions:
+            client.get("/")
+        assert {decision.alias for decision in decisions} == {"replica1"}
+    """
+    decisions: list[Decision] = []
+
+    def collect(*, decision: Decision, **_kwargs: object) -> None:
+        if decision.reason is not Reason.EXPLICIT:
+            decisions.append(decision)
+
+    with _listening(collect):
+        yield decisions
+
+
+@contextmanager
+def assert_no_stale_reads(*, allow_eventual: bool = False) -> Iterator[None]:
+    """Fail if anything inside reads from a replica what its own client or scope has just written.
+
+    That is: a client or scope with an unexpired write reads a model whose table was written, from a replica
+    not known to have reached that write. It is an error even if the replica happens to be level, and under
+    the level ``eventual`` too, unless ``allow_eventual=True``. Raises ``AssertionError`` at the end of the
+    block, which names each write, the read, and both places in the code.
+    """
+    auditor = _Auditor(allow_eventual=allow_eventual)
+    with _listening(auditor.listen):
+        yield
+    if auditor.findings:
+        raise AssertionError("\n\n".join(auditor.findings))
+
+
+@contextmanager
+def _listening(receiver: object) -> Iterator[None]:
+    statement_routed.connect(receiver, weak=False)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        statement_routed.disconnect(receiver)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    at: float
+    cluster: str
+    alias: str
+    tables: frozenset[str]
+    sql: str
+    place: str
+
+
+class _Auditor:
+    """Remembers the writes of each scope, and follows them through the tokens that were made of them."""
+
+    def __init__(self, *, allow_eventual: bool) -> None:
+        self.findings: list[str] = []
+        self._allow_eventual = allow_eventual
+        self._writes: dict[RoutingState, list[_Write]] = {}
+        self._lock = threading.Lock()
+
+    def listen(self, *, alias: str, decision: Decision, sql: str, wrote: bool, **_kwargs: object) -> None:
+        """Take in one statement (receiver of ``statement_routed``)."""
+        state = current_scope()
+        if state is None:
+            return
+        topology = get_topology()
+        cluster = topology.by_alias[alias]
+        statement = classify(sql, _vendor(alias))
+        if wrote:
+            if statement.target not in topology.primary_only_tables and writes_are_tracked():
+                tables = statement.tables | ({statement.target} if statement.target else set())
+                write = _Write(time.time(), cluster.name, alias, tables, sql, _place())
+                with self._lock:
+                    while state is not None:  # It counts for the scopes around it, too.
+                        self._writes.setdefault(state, []).append(write)
+                        state = state.outer
+            return
+        if alias == cluster.primary or (self._allow_eventual and decision.reason is Reason.EVENTUAL):
+            return
+        with self._lock:
+            known = self._known_writes(state, cluster.name, set())
+        lifetime = topology.lifetimes[cluster.name]
+        in_scope = self._writes.get(state, [])
+        for write in known:
+            expired = write not in in_scope and time.time() - write.at >= lifetime
+            if write.cluster == cluster.name and write.tables & statement.tables and not expired:
+                self.findings.append(_finding(write, alias, decision, sql))
+                return
+
+    def _known_writes(self, state: RoutingState, cluster: str, seen: set[int]) -> list[_Write]:
+        """Return the writes of a scope, and those that its client brought along."""
+        seen.add(id(state))
+        found = list(self._writes.get(state, []))
+        mark = state.known_token().marks.get(cluster)
+        if mark is None:
+            return found
+        for other in list(self._writes):
+            issued = any(token.marks.get(cluster) == mark for token in other.issued)
+            if issued and id(other) not in seen:
+                found += self._known_writes(other, cluster, seen)
+        return found
+
+
+def _vendor(alias: str) -> str:
+    from django.db import connections
+
+    return connections[alias].vendor
+
+
+def _finding(write: _Write, alias: str, decision: Decision, sql: str) -> str:
+    return (
+        f"A read from {alias!r} ({decision.reason.value}) may miss what the same client wrote to"
+        f" {write.alias!r} {time.time() - write.at:.3f} s before.\n"
+        f"  The write: {write.sql[:300]}\n    {write.place}\n"
+        f"  The read:  {sql[:300]}\n    {_place()}\n"
+        "  Read it from the primary (use_primary()), or with a level that remembers writes; or pass"
+        " allow_eventual=True if this read may be stale."
+    )
+
+
+def _place() -> str:
+    """Return the innermost line of the user's own code that is running."""
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith((*_MACHINERY, "<frozen")):
+            summary = traceback.extract_stack(frame, limit=1)[0]
+            return f"{summary.filename}:{summary.lineno} in {summary.name}: {summary.line}"
+        frame = frame.f_back
+    return "called from async code: the place is not known to the thread that ran the query"
