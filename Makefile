@@ -1,0 +1,102 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.10+, make and a C compiler.
+# The virtual environment is made by the first command that needs it, and brought up to date
+# when pyproject.toml changes. Nothing is downloaded while nothing changed.
+#
+#   PYTHON=/path/to/python3   the interpreter to make .venv with (else the first 3.10+ on PATH)
+#   DB=sqlite|mariadb         what `make demo` runs on
+#   ARGS="..."                more arguments for the demo, the tests or tox
+
+PYTHON ?=
+DB ?= sqlite
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Twice --quiet: errors alone.
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+export PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check lint format types imports docs package matrix clean \
+        system-mariadb system-tests
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- what a person runs -------------------------------------------------------------------
+
+ifeq ($(DB),sqlite)
+demo: $(VENV)/.demo ## the message board on SQLite; with DB=mariadb on a primary and two replicas
+	$(BIN)/python testproject/demo.py $(ARGS)
+else
+demo: system-mariadb $(VENV)/.demo-mysql
+	$(BIN)/python testproject/demo.py --db $(DB) $(ARGS)
+endif
+
+test: system-tests $(VENV)/.test ## every test, on SQLite, MariaDB and in a browser
+	$(BIN)/python tools/run_tests.py $(ARGS)
+
+check: lint types imports ## everything that reads the code without running it
+
+lint: $(VENV)/.dev ## ruff, rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy --strict
+
+imports: $(VENV)/.dev ## the layers, as import-linter knows them
+	$(BIN)/lint-imports --no-logo
+
+docs: $(VENV)/.dev ## the documentation, into docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+
+package: $(VENV)/.dev ## the wheel and the source archive, into dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+matrix: $(VENV)/.dev ## tox: each Python with each Django, as far as the interpreters are here
+	$(BIN)/python tools/run_tox.py $(ARGS)
+
+clean: ## removes what the commands above made
+	rm -rf $(VENV) .tox build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	    .import_linter_cache
+
+# --- the virtual environment --------------------------------------------------------------
+
+$(VENV)/.made:
+	@tools/make_venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	@echo "Installing what the demo needs into $(VENV)"
+	@$(PIP) --editable '.[charts,environ]' --group demo
+	@touch $@
+
+$(VENV)/.demo-mysql: $(VENV)/.demo pyproject.toml
+	@echo "Installing mysqlclient into $(VENV)"
+	@$(PIP) --editable '.[charts,environ,mysql]' --group demo
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	@echo "Installing the development tools into $(VENV)"
+	@$(PIP) --editable '.[charts,environ]' --group dev
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.test: $(VENV)/.dev pyproject.toml
+	@echo "Installing mysqlclient into $(VENV)"
+	@$(PIP) --editable '.[charts,environ,mysql]' --group dev
+	@touch $@ $(VENV)/.demo-mysql
+
+# --- system packages: only looked for, and installed where one is missing -----------------
+
+system-mariadb:
+	@tools/system_packages.sh venv compiler headers mariadb
+
+system-tests:
+	@tools/system_packages.sh venv compiler headers mariadb chromium fonts

@@ -1,0 +1,34 @@
+"""In CI, a test of the real servers or of the browser that is skipped counts as failed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+MUST_RUN = tuple(Path(__file__).parent / folder for folder in ("clusters", "browser", "packaging"))
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+
+def _fail_if_skipped(report, path):
+    if not (IN_CI and report.skipped and any(folder in path.parents for folder in MUST_RUN)):
+        return
+    if hasattr(report, "wasxfail"):
+        return
+    report.outcome = "failed"
+    *_place, reason = report.longrepr
+    report.longrepr = f"{reason}\nIn CI everything that this test needs must be installed."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    if report.skipped:
+        _fail_if_skipped(report, collector.path)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    _fail_if_skipped(report, item.path)
+    return report
