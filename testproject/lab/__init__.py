@@ -1,0 +1,1 @@
+"""The lab: makes stale reads visible, and what each level does about them."""

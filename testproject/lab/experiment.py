@@ -1,0 +1,178 @@
+"""The experiment: write a row, then look for it at once in every way that a request can read."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.utils import timezone
+
+from django_rwrouter import (
+    Reason,
+    consistency,
+    current_token,
+    routing_scope,
+    use_primary,
+    use_replica,
+)
+from lab.models import Probe
+from served_by.record import recording
+
+PROBES_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to read."""
+
+    name: str
+    code: str
+    """The Python that a view would use for it."""
+    promise: str
+    """What it promises, in a sentence."""
+    block: Callable[[], AbstractContextManager[object]]
+    """Makes the block that the read stands in."""
+
+
+WAYS: tuple[Way, ...] = (
+    Way(
+        name="eventual",
+        code='consistency("eventual")',
+        promise="Any replica may answer, however late it is.",
+        block=partial(consistency, "eventual"),
+    ),
+    Way(
+        name="window",
+        code='consistency("window")',
+        promise="Who has just written reads from the primary, everybody else from a replica.",
+        block=partial(consistency, "window"),
+    ),
+    Way(
+        name="primary",
+        code='consistency("primary")',
+        promise="The primary answers always.",
+        block=partial(consistency, "primary"),
+    ),
+    Way(
+        name="use_replica",
+        code="use_replica()",
+        promise="A replica answers, even to somebody who has just written.",
+        block=use_replica,
+    ),
+)
+"""All that the lab compares; a level that the package gains is one more entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One attempt to read back what was just written."""
+
+    alias: str
+    reason: Reason
+    stale: bool
+    """Whether the database did not have the row."""
+    behind: timedelta
+    """How long ago the oldest row was written that the database did not have; zero if it had all.
+
+    It is behind by that much at least: nobody can tell how late it is where nothing was written.
+    """
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All readings in one way."""
+
+    way: Way
+    readings: list[Reading] = field(default_factory=list)
+
+    @property
+    def stale_count(self) -> int:
+        """How many readings missed the row."""
+        return sum(reading.stale for reading in self.readings)
+
+    @property
+    def furthest_behind(self) -> timedelta:
+        """The most that a database was behind."""
+        return max((reading.behind for reading in self.readings), default=timedelta())
+
+    @property
+    def aliases(self) -> list[tuple[str, int]]:
+        """The databases that answered, with how often."""
+        return sorted(Counter(reading.alias for reading in self.readings).items())
+
+    @property
+    def reasons(self) -> list[tuple[Reason, int]]:
+        """The reasons that the router gave, with how often; the most frequent first."""
+        return Counter(reading.reason for reading in self.readings).most_common()
+
+
+class History:
+    """The probes that the primary is known to hold, in the order of their keys."""
+
+    def __init__(self) -> None:
+        with use_primary():
+            newest = Probe.objects.order_by("-pk").values_list("pk", "written_at")[:PROBES_KEPT]
+            known = sorted(newest)
+        self._keys: list[int] = [key for key, _written_at in known]
+        self._times: list[datetime] = [written_at for _key, written_at in known]
+
+    def add(self, probe: Probe) -> None:
+        """Note a probe that was just written."""
+        self._keys.append(probe.pk)
+        self._times.append(probe.written_at)
+
+    def behind(self, newest_seen: Probe | None) -> timedelta:
+        """Return how far a database is behind, at least, whose newest probe is this one."""
+        missing = 0 if newest_seen is None else bisect_right(self._keys, newest_seen.pk)
+        if missing == len(self._keys):
+            return timedelta()
+        return timezone.now() - self._times[missing]
+
+
+def run_experiment(rounds: int, pause: float = 0.0) -> list[Outcome]:
+    """Write and read back in each way, ``rounds`` times, with ``pause`` seconds between the rounds.
+
+    Each write and each read stands in a routing scope of its own, and the token goes from one to
+    the next, as a cookie would between the requests of one client. Each read has a write of its
+    own: with one for all, replicas would have had more time for the ways that come last.
+    """
+    history = History()
+    outcomes = [Outcome(way) for way in WAYS]
+    for number in range(rounds):
+        if number and pause:
+            time.sleep(pause)
+        for outcome in outcomes:
+            outcome.readings.append(_write_and_read_back(outcome.way, history))
+    forget_old_probes()
+    return outcomes
+
+
+def _write_and_read_back(way: Way, history: History) -> Reading:
+    with routing_scope():
+        written = Probe.objects.create()
+        token = current_token()
+    with recording() as statements, routing_scope(safe=True, token=token), way.block():
+        newest = Probe.objects.order_by("-pk").first()
+    history.add(written)
+    # Somebody else's later probe will do as well: a database that has it has ours.
+    stale = newest is None or newest.pk < written.pk
+    return Reading(
+        alias=statements[-1].alias,
+        reason=statements[-1].reason,
+        stale=stale,
+        behind=history.behind(newest),
+    )
+
+
+def forget_old_probes() -> None:
+    """Delete all but the newest probes."""
+    with use_primary():
+        newest = Probe.objects.order_by("-pk").first()
+        if newest is not None:
+            Probe.objects.filter(pk__lte=newest.pk - PROBES_KEPT).delete()

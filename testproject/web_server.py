@@ -1,0 +1,111 @@
+"""Starts the board's web server as a process of its own, for the demo and the load test."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+TESTPROJECT = Path(__file__).resolve().parent
+sys.path.insert(0, str(TESTPROJECT.parent))  # `servers` stands beside this folder.
+
+from servers.watchdog import Watchdog  # noqa: E402
+
+HOST = "127.0.0.1"
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+
+class WebServerError(RuntimeError):
+    """The server ended by itself, or did not answer in time."""
+
+
+def manage(environment: Mapping[str, str], *arguments: str) -> None:
+    """Run a management command. Raises ``CalledProcessError`` if it fails."""
+    subprocess.run(
+        [sys.executable, str(TESTPROJECT / "manage.py"), *arguments],
+        env={**os.environ, **environment},
+        cwd=TESTPROJECT,
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def gunicorn_is_installed() -> bool:
+    """Whether there is a server with several processes."""
+    return importlib.util.find_spec("gunicorn") is not None
+
+
+@contextmanager
+def web_server(
+    environment: Mapping[str, str], port: int, *, workers: int = 2, threads: int = 4
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve the board on a loopback port inside the block, by gunicorn if it is installed.
+
+    Otherwise by Django's own server, which is one process with a thread for each request. It ends
+    with the block, or with this process, however that dies. Raises :class:`WebServerError` if it
+    does not come up.
+    """
+    by_gunicorn = gunicorn_is_installed()
+    command = [sys.executable]
+    if by_gunicorn:
+        command += ["-m", "gunicorn", "config.wsgi", f"--bind={HOST}:{port}", "--log-level=warning"]
+        command += [f"--workers={workers}", "--worker-class=gthread", f"--threads={threads}"]
+        # Longer than a client of the load test may be silent: a connection that is closed under a
+        # POST cannot be told from a POST that was lost.
+        command += ["--keep-alive=75"]
+    else:
+        command += ["manage.py", "runserver", f"{HOST}:{port}", "--noreload", "--insecure"]
+    watchdog = Watchdog()
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        cwd=TESTPROJECT,
+        stdin=subprocess.DEVNULL,
+        # Ctrl-C on the terminal is for the one who started us, who stops the servers in order.
+        start_new_session=True,
+    )
+    watchdog.guard(process.pid)
+    try:
+        _wait_until_it_answers(process, port)
+        yield process
+    finally:
+        # Django's server stops cleanly on SIGINT alone.
+        _stop(process, signal.SIGTERM if by_gunicorn else signal.SIGINT)
+        watchdog.forget(process.pid)
+        watchdog.close()
+
+
+def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    process.send_signal(number)  # does nothing to a process that has ended
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise WebServerError(f"The web server ended with status {process.returncode}.")
+        connection = http.client.HTTPConnection(HOST, port, timeout=10)
+        try:
+            # Not a page: no database is to be asked, and no statistics are to be counted.
+            connection.request("GET", "/static/board/icon.svg")
+            connection.getresponse().read()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+        finally:
+            connection.close()
+    raise WebServerError(f"The web server has not answered for {START_SECONDS} seconds.")
