@@ -153,10 +153,9 @@ def open_replica(alias: str) -> Opening:
         # The driver's text may name host and user; its code says enough.
         code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
         logger.warning(
-            "The replica %r cannot be connected to (%s %s); it is left alone for a while.",
+            "The replica %r cannot be connected to (%s); it is left alone for a while.",
             alias,
-            type(error).__name__,
-            code,
+            f"{type(error).__name__} {code}".rstrip(),
             extra={"alias": alias},
         )
         return Opening.FAILED

@@ -124,6 +124,8 @@ def observe(
         note_write(state, cluster.name)
     decision = _announced(state, connection, statement)
     if decision is None:
+        if not statement.writes and not statement.tables:
+            return result  # It reads no data: Django asks for the version when it opens a connection.
         operation = "write" if statement.writes else "read"
         raw = topology.raw_route(cluster.name)
         decision = raw.decide(connection.alias, Reason.EXPLICIT, operation)  # type: ignore[arg-type]
