@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
 from typing import Final, Literal, TypeVar, cast
 
 from django.conf import settings as django_settings
@@ -144,6 +146,22 @@ def _any_text(value: object) -> str:
     return value
 
 
+def _cookie_name(value: object) -> str:
+    name = _text(value)
+    try:
+        SimpleCookie()[name] = ""
+    except CookieError:
+        raise ValueError("must be a name that a cookie can have") from None
+    return name
+
+
+def _header_name(value: object) -> str:
+    name = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        raise ValueError("must be the name of a header: letters, digits and hyphens")
+    return name
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")  # noqa: TRY004
@@ -252,7 +270,7 @@ Keys = Mapping[str, tuple[str, Validator[object]]]
 
 _REPLICA_KEYS: Final[Keys] = {"WEIGHT": ("weight", _positive), "ZONE": ("zone", _any_text)}
 _COOKIE_KEYS: Final[Keys] = {
-    "NAME": ("name", _text),
+    "NAME": ("name", _cookie_name),
     "PATH": ("path", _text),
     "DOMAIN": ("domain", _optional(_text)),
     "SECURE": ("secure", _optional(_flag)),
@@ -295,7 +313,7 @@ _GLOBAL_KEYS: Final[Keys] = {
     "ENABLED": ("enabled", _one_of(True, False, "shadow")),
     "STORE": ("stores", _stores),
     "COOKIE": ("cookie", _nested(CookieSettings, _COOKIE_KEYS)),
-    "HEADER": ("header", _text),
+    "HEADER": ("header", _header_name),
     "ZONE": ("zone", _any_text),
     "MONITOR": ("monitor", _nested(MonitorSettings, _MONITOR_KEYS)),
     "STATS": ("stats", _nested(StatsSettings, _STATS_KEYS)),

@@ -8,6 +8,7 @@ from the text: a function that writes, called by a ``SELECT``. The documentation
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -57,7 +58,7 @@ _NAME: Final = rf"{_IDENTIFIER}(?:\s*\.\s*{_IDENTIFIER})*"
 _OPAQUE_MYSQL: Final = re.compile(
     r"""(?P<string>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")"""
     r"""|(?P<name>`(?:[^`]|``)*`)"""
-    r"""|(?P<comment>/\*(?![!M]).*?\*/|--(?=[\s\x00-\x1f]|$)[^\n]*|\#[^\n]*)""",
+    r"""|(?P<comment>/\*(?!M?!).*?\*/|--(?=[\s\x00-\x1f]|$)[^\n]*|\#[^\n]*)""",
     re.DOTALL,
 )
 _OPAQUE_POSTGRESQL: Final = re.compile(
@@ -76,9 +77,13 @@ _EXECUTABLE_COMMENT: Final = re.compile(r"/\*M?!\d*|\*/")
 
 _FIRST_WORD: Final = re.compile(r"[\s(]*([A-Za-z]+)")
 _TABLE: Final = re.compile(
-    rf"\b(?:FROM|JOIN|INTO|UPDATE|TABLE)\s+(?:ONLY\s+|IF\s+(?:NOT\s+)?EXISTS\s+)?({_NAME})",
+    rf"\b(?:FROM|JOIN|INTO|UPDATE|TABLE)\s+(?:ONLY\s+|IF\s+(?:NOT\s+)?EXISTS\s+)?({_NAME}"
+    # FROM may list several, each with an alias.
+    rf"(?:(?:\s+(?:AS\s+)?{_IDENTIFIER})?\s*,\s*{_NAME})*)",
     re.IGNORECASE,
 )
+_COMMA: Final = re.compile(r"\s*,\s*")
+_FIRST_NAME: Final = re.compile(_NAME)
 _LAST_PART: Final = re.compile(rf"({_IDENTIFIER})\s*$")
 
 _READS: Final = frozenset({"SELECT", "VALUES", "SHOW", "DESCRIBE", "DESC", "FETCH", "TABLE", "HELP"})
@@ -112,6 +117,9 @@ _WRITING_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 _SPACES: Final = re.compile(r"\s+")
+_RUN_BY_EXPLAIN: Final = re.compile(r"\b(?:CREATE|EXECUTE|REFRESH)\b", re.IGNORECASE)
+_COMPOUND: Final = re.compile(r"[\s(]*BEGIN\s+NOT\b", re.IGNORECASE)
+"""MariaDB's way to run several statements as one."""
 _ANALYZE: Final = re.compile(r"\bANALY[ZS]E\b", re.IGNORECASE)
 _SET_THAT_WRITES: Final = re.compile(
     r"[\s(]*SET\s+(?:PASSWORD|STATEMENT|GLOBAL|PERSIST|DEFAULT\s+ROLE)\b", re.IGNORECASE
@@ -137,7 +145,7 @@ def _classify(sql: str, vendor: str) -> Statement:
     plain = _without_opaque_text(sql, vendor)
     if plain is None:
         return Statement(Kind.WRITE, frozenset())
-    tables = frozenset(_unquoted(match[1]) for match in _TABLE.finditer(plain))
+    tables = frozenset(name for match in _TABLE.finditer(plain) for name in _names(match[1]))
     parts = [part for part in plain.split(";") if part.strip()]
     kinds = {_kind(part) for part in parts}
     if Kind.WRITE in kinds:
@@ -192,8 +200,9 @@ def _kind(part: str) -> Kind:
     if word in _READS or word == "WITH":
         return Kind.WRITE if _has_writing_word(part) else Kind.READ
     if word == "EXPLAIN":
-        runs = _ANALYZE.search(part)
-        return Kind.WRITE if runs and _has_writing_word(part) else Kind.READ
+        if _ANALYZE.search(part) and (_has_writing_word(part) or _RUN_BY_EXPLAIN.search(part)):
+            return Kind.WRITE
+        return Kind.READ
     if word == "ANALYZE":  # MariaDB: ANALYZE SELECT runs the statement; ANALYZE TABLE writes statistics.
         rest = part[match.end() :] if match else ""
         return _kind(rest) if _FIRST_WORD.match(rest) and "TABLE" not in rest.upper()[:20] else Kind.WRITE
@@ -202,7 +211,8 @@ def _kind(part: str) -> Kind:
     if word == "DECLARE":  # A cursor for a query.
         return Kind.WRITE if _has_writing_word(part) else Kind.READ
     if word in _CONTROL:
-        return Kind.WRITE if _SET_THAT_WRITES.match(part) else Kind.CONTROL
+        writes = _SET_THAT_WRITES.match(part) or _COMPOUND.match(part)
+        return Kind.WRITE if writes else Kind.CONTROL
     return Kind.WRITE
 
 
@@ -215,6 +225,14 @@ def _target(plain: str) -> str | None:
     match = _TARGET.match(plain)
     name = match and (match[1] or match[2] or match[3])
     return _unquoted(name) if name else None
+
+
+def _names(listed: str) -> Iterator[str]:
+    """Yield the tables of a list, without their aliases."""
+    for item in _COMMA.split(listed):
+        name = _FIRST_NAME.match(item)
+        if name is not None:
+            yield _unquoted(name[0])
 
 
 def _unquoted(name: str) -> str:
