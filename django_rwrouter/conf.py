@@ -26,7 +26,7 @@ DEFAULT_CLUSTER: Final = "default"
 
 T = TypeVar("T")
 Validator = Callable[[object], T]
-"""Takes a raw value and returns the checked one; raises ``ValueError("must be ...")``."""
+"""Takes a raw value and returns the checked one; raises ``ValueError("must be ...")``, perhaps with a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +170,13 @@ def _flag(value: object) -> bool:
 
 def _positive(value: object) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(number := cast("float", value)) or number <= 0:
+    try:
+        number = float(cast("float", value)) if is_number else math.nan
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < math.inf:
         raise ValueError("must be a number greater than 0")
-    return float(number)
+    return number
 
 
 def _at_least_zero(value: object) -> float:
@@ -203,14 +207,15 @@ def _one_of(*allowed: object) -> Validator[object]:
         # ``1 == True``: the type is compared too, so that 1 is not taken for True.
         if not any(type(value) is type(choice) and value == choice for choice in allowed):
             names = ", ".join(repr(choice) for choice in allowed)
-            raise ValueError(f"must be one of {names}{_nearest(value, allowed)}")
+            raise ValueError(f"must be one of {names}", _hint(value, allowed))
         return value
 
     return validate
 
 
 def _level(value: object) -> Level:
-    return Level(cast("str", _one_of(*(level.value for level in Level))(value)))
+    name = value.value if isinstance(value, Level) else value
+    return Level(cast("str", _one_of(*(level.value for level in Level))(name)))
 
 
 def _labels(value: object) -> frozenset[str]:
@@ -251,15 +256,15 @@ def _replica(alias: object, options: object) -> ReplicaSettings:
         raise ValueError(f"must give {alias!r} a dict such as {{'WEIGHT': 3}}, not {options!r}")  # noqa: TRY004
     for key in options:
         if key not in _REPLICA_KEYS:
-            near = _nearest(key, _REPLICA_KEYS)
-            raise ValueError(f"gives {alias!r} the unknown option {key!r}{near}")
+            raise ValueError(f"gives {alias!r} the unknown option {key!r}", _hint(key, _REPLICA_KEYS))
     values: dict[str, object] = {}
     for key, value in options.items():
         attribute, validate = _REPLICA_KEYS[key]
         try:
             values[attribute] = validate(value)
         except ValueError as error:
-            raise ValueError(f"gives {alias!r} {key} {value!r}, which {error}") from None
+            problem, *hint = error.args
+            raise ValueError(f"gives {alias!r} {key} {value!r}, which {problem}", *hint) from None
     return ReplicaSettings(alias=alias, **values)  # type: ignore[arg-type]
 
 
@@ -298,12 +303,13 @@ def _nested(cls: Callable[..., object], keys: Keys) -> Validator[object]:
         values: dict[str, object] = {}
         for key, entry in value.items():
             if key not in keys:
-                raise ValueError(f"has the unknown key {key!r}{_nearest(key, keys)}")
+                raise ValueError(f"has the unknown key {key!r}", _hint(key, keys))
             attribute, inner = keys[key]
             try:
                 values[attribute] = inner(entry)
             except ValueError as error:
-                raise ValueError(f"has {key} {entry!r}, which {error}") from None
+                problem, *hint = error.args
+                raise ValueError(f"has {key} {entry!r}, which {problem}", *hint) from None
         return cls(**values)
 
     return validate
@@ -373,7 +379,7 @@ def read(raw: object, databases: Collection[str]) -> tuple[Settings | None, list
         parsed = [_cluster(DEFAULT_CLUSTER, whole)]
     else:
         parsed = list(_clusters(clusters, whole, problems))
-    problems.extend(_alias_problems(parsed, databases))
+    problems.extend(_alias_problems(parsed, databases, named=clusters is not None))
     if clusters is not None:
         problems.extend(_model_problems(parsed))
     if problems:
@@ -396,7 +402,9 @@ def _values(
         try:
             values[attribute] = validate(value)
         except ValueError as error:
-            problems.append(Problem("E003", f"{where}[{key!r}] is {value!r}, but it {error}."))
+            problem, *hint = error.args
+            message = f"{where}[{key!r}] is {value!r}, but it {problem}."
+            problems.append(Problem("E003", message, *hint))
     return values
 
 
@@ -407,8 +415,8 @@ def _unknown_key(where: str, key: object, keys: Keys) -> Problem:
     if key in _GLOBAL_KEYS:
         hint = f"It applies to the whole project: move it up to {SETTING}[{key!r}]."
         return Problem("E004", f"{where}[{key!r}] cannot differ between clusters.", hint)
-    known = sorted(keys)
-    hint = _nearest(key, known).removeprefix("; ").capitalize() or f"Known keys: {', '.join(known)}."
+    known = sorted(keys) if "MODELS" in keys else sorted([*keys, "CLUSTERS"])
+    hint = _hint(key, known, f"Known keys: {', '.join(known)}.")
     return Problem("E002", f"{where} has the unknown key {key!r}.", hint)
 
 
@@ -435,21 +443,24 @@ def _cluster(name: str, values: Mapping[str, object]) -> ClusterSettings:
     return ClusterSettings(name=name, **own)  # type: ignore[arg-type]
 
 
-def _alias_problems(clusters: Sequence[ClusterSettings], databases: Collection[str]) -> Iterator[Problem]:
-    roles: dict[str, str] = {}
+def _alias_problems(
+    clusters: Sequence[ClusterSettings], databases: Collection[str], *, named: bool
+) -> Iterator[Problem]:
+    """Yield what is wrong with the aliases; ``named`` tells whether the clusters stand in ``CLUSTERS``."""
+    places: dict[str, str] = {}
     for cluster in clusters:
-        members = [(cluster.primary, "the primary")]
-        members += [(replica.alias, "a replica") for replica in cluster.replicas]
-        for alias, role in members:
-            role = f"{role} of {cluster.name!r}"  # noqa: PLW2901
+        where = f"{SETTING}['CLUSTERS'][{cluster.name!r}]" if named else SETTING
+        members = [("PRIMARY", cluster.primary)]
+        members += [("REPLICAS", replica.alias) for replica in cluster.replicas]
+        for key, alias in members:
+            place = f"{where}[{key!r}]"
             if alias not in databases:
-                near = _nearest(alias, databases).removeprefix("; ").capitalize()
-                hint = near or f"DATABASES has: {', '.join(sorted(databases))}."
-                yield Problem("E005", f"{SETTING} names {alias!r} as {role}, but DATABASES does not.", hint)
-            elif alias in roles:
+                hint = _hint(alias, databases, f"DATABASES has: {', '.join(sorted(databases))}.")
+                yield Problem("E005", f"{place} names {alias!r}, which is not in DATABASES.", hint)
+            elif alias in places:
                 hint = "A database has one role: remove it from one of the two places."
-                yield Problem("E006", f"{SETTING} names {alias!r} as {roles[alias]} and as {role}.", hint)
-            roles.setdefault(alias, role)
+                yield Problem("E006", f"{place} names {alias!r}, and so does {places[alias]}.", hint)
+            places.setdefault(alias, place)
 
 
 def _model_problems(clusters: Sequence[ClusterSettings]) -> Iterator[Problem]:
@@ -468,12 +479,17 @@ def _model_problems(clusters: Sequence[ClusterSettings]) -> Iterator[Problem]:
             owners.setdefault(label, cluster.name)
 
 
-def _nearest(value: object, known: Collection[object]) -> str:
-    """Return "; did you mean 'x'?" for the known name most like the value, or nothing."""
+def _hint(value: object, known: Collection[object], otherwise: str = "") -> str:
+    """Return "Did you mean 'x'?", or another hint where no known name is like the value."""
+    guess = _guess(value, known)
+    return f"Did you mean {guess!r}?" if guess else otherwise
+
+
+def _guess(value: object, known: Collection[object]) -> str:
     names = [name for name in known if isinstance(name, str)]
     folded = {name.lower(): name for name in names}
     matches = difflib.get_close_matches(str(value).lower(), folded, n=1)
-    return f"; did you mean {folded[matches[0]]!r}?" if matches else ""
+    return folded[matches[0]] if matches else ""
 
 
 # --- the settings in force ---------------------------------------------------------------------
