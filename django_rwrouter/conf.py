@@ -26,7 +26,7 @@ DEFAULT_CLUSTER: Final = "default"
 
 T = TypeVar("T")
 Validator = Callable[[object], T]
-"""Takes a raw value and returns the checked one; raises ``ValueError("must be ...")``, perhaps with a hint."""
+"""Takes a raw value, returns the checked one; raises ``ValueError("must be ...")``, perhaps with a hint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,13 @@ class Region:
     leaves to be done later, that is a ``TemplateResponse`` that is yet to be rendered and a streaming body.
     """
 
-    def __init__(self, enter: Callable[[], AbstractContextManager[object]]) -> None:
-        self._enter = enter
+    def __init__(self, prepare: Callable[[], streaming.Enter]) -> None:
+        # Called once for each block or call; what it returns may be entered again, for what is left over.
+        self._prepare = prepare
 
     def __enter__(self) -> None:
         """Begin."""
-        region = self._enter()
+        region = self._prepare()()
         region.__enter__()
         _open_regions.set((*_open_regions.get(), region))
 
@@ -81,40 +82,41 @@ class Region:
 
             @functools.wraps(function)
             async def awaited(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return self._with_leftovers(await function(*args, **kwargs))
+                return await _finish(function(*args, **kwargs), self._prepare())
 
             return cast("F", awaited)
 
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            enter = self._prepare()
+            with enter():
                 result = function(*args, **kwargs)
             # An async class-based view's dispatch() is a plain function that returns a coroutine.
-            if inspect.iscoroutine(result):
-                return self._finish(result)
-            return self._with_leftovers(result)
+            return _finish(result, enter) if inspect.iscoroutine(result) else _with_leftovers(result, enter)
 
         return cast("F", called)
 
-    async def _finish(self, pending: Awaitable[Any]) -> Any:
-        with self:
-            return self._with_leftovers(await pending)
 
-    def _with_leftovers(self, result: Any) -> Any:
-        """Stay in force for what a response does after its view has returned."""
-        if isinstance(result, SimpleTemplateResponse) and not result.is_rendered:
-            render = result.render
+async def _finish(pending: Awaitable[Any], enter: streaming.Enter) -> Any:
+    with enter():
+        result = await pending
+    return _with_leftovers(result, enter)
 
-            def render_inside() -> SimpleTemplateResponse:
-                del result.render  # Only this once; and caches pickle responses.
-                with self:
-                    return render()
 
-            result.render = render_inside  # type: ignore[method-assign]
-        elif isinstance(result, HttpResponseBase) and result.streaming:
-            streaming.keep(result, self._enter)
-        return result
+def _with_leftovers(result: Any, enter: streaming.Enter) -> Any:
+    """Stay in force for what a response does after its view has returned."""
+    if isinstance(result, SimpleTemplateResponse) and not result.is_rendered:
+        render = result.render
+
+        def render_inside() -> SimpleTemplateResponse:
+            vars(result).pop("render", None)  # Only this once; and caches pickle responses.
+            with enter():
+                return render()
+
+        result.render = render_inside  # type: ignore[method-assign]
+    elif isinstance(result, HttpResponseBase) and result.streaming:
+        streaming.keep(result, enter)
+    return result
 
 
 def use_primary(*, cluster: str | None = None) -> Region:
@@ -122,7 +124,7 @@ def use_primary(*, cluster: str | None = None) -> Region:
 
     ``cluster`` limits it to one; entering it raises ``ValueError`` for an unknown one.
     """
-    return Region(functools.partial(_blocked, Block(kind=BlockKind.PRIMARY, cluster=cluster)))
+    return _block_region(Block(kind=BlockKind.PRIMARY, cluster=cluster))
 
 
 def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region:
@@ -131,8 +133,7 @@ def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region:
     Inside ``atomic()`` and where no replica is usable, reads go to the primary all the same; with
     ``strict=True`` they raise ``NoReplicaAvailable`` instead.
     """
-    block = Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict)
-    return Region(functools.partial(_blocked, block))
+    return _block_region(Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict))
 
 
 def consistency(level: Level | str, *, cluster: str | None = None, strict: bool = False) -> Region:
@@ -146,8 +147,12 @@ def consistency(level: Level | str, *, cluster: str | None = None, strict: bool 
     except ValueError:
         levels = ", ".join(repr(each.value) for each in Level)
         raise ValueError(f"{level!r} is not a level of consistency; the levels are: {levels}.") from None
-    block = Block(kind=BlockKind.CONSISTENCY, level=known, cluster=cluster, strict=strict)
-    return Region(functools.partial(_blocked, block))
+    return _block_region(Block(kind=BlockKind.CONSISTENCY, level=known, cluster=cluster, strict=strict))
+
+
+def _block_region(block: Block) -> Region:
+    enter = functools.partial(_blocked, block)
+    return Region(lambda: enter)
 
 
 @contextmanager
@@ -165,7 +170,7 @@ def _blocked(block: Block) -> Iterator[None]:
 
 def untracked_writes() -> Region:
     """Let the writes inside pin nobody: audit rows, counters, what no reader waits for."""
-    return Region(untracked)
+    return Region(lambda: untracked)
 
 
 def routing_scope(*, safe: bool = False, token: str = "") -> Region:
@@ -175,16 +180,14 @@ def routing_scope(*, safe: bool = False, token: str = "") -> Region:
     reads go to the primary. ``token`` is what :func:`current_token` returned elsewhere: the reads inside see
     what was written there. What is written inside counts for the scope around it, too.
     """
-    return Region(functools.partial(_scoped, safe=safe, token=token))
 
+    def prepare() -> streaming.Enter:
+        stats.start()
+        state = RoutingState(safe=safe, outer=current_scope())
+        state.token = client.accept(token)
+        return functools.partial(entered, state)
 
-@contextmanager
-def _scoped(*, safe: bool, token: str) -> Iterator[None]:
-    stats.start()
-    state = RoutingState(safe=safe, outer=current_scope())
-    state.token = client.accept(token)
-    with entered(state):
-        yield
+    return Region(prepare)
 
 
 def mark_written(cluster: str = DEFAULT_CLUSTER) -> None:
