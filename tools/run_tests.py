@@ -33,7 +33,7 @@ SUITES = (
     Suite(name="quick", folders=("tests/unit", "tests/django")),
     Suite(name="clusters", folders=("tests/clusters",), settings="tests.clusters.settings"),
     Suite(name="browser", folders=("tests/browser",)),
-    Suite(name="packaging", folders=("tests/packaging",)),
+    Suite(name="packaging", folders=("tests/packaging", "tests/docker")),
 )
 
 VERDICTS = {0: "ok", 1: "FAILED", 5: "FAILED: no test ran"}
