@@ -61,6 +61,8 @@ def web_server(
         # Longer than a client of the load test may be silent: a connection that is closed under a
         # POST cannot be told from a POST that was lost.
         command += ["--keep-alive=75"]
+        # Its place is the same for all gunicorns of a user, and several may run here at once.
+        command += ["--no-control-socket"]
     else:
         command += ["manage.py", "runserver", f"{HOST}:{port}", "--noreload", "--insecure"]
     watchdog = Watchdog()
