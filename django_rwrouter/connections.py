@@ -147,6 +147,10 @@ def open_replica(alias: str) -> Opening:
     try:
         connection.close_if_health_check_failed()
         connection.ensure_connection()
+    except AssertionError as error:
+        if type(error).__name__ == "DatabaseOperationForbidden":  # In other threads, Django tells only here.
+            return Opening.FORBIDDEN
+        raise
     except Error as error:
         health.failed(alias)
         stats.count_event("replica_passed_over", alias)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.db import connections
@@ -23,23 +21,21 @@ from django_rwrouter.decision import Level
 from django_rwrouter.state import (
     Block,
     BlockKind,
+    Paused,
     RoutingState,
-    blocked,
+    begin_block,
+    begin_scope,
+    begin_untracked,
+    close_region,
     current_scope,
     current_state,
-    entered,
     in_any_state,
     on_event_loop,
-    untracked,
+    open_region,
 )
-from django_rwrouter.token import EMPTY
 from django_rwrouter.topology import get_topology
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_open_regions: Final[ContextVar[tuple[AbstractContextManager[object], ...]]] = ContextVar(
-    "rwrouter_regions", default=()
-)
 
 
 class Region:
@@ -50,15 +46,12 @@ class Region:
     leaves to be done later, that is a ``TemplateResponse`` that is yet to be rendered and a streaming body.
     """
 
-    def __init__(self, prepare: Callable[[], streaming.Enter]) -> None:
-        # Called once for each block or call; what it returns may be entered again, for what is left over.
-        self._prepare = prepare
+    def __init__(self, begin: Callable[[], object]) -> None:
+        self._begin = begin
 
     def __enter__(self) -> None:
         """Begin."""
-        region = self._prepare()()
-        region.__enter__()
-        _open_regions.set((*_open_regions.get(), region))
+        open_region(self, self._begin)
 
     def __exit__(
         self,
@@ -67,9 +60,7 @@ class Region:
         traceback: TracebackType | None,
     ) -> None:
         """End, and restore what was before."""
-        *outer, region = _open_regions.get()
-        _open_regions.set(tuple(outer))
-        region.__exit__(kind, error, traceback)
+        close_region(self)
 
     def __call__(self, function: F) -> F:
         """Decorate a function or a view; raises ``TypeError`` for a generator function."""
@@ -82,40 +73,41 @@ class Region:
 
             @functools.wraps(function)
             async def awaited(*args: Any, **kwargs: Any) -> Any:
-                return await _finish(function(*args, **kwargs), self._prepare())
+                with self:
+                    return _with_leftovers(await function(*args, **kwargs))
 
             return cast("F", awaited)
 
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
-            enter = self._prepare()
-            with enter():
+            with self:
                 result = function(*args, **kwargs)
-            # An async class-based view's dispatch() is a plain function that returns a coroutine.
-            return _finish(result, enter) if inspect.iscoroutine(result) else _with_leftovers(result, enter)
+                # An async class-based view's dispatch() is a plain function that returns a coroutine.
+                if inspect.iscoroutine(result):
+                    return _finish(result, Paused())
+                return _with_leftovers(result)
 
         return cast("F", called)
 
 
-async def _finish(pending: Awaitable[Any], enter: streaming.Enter) -> Any:
-    with enter():
-        result = await pending
-    return _with_leftovers(result, enter)
+async def _finish(pending: Awaitable[Any], paused: Paused) -> Any:
+    with paused.resumed():
+        return _with_leftovers(await pending)
 
 
-def _with_leftovers(result: Any, enter: streaming.Enter) -> Any:
-    """Stay in force for what a response does after its view has returned."""
+def _with_leftovers(result: Any) -> Any:
+    """Let what is in force now stay so for what a response does after its view has returned."""
     if isinstance(result, SimpleTemplateResponse) and not result.is_rendered:
-        render = result.render
+        render, paused = result.render, Paused()
 
         def render_inside() -> SimpleTemplateResponse:
             vars(result).pop("render", None)  # Only this once; and caches pickle responses.
-            with enter():
+            with paused.resumed():
                 return render()
 
         result.render = render_inside  # type: ignore[method-assign]
     elif isinstance(result, HttpResponseBase) and result.streaming:
-        streaming.keep(result, enter)
+        streaming.keep(result)
     return result
 
 
@@ -151,26 +143,21 @@ def consistency(level: Level | str, *, cluster: str | None = None, strict: bool 
 
 
 def _block_region(block: Block) -> Region:
-    enter = functools.partial(_blocked, block)
-    return Region(lambda: enter)
+    return Region(functools.partial(_begin_block, block))
 
 
-@contextmanager
-def _blocked(block: Block) -> Iterator[None]:
+def _begin_block(block: Block) -> None:
     if block.cluster is not None:
         get_topology().check_cluster(block.cluster)
-    with blocked(block):
-        if in_any_state():
-            yield
-            return
+    begin_block(block)
+    if not in_any_state():
         # Outside any scope nothing is remembered; a block remembers at least what was written in it.
-        with entered(RoutingState(safe=False, outside=True)):
-            yield
+        begin_scope(RoutingState(safe=False, outside=True))
 
 
 def untracked_writes() -> Region:
     """Let the writes inside pin nobody: audit rows, counters, what no reader waits for."""
-    return Region(lambda: untracked)
+    return Region(begin_untracked)
 
 
 def routing_scope(*, safe: bool = False, token: str = "") -> Region:
@@ -181,13 +168,13 @@ def routing_scope(*, safe: bool = False, token: str = "") -> Region:
     what was written there. What is written inside counts for the scope around it, too.
     """
 
-    def prepare() -> streaming.Enter:
+    def begin() -> None:
         stats.start()
         state = RoutingState(safe=safe, outer=current_scope())
         state.token = client.accept(token)
-        return functools.partial(entered, state)
+        begin_scope(state)
 
-    return Region(prepare)
+    return Region(begin)
 
 
 def mark_written(cluster: str = DEFAULT_CLUSTER) -> None:
@@ -238,10 +225,12 @@ def restore_token(value: str) -> None:
 
     A value that is no good is counted, and is as none at all. Raises ``RuntimeError`` outside any scope.
     """
+    if get_topology().inert:
+        return
     state = current_scope()
     if state is None:
         raise RuntimeError(
             "restore_token() needs a request, a task or a scope to restore the token into. Use"
             " `with routing_scope(token=value):` around the code that reads."
         )
-    state.token = (state.known_token() or EMPTY).merge(client.accept(value))
+    state.add_token(client.accept(value))

@@ -81,6 +81,8 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
         return route.decide(primary, Reason.DISABLED)
     if route.fixed is not None:
         return route.decide(primary, route.fixed)
+    if state.loading:
+        return route.decide(primary, Reason.PRIMARY_ONLY)
     if kind is BlockKind.PRIMARY:
         return route.decide(primary, Reason.USE_PRIMARY)
 

@@ -45,9 +45,13 @@ _MYSQL_SERVER_GONE: Final = frozenset({1053, 1077, 1152, 1159, 1160, 1161, 1184,
 
 
 def install(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    """Put the hook on a connection, once, and return the connection."""
+    """Put the hook on a connection, once, and return the connection.
+
+    At the front: ``connection.execute_wrapper()`` takes the last one off when its block ends, whoever put it
+    there in the meantime.
+    """
     if observe not in connection.execute_wrappers:
-        connection.execute_wrappers.append(observe)
+        connection.execute_wrappers.insert(0, observe)
     return connection
 
 

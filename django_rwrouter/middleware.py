@@ -49,7 +49,7 @@ class ReadWriteMiddleware:
             response = cast("HttpResponseBase", self.get_response(request))
             if client.must_save(state):
                 client.save(state, request, response)
-        _keep(state, response)
+            _keep(state, response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -62,7 +62,7 @@ class ReadWriteMiddleware:
                     await sync_to_async(client.save)(state, request, response)
                 else:
                     client.save(state, request, response)
-        _keep(state, response)
+            _keep(state, response)
         return response
 
     def process_view(
@@ -103,4 +103,4 @@ def _keep(state: RoutingState, response: HttpResponseBase) -> None:
     """Keep the scope for the body of a streaming response."""
     if response.streaming:
         state.sealed = True
-        streaming.keep(response, partial(entered, state))
+        streaming.keep(response)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django_rwrouter.token import EMPTY, Token
 
@@ -98,6 +98,7 @@ class RoutingState:
         "announced_writes",
         "issued",
         "load_token",
+        "loading",
         "may_block",
         "outer",
         "outside",
@@ -118,6 +119,8 @@ class RoutingState:
         """What the client brought; ``None`` while nobody has looked."""
         self.load_token: Callable[[], Token] | None = None
         """Looks."""
+        self.loading = False
+        """Whether somebody is looking: the session that holds the token may be in a database of ours."""
         self.may_block = False
         """Whether looking may wait for a server."""
         self.issued: list[Token] = []
@@ -153,8 +156,20 @@ class RoutingState:
     def known_token(self) -> Token:
         """Return what the client brought, looking for it first if nobody has."""
         if self.token is None:
-            self.token = EMPTY if self.load_token is None else self.load_token()
+            self.loading = True
+            try:
+                self.token = EMPTY if self.load_token is None else self.load_token()
+            finally:
+                self.loading = False
         return self.token
+
+    def add_token(self, token: Token) -> None:
+        """Merge a token into what the client brought, without looking at that if nobody has."""
+        if self.token is not None:
+            self.token = self.token.merge(token)
+            return
+        load = self.load_token
+        self.load_token = lambda: token if load is None else load().merge(token)
 
 
 class _Outside(RoutingState):
@@ -180,6 +195,11 @@ class _Thread(threading.local):
 _state: Final[ContextVar[RoutingState | None]] = ContextVar("rwrouter_state", default=None)
 _block: Final[ContextVar[Block | None]] = ContextVar("rwrouter_block", default=None)
 _untracked: Final[ContextVar[bool]] = ContextVar("rwrouter_untracked", default=False)
+_regions: Final[ContextVar[tuple[tuple[object, tuple[object, ...]], ...]]] = ContextVar(
+    "rwrouter_regions", default=()
+)
+"""The ``with`` blocks that are open, each with what was in force before it."""
+_ALL: Final[tuple[ContextVar[Any], ...]] = (_state, _block, _untracked, _regions)
 _thread: Final = _Thread()
 
 
@@ -222,26 +242,67 @@ def writes_are_tracked() -> bool:
     return not _untracked.get()
 
 
-@contextmanager
-def untracked() -> Iterator[None]:
-    """Let the writes made inside count for nothing."""
-    previous = _untracked.get()
+def begin_untracked() -> None:
+    """Let the writes made from now on count for nothing."""
     _untracked.set(True)
-    try:
-        yield
-    finally:
-        _untracked.set(previous)
 
 
-@contextmanager
-def blocked(block: Block) -> Iterator[None]:
+def begin_block(block: Block) -> None:
     """Put a block in force, inside those that are."""
-    previous = _block.get()
-    _block.set(replace(block, outer=previous))
-    try:
-        yield
-    finally:
-        _block.set(previous)
+    _block.set(replace(block, outer=_block.get()))
+
+
+def begin_scope(state: RoutingState) -> None:
+    """Make a state the one in force."""
+    _state.set(state)
+
+
+def open_region(region: object, begin: Callable[[], object]) -> None:
+    """Call ``begin``, and remember what was in force before for :func:`close_region`."""
+    before = _in_force()
+    begin()
+    _regions.set((*_regions.get(), (region, before)))
+
+
+def close_region(region: object) -> None:
+    """Restore what was in force before the region."""
+    opened = _regions.get()
+    # A generator may be closed in another context than it ran in: there is nothing to restore there.
+    if opened and opened[-1][0] is region:
+        _put(opened[-1][1])
+
+
+class Paused:
+    """What is in force where work is put off, for when it is done: a late rendering, a streamed body.
+
+    Each step goes on with what the one before it left, so that a ``with`` block in a generator holds from
+    step to step; and nothing of it is seen in between.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values = _in_force()
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Go on for one step."""
+        outside = _in_force()
+        _put(self._values)
+        try:
+            yield
+        finally:
+            self._values = _in_force()
+            _put(outside)
+
+
+def _in_force() -> tuple[object, ...]:
+    return tuple(variable.get() for variable in _ALL)
+
+
+def _put(values: tuple[object, ...]) -> None:
+    for variable, value in zip(_ALL, values, strict=True):
+        variable.set(value)
 
 
 @contextmanager

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
 
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
-Enter = Callable[[], AbstractContextManager[object]]
-"""Makes the context anew for each step."""
+from django_rwrouter.state import Paused
 
 
-def keep(response: HttpResponseBase, enter: Enter) -> None:
-    """Run each step of a streaming response's iterator inside ``enter()``; other responses are left alone.
+def keep(response: HttpResponseBase) -> None:
+    """Run each step of a streaming response's iterator with what is in force now; others are left alone.
 
-    The context is entered for each step and left before the chunk is handed over, so that it never leaks to
-    the server that consumes the iterator, in whatever thread or task it does.
+    It is left before a chunk is handed over, so that it never leaks to the server that consumes the iterator,
+    in whatever thread or task it does.
     """
     if not isinstance(response, StreamingHttpResponse):
         return
     if getattr(response, "file_to_stream", None) is not None:
         return  # A file asks no database, and the server may have a faster way to send it.
+    paused = Paused()
     chunks = response.streaming_content
     if isinstance(chunks, AsyncIterator):
-        response.streaming_content = _asynchronously(chunks, enter)
+        response.streaming_content = _asynchronously(chunks, paused)
     else:
-        response.streaming_content = _synchronously(chunks, enter)
+        response.streaming_content = _synchronously(chunks, paused)
 
 
-def _synchronously(chunks: Iterator[bytes], enter: Enter) -> Iterator[bytes]:
+def _synchronously(chunks: Iterator[bytes], paused: Paused) -> Iterator[bytes]:
     while True:
-        with enter():
+        with paused.resumed():
             try:
                 chunk = next(chunks)
             except StopIteration:
@@ -38,9 +37,9 @@ def _synchronously(chunks: Iterator[bytes], enter: Enter) -> Iterator[bytes]:
         yield chunk
 
 
-async def _asynchronously(chunks: AsyncIterator[bytes], enter: Enter) -> AsyncIterator[bytes]:
+async def _asynchronously(chunks: AsyncIterator[bytes], paused: Paused) -> AsyncIterator[bytes]:
     while True:
-        with enter():
+        with paused.resumed():
             try:
                 chunk = await anext(chunks)
             except StopAsyncIteration:

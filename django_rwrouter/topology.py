@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.db.models.base import ModelBase
 
 from django_rwrouter.conf import (
     SETTING,
@@ -118,8 +119,9 @@ class Topology:
             return self._routes[model]
         except KeyError:
             route = self._make_route(model)
-            # A migration makes its historical models anew each time: keeping them would leak them.
-            if not _is_historical(model):
+            # A migration makes its historical models anew each time, and the database cache its stand-in:
+            # keeping them would leak them.
+            if isinstance(model, ModelBase) and not _is_historical(model):
                 self._routes[model] = route
             return route
 
@@ -166,27 +168,30 @@ class Topology:
     def _make_route(self, model: type[Model]) -> ModelRoute | None:
         if self.inert:
             return None
-        app_label, model_name = label_of(model)
-        cluster = self.owner(app_label, model_name)
+        cluster = self.owner(*label_of(model))
         if cluster is None:
             return None
         fixed = None
         if _is_historical(model):
             fixed = Reason.MIGRATION
-        elif _is_primary_only(cluster.settings, model, app_label, model_name):
+        elif _is_primary_only(cluster.settings, model):
             fixed = Reason.PRIMARY_ONLY
         return ModelRoute(cluster, model, fixed)
 
 
 def label_of(model: type[Model]) -> tuple[str, str]:
-    """Return app label and lower-case name; a many-to-many table counts as the model that declares it.
+    """Return app label and lower-case name.
 
+    A many-to-many table counts as the model that declares it, and a proxy as the model whose table it shows.
     Not ``_meta.label``: the database cache asks with a stand-in that has none.
     """
     meta = model._meta
     declared_by = getattr(meta, "auto_created", None)
     if declared_by:
         meta = declared_by._meta
+    concrete = getattr(meta, "concrete_model", None)
+    if concrete is not None:
+        meta = concrete._meta
     return meta.app_label, str(meta.model_name)
 
 
@@ -195,15 +200,18 @@ def _is_historical(model: type[Model]) -> bool:
     return model.__module__ == "__fake__"
 
 
-def _is_primary_only(settings: ClusterSettings, model: type[Model], app_label: str, model_name: str) -> bool:
+def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
     # An abstract model: it can be imported once the apps are ready, whether they have sessions or not.
     from django.contrib.sessions.base_session import AbstractBaseSession
 
-    return (
+    if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
+        return True
+    own = (model._meta.app_label, str(model._meta.model_name))
+    return any(
         app_label in _ALWAYS_PRIMARY
         or app_label in settings.primary_only
         or f"{app_label}.{model_name}" in settings.primary_only
-        or (isinstance(model, type) and issubclass(model, AbstractBaseSession))
+        for app_label, model_name in {own, label_of(model)}
     )
 
 
