@@ -55,7 +55,7 @@ def get_balancer(name: str) -> Balancer:
         )
     try:
         balancer: Balancer = import_string(name)()
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise ImproperlyConfigured(
             f"{SETTING}['BALANCER'] is {name!r}, which cannot be used: {error}"
         ) from error

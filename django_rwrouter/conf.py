@@ -204,11 +204,12 @@ def _optional(inner: Validator[T]) -> Validator[T | None]:
 
 def _one_of(*allowed: object) -> Validator[object]:
     def validate(value: object) -> object:
-        # ``1 == True``: the type is compared too, so that 1 is not taken for True.
-        if not any(type(value) is type(choice) and value == choice for choice in allowed):
-            names = ", ".join(repr(choice) for choice in allowed)
-            raise ValueError(f"must be one of {names}", _hint(value, allowed))
-        return value
+        for choice in allowed:
+            # 1 == True, and is not what anybody means by it.
+            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                return choice
+        names = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"must be one of {names}", _hint(value, allowed))
 
     return validate
 
@@ -221,7 +222,7 @@ def _level(value: object) -> Level:
 def _labels(value: object) -> frozenset[str]:
     labels = _sequence(value)
     for label in labels:
-        if not isinstance(label, str) or not 0 <= label.count(".") <= 1 or not label.strip("."):
+        if not isinstance(label, str) or not re.fullmatch(r"\w+(\.\w+)?", label):
             raise ValueError(f"must list 'app' or 'app.Model' labels, and {label!r} is neither")
     return frozenset(label.lower() for label in cast("list[str]", labels))
 

@@ -54,11 +54,9 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
 
     ``None`` if it is not ours to decide. Raises ``NoReplicaAvailable`` under ``strict=True`` alone.
     """
-    instance_alias = None
-    if instance is not None:
-        instance_alias = instance._state.db
-        if instance_alias is not None and instance_alias not in get_topology().by_alias:
-            return None
+    instance_alias = None if instance is None else instance._state.db
+    if instance_alias is not None and _is_foreign(instance_alias):
+        return None
     cluster = route.cluster
     state = current_state()
     scope = state.scope(cluster.name)
@@ -119,17 +117,24 @@ def _take_steps(
 
 def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision | None:
     """Decide one write: the primary, or ``None`` if it is not ours to decide."""
-    if instance is not None:
-        alias = instance._state.db
-        if alias is not None and alias not in get_topology().by_alias:
-            return None
+    if instance is not None and instance._state.db is not None and _is_foreign(instance._state.db):
+        return None
     state = current_state()
     _of_this_thread(state.scope(route.cluster.name), route.cluster)
     decision = route.decide(route.cluster.primary, Reason.WRITE, "write")
     announced = state.announced_writes.setdefault(decision.alias, {})
     announced.pop(route.table, None)  # So that the newest is the last.
     announced[route.table] = decision
+    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     return decision
+
+
+def _is_foreign(alias: str) -> bool:
+    """Whether an object came from a database that is not ours.
+
+    One that is in no setting is none at all: a cached object may remember a replica that is long gone.
+    """
+    return alias not in get_topology().by_alias and alias in connections.settings
 
 
 def open_replica(alias: str) -> Opening:

@@ -31,7 +31,7 @@ from django_rwrouter.topology import Topology, get_topology
 
 logger = logging.getLogger("django_rwrouter")
 
-_READ_ONLY: Final = {
+READ_ONLY_STATEMENTS: Final = {
     "mysql": "SET SESSION TRANSACTION READ ONLY",
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
     "sqlite": "PRAGMA query_only = ON",
@@ -67,7 +67,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     install(connection)
     if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
         return
-    statement = _READ_ONLY.get(connection.vendor)
+    statement = READ_ONLY_STATEMENTS.get(connection.vendor)
     if statement is None or is_test_mirror(connection):
         return
     try:
@@ -186,32 +186,32 @@ def _announced(state: RoutingState, connection: BaseDatabaseWrapper, statement: 
 
     Django asks the router more and less often than it queries (a cached content type: once, and no query; a
     generic foreign key: a query, and never), so decisions are matched by database and table. A read's is used
-    up by its statement; a write's stays, since one ``save()`` or ``bulk_create()`` runs several statements.
+    up by its statement; a write's stays, since one ``save()`` or ``bulk_create()`` runs several statements,
+    and covers one read before them (``get_or_create()``, ``select_for_update()``).
     """
     alias = connection.alias
-    writes = state.announced_writes.get(alias)
+    reads = state.announced_reads.get(alias, {})
     if not statement.writes:
-        reads = state.announced_reads.get(alias)
-        if reads:
-            for table in statement.tables:
-                if table in reads:
-                    return reads.pop(table, None)
-            if "" in reads:  # Raw SQL, through read_connection().
-                return reads.pop("", None)
-    if writes:
         for table in statement.tables:
-            if table in writes:
-                return writes[table]
-        # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
-        if statement.writes and connection.in_atomic_block:
-            return next(reversed(writes.values()))
-    return None
+            if table in reads:
+                return reads.pop(table, None)
+        return reads.pop("", None)  # Raw SQL, through read_connection().
+    writes = state.announced_writes.get(alias)
+    if not writes:
+        return None
+    for table in statement.tables:
+        if table in writes:
+            if table in reads and reads[table].operation == "write":
+                del reads[table]  # What it writes was not read first, and will not be.
+            return writes[table]
+    # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
+    return next(reversed(writes.values())) if connection.in_atomic_block else None
 
 
 def _may_have_written(error: BaseException, statement: Statement, vendor: str) -> bool:
     """Whether a statement that failed may have changed something all the same."""
-    if statement.target is None and not statement.tables:
-        return True  # A procedure, or several statements at once: part of it may have run.
+    if statement.in_parts:
+        return True
     if isinstance(error, (DataError, IntegrityError, ProgrammingError, NotSupportedError)):
         return False
     if isinstance(error, InterfaceError) or not isinstance(error, Error):

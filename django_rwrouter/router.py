@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ImproperlyConfigured
+
 from django_rwrouter.connections import decide_read, decide_write
-from django_rwrouter.topology import get_topology, label_of
+from django_rwrouter.topology import get_topology, is_historical, label_of
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -46,7 +48,14 @@ class ReadWriteRouter:
         **_hints: object,
     ) -> bool | None:
         """Keep migrations off the replicas, and each model on its own cluster's primary."""
-        topology = get_topology()
+        try:
+            topology = get_topology()
+        except ImproperlyConfigured:
+            # Django's checks of the models ask, too: an error here would hide what ours have to say about the
+            # setting. Migrations ask with historical models, or with none, and get the error.
+            if model is None or is_historical(model):
+                raise
+            return False
         cluster = topology.by_alias.get(db)
         if cluster is None:
             return None
@@ -54,5 +63,5 @@ class ReadWriteRouter:
             return False
         if model is not None:
             app_label, model_name = label_of(model)
-        owners = topology.owners(app_label, model_name.lower() if model_name else None)
+        owners = topology.owners(app_label, model_name)
         return None if not owners or cluster in owners else False

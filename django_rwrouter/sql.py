@@ -36,6 +36,8 @@ class Statement:
     """Names that stand where tables do, without their schema."""
     target: str | None = None
     """The one table that it writes, where that is certain."""
+    in_parts: bool = False
+    """Whether it may have done part of its work when it fails: several statements, or a procedure."""
 
     @property
     def writes(self) -> bool:
@@ -87,6 +89,18 @@ _FIRST_NAME: Final = re.compile(_NAME)
 _LAST_PART: Final = re.compile(rf"({_IDENTIFIER})\s*$")
 
 _READS: Final = frozenset({"SELECT", "VALUES", "SHOW", "DESCRIBE", "DESC", "FETCH", "TABLE", "HELP"})
+_WHOLE: Final = _READS | {
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "REPLACE",
+    "MERGE",
+    "WITH",
+    "CREATE",
+    "ALTER",
+    "TRUNCATE",
+}
+"""Statements that fail as a whole or not at all."""
 _CONTROL: Final = frozenset(
     {
         "BEGIN",
@@ -144,12 +158,14 @@ _TARGET: Final = re.compile(
 def _classify(sql: str, vendor: str) -> Statement:
     plain = _without_opaque_text(sql, vendor)
     if plain is None:
-        return Statement(Kind.WRITE, frozenset())
+        return Statement(Kind.WRITE, frozenset(), in_parts=True)
     tables = frozenset(name for match in _TABLE.finditer(plain) for name in _names(match[1]))
     parts = [part for part in plain.split(";") if part.strip()]
     kinds = {_kind(part) for part in parts}
     if Kind.WRITE in kinds:
-        return Statement(Kind.WRITE, tables, _target(plain) if len(parts) == 1 else None)
+        if len(parts) > 1:
+            return Statement(Kind.WRITE, tables, in_parts=True)
+        return Statement(Kind.WRITE, tables, _target(plain), in_parts=_first_word(plain) not in _WHOLE)
     if Kind.READ in kinds:
         return Statement(Kind.READ, tables)
     return Statement(Kind.CONTROL, tables)
@@ -195,8 +211,7 @@ def _harmless(name: str) -> str:
 
 
 def _kind(part: str) -> Kind:
-    match = _FIRST_WORD.match(part)
-    word = match[1].upper() if match else ""
+    word = _first_word(part)
     if word in _READS or word == "WITH":
         return Kind.WRITE if _has_writing_word(part) else Kind.READ
     if word == "EXPLAIN":
@@ -204,7 +219,7 @@ def _kind(part: str) -> Kind:
             return Kind.WRITE
         return Kind.READ
     if word == "ANALYZE":  # MariaDB: ANALYZE SELECT runs the statement; ANALYZE TABLE writes statistics.
-        rest = part[match.end() :] if match else ""
+        rest = _FIRST_WORD.sub("", part, count=1)
         return _kind(rest) if _FIRST_WORD.match(rest) and "TABLE" not in rest.upper()[:20] else Kind.WRITE
     if word == "PRAGMA":
         return Kind.READ if _PRAGMA_THAT_READS.match(part) else Kind.WRITE
@@ -214,6 +229,11 @@ def _kind(part: str) -> Kind:
         writes = _SET_THAT_WRITES.match(part) or _COMPOUND.match(part)
         return Kind.WRITE if writes else Kind.CONTROL
     return Kind.WRITE
+
+
+def _first_word(part: str) -> str:
+    match = _FIRST_WORD.match(part)
+    return match[1].upper() if match else ""
 
 
 def _has_writing_word(part: str) -> bool:

@@ -121,7 +121,7 @@ class Topology:
             route = self._make_route(model)
             # A migration makes its historical models anew each time, and the database cache its stand-in:
             # keeping them would leak them.
-            if isinstance(model, ModelBase) and not _is_historical(model):
+            if isinstance(model, ModelBase) and not is_historical(model):
                 self._routes[model] = route
             return route
 
@@ -137,12 +137,14 @@ class Topology:
             raise ValueError(f"There is no cluster {name!r} in {SETTING}; the clusters are: {known}.")
 
     def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
-        """Return the cluster that a model (lower-case name) or a whole app belongs to."""
-        owner = self._owners.get(f"{app_label}.{model_name}") if model_name else None
+        """Return the cluster that a model or a whole app belongs to; case does not matter."""
+        app_label = app_label.lower()
+        owner = self._owners.get(f"{app_label}.{model_name.lower()}") if model_name else None
         return owner or self._owners.get(app_label) or self._catch_all
 
     def owners(self, app_label: str, model_name: str | None) -> frozenset[Cluster]:
         """Return the clusters that a migration of this model, or of anything in this app, is for."""
+        app_label = app_label.lower()
         if model_name:
             found = {self.owner(app_label, model_name)}
         else:
@@ -172,7 +174,7 @@ class Topology:
         if cluster is None:
             return None
         fixed = None
-        if _is_historical(model):
+        if is_historical(model):
             fixed = Reason.MIGRATION
         elif _is_primary_only(cluster.settings, model):
             fixed = Reason.PRIMARY_ONLY
@@ -192,10 +194,10 @@ def label_of(model: type[Model]) -> tuple[str, str]:
     concrete = getattr(meta, "concrete_model", None)
     if concrete is not None:
         meta = concrete._meta
-    return meta.app_label, str(meta.model_name)
+    return meta.app_label.lower(), str(meta.model_name)
 
 
-def _is_historical(model: type[Model]) -> bool:
+def is_historical(model: type[Model]) -> bool:
     """Whether a migration made this model (Django marks such models with this module's name)."""
     return model.__module__ == "__fake__"
 
@@ -206,7 +208,7 @@ def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
 
     if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
         return True
-    own = (model._meta.app_label, str(model._meta.model_name))
+    own = (model._meta.app_label.lower(), str(model._meta.model_name))
     return any(
         app_label in _ALWAYS_PRIMARY
         or app_label in settings.primary_only

@@ -53,11 +53,15 @@ def get_store(name: str) -> Store:
         path = f"{__name__}.{name}.{name.title()}Store"
     try:
         store: Store = import_string(path)()
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise ImproperlyConfigured(
             f"{SETTING}['STORE'] has {name!r}, which cannot be used: {error}"
         ) from error
     for method in ("load", "save"):
         if not callable(getattr(store, method, None)):
             raise ImproperlyConfigured(f"{SETTING}['STORE'] has {name!r}, which has no {method}().")
+    if not isinstance(getattr(store, "blocks", None), bool):
+        raise ImproperlyConfigured(
+            f"{SETTING}['STORE'] has {name!r}, which does not say whether it blocks (blocks = True or False)."
+        )
     return store
