@@ -307,17 +307,17 @@ def _put(values: tuple[object, ...]) -> None:
 
 @contextmanager
 def entered(state: RoutingState) -> Iterator[RoutingState]:
-    """Make a state the one in force.
+    """Make a state the one in force, and end whatever is left open inside.
 
-    The previous value is put back by setting it: a variable's own reset token refuses to work in another
+    What was before is put back by setting it: a variable's own reset token refuses to work in another
     context, and a sync block may end in another one than it began in (``sync_to_async``).
     """
-    previous = _state.get()
+    before = _in_force()
     _state.set(state)
     try:
         yield state
     finally:
-        _state.set(previous)
+        _put(before)
 
 
 @contextmanager
