@@ -1,0 +1,112 @@
+"""The one table of this package: what was routed where, and why.
+
+It lives on the primary of the cluster that takes the app label ``django_rwrouter``; reads and writes of it
+always name that database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.utils.translation import gettext_lazy as _
+
+from django_rwrouter.counters import RESOLUTION, Counts, Row
+from django_rwrouter.topology import OWN_APP, get_topology
+
+ROW_KEY: Final = ("process", "resolution", "start")
+"""What names a row."""
+PRUNE_AT_ONCE: Final = 500
+"""Rows that one statement deletes: a bound on how long it holds locks."""
+
+
+class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
+    """Reads and writes statistics, always starting from :meth:`on_primary`."""
+
+    def on_primary(self) -> RoutingStatisticsQuerySet:
+        """Bind to the database with the table: the primary of the cluster that takes this app."""
+        owner = get_topology().owner(OWN_APP, "routingstatistics")
+        bound: RoutingStatisticsQuerySet = self.using(owner.primary if owner else DEFAULT_DB_ALIAS)
+        return bound
+
+    def exists_in_database(self) -> bool:
+        """Whether the table has been made."""
+        connection = connections[self.db]
+        with connection.cursor() as cursor:
+            tables = connection.introspection.table_names(cursor)
+        return self.model._meta.db_table in tables
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Write absolute values over whatever the same process wrote before for the same time.
+
+        One statement, where the database has an upsert. Safe to repeat.
+        """
+        objects = [
+            RoutingStatistics(process=row.process, resolution=row.resolution, start=row.start, data=row.data)
+            for row in rows
+        ]
+        features = connections[self.db].features
+        if features.supports_update_conflicts:
+            # MySQL and MariaDB find the conflicting key themselves, and take no target.
+            target = ROW_KEY if features.supports_update_conflicts_with_target else None
+            self.bulk_create(objects, update_conflicts=True, update_fields=["data"], unique_fields=target)
+            return
+        for entry in objects:
+            key = {name: getattr(entry, name) for name in ROW_KEY}
+            self.update_or_create(**key, defaults={"data": entry.data})
+
+    def since(self, start: int) -> models.QuerySet[RoutingStatistics, tuple[int, Counts]]:
+        """Return begin and counts of the rows of all processes from ``start`` on (seconds since 1970)."""
+        recent: RoutingStatisticsQuerySet = self.filter(resolution=RESOLUTION, start__gte=start)
+        return recent.values_list("start", "data")
+
+    def prune(self, before: int) -> int:
+        """Delete rows that start before ``before`` (seconds since 1970); return how many.
+
+        Harmless when several processes do it at once.
+        """
+        deleted = 0
+        # By primary key: a range in a DELETE would lock, on MySQL, what other processes insert.
+        old = self.filter(start__lt=before).values_list("pk", flat=True)
+        while keys := list(old[:PRUNE_AT_ONCE]):
+            deleted += self.filter(pk__in=keys).delete()[0]
+        return deleted
+
+
+class RoutingStatistics(models.Model):
+    """What one process counted in one span of time.
+
+    A row is written again and again while its span lasts, always with the whole counts so far.
+    """
+
+    # Whatever DEFAULT_AUTO_FIELD says: MySQL uses up a number for each upsert.
+    id = models.BigAutoField(primary_key=True)
+    process = models.CharField(max_length=32)
+    """Random key of the process that counted."""
+    resolution = models.PositiveIntegerField()
+    """Seconds that the row covers."""
+    start = models.BigIntegerField()
+    """Begin of the span in seconds since 1970 (UTC): a number, so that ``USE_TZ`` does not matter."""
+    data = models.JSONField()
+    """The counts; see :class:`django_rwrouter.counters.Counts`."""
+
+    objects = RoutingStatisticsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("read/write routing")
+        verbose_name_plural = _("read/write routing")
+        # The rows are nobody's to edit: one permission, to see the page.
+        default_permissions = ()
+        permissions = [("view_routing", "Can view read/write routing")]
+        constraints = [
+            # The process first: concurrent upserts of different processes then touch different
+            # ends of the index, and do not deadlock on MySQL's gap locks.
+            models.UniqueConstraint(fields=ROW_KEY, name="rwrouter_statistics_row"),
+        ]
+        indexes = [
+            models.Index(fields=["resolution", "start"], name="rwrouter_statistics_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.process} {self.start}+{self.resolution}"

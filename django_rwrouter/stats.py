@@ -1,0 +1,302 @@
+"""Statistics: what was routed where, and why, and what happened.
+
+Counting is cheap and exact, and happens in memory (:mod:`django_rwrouter.counters`). Once a process has
+routed its first request, a thread writes the counts every ``STATS["FLUSH_SECONDS"]``, and once more when the
+process ends. Each process writes rows of its own and always the whole counts so far, so that a repeated, late
+or half-failed flush changes nothing. While nothing can be written the counts are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from typing import Final, Protocol
+
+from django.core.signals import setting_changed
+from django.db import DatabaseError, connections
+from django.utils.module_loading import import_string
+
+from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.counters import Counters, Row
+from django_rwrouter.exit_hooks import call_at_exit
+from django_rwrouter.state import silenced
+
+logger: Final = logging.getLogger("django_rwrouter")
+
+PRUNE_SECONDS: Final = 3600.0
+"""Seconds between two looks of one process for rows that are too old."""
+EXIT_PATIENCE: Final = 5.0
+"""Seconds that an ending process waits for a flush that is under way."""
+FORK_PATIENCE: Final = 1.0
+"""Seconds that a fork waits for one."""
+
+
+class StatisticsBackend(Protocol):
+    """Where statistics are written: what ``STATS["BACKEND"]`` names by its dotted path.
+
+    It is called without arguments, once for each process. Several processes write at the same time.
+    """
+
+    def write(self, process: str, rows: Sequence[Row]) -> None:
+        """Store the rows of one process, each over the earlier row of the same resolution and start.
+
+        The values are absolute: rows may come again, unchanged or grown, and a row may come back empty.
+        Any exception means that the rows are kept and offered again.
+        """
+
+
+class StatisticsTableMissing(Exception):  # noqa: N818  (a state that passes, not an error)
+    """The table for the statistics has not been made yet."""
+
+
+class DatabaseBackend:
+    """Writes to this package's table, on a primary; deletes what is older than ``RETENTION_DAYS``."""
+
+    def __init__(self) -> None:
+        # At a random time within the first period: processes that start together take turns.
+        self._prune_at = time.monotonic() + random.uniform(0, PRUNE_SECONDS)
+
+    def write(self, process: str, rows: Sequence[Row]) -> None:
+        """Write the rows with one statement, where the database has an upsert.
+
+        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``.
+        """
+        # Here, because this module is imported before the app registry is ready.
+        from django_rwrouter.models import RoutingStatistics
+
+        table = RoutingStatistics.objects.on_primary()
+        with _own_connection(table.db):
+            try:
+                table.put(rows)
+            except DatabaseError:
+                if not table.exists_in_database():
+                    raise StatisticsTableMissing(
+                        "their table does not exist yet; run `manage.py migrate django_rwrouter`"
+                    ) from None
+                raise
+            if time.monotonic() >= self._prune_at:
+                self._prune_at = time.monotonic() + PRUNE_SECONDS
+                table.prune(int(time.time() - get_settings().stats.retention_days * 86400))
+
+
+class NoBackend:
+    """Keeps nothing."""
+
+    def write(self, process: str, rows: Sequence[Row]) -> None:
+        """Let the rows go."""
+
+
+BACKENDS: Final[Mapping[str, type[StatisticsBackend]]] = {
+    "database": DatabaseBackend,
+    "off": NoBackend,
+}
+"""By the name in ``STATS["BACKEND"]``; any other name is a dotted path."""
+
+
+@contextmanager
+def _own_connection(alias: str) -> Iterator[None]:
+    """Give this thread a fresh connection to ``alias``, and then the previous one again.
+
+    So a flush neither joins nor ends what the thread has under way there (such as a transaction of a script
+    that runs without autocommit), and holds no idle connection afterwards. Only inside ``atomic()`` is the
+    connection shared: that is a test, whose database may not even be visible to another connection.
+    """
+    present = connections[alias]
+    if present.in_atomic_block:
+        yield
+        return
+    own = connections.create_connection(alias)
+    connections[alias] = own
+    try:
+        yield
+    finally:
+        connections[alias] = present
+        own.close()
+
+
+class _Flusher:
+    """Writes the counts of this process, now and then."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self.renew()
+
+    def renew(self) -> None:
+        """Be as in a new process; what a forked child does.
+
+        Nothing of before is touched: the locks may be held for ever, by threads that are not there.
+        """
+        self._stop = threading.Event()
+        self._starting = threading.Lock()
+        self._writing = threading.Lock()
+        self._backend: StatisticsBackend | None = None
+        self._paused_by = 0
+        self._failing = False
+        self.started = False
+
+    def forget(self) -> None:
+        """Let the thread end, and have the next :meth:`start` read the settings again."""
+        self._stop.set()
+        self.renew()
+        self._counters.enabled = True
+
+    def start(self) -> None:
+        """Start the thread and the hooks at the process's end, where statistics are wanted at all."""
+        with self._starting:
+            if self.started or _is_test_environment():
+                return
+            settings = get_settings()
+            if settings.inert or settings.stats.backend == "off":
+                self._counters.enabled = False
+            else:
+                self._start_thread()
+                call_at_exit(self._at_exit)
+            self.started = True
+
+    def _start_thread(self) -> None:
+        name = "rwrouter-statistics"
+        thread = threading.Thread(target=self._run, args=(self._stop,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The system allows no more threads, or the interpreter is going; no reason to fail a request.
+            logger.warning("The read/write routing statistics are written at the end only: %s.", error)
+
+    def flush(self, patience: float = -1) -> None:
+        """Write what has changed; wait at most ``patience`` seconds for a flush under way (-1: for ever)."""
+        writing = self._writing  # A change of the settings puts another in its place.
+        if not writing.acquire(timeout=patience):
+            return
+        pending: list[Row] = []
+        try:
+            pending = self._counters.take()
+            while pending:
+                batch = self._next_batch(pending)
+                with silenced():
+                    self._get_backend().write(batch[0].process, batch)
+                del pending[: len(batch)]
+                if self._failing:
+                    self._failing = False
+                    logger.info("The read/write routing statistics are written again.")
+        except Exception as error:  # noqa: BLE001  (whatever a backend raises: a flush never harms)
+            self._report(error)
+        finally:
+            self._counters.failed(pending)
+            writing.release()
+
+    def _next_batch(self, pending: Sequence[Row]) -> list[Row]:
+        # After a failure one row is tried alone: so while the database is away, whatever the
+        # failures are like, the rest has certainly not been written and can still be put together.
+        if self._failing:
+            return [pending[0]]
+        return list(takewhile(lambda row: row.process == pending[0].process, pending))
+
+    def _report(self, error: Exception) -> None:
+        """Log a failure: loudly for the first of several in a row only."""
+        level = logging.DEBUG if self._failing else logging.WARNING
+        self._failing = True
+        what = str(error) if isinstance(error, StatisticsTableMissing) else repr(error)
+        logger.log(
+            level,
+            "The read/write routing statistics could not be written: %s. The counts are kept, and"
+            " written as soon as that is possible.",
+            what,
+            exc_info=level == logging.DEBUG,
+        )
+
+    def _get_backend(self) -> StatisticsBackend:
+        if self._backend is None:
+            name = get_settings().stats.backend
+            backend: type[StatisticsBackend] = BACKENDS.get(name) or import_string(name)
+            self._backend = backend()
+        return self._backend
+
+    def _run(self, stop: threading.Event) -> None:
+        seconds = get_settings().stats.flush_seconds
+        # Jittered, so that processes started together do not all write at the same moment.
+        wait = random.uniform(0, seconds)
+        while not stop.wait(wait):
+            self.flush()
+            wait = seconds * random.uniform(0.9, 1.1)
+
+    def pause(self) -> None:
+        """Have no flush under way while the process forks.
+
+        A child inherits every lock as it is, of libraries and of Python's imports too: one that the
+        flushing thread holds at that moment would never be released there.
+        """
+        if self._writing.acquire(timeout=FORK_PATIENCE):
+            self._paused_by = threading.get_ident()
+
+    def resume(self) -> None:
+        """Undo :meth:`pause`, in the parent."""
+        # Two threads may fork at once; the one that ran out of patience holds nothing.
+        if self._paused_by == threading.get_ident():
+            self._paused_by = 0
+            self._writing.release()
+
+    def _at_exit(self) -> None:
+        self._stop.set()
+        self.flush(EXIT_PATIENCE)
+
+
+def _is_test_environment() -> bool:
+    """Whether Django's ``setup_test_environment()`` is in force."""
+    from django.core import mail
+
+    return hasattr(mail, "outbox")
+
+
+_counters: Final = Counters()
+_flusher: Final = _Flusher(_counters)
+
+count_statement = _counters.count_statement
+"""Count one statement of ``operation`` ``"read"`` or ``"write"``; thread-safe."""
+count_event = _counters.count_event
+"""Count one event by its name and subject; thread-safe."""
+
+
+def start() -> None:
+    """See to it that the counts are written: called wherever a request, a task or a scope begins.
+
+    Does nothing where that is done already, where ``STATS["BACKEND"]`` is ``"off"``, and in Django's test
+    environment, where a thread that writes would meet the tests' transactions.
+    """
+    if not _flusher.started:
+        _flusher.start()
+
+
+def flush() -> None:
+    """Write now what has been counted and not been written. Never raises; failures are logged.
+
+    Inside ``atomic()`` on the same database the rows become part of that transaction.
+    """
+    _flusher.flush()
+
+
+def reset() -> None:
+    """Forget all counts, and start again as in a new process. For tests."""
+    _counters.reset()
+    _flusher.forget()
+
+
+def _after_fork() -> None:
+    """Count from zero, under another key: what the parent counted, the parent writes."""
+    _counters.reset()
+    _flusher.renew()
+
+
+def _forget_settings(*, setting: str, **_kwargs: object) -> None:
+    if setting == SETTING:
+        _flusher.forget()
+
+
+setting_changed.connect(_forget_settings, dispatch_uid="django_rwrouter.stats")
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_flusher.pause, after_in_parent=_flusher.resume, after_in_child=_after_fork)

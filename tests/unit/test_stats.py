@@ -1,0 +1,293 @@
+"""The life of the statistics in one process: when they are written, and what a failure does."""
+
+import logging
+import threading
+import time
+
+import pytest
+
+from django_rwrouter import stats
+
+REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
+
+
+class Keeper:
+    """A backend that keeps the newest row of each process and minute."""
+
+    rows = {}
+    calls = []
+    failure = None
+    made = 0
+
+    def __init__(self):
+        Keeper.made += 1
+
+    def write(self, process, rows):
+        Keeper.calls.append(rows)
+        if Keeper.failure is not None:
+            raise Keeper.failure
+        assert {row.process for row in rows} == {process}
+        Keeper.rows.update({(process, row.start): row.data for row in rows})
+
+    @classmethod
+    def total(cls):
+        return sum(times for data in cls.rows.values() for _, _, times in data["events"])
+
+
+@pytest.fixture
+def keeper(settings):
+    settings.RWROUTER = {
+        **REPLICAS,
+        "STATS": {"BACKEND": f"{__name__}.Keeper", "FLUSH_SECONDS": 0.01},
+    }
+    Keeper.rows, Keeper.calls, Keeper.failure, Keeper.made = {}, [], None, 0
+    stats.reset()
+    yield Keeper
+    stats.reset()
+
+
+@pytest.fixture
+def in_production(monkeypatch):
+    """Behave as outside Django's test environment."""
+    monkeypatch.setattr(stats, "_is_test_environment", lambda: False)
+    yield
+    stats.reset()
+    for thread in threads():
+        thread.join(10)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is put forward by hand: ``clock[0]`` is the time."""
+    now = [1_000_000_020.0]
+    monkeypatch.setattr(stats._counters, "_clock", lambda: now[0])
+    return now
+
+
+def threads():
+    return [each for each in threading.enumerate() if each.name == "rwrouter-statistics"]
+
+
+def wait_until(condition, what, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"after {seconds} s still not true: {what}"
+        time.sleep(0.005)
+
+
+def test_a_thread_writes_after_the_start(keeper, in_production):
+    stats.start()
+    stats.start()
+    (thread,) = threads()
+    assert thread.daemon
+    stats.count_event("hit")
+    wait_until(lambda: keeper.total() == 1, "the count is written")
+    stats.count_event("hit")
+    wait_until(lambda: keeper.total() == 2, "the next count is written")
+    assert keeper.made == 1
+    stats.reset()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_many_threads_start_one_flusher(keeper, in_production):
+    go = threading.Barrier(20)
+
+    def start():
+        go.wait()
+        stats.start()
+
+    workers = [threading.Thread(target=start) for _ in range(20)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(threads()) == 1
+
+
+def test_where_no_thread_can_be_started_the_end_of_the_process_writes(
+    keeper, in_production, monkeypatch, caplog
+):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    stats.start()
+    stats.start()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    stats.count_event("hit")
+    stats._flusher._at_exit()
+    assert keeper.total() == 1
+
+
+def test_nothing_is_started_in_djangos_test_environment(keeper):
+    stats.start()
+    assert threads() == []
+    stats.count_event("hit")
+    stats.flush()
+    assert keeper.total() == 1
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param({**REPLICAS, "STATS": {"BACKEND": "off"}}, id="off"),
+        pytest.param({}, id="no replica configured"),
+    ],
+)
+def test_where_no_statistics_are_wanted_none_are_kept(settings, in_production, setting):
+    settings.RWROUTER = setting
+    stats.reset()
+    stats.start()
+    assert threads() == []
+    stats.count_event("hit")
+    stats.count_statement("default", "replica1", "read", "window", "", 0.001)
+    assert stats._counters.take() == []
+
+
+def test_what_was_counted_before_statistics_were_switched_off_is_dropped(settings, caplog):
+    settings.RWROUTER = {**REPLICAS, "STATS": {"BACKEND": "off"}}
+    stats.reset()
+    stats.count_event("hit")
+    stats.flush()
+    assert stats._counters.take() == []
+    assert caplog.records == []
+
+
+def test_the_setting_is_read_again_when_it_changes(keeper, in_production, settings):
+    stats.start()
+    (thread,) = threads()
+    settings.RWROUTER = {**REPLICAS, "STATS": {"BACKEND": "off"}}
+    thread.join(10)
+    stats.start()
+    assert threads() == []
+    settings.RWROUTER = {**REPLICAS, "STATS": {"BACKEND": f"{__name__}.Keeper"}}
+    stats.start()
+    assert len(threads()) == 1
+    stats.count_event("hit")
+    stats.flush()
+    assert keeper.total() == 1
+
+
+def test_a_repeated_flush_writes_nothing(keeper):
+    stats.count_event("hit")
+    stats.flush()
+    stats.flush()
+    assert len(keeper.calls) == 1
+    assert keeper.total() == 1
+
+
+def test_a_failing_backend_harms_nobody_and_loses_nothing(keeper, caplog):
+    caplog.set_level(logging.INFO, "django_rwrouter")
+    keeper.failure = ConnectionError("the primary is away")
+    for _flush in range(5):
+        stats.count_event("hit")
+        stats.flush()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert not record.exc_info
+    assert "ConnectionError('the primary is away')" in record.getMessage()
+    assert "The counts are kept" in record.getMessage()
+    keeper.failure = None
+    stats.count_event("hit")
+    stats.flush()
+    assert keeper.total() == 6
+    assert [each.levelname for each in caplog.records] == ["WARNING", "INFO"]
+    keeper.failure = ConnectionError("away again")
+    stats.count_event("hit")
+    stats.flush()
+    assert [each.levelname for each in caplog.records] == ["WARNING", "INFO", "WARNING"]
+
+
+def test_a_missing_table_is_explained_in_one_line(keeper, caplog):
+    keeper.failure = stats.StatisticsTableMissing("run `manage.py migrate`")
+    stats.count_event("hit")
+    stats.flush()
+    (record,) = caplog.records
+    assert "could not be written: run `manage.py migrate`. The" in record.getMessage()
+
+
+def test_during_an_outage_one_row_is_tried_and_then_all(keeper, clock):
+    keeper.failure = ConnectionError()
+    for _minute in range(5):
+        stats.count_event("hit")
+        stats.flush()
+        clock[0] += 60
+    assert [len(rows) for rows in keeper.calls] == [1, 1, 1, 1, 1]
+    assert len({rows[0].start for rows in keeper.calls}) == 1
+    keeper.failure = None
+    stats.flush()
+    assert [len(rows) for rows in keeper.calls[5:]] == [1, 4]
+    assert keeper.total() == 5
+
+
+def test_rows_of_different_keys_are_written_apart(keeper, clock):
+    """After the clock was put back, a process goes on under another key."""
+    stats.count_event("hit")
+    clock[0] -= 60
+    stats.count_event("hit")
+    stats.flush()
+    assert len(keeper.calls) == 2
+    assert keeper.total() == 2
+
+
+@pytest.mark.parametrize("backend", ["no.such.module", "os.getpid"])
+def test_an_impossible_backend_is_reported_and_not_raised(settings, caplog, backend):
+    settings.RWROUTER = {**REPLICAS, "STATS": {"BACKEND": backend}}
+    stats.reset()
+    stats.count_event("hit")
+    stats.flush()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    stats.reset()
+
+
+def test_settings_may_change_while_a_flush_is_under_way(keeper, monkeypatch, settings):
+    def write(self, process, rows):
+        settings.RWROUTER = {**REPLICAS, "STATS": {"BACKEND": f"{__name__}.Keeper"}}
+        original(self, process, rows)
+
+    original = Keeper.write
+    monkeypatch.setattr(Keeper, "write", write)
+    stats.count_event("hit")
+    stats.flush()
+    assert keeper.total() == 1
+    stats.flush()
+
+
+def test_flushes_of_several_threads_follow_one_another(keeper, monkeypatch):
+    """An older state must never be written over a newer one."""
+    inside = threading.Semaphore(1)
+    overlaps = []
+    write = Keeper.write
+
+    def slow_write(self, process, rows):
+        if not inside.acquire(blocking=False):
+            overlaps.append(rows)
+        time.sleep(0.002)
+        write(self, process, rows)
+        inside.release()
+
+    monkeypatch.setattr(Keeper, "write", slow_write)
+
+    def work():
+        for _turn in range(20):
+            stats.count_event("hit")
+            stats.flush()
+
+    workers = [threading.Thread(target=work) for _ in range(5)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert overlaps == []
+    assert keeper.total() == 100
+
+
+def test_an_ending_process_waits_for_a_flush_only_so_long(keeper, monkeypatch):
+    monkeypatch.setattr(stats, "EXIT_PATIENCE", 0.01)
+    stats.count_event("hit")
+    with stats._flusher._writing:
+        stats._flusher._at_exit()
+    assert keeper.calls == []
+    stats._flusher._at_exit()
+    assert keeper.total() == 1
