@@ -52,3 +52,29 @@ class Note(models.Model):
 
     def __str__(self):
         return str(self.object_id)
+
+
+class Profile(models.Model):
+    author = models.OneToOneField(Author, models.CASCADE)
+    text = models.CharField(max_length=100)
+
+    def __str__(self):
+        return self.text
+
+
+class AuditProxy(AuditRow):
+    """The same table under another name."""
+
+    class Meta:
+        proxy = True
+
+
+class DeviceSession(models.Model):
+    """Rows of ``tests.app.device_sessions``."""
+
+    session_key = models.CharField(max_length=40, primary_key=True)
+    session_data = models.TextField()
+    expire_date = models.DateTimeField()
+
+    def __str__(self):
+        return self.session_key

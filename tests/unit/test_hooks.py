@@ -1,0 +1,363 @@
+"""The hook on a connection, asked as Django asks an execute wrapper; the databases are made up."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+
+from django_rwrouter import ReplicaWriteError, hooks, stats, untracked_writes
+from django_rwrouter.decision import Reason
+from django_rwrouter.signals import statement_routed
+from django_rwrouter.state import RoutingState, entered, silenced
+
+INSERT = "INSERT INTO app_book (title) VALUES (%s)"
+
+
+@pytest.fixture(autouse=True)
+def no_counts_are_left():
+    yield
+    stats.reset()
+
+
+@pytest.fixture
+def scope():
+    with entered(RoutingState(safe=True)) as state:
+        yield state.scope("default")
+
+
+def run(sql, *, error=None, alias="default", vendor="sqlite", many=False):
+    """Run one statement on a connection; it raises ``error`` if given."""
+
+    def execute(sql, params, many, context):
+        if error is not None:
+            raise error
+        return "result"
+
+    connection = SimpleNamespace(alias=alias, vendor=vendor, in_atomic_block=False, connection=None)
+    return hooks.observe(execute, sql, ("x",), many, {"connection": connection})
+
+
+def postgresql(kind, sqlstate):
+    error = kind("made up")
+    error.__cause__ = DriverError(sqlstate)
+    return error
+
+
+class DriverError(Exception):
+    def __init__(self, sqlstate):
+        self.sqlstate = sqlstate
+
+
+# --- what was executed, counts -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "wrote"),
+    [
+        (INSERT, True),
+        (INSERT.encode(), True),
+        ("CALL something()", True),
+        ("SELECT 1", False),
+        (b"SELECT 1", False),
+        ("SELECT * FROM app_book FOR UPDATE", False),
+        ("SAVEPOINT s1", False),
+        ("INSERT INTO django_session (a) VALUES (1)", False),
+        ("DELETE FROM django_content_type", False),
+        ("DELETE FROM django_session; DELETE FROM app_book", True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("many", [False, True], ids=["execute", "executemany"])
+def test_a_write_is_what_was_executed(scope, sql, wrote, many):
+    assert run(sql, many=many) == "result"
+    assert scope.wrote is wrote
+
+
+def test_psycopgs_composed_sql_is_read_as_text(scope):
+    class Composed:
+        def as_string(self, connection):
+            return INSERT
+
+    assert run(Composed(), vendor="postgresql") == "result"
+    assert scope.wrote
+
+
+def test_untracked_and_silent_writes_do_not_count(scope):
+    with untracked_writes():
+        run(INSERT)
+    with silenced():
+        run(INSERT)
+    assert not scope.wrote
+
+
+def test_a_write_to_another_database_does_not_count(scope):
+    run(INSERT, alias="other")
+    assert not scope.wrote
+
+
+def test_a_write_through_a_replicas_connection_counts_if_the_server_lets_it_through(scope):
+    run(INSERT, alias="replica1")
+    assert scope.wrote
+
+
+# --- failures ------------------------------------------------------------------------------------------
+
+CLEAN = {
+    "a violated constraint": ("sqlite", IntegrityError("UNIQUE constraint failed")),
+    "a value out of range": ("mysql", DataError(1264, "")),
+    "a syntax error": ("mysql", ProgrammingError(1064, "")),
+    "an unknown column": ("sqlite", OperationalError("no such column: x")),
+    "a lock that was not got": ("sqlite", OperationalError("database is locked")),
+    "a deadlock": ("mysql", OperationalError(1213, "")),
+    "a lock wait that timed out": ("mysql", OperationalError(1205, "")),
+    "a query that was killed": ("mysql", OperationalError(1317, "")),
+    "not supported": ("mysql", NotSupportedError(1235, "")),
+    "serialization": ("postgresql", postgresql(OperationalError, "40001")),
+    "a query that was cancelled": ("postgresql", postgresql(OperationalError, "57014")),
+    "a column that is not there": ("postgresql", postgresql(ProgrammingError, "42703")),
+    "an aborted transaction": ("postgresql", postgresql(InternalError, "25P02")),
+}
+BROKEN = {
+    "gone away": ("mysql", OperationalError(2006, "")),
+    "lost": ("mysql", OperationalError(2013, "")),
+    "shutting down": ("mysql", OperationalError(1053, "")),
+    "killed": ("mysql", OperationalError(1927, "")),
+    "closed": ("mysql", InterfaceError(0, "")),
+    "no code": ("mysql", OperationalError("lost")),
+    "no state": ("postgresql", postgresql(OperationalError, None)),
+    "connection failure": ("postgresql", postgresql(OperationalError, "08006")),
+    "admin shutdown": ("postgresql", postgresql(OperationalError, "57P01")),
+    "psycopg's own": ("postgresql", InterfaceError("the connection is closed")),
+    "a database that we do not know": ("oracle", DatabaseError("ORA-03113")),
+    "interrupted from outside": ("sqlite", KeyboardInterrupt()),
+    "a signal's exception": ("mysql", TimeoutError()),
+}
+
+
+@pytest.mark.parametrize(("vendor", "error"), CLEAN.values(), ids=CLEAN)
+def test_a_statement_that_failed_with_a_clean_error_did_not_write(scope, vendor, error):
+    with pytest.raises(type(error)) as caught:
+        run(INSERT, error=error, vendor=vendor)
+    assert caught.value is error
+    assert not scope.wrote
+
+
+@pytest.mark.parametrize(("vendor", "error"), BROKEN.values(), ids=BROKEN)
+def test_a_statement_whose_connection_broke_may_have_written(scope, vendor, error):
+    with pytest.raises(type(error)):
+        run(INSERT, error=error, vendor=vendor)
+    assert scope.wrote
+
+
+@pytest.mark.parametrize(("vendor", "error"), CLEAN.values(), ids=CLEAN)
+@pytest.mark.parametrize(
+    ("sql", "many"),
+    [
+        pytest.param(INSERT, True, id="executemany"),
+        pytest.param("CALL something()", False, id="a procedure"),
+        pytest.param("DELETE FROM app_tag; DELETE FROM app_book", False, id="two statements"),
+    ],
+)
+def test_what_consists_of_several_may_have_written_before_it_failed(scope, sql, many, vendor, error):
+    with pytest.raises(type(error)):
+        run(sql, error=error, vendor=vendor, many=many)
+    assert scope.wrote
+
+
+@pytest.mark.parametrize("error", [OperationalError(2013, ""), KeyboardInterrupt()], ids=repr)
+def test_a_read_that_failed_wrote_nothing(scope, error):
+    with pytest.raises(type(error)):
+        run("SELECT 1", error=error, vendor="mysql")
+    assert not scope.wrote
+
+
+def test_a_failed_write_that_is_not_tracked_pins_nobody(scope):
+    with pytest.raises(OperationalError), untracked_writes():
+        run(INSERT, error=OperationalError(2013, ""), vendor="mysql")
+    with pytest.raises(OperationalError):
+        run("DELETE FROM django_session", error=OperationalError(2013, ""), vendor="mysql")
+    assert not scope.wrote
+
+
+# --- writes that a replica refuses -----------------------------------------------------------------------
+
+REFUSED = {
+    "mysql, a read-only transaction": ("mysql", InternalError(1792, "")),
+    "mysql, a read-only server": ("mysql", OperationalError(1290, "")),
+    "mysql, a read-only mode": ("mysql", InternalError(1836, "")),
+    "postgresql": ("postgresql", postgresql(InternalError, "25006")),
+    "sqlite": ("sqlite", OperationalError("attempt to write a readonly database")),
+}
+
+
+@pytest.mark.parametrize(("vendor", "error"), REFUSED.values(), ids=REFUSED)
+def test_a_write_that_a_replica_refuses_is_explained(scope, vendor, error):
+    with pytest.raises(ReplicaWriteError) as caught:
+        run(INSERT, error=error, vendor=vendor, alias="replica1")
+    assert caught.value.__cause__ is error
+    for word in ("'replica1'", "'app_book'", ".using("):
+        assert word in str(caught.value)
+    assert not scope.wrote
+
+
+@pytest.mark.parametrize(("vendor", "error"), REFUSED.values(), ids=REFUSED)
+def test_the_same_on_the_primary_is_the_primarys_own_error(scope, vendor, error):
+    """There it means that the primary was demoted."""
+    with pytest.raises(type(error)) as caught:
+        run(INSERT, error=error, vendor=vendor)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(("vendor", "error"), CLEAN.values(), ids=CLEAN)
+def test_other_errors_of_a_replica_pass(vendor, error):
+    with pytest.raises(type(error)) as caught:
+        run("SELECT 1", error=error, vendor=vendor, alias="replica1")
+    assert caught.value is error
+
+
+# --- opening -----------------------------------------------------------------------------------------------
+
+
+class Opened:
+    """A connection that has just been opened, of any database."""
+
+    def __init__(self, alias, vendor, error=None, *, autocommit=True):
+        self.alias, self.vendor, self.autocommit = alias, vendor, autocommit
+        self.settings_dict = {"TEST": {"MIRROR": None}}
+        self.execute_wrappers = []
+        self.executed = []
+        self.error = error
+        self.connection = self
+
+    def cursor(self):
+        return self
+
+    def execute(self, sql):
+        self.executed.append(sql)
+        if self.error:
+            raise self.error
+
+    def commit(self):
+        self.executed.append("commit")
+
+    def close(self):
+        self.executed.append("close")
+
+    @property
+    def wrap_database_errors(self):
+        return pytest.MonkeyPatch.context()  # any context manager will do
+
+
+READ_ONLY = {
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "sqlite": "PRAGMA query_only = ON",
+}
+
+
+@pytest.mark.parametrize(("vendor", "statement"), READ_ONLY.items())
+def test_a_replicas_session_is_made_read_only(vendor, statement):
+    connection = Opened("replica1", vendor)
+    hooks.prepare(connection=connection)
+    assert connection.executed[:1] == [statement]
+    assert connection.execute_wrappers == [hooks.observe]
+
+
+def test_without_autocommit_the_setting_is_committed():
+    """PostgreSQL would undo it on a rollback."""
+    connection = Opened("replica1", "postgresql", autocommit=False)
+    hooks.prepare(connection=connection)
+    assert connection.executed[1:2] == ["commit"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "vendor", "hooked"),
+    [("default", "mysql", True), ("replica1", "oracle", True), ("other", "mysql", False)],
+)
+def test_other_sessions_are_left_alone(alias, vendor, hooked):
+    connection = Opened(alias, vendor)
+    hooks.prepare(connection=connection)
+    assert connection.executed == []
+    assert (connection.execute_wrappers == [hooks.observe]) is hooked
+
+
+def test_sessions_are_left_alone_for_poolers_that_share_them(settings):
+    settings.RWROUTER = {"REPLICAS": ["replica1"], "READ_ONLY_SESSIONS": False}
+    connection = Opened("replica1", "mysql")
+    hooks.prepare(connection=connection)
+    assert connection.executed == []
+
+
+def test_a_replica_that_cannot_be_made_read_only_is_not_left_open():
+    connection = Opened("replica1", "mysql", error=OperationalError(2013, ""))
+    with pytest.raises(OperationalError):
+        hooks.prepare(connection=connection)
+    assert connection.executed[-1] == "close"
+
+
+def test_the_hook_is_on_a_connection_once():
+    connection = Opened("default", "sqlite")
+    for _time in range(3):
+        hooks.install(connection)
+    assert connection.execute_wrappers == [hooks.observe]
+
+
+def test_the_hook_is_outside_all_others():
+    """Django takes a wrapper of execute_wrapper() off the end, whatever is there by then."""
+    connection = Opened("default", "sqlite")
+    connection.execute_wrappers.append("of a block that is open")
+    hooks.install(connection)
+    assert connection.execute_wrappers == [hooks.observe, "of a block that is open"]
+
+
+# --- what listeners hear -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heard():
+    calls = []
+
+    def listen(**kwargs):
+        calls.append(kwargs)
+
+    statement_routed.connect(listen, weak=False)
+    yield calls
+    statement_routed.disconnect(listen)
+
+
+def test_each_statement_is_told_with_what_is_known_of_it(scope, heard):
+    run(INSERT)
+    run("SELECT * FROM app_book", alias="replica1")
+    told = [
+        (call["alias"], call["sql"], call["wrote"], call["decision"].reason, call["decision"].operation)
+        for call in heard
+    ]
+    assert told == [
+        ("default", INSERT, True, Reason.EXPLICIT, "write"),
+        ("replica1", "SELECT * FROM app_book", False, Reason.EXPLICIT, "read"),
+    ]
+    assert all(0 <= call["seconds"] < 1 for call in heard)
+
+
+@pytest.mark.parametrize("sql", ["SAVEPOINT s1", "RELEASE SAVEPOINT s1", "BEGIN", "SET x = 1"])
+def test_transaction_control_is_not_told(heard, sql):
+    run(sql)
+    assert heard == []
+
+
+def test_neither_are_failures_other_databases_and_our_own_statements(heard):
+    with pytest.raises(IntegrityError):
+        run(INSERT, error=IntegrityError())
+    run(INSERT, alias="other")
+    with silenced():
+        run(INSERT)
+    assert heard == []

@@ -1,0 +1,193 @@
+"""What a client carries: signed, bounded, merged highest-wins; and nothing that a stranger sends does harm."""
+
+import base64
+import json
+
+import pytest
+from django.core import signing
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from django_rwrouter.token import EMPTY, MAX_LENGTH, SALT, Mark, Token, decode
+
+NOW = 1_700_000_000.0
+LIFETIMES = {"shop": 5.0, "blog": 60.0, "käse": 1e9}
+
+times = st.floats(min_value=0, max_value=2 * NOW)
+tokens = st.dictionaries(st.sampled_from(list(LIFETIMES)), times.map(Mark)).map(Token)
+
+
+def signed(payload, *, salt=SALT, key=None):
+    return signing.Signer(key=key, salt=salt).sign_object(payload)
+
+
+def at(seconds_ago, cluster="shop"):
+    return Token({cluster: Mark(NOW - seconds_ago)})
+
+
+# --- round trip ------------------------------------------------------------------------------------
+
+
+@given(tokens)
+def test_a_token_comes_back_as_it_was_within_a_microsecond(token):
+    forever = dict.fromkeys(LIFETIMES, 1e12)
+    found, flaw = decode(token.encode(), forever, now=3 * NOW)
+    if not token:
+        assert (token.encode(), found, flaw) == ("", EMPTY, "forged")
+        return
+    assert flaw is None
+    assert found.marks.keys() == token.marks.keys()
+    for name, mark in token.marks.items():
+        assert found.marks[name].wrote_at == pytest.approx(mark.wrote_at, abs=1e-6)
+
+
+def test_a_token_fits_into_a_cookie():
+    assert len(at(0).encode()) < 200
+    assert at(0).encode().isascii()
+    assert not set(at(0).encode()) & set(' ",;\\')
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "flaw"),
+    [(0, None), (4.999, None), (5, "expired"), (1e9, "expired"), (-1, None), (-1e9, None)],
+)
+def test_a_mark_lives_as_long_as_its_cluster_says(seconds_ago, flaw):
+    found, found_flaw = decode(at(seconds_ago).encode(), LIFETIMES, NOW)
+    assert (bool(found), found_flaw) == (flaw is None, flaw)
+
+
+def test_a_time_in_the_future_counts_as_now():
+    found, _flaw = decode(at(-3600).encode(), LIFETIMES, NOW)
+    assert found.marks["shop"].wrote_at == NOW
+    assert at(-3600).age("shop", NOW) == 0.0
+
+
+def test_only_what_is_alive_and_ours_comes_back():
+    everything = Token({"shop": Mark(NOW - 30), "blog": Mark(NOW - 30), "gone": Mark(NOW)})
+    found, flaw = decode(everything.encode(), LIFETIMES, NOW)
+    assert (list(found.marks), flaw) == (["blog"], None)
+
+
+def test_the_age_of_a_write_that_was_never_made_has_no_end():
+    assert at(1).age("blog", NOW) == float("inf")
+    assert at(1).age("shop", NOW) == 1.0
+
+
+# --- merging ---------------------------------------------------------------------------------------
+
+
+@given(tokens, tokens)
+def test_merging_is_commutative(one, other):
+    assert one.merge(other).marks == other.merge(one).marks
+
+
+@given(tokens, tokens, tokens)
+def test_merging_is_associative(one, other, third):
+    assert one.merge(other).merge(third).marks == one.merge(other.merge(third)).marks
+
+
+@given(tokens)
+def test_merging_is_idempotent(token):
+    assert token.merge(token).marks == token.marks
+    assert token.merge(EMPTY).marks == EMPTY.merge(token).marks == token.marks
+
+
+@given(tokens, tokens)
+def test_merging_keeps_the_newest_write_of_each_cluster(one, other):
+    merged = one.merge(other)
+    for name in LIFETIMES:
+        assert merged.age(name, 2 * NOW) == min(one.age(name, 2 * NOW), other.age(name, 2 * NOW))
+
+
+# --- what strangers send ---------------------------------------------------------------------------
+
+GOOD = at(1).encode()
+COMPRESSED = signing.Signer(salt=SALT).sign_object([1, {"shop": ["x" * 100_000]}], compress=True)
+BAD = {
+    "empty": ("", "forged"),
+    "text": ("hello", "forged"),
+    "no signature": (GOOD.rpartition(":")[0], "forged"),
+    "truncated": (GOOD[:-1], "forged"),
+    "without its beginning": (GOOD[1:], "forged"),
+    "another's signature": (signed([1, {"shop": [NOW]}], key="another secret"), "forged"),
+    "another purpose": (signed([1, {"shop": [NOW]}], salt="django.core.signing"), "forged"),
+    "changed payload": (f"WzEse31d:{GOOD.rpartition(':')[2]}", "forged"),
+    "oversized": ("x" * (MAX_LENGTH + 1), "oversized"),
+    "oversized, though signed": (signed([1, {"x" * MAX_LENGTH: [NOW]}]), "oversized"),
+    "lone surrogate": ("\ud800:\ud800", "malformed"),
+    "not even a string in ASCII": ("käse:käse", "forged"),
+    "null bytes": ("\0:\0", "forged"),
+    "a list of nothing": (signed([]), "malformed"),
+    "a number": (signed(1), "malformed"),
+    "null": (signed(None), "malformed"),
+    "another version": (signed([2, {"shop": [NOW]}]), "malformed"),
+    "no times": (signed([1, {"shop": []}]), "malformed"),
+    "a word for a time": (signed([1, {"shop": ["now"]}]), "malformed"),
+    "null for a time": (signed([1, {"shop": [None]}]), "malformed"),
+    "not a number": (signed([1, {"shop": [float("nan")]}]), "malformed"),
+    "infinity": (signed([1, {"shop": [float("inf")]}]), "malformed"),
+    "a huge number": (signed([1, {"shop": [10**400]}]), "malformed"),
+    "no marks": (signed([1, {}]), "foreign"),
+    "a cluster that is gone": (signed([1, {"gone": [NOW]}]), "foreign"),
+    "before all time": (signed([1, {"shop": [-1e300]}]), "expired"),
+    "a bomb": (COMPRESSED, "malformed"),
+}
+
+
+@pytest.mark.parametrize(("value", "flaw"), BAD.values(), ids=BAD)
+def test_a_bad_value_is_as_none_at_all_and_says_why(value, flaw):
+    assert decode(value, LIFETIMES, NOW) == (EMPTY, flaw)
+
+
+def test_a_newer_version_may_put_more_behind_the_time():
+    found, flaw = decode(signed([1, {"shop": [NOW, "0-1-17"]}]), LIFETIMES, NOW)
+    assert (found.marks, flaw) == ({"shop": Mark(NOW)}, None)
+
+
+def test_a_key_that_was_replaced_is_still_accepted(settings):
+    value = at(1).encode()
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
+    assert decode(value, LIFETIMES, NOW)[1] is None
+    settings.SECRET_KEY_FALLBACKS = []
+    assert decode(value, LIFETIMES, NOW)[1] == "forged"
+
+
+cookies = st.one_of(
+    st.text(),
+    st.binary().map(lambda raw: raw.decode("latin-1")),
+    st.integers(0, len(GOOD) - 1).map(lambda end: GOOD[:end]),
+    st.tuples(st.integers(0, len(GOOD) - 1), st.characters()).map(
+        lambda change: GOOD[: change[0]] + change[1] + GOOD[change[0] + 1 :]
+    ),
+    st.tuples(st.binary(), st.text()).map(
+        lambda parts: base64.urlsafe_b64encode(parts[0]).decode() + ":" + parts[1]
+    ),
+)
+
+
+@settings(max_examples=2_000)
+@given(cookies)
+def test_random_truncated_and_forged_values_raise_nothing_and_pin_nobody(value):
+    assume(value != GOOD)
+    found, flaw = decode(value, LIFETIMES, NOW)
+    assert not found
+    assert flaw is not None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+)
+payloads = st.one_of(
+    json_values,
+    st.tuples(st.just(1), json_values).map(list),
+    st.dictionaries(st.sampled_from(["shop", "blog", "x"]), json_values).map(lambda marks: [1, marks]),
+)
+
+
+@given(payloads)
+def test_whatever_was_signed_by_another_program_with_our_key_raises_nothing(payload):
+    assume(len(json.dumps(payload)) < MAX_LENGTH)
+    found, flaw = decode(signed(payload), LIFETIMES, NOW)
+    assert (flaw is None) == bool(found)
+    assert all(mark.wrote_at <= NOW for mark in found.marks.values())
