@@ -168,16 +168,19 @@ def _pins(statement: Statement, topology: Topology) -> bool:
 
 
 def note_write(state: RoutingState, cluster: str) -> None:
-    """Remember a write, and say so if it comes too late to be remembered for the client."""
-    scope = state.scope(cluster)
-    if state.sealed and not scope.wrote_late:
-        scope.wrote_late = True
-        stats.count_event("late_write", cluster)
-        logger.warning(
-            "A write was made while a streamed response was being sent, too late for the client's token:"
-            " its next reads may miss it. Write before the response is returned.",
-            extra={"cluster": cluster},
-        )
+    """Remember a write for the scope and those around it, and say so where it comes too late for a client."""
+    each: RoutingState | None = state
+    while each is not None:
+        scope = each.scope(cluster)
+        if each.sealed and not scope.wrote_late:
+            scope.wrote_late = True
+            stats.count_event("late_write", cluster)
+            logger.warning(
+                "A write was made while a streamed response was being sent, too late for the client's token:"
+                " its next reads may miss it. Write before the response is returned.",
+                extra={"cluster": cluster},
+            )
+        each = each.outer
     state.note_write(cluster)
 
 
