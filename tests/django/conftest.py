@@ -1,11 +1,13 @@
 """A primary and two replicas on SQLite, with replication on demand."""
 
 import functools
+import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections
 from django.http import HttpResponse
@@ -17,17 +19,19 @@ from django_rwrouter import stats
 from django_rwrouter.health import health
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book
-from tests.settings import DATABASES
+from tests.settings import DATABASES, FOLDER
 
 REPLICAS = ("replica1", "replica2")
+FRESH = FOLDER / "fresh.sqlite3"
 
 
-def replicate(*aliases):
+def replicate(*aliases, source=DATABASES["default"]["NAME"]):
     """Bring these replicas (all, without arguments) level with the primary."""
-    with closing(sqlite3.connect(DATABASES["default"]["NAME"])) as primary:
+    with closing(sqlite3.connect(source)) as original:
         for alias in aliases or REPLICAS:
-            with closing(sqlite3.connect(DATABASES[alias]["NAME"])) as replica:
-                primary.backup(replica)
+            with closing(sqlite3.connect(DATABASES[alias]["NAME"])) as copy:
+                copy.execute("PRAGMA synchronous = OFF")
+                original.backup(copy)
 
 
 @pytest.fixture(scope="session")
@@ -36,21 +40,23 @@ def django_db_setup(django_db_blocker):
     with django_db_blocker.unblock():
         call_command("migrate", run_syncdb=True, verbosity=0)
         connections.close_all()
-    replicate("other")
+    shutil.copy(DATABASES["default"]["NAME"], FRESH)
     yield
     with django_db_blocker.unblock():
         connections.close_all()
 
 
 @pytest.fixture
-def databases(transactional_db):
-    """Start with all databases empty and level. Use with ``@pytest.mark.django_db(databases=...)``."""
-    replicate()
-    health.reset()
-    stats.reset()
-    yield
-    health.reset()
-    stats.reset()
+def databases(django_db_setup, django_db_blocker):
+    """Start with all databases migrated, empty and level; several times as quick as flushing them."""
+    with django_db_blocker.unblock():
+        replicate(*DATABASES, source=FRESH)
+        ContentType.objects.clear_cache()
+        health.reset()
+        stats.reset()
+        yield
+        health.reset()
+        stats.reset()
 
 
 @pytest.fixture

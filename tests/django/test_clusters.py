@@ -16,8 +16,6 @@ from django_rwrouter import (
 from tests.app.models import AuditProxy, Author, Book, Tag
 from tests.django.conftest import ask, reason
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 @pytest.fixture(autouse=True)
 def two_clusters(databases, settings):

@@ -15,8 +15,6 @@ from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.django.conftest import REPLICAS, ask, events, reason, replicate
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def write(_request=None):
     Book.objects.create(title="new")
@@ -73,13 +71,14 @@ def test_a_block_that_asks_for_a_replica_gets_the_primary_if_there_is_none(site,
 
 def test_p18_a_dead_replica_is_left_alone_for_a_while(site, servers, clock, monkeypatch):
     tried = []
-    connect = BaseDatabaseWrapper.connect
+    sqlite = type(connections["default"])
+    connect = sqlite.get_new_connection
 
-    def counting(self):
+    def counting(self, parameters):
         tried.append(self.alias)
-        return connect(self)
+        return connect(self, parameters)
 
-    monkeypatch.setattr(BaseDatabaseWrapper, "connect", counting)
+    monkeypatch.setattr(sqlite, "get_new_connection", counting)
     servers.kill("replica1")
     for _visit in range(20):
         site.get(name)
@@ -426,6 +425,7 @@ def test_a_wrapper_around_the_opening_of_a_connection_takes_itself_away_and_not_
 
 def test_a_database_that_is_not_ours_is_not_hooked(databases):
     connections["other"].close()
+    connections["other"].execute_wrappers.clear()  # other tests have other settings
     connections["other"].ensure_connection()
     assert hooks.observe not in connections["other"].execute_wrappers
 

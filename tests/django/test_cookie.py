@@ -16,8 +16,6 @@ from django_rwrouter.token import MAX_LENGTH, SALT, Mark, Token
 from tests.app.models import Book
 from tests.django.conftest import REPLICAS, events, reason
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def write(_request=None):
     Book.objects.create(title="new")

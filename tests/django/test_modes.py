@@ -23,8 +23,6 @@ from django_rwrouter.testing import capture_routing
 from tests.app.models import AuditRow, Book, Tag
 from tests.django.conftest import REPLICAS, ask, reason, replicate
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def write(_request=None):
     Book.objects.create(title="new")
@@ -35,7 +33,7 @@ def titles(_request=None):
 
 
 @pytest.fixture
-def setting(settings):
+def setting(databases, settings):
     def change(**changes):
         settings.RWROUTER = {**settings.RWROUTER, **changes}
 

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import prefetch_related_objects
 
 from django_rwrouter import use_primary, use_replica
@@ -13,8 +13,6 @@ from django_rwrouter.signals import statement_routed
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Author, Book, Comic, Note, Profile, Tag
 from tests.django.conftest import REPLICAS, ask, reason, replicate
-
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def make_library():
@@ -42,7 +40,8 @@ def refreshed(book):
 
 
 def deferred(book):
-    return Book.objects.using("default").defer("title").get(pk=book.pk).title
+    del book.title  # as if it had been loaded with defer("title")
+    return book.title
 
 
 def prefetched(book):
@@ -90,6 +89,25 @@ def test_p3_the_same_with_a_block_around_it_is_stale(library, site, follow, expe
                 return "missing"
 
     assert site.get(view).text in {"missing", "[]", "0", "False"}
+
+
+def locked():
+    with transaction.atomic():
+        return Book.objects.select_for_update().get()
+
+
+FROM_PRIMARY = {
+    "by name": lambda: Book.objects.using("default").get(),
+    "get_or_create that gets": lambda: Book.objects.get_or_create(title="new")[0],
+    "a lock, after its transaction": locked,
+    "a transaction, after its end": transaction.atomic()(Book.objects.get),
+    "raw SQL by name": lambda: Book.objects.using("default").raw("SELECT * FROM app_book")[0],
+}
+
+
+@pytest.mark.parametrize("load", FROM_PRIMARY.values(), ids=FROM_PRIMARY)
+def test_p3_however_it_came_to_be_read_from_the_primary(library, site, load):
+    assert site.get(lambda _request: load().author.name).text == "ann"
 
 
 def test_p3_other_reads_of_that_scope_are_still_a_replicas(library, site):

@@ -13,8 +13,6 @@ from django_rwrouter.testing import capture_routing
 from tests.app.models import Author, Book, Tag
 from tests.django.conftest import REPLICAS, reason
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 OURS = "django_rwrouter.router.ReadWriteRouter"
 
 

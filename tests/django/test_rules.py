@@ -10,8 +10,6 @@ from django_rwrouter import consistency, use_primary, use_replica
 from tests.app.models import AuditRow, Book
 from tests.django.conftest import REPLICAS, ask, reason, replicate
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def titles(_request=None):
     return ",".join(Book.objects.order_by("pk").values_list("title", flat=True))

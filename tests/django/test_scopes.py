@@ -19,8 +19,6 @@ from django_rwrouter import (
 from tests.app.models import Book
 from tests.django.conftest import REPLICAS, ask, events, reason, replicate
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def write(_request=None):
     Book.objects.create(title="new")

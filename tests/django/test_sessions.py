@@ -14,8 +14,6 @@ from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.django.conftest import events, reason, replicate
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 BACKENDS = ["db", "cache", "cached_db", "file", "signed_cookies"]
 STORES = {"cookie": "cookie", "session": "session", "both": ["cookie", "session"]}
 AFTER_SESSIONS = [

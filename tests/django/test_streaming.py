@@ -12,8 +12,6 @@ from django_rwrouter import routing_scope, use_primary, use_replica
 from tests.app.models import Book
 from tests.django.conftest import ask, events, reason
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def write():
     Book.objects.create(title="new")

@@ -1,6 +1,7 @@
 """The helpers for tests of projects: what they show, and that they can fail."""
 
 import re
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -22,8 +23,6 @@ from django_rwrouter.signals import statement_routed
 from django_rwrouter.testing import assert_no_stale_reads, capture_routing
 from tests.app.models import AuditRow, Author, Book, Comic, Tag
 from tests.django.conftest import REPLICAS, replicate
-
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def write(_request=None):
@@ -87,7 +86,7 @@ ROUTED = {
     "raw SQL through read_connection": (read_raw, ["read window None"]),
     "a raw query set": (lambda: list(Book.objects.raw("SELECT * FROM app_book")), ["read window Book"]),
     "nothing to ask": (lambda: list(Book.objects.filter(pk__in=[])), []),
-    "transaction control": (lambda: transaction.atomic()(transaction.atomic()(lambda: None))(), []),
+    "transaction control": (transaction.atomic()(transaction.atomic()(lambda: None)), []),
     "a database by name": (lambda: list(Book.objects.using("replica1")), []),
     "another database": (lambda: list(Book.objects.using("other")), []),
     "raw SQL on the primary": (lambda: connection.cursor().execute("SELECT * FROM app_book"), []),
@@ -98,10 +97,7 @@ ROUTED = {
 def test_one_decision_for_each_statement_that_was_routed(databases, act, expected):
     Book.objects.create(title="old").tags.create(name="red")
     replicate()
-    found = routed(act)
-    if "select_for_update" in repr(expected):
-        expected = [entry.replace("write", "read", 1) for entry in expected]
-    assert found == expected
+    assert routed(act) == expected
 
 
 def test_decisions_can_be_compared(databases):
@@ -202,7 +198,7 @@ def through_an_extra_table():
     with routing_scope(safe=True):
         Author.objects.create(name="x")
         with use_replica():
-            list(Book.objects.extra(tables=["app_author"]))  # noqa: S610
+            list(Book.objects.extra(tables=["app_author"]))
 
 
 def of_a_many_to_many_table():
@@ -256,10 +252,12 @@ def test_it_names_the_write_the_read_and_both_places(databases):
 
 
 def test_it_finds_stale_reads_of_a_client_in_its_next_request(site):
-    site.serve(write)
-    with pytest.raises(AssertionError, match="may miss"), assert_no_stale_reads():
-        site.post()
+    def visit():
+        site.post(write)
         site.get(use_replica()(read))
+
+    with pytest.raises(AssertionError, match="may miss"), assert_no_stale_reads():
+        visit()
 
 
 def test_it_finds_them_in_async_views(site):
@@ -366,8 +364,6 @@ def test_neither_to_a_site_that_works_as_it_should(site):
 
 
 def test_neither_once_the_pin_is_over(databases, settings, monkeypatch):
-    import time
-
     with routing_scope():
         write()
         token = current_token()
@@ -379,14 +375,17 @@ def test_neither_once_the_pin_is_over(databases, settings, monkeypatch):
 
 
 def test_but_in_the_scope_of_the_write_it_is_never_over(databases, monkeypatch):
-    import time
-
     now = time.time()
-    with pytest.raises(AssertionError, match="may miss"), assert_no_stale_reads(), routing_scope(safe=True):
+
+    @routing_scope(safe=True)
+    def act():
         write()
         monkeypatch.setattr(time, "time", lambda: now + 500)
         with use_replica():
             read()
+
+    with pytest.raises(AssertionError, match="may miss"), assert_no_stale_reads():
+        act()
 
 
 def test_primary_only_models_are_never_stale(databases, settings):
@@ -407,9 +406,12 @@ def test_allow_eventual_excuses_that_level_alone(databases, act, excused):
 
 
 def test_an_error_inside_is_the_error_that_is_seen(databases):
-    with pytest.raises(ZeroDivisionError), assert_no_stale_reads():
+    def act():
         in_one_scope()
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), assert_no_stale_reads():
+        act()
     assert not statement_routed.receivers
 
 

@@ -15,7 +15,6 @@ from tests.app.models import Book
 from tests.django.conftest import reason
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True, databases="__all__"),
     # Django refuses ATOMIC_REQUESTS for async views.
     pytest.mark.parametrize("site", ["wsgi", "asgi"], indirect=True),
 ]

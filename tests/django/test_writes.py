@@ -15,8 +15,6 @@ from django_rwrouter import ReplicaWriteError, mark_written, routing_scope, untr
 from tests.app.models import AuditProxy, AuditRow, Author, Book, Comic, Note, Tag
 from tests.django.conftest import reason, replicate
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
 
 def sql(statement, *params, many=False, alias="default"):
     with connections[alias].cursor() as cursor:
@@ -160,6 +158,7 @@ def test_a_get_that_does_not_pins_nobody(library, site, act):
 AUDIT = {
     "a model": (["app.AuditRow"], lambda: AuditRow.objects.create(text="x"), False),
     "a model, by its proxy": (["app.AuditRow"], lambda: AuditProxy.objects.create(text="x"), False),
+    "a proxy alone": (["app.AuditProxy"], lambda: AuditRow.objects.create(text="x"), True),
     "another model": (["app.AuditRow"], lambda: Tag.objects.create(name="x"), True),
     "an app": (["app"], lambda: Tag.objects.create(name="x"), False),
     "an update": (["app"], lambda: Book.objects.update(title="x"), False),

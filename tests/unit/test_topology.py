@@ -232,6 +232,14 @@ def test_the_tables_whose_writes_pin_nobody(settings):
     assert named - found == {"app_book", "app_book_tags", "app_auditrow"}
 
 
+def test_a_table_that_another_model_shows_too_is_not_among_them():
+    """The other model's reads may go to a replica: they must not miss what was written."""
+    found = topology(REPLICAS=["r1"], PRIMARY_ONLY=["app.AuditProxy"])
+    assert found.route(AuditProxy).fixed is Reason.PRIMARY_ONLY
+    assert found.route(AuditRow).fixed is None
+    assert "app_auditrow" not in found.primary_only_tables
+
+
 def test_historical_models_are_known_and_never_kept():
     """A migration makes them anew each time: keeping them would keep them in memory."""
     found = topology(REPLICAS=["r1"])

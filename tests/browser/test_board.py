@@ -1,0 +1,108 @@
+"""A person on the board while the replicas stand still, and then in the admin."""
+
+import re
+import time
+
+import pytest
+
+from tests.browser.visitor import PATIENCE
+from tests.clusters.board import ADMIN
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+expect.set_options(timeout=PATIENCE)
+
+A_REPLICA = re.compile(r"replica[12]")
+
+
+def test_the_post_is_there_at_once_for_the_one_who_wrote_it(paused, visitor, new_visitor, look):
+    page, title = visitor.page, f"Fog on the canal ({look.name})"
+    visitor.open("/")
+    expect(visitor.strip).to_contain_text(A_REPLICA)
+    expect(visitor.strip).not_to_contain_text("default")
+    visitor.look_around("board")
+
+    page.get_by_role("link", name="New thread").click()
+    visitor.look_around("new-thread")
+    page.get_by_label("Subject").fill(title)
+    page.get_by_label("Your name").fill("Inés")
+    page.get_by_label("Message").fill("The lock keeper's lamp is all one can see.")
+    page.get_by_role("button", name="Start thread").click()
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
+    expect(page.get_by_text("The lock keeper's lamp")).to_be_visible()
+    expect(visitor.strip).to_contain_text(re.compile(r"default.*pinned", re.DOTALL))
+    expect(visitor.strip).to_contain_text(re.compile(r"The form you sent before: default.*write=2"))
+    expect(visitor.strip).not_to_contain_text(A_REPLICA)
+
+    expect(page.get_by_label("Your name")).to_have_value("Inés")
+    page.get_by_label("Message").fill("Now it has gone out.")
+    page.get_by_role("button", name="Post reply").click()
+    expect(page.get_by_text("Now it has gone out.")).to_be_visible()
+    visitor.look_around("thread")
+    page.get_by_role("link", name="Board", exact=True).click()
+    expect(page.get_by_role("link", name=title)).to_be_visible()
+
+    # The replicas really are late: to anybody else it has not happened yet.
+    with new_visitor() as other:
+        other.open("/")
+        expect(other.strip).to_contain_text(A_REPLICA)
+        expect(other.page.get_by_role("link", name=title)).to_have_count(0)
+
+
+def test_the_admin_shows_where_reads_went(paused, visitor):
+    page = visitor.page
+    visitor.open("/")
+    visitor.open("/admin/")
+    page.get_by_label("Username").fill(ADMIN["username"])
+    page.get_by_label("Password").fill(ADMIN["password"])
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("row", name="Read/write routing").get_by_role("link", name="Read/write routing").click()
+    expect(page.get_by_role("heading", name="Read/write routing", exact=True)).to_be_visible()
+    reload_until(visitor, lambda: all(reads(page, alias) for alias in ["default", "replica"]))
+    databases = page.get_by_role("table", name="Databases")
+    expect(databases.get_by_role("row", name=re.compile("default primary"))).to_be_visible()
+    expect(databases.get_by_role("row", name=re.compile("replica1 replica"))).to_be_visible()
+    expect(databases.get_by_role("row", name=re.compile("replica2 replica"))).to_be_visible()
+    reasons = page.get_by_role("table", name="Why reads went there")
+    for reason in ["pinned", "window", "primary_only"]:
+        expect(reasons.get_by_text(reason, exact=True)).to_be_visible()
+    # One of the two drawings, whichever fits the screen.
+    drawings = page.get_by_role("img", name="Reads per minute, by database")
+    assert sum(drawings.nth(number).is_visible() for number in range(drawings.count())) == 1
+    expect(visitor.strip).to_contain_text("default")
+    visitor.look_around("routing")
+
+
+def reload_until(visitor, condition):
+    """Processes report what they have counted three times a second."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < deadline, visitor.page.locator("#content").inner_text()
+        visitor.page.wait_for_timeout(100)
+        visitor.page.reload()
+
+
+def reads(page, alias):
+    """How many reads the page shows for a database, or for all whose names begin so."""
+    rows = page.get_by_role("table", name="Databases").locator("tbody tr").all()
+    found = [row.locator("th, td").all_inner_texts() for row in rows]
+    return sum(int(cells[2].replace(",", "")) for cells in found if cells[0].startswith(alias))
+
+
+def test_the_lab_shows_the_problem_and_the_remedy(paused, visitor):
+    page = visitor.page
+    visitor.open("/lab/")
+    page.get_by_label("Rounds:").fill("6")
+    page.get_by_label("Pause between rounds (ms)").fill("0")
+    page.get_by_role("button", name="Write and read back").click()
+    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
+    for way, stale, database, remark in [
+        ("eventual", "6 of 6", A_REPLICA, "any replica will do"),
+        ("use_replica", "6 of 6", A_REPLICA, "inside use_replica()"),
+        ("window", "0 of 6", "default", "the client wrote a moment ago"),
+        ("primary", "0 of 6", "default", "the level in force is “primary”"),
+    ]:
+        outcome = page.locator(f"#{way}")
+        expect(outcome).to_contain_text(stale)
+        expect(outcome).to_contain_text(database)
+        expect(outcome).to_contain_text(remark)
+    visitor.look_around("lab")
