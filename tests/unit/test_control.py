@@ -365,7 +365,7 @@ def test_an_async_streaming_body_is_consumed_inside(make, expected):
 
 
 @pytest.mark.parametrize("late", ["template", "stream", "async stream"])
-def test_what_is_left_for_later_is_in_the_same_scope_as_the_view(late):
+def test_what_is_left_for_later_is_in_the_same_scope_as_the_view(late):  # noqa: C901
     """A write of the view, or of an earlier chunk, must be known there."""
     scopes = []
 

@@ -1,4 +1,4 @@
-"""What a client carries: signed, bounded, merged highest-wins; and nothing that a stranger sends does harm."""
+"""What a client carries: signed, bounded, merged highest-wins; nothing that a stranger sends does harm."""
 
 import base64
 import json
