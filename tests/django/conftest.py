@@ -41,6 +41,7 @@ def django_db_setup(django_db_blocker):
         call_command("migrate", run_syncdb=True, verbosity=0)
         connections.close_all()
     shutil.copy(DATABASES["default"]["NAME"], FRESH)
+    replicate(*DATABASES, source=FRESH)
     yield
     with django_db_blocker.unblock():
         connections.close_all()

@@ -13,8 +13,10 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from django_rwrouter import consistency, routing_scope, use_primary, use_replica
+from django_rwrouter.connections import decide_read
 from django_rwrouter.state import current_block, current_scope
 from django_rwrouter.testing import capture_routing
+from django_rwrouter.topology import get_topology
 from tests.app.models import Book, Tag
 from tests.django.conftest import REPLICAS, reason
 
@@ -325,8 +327,11 @@ def test_on_the_event_loop_a_token_in_the_session_cannot_be_fetched(serve, setti
     ]
 
     async def view(_request):
-        before = router.db_for_read(Book)
+        route = get_topology().route(Book)
+        before = decide_read(route)
         known = await areason()
-        return before, known, router.db_for_read(Book) in REPLICAS
+        return before.alias, before.reason.value, known, decide_read(route).reason.value
 
-    assert async_to_sync(one_after_the_other)(serve, view) == ["('default', 'window', True)"]
+    assert async_to_sync(one_after_the_other)(serve, view) == [
+        "('default', 'event_loop', 'window', 'window')"
+    ]

@@ -291,7 +291,7 @@ def test_p29_the_same_check_under_eventual_is_stale_and_stores_it_twice(site):
     assert Book.objects.using("default").count() == 2
 
 
-def test_a_raw_cursor_on_the_usual_connection_stays_on_the_primary(site):
+def test_p26_a_raw_cursor_on_the_usual_connection_stays_on_the_primary(site):
     def view(_request):
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA database_list")
