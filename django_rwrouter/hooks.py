@@ -109,6 +109,8 @@ def observe(
     statement = classify(text, connection.vendor)
     if statement.kind is Kind.CONTROL:
         return execute(sql, params, many, context)
+    # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
+    decision = _announced(state, connection, statement)
     started = perf_counter()
     try:
         result = execute(sql, params, many, context)
@@ -126,13 +128,20 @@ def observe(
     seconds = perf_counter() - started
     if statement.writes and _pins(statement, topology):
         note_write(state, cluster.name)
-    decision = _announced(state, connection, statement)
     if decision is None:
         if not statement.writes and not statement.tables:
             return result  # It reads no data: Django asks for the version when it opens a connection.
         operation = "write" if statement.writes else "read"
         raw = topology.raw_route(cluster.name)
         decision = raw.decide(connection.alias, Reason.EXPLICIT, operation)  # type: ignore[arg-type]
+    if (
+        connection.alias == cluster.primary
+        and not statement.writes
+        and decision.would_be is None
+        and not statement.tables <= topology.primary_only_tables
+    ):
+        # However it came to be read there (by name, for a write, in a transaction): it is followed there.
+        state.scope(cluster.name).read_primary = True
     stats.count_statement(
         cluster.name,
         connection.alias,

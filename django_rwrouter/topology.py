@@ -160,12 +160,14 @@ class Topology:
     @cached_property
     def primary_only_tables(self) -> frozenset[str]:
         """Tables whose writes pin nobody."""
-        models = apps.get_models(include_auto_created=True)
-        routes = (self.route(model) for model in models)
-        return frozenset(
-            [route.table for route in routes if route and route.fixed is Reason.PRIMARY_ONLY]
-            + list(_cache_tables())
-        )
+        fixed: set[str] = set(_cache_tables())
+        others: set[str] = set()
+        for model in apps.get_models(include_auto_created=True):
+            route = self.route(model)
+            if route is not None:
+                (fixed if route.fixed is Reason.PRIMARY_ONLY else others).add(route.table)
+        # A table that another model shows, too (of which this one is a proxy, say), is read from replicas.
+        return frozenset(fixed - others)
 
     def _make_route(self, model: type[Model]) -> ModelRoute | None:
         if self.inert:
