@@ -34,7 +34,7 @@ demo: system-mariadb $(VENV)/.demo-mysql
 	$(BIN)/python testproject/demo.py --db $(DB) $(ARGS)
 endif
 
-test: system-tests $(VENV)/.test ## every test, on SQLite, MariaDB and in a browser
+test: system-tests $(VENV)/.test ## every test, on SQLite, on real servers and in a browser
 	$(BIN)/python tools/run_tests.py $(ARGS)
 
 check: lint types imports ## everything that reads the code without running it
@@ -99,4 +99,4 @@ system-mariadb:
 	@tools/system_packages.sh venv compiler headers mariadb
 
 system-tests:
-	@tools/system_packages.sh venv compiler headers mariadb chromium fonts
+	@tools/system_packages.sh venv compiler headers mariadb postgresql redis chromium fonts

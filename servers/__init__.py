@@ -1,9 +1,10 @@
 """Clusters of real database servers on this machine, for the demo, the tests and benchmarks.
 
-Not part of the installed package. Servers listen on 127.0.0.1 alone, run as the current user,
-live in a folder of their own, and never outlive the process that started them. On a terminal:
+Not part of the installed package. Servers listen on 127.0.0.1 alone, run as the current user
+(PostgreSQL as another one than root), live in a folder of their own, and never outlive the process
+that started them. On a terminal:
 
-    python -m servers mariadb --replicas 2
+    python -m servers mariadb --replicas 2          (or mysql, or postgresql)
 
 In Python::
 

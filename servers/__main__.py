@@ -7,8 +7,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
-from servers.mariadb import MariaDBCluster, ServerError
+from servers.cluster import Cluster
+from servers.mariadb import MariaDBCluster
+from servers.mysql import MySQLCluster
+from servers.postgresql import PostgreSQLCluster
+from servers.process import ServerError
+from servers.server import Server
+
+CLUSTERS: dict[str, type[Cluster[Any]]] = {
+    "mariadb": MariaDBCluster,
+    "mysql": MySQLCluster,
+    "postgresql": PostgreSQLCluster,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -17,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(ours)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with MariaDBCluster(options.replicas, options.folder, database=options.database) as cluster:
+        cluster_class = CLUSTERS[options.kind]
+        with cluster_class(options.replicas, options.folder, database=options.database) as cluster:
             if command:
                 return _run(command, cluster.environment())
             _describe(cluster)
@@ -33,11 +46,11 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m servers",
-        usage="%(prog)s mariadb [--replicas N] [--folder FOLDER] [--database NAME] [-- COMMAND]",
+        usage="%(prog)s DATABASE [--replicas N] [--folder FOLDER] [--database NAME] [-- COMMAND]",
         description="Starts a primary with replicas on 127.0.0.1 and prints DATABASE_URL and "
         "REPLICA_URLS; or runs COMMAND with these in its environment, then stops the servers.",
     )
-    parser.add_argument("kind", choices=["mariadb"])
+    parser.add_argument("kind", metavar="DATABASE", choices=list(CLUSTERS), help=", ".join(CLUSTERS))
     parser.add_argument("--replicas", type=int, default=2, metavar="N", help="2 if not given")
     parser.add_argument("--folder", help="where data is kept; temporary if not given")
     parser.add_argument("--database", default="rwrouter", metavar="NAME", help="rwrouter by default")
@@ -61,13 +74,12 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> int:
             return process.wait()
 
 
-def _describe(cluster: MariaDBCluster) -> None:
+def _describe(cluster: Cluster[Server]) -> None:
     """The environment on standard output, ready for a file; what a person may want on the other."""
     for name, value in cluster.environment().items():
         print(f"{name}={value}", flush=True)
     for server in cluster.servers:
-        client = f"mariadb --no-defaults --user=root --socket={server.socket}"
-        print(f"# {server.name}, as administrator: {client}", file=sys.stderr)
+        print(f"# {server.name}, as administrator: {server.administration}", file=sys.stderr)
     print("# Ctrl-C stops the servers.", file=sys.stderr)
 
 

@@ -1,16 +1,15 @@
 """A MariaDB primary with replicas that follow it by GTID, on this machine."""
 
-import atexit
 import contextlib
-import os
-import secrets
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
-from types import TracebackType
 
+from servers.cluster import Cluster
 from servers.mariadb_data import create_data
-from servers.mariadb_server import Account, MariaDBServer
+from servers.mariadb_server import MariaDBServer
 from servers.process import ServerError
 from servers.workspace import Workspace
 
@@ -19,111 +18,20 @@ __all__ = ["MariaDBCluster", "MariaDBServer", "ServerError"]
 CONFIGURATION = Path(__file__).resolve().parent.parent / "docker" / "mariadb"
 """The containers of docker/compose.yaml use the same files."""
 
-NOT_RUNNING = "The cluster is not running: call start() first."
+POLL_SECONDS = 0.005
+
+PRIMARY_FILES = ("server.cnf",)
+REPLICA_FILES = ("server.cnf", "replica.cnf")
 
 
-class MariaDBCluster:
-    """A primary and `replicas` replicas; a context manager that starts and stops them.
+class MariaDBCluster(Cluster[MariaDBServer]):
+    """A MariaDB primary with replicas that follow it by GTID; see Cluster.
 
-    Without `folder` they live in a temporary one, which is removed at the end; a given folder is
-    kept, and a later cluster of the same folder goes on with its data, on other ports. `database`
-    is created; the application's user may do anything in it and in databases named `test_...`,
-    and nothing else. Without a password it gets a random one. `options` are arguments for each
-    server, such as `"--max-connections=20"`.
-
-    All servers end when `stop()` is called, when the interpreter exits, or when this process dies
-    in any other way. A forked child cannot stop them.
+    `options` are such as `"--max-connections=20"`. The application's user may do anything in its
+    database and in databases named `test_...`, and nothing else.
     """
 
-    def __init__(
-        self,
-        replicas: int = 2,
-        folder: str | os.PathLike[str] | None = None,
-        *,
-        database: str = "rwrouter",
-        user: str = "rwrouter",
-        password: str = "",
-        options: Sequence[str] = (),
-    ) -> None:
-        self.replicas: list[MariaDBServer] = []
-        self._replica_count = replicas
-        self._given_folder = folder
-        self._account = Account(user=user, password=password or secrets.token_hex(8), database=database)
-        self._replication_password = secrets.token_hex(8)
-        self._options = tuple(options)
-        self._primary: MariaDBServer | None = None
-        self._workspace: Workspace | None = None
-
-    def __enter__(self) -> "MariaDBCluster":
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    # --- what runs ------------------------------------------------------------------------
-
-    @property
-    def primary(self) -> MariaDBServer:
-        """The server that takes the writes. Raises ServerError before `start()`."""
-        if self._primary is None:
-            raise ServerError(NOT_RUNNING)
-        return self._primary
-
-    @property
-    def servers(self) -> list[MariaDBServer]:
-        """The primary and the replicas."""
-        return [self.primary, *self.replicas]
-
-    @property
-    def folder(self) -> Path:
-        """Where data, logs and sockets are. Raises ServerError before `start()`."""
-        if self._workspace is None:
-            raise ServerError(NOT_RUNNING)
-        return self._workspace.folder
-
-    def environment(self) -> dict[str, str]:
-        """`DATABASE_URL` and `REPLICA_URLS` (comma-separated), as the test project reads them."""
-        return {
-            "DATABASE_URL": self.primary.url(),
-            "REPLICA_URLS": ",".join(replica.url() for replica in self.replicas),
-        }
-
-    def start(self) -> None:
-        """Start the servers; returns when all replicate and have the application's user.
-
-        Raises ServerError when a program is missing or a server does not come up.
-        """
-        if self._workspace is not None:
-            raise ServerError("The cluster is running already.")
-        self._workspace = Workspace(self._given_folder)
-        atexit.register(self.stop)
-        try:
-            self._start(self._workspace)
-        except BaseException:  # also Ctrl-C: nothing may be left behind
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End all servers, and remove the folder if it is a temporary one. May be repeated."""
-        workspace = self._workspace
-        if workspace is None or not workspace.is_mine():
-            return
-        for server in [*self.replicas, *([self._primary] if self._primary else [])]:
-            if workspace.is_kept:
-                server.stop()
-            else:
-                server.kill()  # nobody will miss its data
-        workspace.close()
-        self._workspace, self._primary, self.replicas = None, None, []
-        atexit.unregister(self.stop)
-
-    # --- replication ----------------------------------------------------------------------
+    # --- lag ------------------------------------------------------------------------------
 
     def pause(self, replica: MariaDBServer) -> None:
         """Let the replica apply nothing more. It goes on receiving; restarting it resumes."""
@@ -162,26 +70,10 @@ class MariaDBCluster:
                 f"{_describe(replica.replication_status())}"
             )
 
-    def wait_all(self, timeout: float = 10.0) -> None:
-        """`wait()` for each replica."""
-        for replica in self.replicas:
-            self.wait(replica, timeout)
-
-    def heal(self, timeout: float = 30.0) -> None:
-        """Undo crashes, freezes, pauses and delays; returns when all replicas have caught up.
-
-        Raises TimeoutError if one does not: it may have diverged.
-        """
-        for server in self.servers:
-            if server.is_running():
-                server.thaw()
-            else:
-                server.start()
-        for replica in self.replicas:
-            replica.sql("START REPLICA")
-            if replica.replication_status()["SQL_Delay"] != "0":
-                self.delay(replica, 0)
-        self.wait_all(timeout)
+    def _catch_up(self, replica: MariaDBServer) -> None:
+        replica.sql("START REPLICA")
+        if replica.replication_status()["SQL_Delay"] != "0":
+            self.delay(replica, 0)
 
     def _stop_replication(self, replica: MariaDBServer) -> None:
         """STOP REPLICA, at once.
@@ -197,31 +89,86 @@ class MariaDBCluster:
                     self.primary.sql("FLUSH STATUS", timeout=2.0)
             stopped.result()
 
+    # --- failover -------------------------------------------------------------------------
+
+    def _disconnect(self, replica: MariaDBServer) -> None:
+        replica.sql("STOP REPLICA IO_THREAD")
+
+    def _promote(self, replica: MariaDBServer, timeout: float) -> None:
+        status = replica.replication_status()
+        if status["SQL_Delay"] != "0":
+            # A change of the delay throws away what has been received.
+            raise ServerError(f"{replica} has a delay: take it back before you promote it.")
+        if status["Slave_IO_Running"] == status["Slave_SQL_Running"] == "No":
+            raise ServerError(
+                f"{replica} is paused and disconnected, and would start by throwing away what it has "
+                "received: resume it before you promote it, or do not pause it."
+            )
+        # In this order: both threads must not be stopped.
+        replica.sql("START REPLICA SQL_THREAD; STOP REPLICA IO_THREAD")
+        received = replica.replication_status()["Gtid_IO_Pos"] or ""
+        [(result,)] = replica.sql(
+            f"SELECT MASTER_GTID_WAIT('{received}', {timeout:f})", timeout=timeout + 1.0
+        )
+        if result != "0":
+            raise TimeoutError(
+                f"{replica} has not applied {received}, which it received, in {timeout:g} s. "
+                f"{_describe(replica.replication_status())}"
+            )
+        replica.sql("STOP REPLICA; RESET REPLICA ALL; SET GLOBAL read_only = OFF")
+        _write_settings(replica, PRIMARY_FILES)  # for its next start
+
+    def _follow(self, replica: MariaDBServer, primary: MariaDBServer, timeout: float) -> None:
+        self._stop_replication(replica)
+        replica.run_file(
+            CONFIGURATION / "replica.sql",
+            {
+                "primary_host": primary.host,
+                "primary_port": str(primary.port),
+                "replication_password": self._replication_password,
+            },
+        )
+        replica.sql("START REPLICA")
+        deadline = time.monotonic() + timeout
+        while (status := replica.replication_status())["Slave_IO_Running"] != "Yes":
+            if status["Slave_IO_Running"] == "No" or time.monotonic() > deadline:
+                raise ServerError(f"{replica} does not follow {primary}. {_describe(status)}")
+            time.sleep(POLL_SECONDS)
+
+    def _copy_primary(self, server: MariaDBServer) -> None:
+        # From nothing: binary logs are kept for ever, and have all that there is. A server skips
+        # what was written under its own id, so it needs one that was not used yet.
+        self._last_server_id += 1
+        server.server_id = self._last_server_id
+        shutil.rmtree(server.data)
+        create_data([server.data], settings=server.settings, temporary=self.folder)
+        _write_settings(server, REPLICA_FILES)
+        server.start()
+        _close_to_the_network(server)
+        self._follow(server, self.primary, timeout=10.0)
+
     # --- starting -------------------------------------------------------------------------
 
     def _start(self, workspace: Workspace) -> None:
-        self._primary = self._server(workspace, "primary", 1, ["server.cnf"])
+        self._primary = self._server(workspace, "primary", 1, PRIMARY_FILES)
         self.replicas = [
-            self._server(workspace, f"replica{number}", number + 1, ["server.cnf", "replica.cnf"])
+            self._server(workspace, f"replica{number}", number + 1, REPLICA_FILES)
             for number in range(1, self._replica_count + 1)
         ]
+        self._last_server_id = len(self.servers)
         new = [server.data for server in self.servers if not server.data.exists()]
         create_data(new, settings=self.primary.settings, temporary=workspace.temporary)
         with futures.ThreadPoolExecutor(len(self.servers)) as pool:
             list(pool.map(MariaDBServer.start, self.servers))
             list(pool.map(_close_to_the_network, self.servers))
             self._set_up_primary()
-            list(pool.map(self._follow, self.replicas))
-        self.wait_all(timeout=30.0)
+            list(pool.map(lambda replica: self._follow(replica, self.primary, 30.0), self.replicas))
+        self._sources = dict.fromkeys(self.replicas, self.primary)
 
     def _server(self, workspace: Workspace, name: str, server_id: int, files: Sequence[str]) -> MariaDBServer:
         folder = workspace.folder / name
         folder.mkdir(mode=0o700, exist_ok=True)
-        # Copied, not included: the server ignores a file that others could write to, as all are
-        # in a checkout on some shared or foreign file systems.
-        text = "\n".join((CONFIGURATION / file).read_text(encoding="utf-8") for file in files)
-        (folder / "my.cnf").write_text(text, encoding="utf-8")
-        return MariaDBServer(
+        server = MariaDBServer(
             folder,
             socket=workspace.temporary / f"{name}.socket",
             server_id=server_id,
@@ -229,6 +176,8 @@ class MariaDBCluster:
             watchdog=workspace.watchdog,
             options=self._options,
         )
+        _write_settings(server, files)
+        return server
 
     def _set_up_primary(self) -> None:
         self.primary.run_file(
@@ -241,17 +190,12 @@ class MariaDBCluster:
             },
         )
 
-    def _follow(self, replica: MariaDBServer) -> None:
-        self._stop_replication(replica)  # in a kept folder it runs, with an older port and password
-        replica.run_file(
-            CONFIGURATION / "replica.sql",
-            {
-                "primary_host": self.primary.host,
-                "primary_port": str(self.primary.port),
-                "replication_password": self._replication_password,
-            },
-        )
-        replica.sql("START REPLICA")
+
+def _write_settings(server: MariaDBServer, files: Sequence[str]) -> None:
+    # Copied, not included: the server ignores a file that others could write to, as all are in a
+    # checkout on some shared or foreign file systems.
+    text = "\n".join((CONFIGURATION / file).read_text(encoding="utf-8") for file in files)
+    server.settings.write_text(text, encoding="utf-8")
 
 
 def _close_to_the_network(server: MariaDBServer) -> None:

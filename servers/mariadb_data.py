@@ -43,6 +43,8 @@ def create_data(folders: Sequence[Path], *, settings: Path, temporary: Path) -> 
             "--skip-name-resolve",
             "--skip-log-bin",
         ],
+        # Servers that start remove temporary tables of others from a folder that they share.
+        env={**os.environ, "TMPDIR": str(temporary)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

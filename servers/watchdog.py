@@ -36,6 +36,40 @@ def start_time(pid: int) -> str:
     return "".join(proc_stat(pid)[19:20])
 
 
+def children(pid: int) -> list[int]:
+    """Its child processes; none without /proc. PostgreSQL has one for each connection.
+
+    Stop the process before: a running one may start another while we look.
+    """
+    try:
+        names = [path.name for path in Path("/proc").iterdir()]
+    except OSError:
+        return []
+    pids = [int(name) for name in names if name.isdigit()]
+    return [child for child in pids if proc_stat(child)[1:2] == [str(pid)]]
+
+
+def kill_family(pids: Collection[int], timeout: float = 10.0) -> None:
+    """End processes and their children (SIGKILL); returns when they have ended, or after the timeout.
+
+    One that is left as a zombie has ended. One that is not ours is left alone.
+    """
+    family: list[int] = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGSTOP)
+        family += [pid, *children(pid)]
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + timeout
+    # Children of our children are nobody's to wait for: there is only the process table.
+    while any(proc_stat(pid)[:1] not in ([], ["Z"], ["X"]) for pid in family):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.005)
+
+
 class Watchdog:
     """Our end of the pipe. A child that we fork keeps the pipe open until it ends as well.
 
@@ -98,15 +132,7 @@ def main() -> None:
         elif order == "remove":
             folders.append(argument)
     left = [pid for pid, started in guarded.items() if start_time(pid) == started]
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10.0
-    # Not our children, so there is nothing to wait on but the process table.
-    while any(proc_stat(pid)[:1] not in ([], ["Z"]) for pid in left):
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.01)
+    kill_family(left)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -32,6 +32,11 @@ class Suite:
 SUITES = (
     Suite(name="quick", folders=("tests/unit", "tests/django")),
     Suite(name="clusters", folders=("tests/clusters",), settings="tests.clusters.settings"),
+    Suite(name="contrib", folders=("tests/contrib",), settings="tests.contrib.settings"),
+    *(
+        Suite(name=database, folders=("tests/positions",), settings=f"tests.positions.{database}")
+        for database in ("mariadb", "mysql", "postgresql")
+    ),
     Suite(name="browser", folders=("tests/browser",)),
     Suite(name="packaging", folders=("tests/packaging", "tests/docker")),
 )

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Sees that this machine has what the named needs ask for:
 #
-#   tools/system_packages.sh [--dry-run] NEED...     venv compiler headers mariadb chromium fonts
+#   tools/system_packages.sh [--dry-run] NEED...
+#
+# where a need is one of: venv compiler headers mariadb postgresql redis chromium fonts
 #
 # It looks for the thing itself (a command, a header), not for a package's name, so that nothing
 # is installed where another package already brought it. On Debian and Ubuntu, as root or with
@@ -49,6 +51,15 @@ missing_of() {
             echo "mariadb-server|the MariaDB server 10.6 or newer (mariadbd, mariadb-install-db)"
         { has pkg-config && { pkg-config --exists libmariadb || pkg-config --exists mariadb; }; } ||
             has mariadb_config || echo "libmariadb-dev|the headers of MariaDB's client library"
+        ;;
+    redis)
+        has redis-server || echo "redis-server|the Redis server (redis-server)"
+        ;;
+    postgresql)
+        # Debian keeps them off PATH, in a folder for each version. No headers: psycopg[binary]
+        # brings a libpq of its own.
+        ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { has postgres && has initdb; } ||
+            echo "postgresql|the PostgreSQL server 14 or newer (postgres, initdb, pg_basebackup)"
         ;;
     chromium)
         has chromium || has chromium-browser || has google-chrome || echo "chromium|Chromium"

@@ -314,7 +314,7 @@ def test_a_port_taken_in_the_last_moment_is_replaced(monkeypatch):
         taken = other.getsockname()[1]
         ports = iter([taken, taken])
         original = MariaDBServer.start.__globals__["free_port"]
-        monkeypatch.setattr("servers.mariadb_server.free_port", lambda: next(ports, original()))
+        monkeypatch.setattr("servers.server.free_port", lambda: next(ports, original()))
         with MariaDBCluster(replicas=0) as cluster:
             assert cluster.primary.port != taken
             assert "Address already in use" in cluster.primary.log.read_text()
