@@ -1,32 +1,51 @@
 """The ``RWROUTER`` setting: read lazily, checked whole, and never written back.
 
 :func:`read` turns the raw dict into a :class:`Settings` and a list of what is wrong with it; the system
-checks report that list, and :func:`get_settings` raises its first entry.
+checks report that list, and :func:`get_settings` raises it.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
-from typing import Final, Literal, TypeVar, cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 
-from django_rwrouter.decision import Level
+from django_rwrouter.options import (
+    DEFAULT_CLUSTER,
+    ClusterSettings,
+    CookieSettings,
+    MonitorSettings,
+    ReplicaSettings,
+    Settings,
+    StatsSettings,
+)
+from django_rwrouter.validators import (
+    Keys,
+    any_text,
+    at_least_zero,
+    cookie_name,
+    count,
+    count_or_all,
+    did_you_mean,
+    flag,
+    header_name,
+    labels,
+    level,
+    nested,
+    one_of,
+    optional,
+    positive,
+    sequence,
+    stores,
+    text,
+)
 
 SETTING: Final = "RWROUTER"
-DEFAULT_CLUSTER: Final = "default"
-
-T = TypeVar("T")
-Validator = Callable[[object], T]
-"""Takes a raw value, returns the checked one; raises ``ValueError("must be ...")``, perhaps with a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,209 +61,16 @@ class Problem:
         return f"{self.message} {self.hint}".rstrip()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaSettings:
-    """One entry of ``REPLICAS``."""
+# --- the keys ----------------------------------------------------------------------------------
 
-    alias: str
-    weight: float = 1.0
-    """Its share of the reads, relative to the other replicas' weights."""
-    zone: str = ""
-    """Where the server runs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSettings:
-    """One primary and its replicas, with everything that may differ between clusters."""
-
-    name: str
-    primary: str = DEFAULT_DB_ALIAS
-    replicas: tuple[ReplicaSettings, ...] = ()
-    models: frozenset[str] | None = None
-    """Lower-case ``app`` and ``app.model`` labels; ``None`` takes whatever no other cluster names."""
-    consistency: Level = Level.WINDOW
-    pin_seconds: float = 5.0
-    token_seconds: float = 600.0
-    """Seconds that a token with a position lives."""
-    balancer: str = "random"
-    replica_per: Literal["request", "query"] = "request"
-    primary_only: frozenset[str] = frozenset()
-    """Lower-case ``app`` and ``app.model`` labels."""
-    outside_request: Literal["primary", "replica"] = "primary"
-    read_only_sessions: bool = True
-    wait_timeout: float = 0.05
-    max_lag: float | None = None
-    """Seconds; ``None`` follows ``pin_seconds``."""
-    spill_limit: int = 10
-    monotonic_reads: bool = False
-    sync_replicas: int | Literal["all"] = 0
-    sync_timeout: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieSettings:
-    """The cookie of the ``cookie`` store."""
-
-    name: str = "rwrouter"
-    path: str = "/"
-    domain: str | None = None
-    secure: bool | None = None
-    """``None`` follows ``SESSION_COOKIE_SECURE`` at the time the cookie is set."""
-    httponly: bool = True
-    samesite: Literal["Lax", "Strict", "None"] | None = "Lax"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatsSettings:
-    """Where statistics are kept."""
-
-    backend: str = "database"
-    flush_seconds: float = 10.0
-    retention_days: float = 7.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorSettings:
-    """How a process watches its replicas."""
-
-    mode: Literal["thread", "inline", "off"] = "thread"
-    interval: float = 1.0
-    timeout: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The whole of ``RWROUTER``, checked."""
-
-    enabled: Literal[True, False, "shadow"] = True
-    stores: tuple[str, ...] = ("cookie",)
-    cookie: CookieSettings = field(default_factory=CookieSettings)
-    header: str = "X-Read-Your-Writes"
-    zone: str = ""
-    monitor: MonitorSettings = field(default_factory=MonitorSettings)
-    stats: StatsSettings = field(default_factory=StatsSettings)
-    clusters: tuple[ClusterSettings, ...] = (ClusterSettings(name=DEFAULT_CLUSTER),)
-
-    @property
-    def inert(self) -> bool:
-        """Whether nothing is configured, so that the project behaves as without this package."""
-        return not any(cluster.replicas or cluster.primary != DEFAULT_DB_ALIAS for cluster in self.clusters)
-
-
-# --- validators of single values ---------------------------------------------------------------
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("must be a string that is not empty")
-    return value
-
-
-def _any_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004  (all validators raise ValueError)
-    return value
-
-
-def _cookie_name(value: object) -> str:
-    name = _text(value)
-    try:
-        SimpleCookie()[name] = ""
-    except CookieError:
-        raise ValueError("must be a name that a cookie can have") from None
-    return name
-
-
-def _header_name(value: object) -> str:
-    name = _text(value)
-    if not re.fullmatch(r"[A-Za-z0-9-]+", name):
-        raise ValueError("must be the name of a header: letters, digits and hyphens")
-    return name
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be True or False")  # noqa: TRY004
-    return value
-
-
-def _positive(value: object) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    try:
-        number = float(cast("float", value)) if is_number else math.nan
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
-        raise ValueError("must be a number greater than 0")
-    return number
-
-
-def _at_least_zero(value: object) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(value)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("must be a whole number, 0 or more")
-    return value
-
-
-def _count_or_all(value: object) -> int | str:
-    if value == "all":
-        return "all"
-    try:
-        return _count(value)
-    except ValueError as error:
-        raise ValueError(f"{error}, or 'all'") from None
-
-
-def _optional(inner: Validator[T]) -> Validator[T | None]:
-    return lambda value: None if value is None else inner(value)
-
-
-def _one_of(*allowed: object) -> Validator[object]:
-    def validate(value: object) -> object:
-        for choice in allowed:
-            # 1 == True, and is not what anybody means by it.
-            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
-                return choice
-        names = ", ".join(repr(choice) for choice in allowed)
-        raise ValueError(f"must be one of {names}", _hint(value, allowed))
-
-    return validate
-
-
-def _level(value: object) -> Level:
-    name = value.value if isinstance(value, Level) else value
-    return Level(cast("str", _one_of(*(level.value for level in Level))(name)))
-
-
-def _labels(value: object) -> frozenset[str]:
-    labels = _sequence(value)
-    for label in labels:
-        if not isinstance(label, str) or not re.fullmatch(r"\w+(\.\w+)?", label):
-            raise ValueError(f"must list 'app' or 'app.Model' labels, and {label!r} is neither")
-    return frozenset(label.lower() for label in cast("list[str]", labels))
-
-
-def _sequence(value: object) -> list[object]:
-    if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
-        raise ValueError("must be a list")  # noqa: TRY004
-    return list(value)
-
-
-def _stores(value: object) -> tuple[str, ...]:
-    names = [value] if isinstance(value, str) else _sequence(value)
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError("must be the name of a store, a dotted path, or a list of these")
-    return tuple(cast("list[str]", names))
+_REPLICA_KEYS: Final[Keys] = {"WEIGHT": ("weight", positive), "ZONE": ("zone", any_text)}
 
 
 def _replicas(value: object) -> tuple[ReplicaSettings, ...]:
     if isinstance(value, Mapping):
         return tuple(_replica(alias, options) for alias, options in value.items())
     try:
-        aliases = _sequence(value)
+        aliases = sequence(value)
     except ValueError:
         raise ValueError("must be a list of aliases, or a dict of alias to options") from None
     return tuple(_replica(alias, {}) for alias in aliases)
@@ -257,7 +83,7 @@ def _replica(alias: object, options: object) -> ReplicaSettings:
         raise ValueError(f"must give {alias!r} a dict such as {{'WEIGHT': 3}}, not {options!r}")  # noqa: TRY004
     for key in options:
         if key not in _REPLICA_KEYS:
-            raise ValueError(f"gives {alias!r} the unknown option {key!r}", _hint(key, _REPLICA_KEYS))
+            raise ValueError(f"gives {alias!r} the unknown option {key!r}", did_you_mean(key, _REPLICA_KEYS))
     values: dict[str, object] = {}
     for key, value in options.items():
         attribute, validate = _REPLICA_KEYS[key]
@@ -269,96 +95,63 @@ def _replica(alias: object, options: object) -> ReplicaSettings:
     return ReplicaSettings(alias=alias, **values)  # type: ignore[arg-type]
 
 
-# --- the keys ----------------------------------------------------------------------------------
-
-Keys = Mapping[str, tuple[str, Validator[object]]]
-"""Key of the setting to the attribute that holds it and its validator."""
-
-_REPLICA_KEYS: Final[Keys] = {"WEIGHT": ("weight", _positive), "ZONE": ("zone", _any_text)}
 _COOKIE_KEYS: Final[Keys] = {
-    "NAME": ("name", _cookie_name),
-    "PATH": ("path", _text),
-    "DOMAIN": ("domain", _optional(_text)),
-    "SECURE": ("secure", _optional(_flag)),
-    "HTTPONLY": ("httponly", _flag),
-    "SAMESITE": ("samesite", _one_of("Lax", "Strict", "None", None)),
+    "NAME": ("name", cookie_name),
+    "PATH": ("path", text),
+    "DOMAIN": ("domain", optional(text)),
+    "SECURE": ("secure", optional(flag)),
+    "HTTPONLY": ("httponly", flag),
+    "SAMESITE": ("samesite", one_of("Lax", "Strict", "None", None)),
 }
 _MONITOR_KEYS: Final[Keys] = {
-    "MODE": ("mode", _one_of("thread", "inline", "off")),
-    "INTERVAL": ("interval", _positive),
-    "TIMEOUT": ("timeout", _positive),
+    "MODE": ("mode", one_of("thread", "inline", "off")),
+    "INTERVAL": ("interval", positive),
+    "TIMEOUT": ("timeout", positive),
 }
 _STATS_KEYS: Final[Keys] = {
-    "BACKEND": ("backend", _text),
-    "FLUSH_SECONDS": ("flush_seconds", _positive),
-    "RETENTION_DAYS": ("retention_days", _positive),
+    "BACKEND": ("backend", text),
+    "FLUSH_SECONDS": ("flush_seconds", positive),
+    "RETENTION_DAYS": ("retention_days", positive),
 }
-
-
-def _nested(cls: Callable[..., object], keys: Keys) -> Validator[object]:
-    """Validate a dict that is merged with its defaults."""
-
-    def validate(value: object) -> object:
-        if not isinstance(value, Mapping):
-            raise ValueError("must be a dict")  # noqa: TRY004
-        values: dict[str, object] = {}
-        for key, entry in value.items():
-            if key not in keys:
-                raise ValueError(f"has the unknown key {key!r}", _hint(key, keys))
-            attribute, inner = keys[key]
-            try:
-                values[attribute] = inner(entry)
-            except ValueError as error:
-                problem, *hint = error.args
-                raise ValueError(f"has {key} {entry!r}, which {problem}", *hint) from None
-        return cls(**values)
-
-    return validate
 
 
 _GLOBAL_KEYS: Final[Keys] = {
-    "ENABLED": ("enabled", _one_of(True, False, "shadow")),
-    "STORE": ("stores", _stores),
-    "COOKIE": ("cookie", _nested(CookieSettings, _COOKIE_KEYS)),
-    "HEADER": ("header", _header_name),
-    "ZONE": ("zone", _any_text),
-    "MONITOR": ("monitor", _nested(MonitorSettings, _MONITOR_KEYS)),
-    "STATS": ("stats", _nested(StatsSettings, _STATS_KEYS)),
+    "ENABLED": ("enabled", one_of(True, False, "shadow")),
+    "STORE": ("stores", stores),
+    "COOKIE": ("cookie", nested(CookieSettings, _COOKIE_KEYS)),
+    "HEADER": ("header", header_name),
+    "ZONE": ("zone", any_text),
+    "MONITOR": ("monitor", nested(MonitorSettings, _MONITOR_KEYS)),
+    "STATS": ("stats", nested(StatsSettings, _STATS_KEYS)),
 }
 _CLUSTER_KEYS: Final[Keys] = {
-    "PRIMARY": ("primary", _text),
+    "PRIMARY": ("primary", text),
     "REPLICAS": ("replicas", _replicas),
-    "CONSISTENCY": ("consistency", _level),
-    "PIN_SECONDS": ("pin_seconds", _positive),
-    "TOKEN_SECONDS": ("token_seconds", _positive),
-    "BALANCER": ("balancer", _text),
-    "REPLICA_PER": ("replica_per", _one_of("request", "query")),
-    "PRIMARY_ONLY": ("primary_only", _labels),
-    "OUTSIDE_REQUEST": ("outside_request", _one_of("primary", "replica")),
-    "READ_ONLY_SESSIONS": ("read_only_sessions", _flag),
-    "WAIT_TIMEOUT": ("wait_timeout", _at_least_zero),
-    "MAX_LAG": ("max_lag", _positive),
-    "SPILL_LIMIT": ("spill_limit", _count),
-    "MONOTONIC_READS": ("monotonic_reads", _flag),
-    "SYNC_REPLICAS": ("sync_replicas", _count_or_all),
-    "SYNC_TIMEOUT": ("sync_timeout", _positive),
+    "CONSISTENCY": ("consistency", level),
+    "PIN_SECONDS": ("pin_seconds", positive),
+    "TOKEN_SECONDS": ("token_seconds", positive),
+    "BALANCER": ("balancer", text),
+    "REPLICA_PER": ("replica_per", one_of("request", "query")),
+    "PRIMARY_ONLY": ("primary_only", labels),
+    "OUTSIDE_REQUEST": ("outside_request", one_of("primary", "replica")),
+    "READ_ONLY_SESSIONS": ("read_only_sessions", flag),
+    "WAIT_TIMEOUT": ("wait_timeout", at_least_zero),
+    "MAX_LAG": ("max_lag", positive),
+    "SPILL_LIMIT": ("spill_limit", count),
+    "MONOTONIC_READS": ("monotonic_reads", flag),
+    "SYNC_REPLICAS": ("sync_replicas", count_or_all),
+    "SYNC_TIMEOUT": ("sync_timeout", positive),
 }
 NOT_YET: Final = frozenset(
     {
-        "HEADER",
         "MAX_LAG",
         "MONITOR",
-        "MONOTONIC_READS",
         "SPILL_LIMIT",
-        "SYNC_REPLICAS",
-        "SYNC_TIMEOUT",
-        "TOKEN_SECONDS",
-        "WAIT_TIMEOUT",
         "ZONE",
     }
 )
 """Keys that are checked already and act in a later version; a system check names those in use."""
-_MODELS_KEY: Final[Keys] = {"MODELS": ("models", _labels)}
+_MODELS_KEY: Final[Keys] = {"MODELS": ("models", labels)}
 
 
 # --- reading the whole -------------------------------------------------------------------------
@@ -417,7 +210,7 @@ def _unknown_key(where: str, key: object, keys: Keys) -> Problem:
         hint = f"It applies to the whole project: move it up to {SETTING}[{key!r}]."
         return Problem("E004", f"{where}[{key!r}] cannot differ between clusters.", hint)
     known = sorted(keys) if "MODELS" in keys else sorted([*keys, "CLUSTERS"])
-    hint = _hint(key, known, f"Known keys: {', '.join(known)}.")
+    hint = did_you_mean(key, known, f"Known keys: {', '.join(known)}.")
     return Problem("E002", f"{where} has the unknown key {key!r}.", hint)
 
 
@@ -456,7 +249,7 @@ def _alias_problems(
         for key, alias in members:
             place = f"{where}[{key!r}]"
             if alias not in databases:
-                hint = _hint(alias, databases, f"DATABASES has: {', '.join(sorted(databases))}.")
+                hint = did_you_mean(alias, databases, f"DATABASES has: {', '.join(sorted(databases))}.")
                 yield Problem("E005", f"{place} names {alias!r}, which is not in DATABASES.", hint)
             elif alias in places:
                 hint = "A database has one role: remove it from one of the two places."
@@ -478,19 +271,6 @@ def _model_problems(clusters: Sequence[ClusterSettings]) -> Iterator[Problem]:
                 hint = "A model belongs to one cluster: remove the label from one of them."
                 yield Problem("E007", f"The clusters {where} of {SETTING} both name {label!r}.", hint)
             owners.setdefault(label, cluster.name)
-
-
-def _hint(value: object, known: Collection[object], otherwise: str = "") -> str:
-    """Return "Did you mean 'x'?", or another hint where no known name is like the value."""
-    guess = _guess(value, known)
-    return f"Did you mean {guess!r}?" if guess else otherwise
-
-
-def _guess(value: object, known: Collection[object]) -> str:
-    names = [name for name in known if isinstance(name, str)]
-    folded = {name.lower(): name for name in names}
-    matches = difflib.get_close_matches(str(value).lower(), folded, n=1)
-    return folded[matches[0]] if matches else ""
 
 
 # --- the settings in force ---------------------------------------------------------------------
