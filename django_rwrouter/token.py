@@ -1,4 +1,4 @@
-"""What a client carries: when it last wrote, for each cluster, signed.
+"""What a client carries, signed: for each cluster, when it last wrote, and how far a replica must have come.
 
 A token is plain data. :meth:`Token.encode` makes the string that the stores keep, :func:`decode` reads it
 back and says what was wrong with one that it does not accept.
@@ -7,9 +7,9 @@ back and says what was wrong with one that it does not accept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from django.core import signing
 
@@ -21,74 +21,192 @@ _VERSION: Final = 1
 Flaw = Literal["oversized", "forged", "malformed", "foreign", "expired"]
 
 
+class Position(Protocol):
+    """A place in a server's log, as far as a token needs to know (see ``django_rwrouter.positions``)."""
+
+    def covers(self, other: Any) -> bool:
+        """Whether a server at this place has replayed all that ``other`` stands for."""
+        ...
+
+    def merge(self, other: Any) -> Any:
+        """Return the place that stands for both."""
+        ...
+
+
+class Lifetime(NamedTuple):
+    """How long a cluster's mark lives, in seconds."""
+
+    pin: float
+    """Without a position."""
+    position: float
+    """With one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The newest write of a client to one cluster."""
+    """What a client has written to one cluster, and seen of it. Times are Unix time in seconds."""
 
-    wrote_at: float
-    """Unix time in seconds, taken after the commit."""
+    wrote_at: float = 0.0
+    """Its newest write, taken after the commit; 0 if it only reads."""
+    position: Position | None = None
+    """Covers its writes, but for those that ``blind_at`` speaks of, and what it has seen."""
+    blind_at: float = 0.0
+    """Its newest write whose position is not known; 0 if there is none."""
+    seen_at: float = 0.0
+    """When the position was last moved on by a read; 0 if by writes alone."""
+
+    @classmethod
+    def of_write(cls, at: float, position: Position | None = None) -> Mark:
+        """Return the mark of one write."""
+        return cls(at, position, 0.0 if position else at)
+
+    def merge(self, other: Mark) -> Mark:
+        """Return the mark that demands what either demands.
+
+        Positions of one history can be compared. Where they cannot, a failover lies between them: the older
+        one can be reached by nobody any more, so what is left of it is its time.
+        """
+        older, newer = sorted((self, other), key=lambda mark: mark.touched)
+        position = newer.position or older.position
+        blind_at = max(self.blind_at, other.blind_at)
+        if older.position is not None and newer.position is not None:
+            if type(older.position) is type(newer.position) and (
+                older.position.covers(newer.position) or newer.position.covers(older.position)
+            ):
+                position = older.position.merge(newer.position)
+            else:
+                blind_at = max(blind_at, older.wrote_at)
+        return Mark(max(self.wrote_at, other.wrote_at), position, blind_at, max(self.seen_at, other.seen_at))
+
+    @property
+    def touched(self) -> float:
+        """Return when it last changed."""
+        return max(self.wrote_at, self.seen_at)
+
+    def lifetime(self, lives: Lifetime) -> float:
+        """Return for how many seconds the mark lives, from its newest time on."""
+        return lives.pin if self.position is None else max(lives)
+
+    def alive(self, lives: Lifetime, now: float) -> Mark | None:
+        """Return what is left of the mark now."""
+        mark = self
+        if mark.position is not None and now - mark.touched >= lives.position:
+            mark = mark.blind()
+        expired = mark.position is None and now - mark.wrote_at >= lives.pin
+        return None if expired else mark
+
+    def not_after(self, now: float) -> Mark:
+        """Take times in the future (another host's clock) for now."""
+        return replace(
+            self,
+            wrote_at=min(self.wrote_at, now),
+            blind_at=min(self.blind_at, now),
+            seen_at=min(self.seen_at, now),
+        )
+
+    def blind(self) -> Mark:
+        """Drop the position, and keep the time."""
+        return Mark(self.wrote_at, None, self.wrote_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A client's newest writes, by the cluster's name."""
+    """A client's marks, by the cluster's name."""
 
     marks: Mapping[str, Mark] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.marks)
 
-    def age(self, cluster: str, now: float) -> float:
-        """Return the seconds since the client's last write to the cluster; infinity if there is none.
-
-        A time in the future (another host's clock) counts as now.
-        """
-        mark = self.marks.get(cluster)
-        return math.inf if mark is None else max(0.0, now - mark.wrote_at)
-
     def merge(self, other: Token) -> Token:
-        """Return the token that covers what either covers."""
+        """Return the token that demands what either demands."""
         if not other.marks:
             return self
         if not self.marks:
             return other
         marks = dict(self.marks)
         for cluster, mark in other.marks.items():
-            if cluster not in marks or marks[cluster].wrote_at < mark.wrote_at:
-                marks[cluster] = mark
+            marks[cluster] = marks[cluster].merge(mark) if cluster in marks else mark
         return Token(marks)
 
-    def encode(self) -> str:
-        """Return the signed string, or an empty one where nothing was written."""
+    def encode(self, position_text: Callable[[Any], str] = str) -> str:
+        """Return the signed string, or an empty one where there is nothing to say.
+
+        ``position_text`` writes a position. Where the string becomes too long for a store, the longest
+        positions are dropped, and the times kept.
+        """
         if not self.marks:
             return ""
-        marks = {cluster: [round(mark.wrote_at, 6)] for cluster, mark in self.marks.items()}
-        return signing.Signer(salt=SALT).sign_object([_VERSION, marks])
+        texts = {
+            cluster: position_text(mark.position)
+            for cluster, mark in self.marks.items()
+            if mark.position is not None
+        }
+        marks = dict(self.marks)
+        while True:
+            raw = {cluster: _raw(mark, texts.get(cluster, "")) for cluster, mark in marks.items()}
+            value = signing.Signer(salt=SALT).sign_object([_VERSION, raw])
+            if len(value) <= MAX_LENGTH or not texts:
+                return value
+            longest = max(texts, key=lambda cluster: len(texts[cluster]))
+            del texts[longest]
+            marks[longest] = marks[longest].blind()
 
 
 EMPTY: Final = Token()
 
 
-def decode(value: str, lifetimes: Mapping[str, float], now: float) -> tuple[Token, Flaw | None]:
+def _raw(mark: Mark, text: str) -> list[object]:
+    raw: list[object] = [round(mark.wrote_at, 6)]
+    if text:
+        raw += [text, round(mark.blind_at, 6), round(mark.seen_at, 6)]
+        while raw[-1] == 0.0:
+            raw.pop()
+    return raw
+
+
+def decode(
+    value: str,
+    lifetimes: Mapping[str, Lifetime],
+    now: float,
+    read_position: Callable[[str], Position] | None = None,
+) -> tuple[Token, Flaw | None]:
     """Read a token that came from outside; never raises.
 
-    ``lifetimes`` has the seconds that a mark lives, by cluster. Returns the marks that are still alive and
-    ``None``, or the empty token and what was wrong with the value.
+    ``read_position`` reads what ``position_text`` wrote, and raises ``ValueError`` for what it does not know.
+    Returns the marks that are still alive and ``None``, or the empty token and what was wrong with the value.
     """
     if len(value) > MAX_LENGTH:
         return EMPTY, "oversized"
     try:
         version, raw = signing.Signer(salt=SALT).unsign_object(value)
-        # A newer version may put more behind the time: the time is what we know how to use.
-        found = {str(name): float(entry[0]) for name, entry in raw.items()}
+        found = {str(name): _mark(entry, read_position) for name, entry in raw.items()}
     except signing.BadSignature:
         return EMPTY, "forged"
     except Exception:  # noqa: BLE001  (whatever decoding a stranger's bytes can raise)
         return EMPTY, "malformed"
-    if version != _VERSION or not all(map(math.isfinite, found.values())):
+    if version != _VERSION:
         return EMPTY, "malformed"
-    ours = {name: Mark(min(at, now)) for name, at in found.items() if name in lifetimes}
+    ours = {name: mark.not_after(now) for name, mark in found.items() if name in lifetimes}
     if not ours:
         return EMPTY, "foreign"
-    alive = {name: mark for name, mark in ours.items() if now - mark.wrote_at < lifetimes[name]}
+    left = {name: mark.alive(lifetimes[name], now) for name, mark in ours.items()}
+    alive = {name: mark for name, mark in left.items() if mark is not None}
     return (Token(alive), None) if alive else (EMPTY, "expired")
+
+
+def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> Mark:
+    """Read one mark. A newer version may put more behind what we know."""
+    defaults: list[Any] = ["", 0.0, 0.0]
+    wrote_at, text, blind_at, seen_at, *_newer = entry + defaults[len(entry) - 1 :]
+    times = [float(wrote_at), float(blind_at), float(seen_at)]
+    if not all(map(math.isfinite, times)):
+        raise ValueError("a time is not finite")
+    if not text or read_position is None:
+        return Mark.of_write(times[0])
+    try:
+        position = read_position(text)
+    except ValueError:
+        # A newer version's position, or another database's: the time is what is left.
+        return Mark.of_write(times[0])
+    return Mark(times[0], position, times[1], times[2])

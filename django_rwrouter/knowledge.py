@@ -1,0 +1,134 @@
+"""What this process knows of its servers' positions.
+
+What is known is known of a server, not of an alias: an alias may be an address with several servers behind
+it. Each database connection therefore carries the name of the server that it reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_rwrouter.token import Position
+
+TRUST_SECONDS: Final = 60.0
+"""How long an answer is trusted: a server may be set back to an older copy under open connections."""
+_MAX_SERVERS: Final = 512
+_MAX_SAMPLES: Final = 512
+_SAMPLE_GAP: Final = 0.02
+"""Seconds between two samples of a primary that are kept."""
+_SERVER: Final = "_rwrouter_server"
+
+
+class Sample(NamedTuple):
+    """Where a primary stood."""
+
+    at: float
+    """Monotonic seconds, before it was asked: all that was committed by then is covered."""
+    position: Any
+
+
+class Knowledge:
+    """Positions that were measured, by server, and samples of the primaries, by cluster.
+
+    Written by any thread without a lock: each step is one operation on a dict or a deque, and to lose one of
+    two measurements made at the same time costs one more question.
+    """
+
+    def __init__(self) -> None:
+        self._servers: OrderedDict[str, Sample] = OrderedDict()
+        self._behind: dict[str, str] = {}
+        self._samples: dict[str, deque[Sample]] = {}
+
+    def learn_replica(self, alias: str, server: str, position: Position | None, began: float) -> None:
+        """Take in what a replica said, in answer to a question that was asked at ``began``."""
+        self._behind[alias] = server
+        known = self._servers.get(server)
+        if known is not None and known.at > began:
+            return  # A later answer is here already.
+        if position is None:
+            self._servers.pop(server, None)
+            return
+        # A lower position than before means that the server was restored: nothing older holds any more.
+        self._servers[server] = Sample(began, position)
+        while len(self._servers) > _MAX_SERVERS:
+            self._servers.popitem(last=False)
+
+    def position(self, server: str | None) -> Any:
+        """Return the last position measured on a server, or ``None``."""
+        known = None if server is None else self._servers.get(server)
+        return None if known is None else known.position
+
+    def reached(self, server: str | None, position: Position) -> bool:
+        """Whether the server is known to have replayed ``position``, from what it said lately."""
+        known = None if server is None else self._servers.get(server)
+        return (
+            known is not None
+            and monotonic() - known.at < TRUST_SECONDS
+            and bool(known.position.covers(position))
+        )
+
+    def last_server(self, alias: str) -> str | None:
+        """Return the server that was last found behind an alias: a guess where to look first."""
+        return self._behind.get(alias)
+
+    def learn_primary(self, cluster: str, position: Position, began: float) -> None:
+        """Take in what the primary said, in answer to a question that was asked at ``began``."""
+        samples = self._samples.setdefault(cluster, deque(maxlen=_MAX_SAMPLES))
+        if samples and began < samples[-1].at:
+            return  # A later answer is here already.
+        if (
+            samples
+            and type(samples[-1].position) is type(position)
+            and not position.covers(samples[-1].position)
+        ):
+            samples.clear()  # Another history: what was known of the old one says nothing about this.
+        if not samples or began - samples[-1].at >= _SAMPLE_GAP:
+            samples.append(Sample(began, position))
+
+    def recent_primary(self, cluster: str, seconds: float) -> Any:
+        """Return where the primary stood at some time in the last seconds, or ``None``."""
+        samples = self._samples.get(cluster)
+        if not samples:
+            return None
+        newest = samples[-1]
+        return newest.position if monotonic() - newest.at <= seconds else None
+
+    def staleness(self, cluster: str, server: str | None) -> float:
+        """Return by how many seconds a server is behind at most; infinity if that is not known.
+
+        That is the age of the newest sample of the primary that the server is known to have reached.
+        """
+        own = self.position(server)
+        if own is not None:
+            for sample in reversed(list(self._samples.get(cluster, ()))):
+                if own.covers(sample.position):
+                    age: float = monotonic() - sample.at
+                    return age
+        return math.inf
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._servers.clear()
+        self._behind.clear()
+        self._samples.clear()
+
+
+knowledge: Final = Knowledge()
+"""What this process knows."""
+
+
+def server_of(connection: BaseDatabaseWrapper) -> str | None:
+    """Return the server that a connection has reached, if it was asked."""
+    server: str | None = getattr(connection, _SERVER, None)
+    return server
+
+
+def set_server(connection: BaseDatabaseWrapper, server: str | None) -> None:
+    """Note the server that a connection has reached; ``None`` for a new one, which nobody has asked."""
+    setattr(connection, _SERVER, server)
