@@ -49,6 +49,8 @@ EVENTS: Final = {
     "late_write": gettext_lazy("Writes too late for the client's token (in a streamed response)"),
     "replica_write_refused": gettext_lazy("Writes sent to a replica, and refused"),
     "replica_passed_over": gettext_lazy("Replicas passed over, because they could not be reached"),
+    "position_unknown": gettext_lazy("Primaries that could not be asked where they stand"),
+    "sync_timeout": gettext_lazy("Writes that SYNC_REPLICAS had not replayed within SYNC_TIMEOUT"),
 }
 """What the page calls the events, in the order of the table; others follow under their own names."""
 FLAWS: Final = {

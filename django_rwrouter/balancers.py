@@ -11,7 +11,8 @@ from typing import Final, Protocol
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from django_rwrouter.conf import SETTING, ReplicaSettings
+from django_rwrouter.conf import SETTING
+from django_rwrouter.options import ReplicaSettings
 
 
 class Balancer(Protocol):

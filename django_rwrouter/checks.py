@@ -22,12 +22,16 @@ from django.db.utils import load_backend
 from django.utils.module_loading import import_string
 
 from django_rwrouter.balancers import BALANCERS, get_balancer
-from django_rwrouter.conf import NOT_YET, SETTING, ClusterSettings, Problem, Settings, read
+from django_rwrouter.conf import NOT_YET, SETTING, Problem, read
+from django_rwrouter.decision import Level
 from django_rwrouter.hooks import READ_ONLY_STATEMENTS
 from django_rwrouter.middleware import ReadWriteMiddleware
+from django_rwrouter.options import ClusterSettings, Settings
+from django_rwrouter.positions import has_positions
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stats import BACKENDS
 from django_rwrouter.stores import get_store, known_stores
+from django_rwrouter.stores.cache import CacheStore
 from django_rwrouter.stores.cookie import CookieStore
 from django_rwrouter.stores.session import SessionStore
 
@@ -344,7 +348,11 @@ def _routers(settings: Settings | None) -> Iterator[CheckMessage]:
 
 
 def _replicas(settings: Settings) -> Iterator[CheckMessage]:
+    store = _store(settings, CacheStore)
+    if store is not None:
+        yield from _cache_store(store)
     for cluster in settings.clusters:
+        yield from _positions(cluster)
         for replica in cluster.replicas:
             options = connections.settings[replica.alias]
             vendor = _vendor(replica.alias)
@@ -371,6 +379,41 @@ def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) ->
             f"DATABASES[{alias!r}] is a replica of {cluster.primary!r}, but its TEST['MIRROR'] is"
             f" {mirror!r}: tests read another database than they write.",
             hint,
+        )
+
+
+def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
+    """Check that the database can say where it stands, where the settings depend on that."""
+    vendor = _vendor(cluster.primary)
+    wanting = [
+        key
+        for key, used in {
+            f"CONSISTENCY {cluster.consistency.value!r}": cluster.consistency in (Level.CAUSAL, Level.STRONG),
+            "MONOTONIC_READS": cluster.monotonic_reads,
+            "SYNC_REPLICAS": bool(cluster.sync_replicas),
+        }.items()
+        if used
+    ]
+    if vendor is None or has_positions(vendor) or not wanting:
+        return
+    yield _found(
+        "W013",
+        f"{' and '.join(wanting)} of the cluster {cluster.name!r} needs positions in the database's log, and"
+        f" {vendor!r} has none that this package can read: reads are treated as under 'window', which is"
+        " only as good as PIN_SECONDS.",
+        "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
+    )
+
+
+def _cache_store(store: str) -> Iterator[CheckMessage]:
+    """Check that the cache is one that all processes share."""
+    backend = str(django_settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if backend.rpartition(".")[2] in {"LocMemCache", "DummyCache"}:
+        yield _found(
+            "W014",
+            f"{SETTING}['STORE'] has {store!r}, but CACHES['default'] is {backend!r}, which each process has"
+            " to itself: a write in one is not known in the others.",
+            "Use a cache that all processes share, such as Redis or Memcached, or the store 'cookie'.",
         )
 
 

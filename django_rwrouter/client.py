@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from functools import lru_cache
 
+from django.db import Error, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_rwrouter import stats, token
+from django_rwrouter import positions, servers, stats, token
 from django_rwrouter.conf import get_settings
-from django_rwrouter.state import RoutingState
+from django_rwrouter.decision import Level
+from django_rwrouter.knowledge import knowledge, server_of
+from django_rwrouter.state import ClusterScope, RoutingState, on_event_loop
 from django_rwrouter.stores import Store, get_store
-from django_rwrouter.token import EMPTY, Mark, Token
-from django_rwrouter.topology import get_topology
+from django_rwrouter.token import EMPTY, Mark, Position, Token
+from django_rwrouter.topology import Cluster, get_topology
+
+logger = logging.getLogger("django_rwrouter")
 
 
 def stores() -> Sequence[Store]:
@@ -31,7 +37,7 @@ def accept(value: str) -> Token:
     """Read a token that came from outside; one that is no good is counted, and is as none at all."""
     if not value:
         return EMPTY
-    found, flaw = token.decode(value, get_topology().lifetimes, time.time())
+    found, flaw = token.decode(value, get_topology().lifetimes, time.time(), positions.decode)
     if flaw is not None:
         stats.count_event("token_rejected", flaw)
     return found
@@ -41,44 +47,168 @@ def load(request: HttpRequest) -> Token:
     """Return what the client brought, from all stores together."""
     found = EMPTY
     for store in stores():
-        found = found.merge(accept(store.load(request)))
+        for value in store.load(request):
+            found = found.merge(accept(value))
     return found
 
 
 def issue(state: RoutingState) -> Token:
-    """Return the token for what the scope has brought and written, as of now.
+    """Return the token for what the scope has brought, written and seen, as of now.
 
-    To be called after the outermost commit: ``wrote_at`` must not be earlier than the commit.
+    To be called after the outermost commit, which neither time nor position may be older than. May ask the
+    primary where it stands, once for each cluster that was written to; on an event loop's own thread, where
+    nothing may wait, the token carries the time alone.
     """
-    now = time.time()
-    written = {name: Mark(round(now, 6)) for name, scope in state.scopes() if scope.wrote}
-    if not written:
-        return state.known_token()
-    # The newest write of each cluster is what counts, so a merge drops nothing.
-    made = state.known_token().merge(Token(written))
-    state.issued.append(made)
-    return made
+    may_wait = not on_event_loop()
+    topology = get_topology()
+    made: dict[str, Mark] = {}
+    for name, scope in state.scopes():
+        cluster = topology.clusters[name]
+        if scope.wrote:
+            position = None
+            connection = connections[cluster.primary]
+            # Inside a transaction the position would be one before the commit.
+            manual = connection.connection is not None and not connection.autocommit
+            in_transaction = connection.in_atomic_block or manual
+            if may_wait and not in_transaction and _wants_position(state, cluster):
+                position = servers.ask_primary(cluster, connection)
+            made[name] = Mark.of_write(round(time.time(), 6), position)
+        elif may_wait and cluster.settings.monotonic_reads:
+            seen = _seen(scope, cluster)
+            if seen is not None:
+                made[name] = Mark(position=seen, seen_at=round(time.time(), 6))
+    brought = state.token or EMPTY
+    if state.token is None and (may_wait or not state.may_block):
+        brought = state.known_token()
+    if not made:
+        return brought
+    whole = brought.merge(Token(made))
+    state.issued.append(whole)
+    return whole
+
+
+def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
+    settings = cluster.settings
+    return bool(
+        state.wants_position
+        or settings.consistency in (Level.CAUSAL, Level.STRONG)
+        or settings.monotonic_reads
+        or settings.sync_replicas
+    )
+
+
+def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
+    """Return how far the servers had come that answered the scope's reads, as of now: they saw no more."""
+    found: Position | None = None
+    aliases = {alias for ours in scope.by_thread.values() for alias in ours.opened}
+    for alias in aliases:
+        try:
+            connection = connections[alias]
+            connection.ensure_connection()
+            servers.ask_replica(cluster, connection)
+        except Error as error:
+            servers.pass_over(alias, error)
+            continue
+        position = knowledge.position(server_of(connection))
+        found = position if found is None or position is None else found.merge(position)
+    if scope.read_primary:
+        position = servers.ask_primary(cluster, connections[cluster.primary])
+        found = position if found is None or position is None else found.merge(position)
+    return found
 
 
 def must_save(state: RoutingState) -> bool:
-    """Whether the client has to be told anything."""
-    return bool(state.token) or any(scope.wrote for _name, scope in state.scopes())
+    """Whether the client may have to be told anything."""
+    if any(scope.wrote for _name, scope in state.scopes()) or _must_tell_seen(state):
+        return True
+    return bool(state.token) and any(store.blocks for store in stores())
+
+
+def may_wait(state: RoutingState) -> bool:
+    """Whether saving may wait for a server, so that it must not be done on an event loop's thread."""
+    topology = get_topology()
+    return any(store.blocks for store in stores()) or any(
+        (scope.wrote and _wants_position(state, topology.clusters[name]))
+        or topology.clusters[name].settings.monotonic_reads
+        for name, scope in state.scopes()
+    )
+
+
+def _must_tell_seen(state: RoutingState) -> bool:
+    topology = get_topology()
+    return any(
+        topology.clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica)
+        for name, scope in state.scopes()
+    )
 
 
 def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
-    """Give the client its token, if it wrote, or if a store has lost the one that it brought."""
-    lifetimes = get_topology().lifetimes
-    if any(scope.wrote for _name, scope in state.scopes()):
+    """Give the client its token, if it wrote, or if a store has lost the one that it brought.
+
+    Where ``SYNC_REPLICAS`` says so, it waits first until replicas have replayed what was written.
+    """
+    wrote = [name for name, scope in state.scopes() if scope.wrote]
+    if wrote or _must_tell_seen(state):
         made = issue(state)
-        keepers = stores()
-        stats.count_event("pin_set")
+        if wrote:
+            stats.count_event("pin_set")
+            _wait_for_replicas(wrote, made)
+        # A client that has seen nothing new is told nothing.
+        keepers: Sequence[Store] = stores() if wrote or _says_more(made, state.token) else ()
     else:
         made = state.token or EMPTY
         # Logging out empties the session; the client is still the one that wrote a moment ago.
         keepers = [store for store in stores() if store.blocks and not store.load(request)]
+    _keep_in(keepers, made, request, response)
+
+
+def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, response: HttpResponseBase) -> None:
     if not keepers or not made:
         return
-    value = made.encode()
-    max_age = max(lifetimes.get(name, 0.0) for name in made.marks)
+    value = made.encode(positions.encode)
+    lifetimes = get_topology().lifetimes
+    max_age = max(mark.lifetime(lifetimes[name]) for name, mark in made.marks.items() if name in lifetimes)
     for store in keepers:
         store.save(request, response, value, max_age)
+
+
+def outlives_response(store: Store) -> bool:
+    """Whether what a store saves reaches the client although the response's headers are gone."""
+    return bool(getattr(store, "on_server", False))
+
+
+def save_late(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Save what was written while a streamed body was sent, in the stores that can still do so."""
+    if any(scope.wrote_late for _name, scope in state.scopes()):
+        keepers = [store for store in stores() if outlives_response(store)]
+        _keep_in(keepers, issue(state), request, response)
+
+
+def _says_more(made: Token, brought: Token | None) -> bool:
+    """Whether a token demands a position that the client's own does not."""
+    for name, mark in made.marks.items():
+        old = None if brought is None else brought.marks.get(name)
+        if mark.position is not None and (
+            old is None or old.position is None or not old.position.covers(mark.position)
+        ):
+            return True
+    return False
+
+
+def _wait_for_replicas(wrote: Sequence[str], made: Token) -> None:
+    topology = get_topology()
+    for name in wrote:
+        cluster = topology.clusters[name]
+        position = made.marks[name].position
+        if not cluster.settings.sync_replicas:
+            continue
+        if position is None or not servers.wait_for_all(cluster, position):
+            stats.count_event("sync_timeout", name)
+            logger.warning(
+                "A write was not replayed by %s replicas of %r within SYNC_TIMEOUT (%s s); the response goes"
+                " out all the same, and the client's token keeps it from reading what is older.",
+                cluster.settings.sync_replicas,
+                name,
+                cluster.settings.sync_timeout,
+                extra={"cluster": name},
+            )

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from django.db import Error, connections
 
-from django_rwrouter import engine, hooks, stats
+from django_rwrouter import engine, hooks, servers, stats
 from django_rwrouter.balancers import get_balancer
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.engine import LoadToken, Transaction
+from django_rwrouter.engine import (
+    UNTRIED,
+    AskFloor,
+    AskPrimary,
+    AskReplica,
+    Attempts,
+    LoadToken,
+    Open,
+    Situation,
+    Step,
+    Transaction,
+    WaitFor,
+)
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.health import health
+from django_rwrouter.positions import has_positions
 from django_rwrouter.state import (
     Block,
     ClusterScope,
@@ -33,8 +46,6 @@ from django_rwrouter.topology import Cluster, ModelRoute, get_topology
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
-
-logger = logging.getLogger("django_rwrouter")
 
 _DECORATED: Final = ContextDecorator()(lambda: None).__code__
 """The code of every function that was decorated with a context manager, such as ``atomic()``."""
@@ -62,8 +73,12 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     scope = state.scope(cluster.name)
     block = current_block(cluster.name)
     decision = _take_steps(route, state, scope, block, instance_alias)
-    _remember(decision, scope, block, cluster)
-    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    if decision.reason.on_primary or decision.would_be is not None:
+        _remember(decision, scope, block, cluster)
+    try:
+        state.announced_reads[decision.alias][route.table] = decision
+    except KeyError:
+        state.announced_reads[decision.alias] = {route.table: decision}
     return decision
 
 
@@ -76,43 +91,94 @@ def _take_steps(
 ) -> Decision:
     """Ask the engine, do what it asks for, and ask again until it has decided."""
     cluster = route.cluster
-    ours = _of_this_thread(scope, cluster)
-    # On the event loop's own thread nothing may wait: the choice rests on what is known already.
-    waiting_allowed = not on_event_loop()
+    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    situation = ours.situation
+    primary = ours.primary
+    autocommit = primary.autocommit and not primary.in_atomic_block
+    situation.transaction = Transaction.NONE if autocommit else _transaction(primary, scope)
+    situation.now = time.time()
     unusable = health.unusable()
-    forbidden: set[str] = set()
+    attempts = Attempts(unusable=unusable) if unusable else UNTRIED
     while True:
-        verdict = engine.route_read(
-            route,
-            state,
-            scope,
-            block,
-            instance_alias=instance_alias,
-            transaction=_transaction(ours.primary, scope),
-            balancer=get_balancer(cluster.settings.balancer),
-            opened=ours.opened,
-            unusable=unusable,
-            forbidden=forbidden,
-            now=time.time(),
-        )
+        verdict = engine.route_read(route, state, scope, block, instance_alias, situation, attempts)
         if isinstance(verdict, Decision):
             return verdict
-        if isinstance(verdict, LoadToken):
-            if state.may_block and not waiting_allowed:
-                return route.decide(cluster.primary, Reason.EVENT_LOOP)
-            state.known_token()
-        elif not waiting_allowed:
-            scope.replica = verdict.alias
-            return route.decide(verdict.alias, verdict.reason)
-        else:
-            opening = open_replica(verdict.alias)
-            if opening is Opening.OPENED:
-                ours.opened.add(verdict.alias)
+        if on_event_loop():  # On the loop's own thread nothing may wait: what is known already has to do.
+            if isinstance(verdict, LoadToken) and not state.may_block:
+                state.known_token()
+                continue
+            if isinstance(verdict, Open) and not verdict.bound:
                 scope.replica = verdict.alias
+                return route.decide(verdict.alias, verdict.reason)
+            return route.decide(cluster.primary, Reason.EVENT_LOOP)
+        if attempts is UNTRIED:
+            attempts = Attempts()
+            scope.steps = []
+        began = time.perf_counter()
+        _take_step(verdict, state, scope, block, cluster, ours, attempts)
+        alias = getattr(verdict, "alias", cluster.primary)
+        scope.steps.append((type(verdict).__name__, alias, time.perf_counter() - began))
+
+
+def _take_step(  # noqa: C901  (one branch for each step)
+    step: Step,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    cluster: Cluster,
+    ours: ThreadConnections,
+    attempts: Attempts,
+) -> None:
+    """Do one thing that the engine asks for, and note how it went."""
+    match step:
+        case LoadToken():
+            state.known_token()
+        case Open(alias=alias):
+            opening = open_replica(alias)
+            if opening is Opening.OPENED:
+                ours.opened[alias] = connections[alias]
+                scope.replica = alias
+                if step.bound and servers.is_new(connections[alias]):
+                    _ask(alias, cluster, attempts)
             elif opening is Opening.FORBIDDEN:
-                forbidden.add(verdict.alias)
+                attempts.forbidden.add(alias)
             else:
-                unusable = {*unusable, verdict.alias}
+                attempts.unusable = {*attempts.unusable, alias}
+        case AskFloor():
+            scope.floors[None if block is None else block.entry] = servers.ask_primary(cluster, ours.primary)
+        case AskPrimary(at_most_old=at_most_old):
+            attempts.asked_primary = True
+            attempts.primary = servers.ask_primary(cluster, ours.primary, at_most_old=at_most_old)
+        case AskReplica(alias=alias):
+            _ask(alias, cluster, attempts)
+        case WaitFor(alias=alias, position=position):
+            attempts.waited = True
+            try:
+                reached = servers.wait(cluster, connections[alias], position)
+            except Error as error:
+                servers.pass_over(alias, error)
+                attempts.unusable = {*attempts.unusable, alias}
+            else:
+                scope.gave_up = not reached
+
+
+def _ask(alias: str, cluster: Cluster, attempts: Attempts) -> None:
+    """Ask a replica where it stands."""
+    try:
+        servers.ask_replica(cluster, connections[alias])
+    except Error as error:
+        servers.pass_over(alias, error)
+        attempts.unusable = {*attempts.unusable, alias}
+    else:
+        attempts.asked.append(alias)
+
+
+def last_steps(cluster: str) -> list[tuple[str, str, float]]:
+    """Return the steps of the scope's newest decision that needed any: name, database, seconds.
+
+    The names are those of the steps in ``django_rwrouter.engine``: ``Open``, ``AskReplica``, ``WaitFor``...
+    """
+    return list(current_state().scope(cluster).steps)
 
 
 def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision | None:
@@ -120,7 +186,9 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     if instance is not None and instance._state.db is not None and _is_foreign(instance._state.db):
         return None
     state = current_state()
-    _of_this_thread(state.scope(route.cluster.name), route.cluster)
+    scope = state.scope(route.cluster.name)
+    if this_thread() not in scope.by_thread:
+        _attach_this_thread(scope, route.cluster)
     decision = route.decide(route.cluster.primary, Reason.WRITE, "write")
     announced = state.announced_writes.setdefault(decision.alias, {})
     announced.pop(route.table, None)  # So that the newest is the last.
@@ -157,16 +225,7 @@ def open_replica(alias: str) -> Opening:
             return Opening.FORBIDDEN
         raise
     except Error as error:
-        health.failed(alias)
-        stats.count_event("replica_passed_over", alias)
-        # The driver's text may name host and user; its code says enough.
-        code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
-        logger.warning(
-            "The replica %r cannot be connected to (%s); it is left alone for a while.",
-            alias,
-            f"{type(error).__name__} {code}".rstrip(),
-            extra={"alias": alias},
-        )
+        servers.pass_over(alias, error)
         return Opening.FAILED
     health.works(alias)
     return Opening.OPENED
@@ -187,16 +246,20 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
             state.scope(cluster.name).view = view
 
 
-def _of_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
-    """Return the connections of the running thread, looked up once in a scope.
+def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
+    """Look up the connections of the running thread, once in a scope.
 
     ``connections[alias]`` costs as much as all the rest of a decision.
     """
-    thread = this_thread()
-    ours = scope.by_thread.get(thread)
-    if ours is None:
-        primary = hooks.install(connections[cluster.primary])
-        ours = scope.by_thread[thread] = ThreadConnections(primary)
+    primary = hooks.install(connections[cluster.primary])
+    ours = scope.by_thread[this_thread()] = ThreadConnections(primary)
+    ours.situation = Situation(
+        balancer=get_balancer(cluster.settings.balancer),
+        opened=ours.opened,
+        positions=has_positions(primary.vendor),
+        reached=partial(servers.reached, scope, ours),
+        staleness=partial(servers.staleness, cluster.name, ours),
+    )
     return ours
 
 
@@ -238,10 +301,11 @@ def _is_forbidden(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _remember(decision: Decision, scope: ClusterScope, block: Block | None, cluster: Cluster) -> None:
+    """Note what a decision for the primary tells about the reads that follow."""
     if decision.would_be is not None:
         scope.replica = decision.would_be
         return
-    if not decision.reason.on_primary or decision.reason in engine.UNCONDITIONAL:
+    if decision.reason in engine.UNCONDITIONAL:
         return
     if block is not None and block.strict:
         raise NoReplicaAvailable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -14,10 +15,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
-from django_rwrouter import client, hooks, stats, streaming
-from django_rwrouter.conf import DEFAULT_CLUSTER
+from django_rwrouter import client, engine, hooks, positions, stats, streaming
 from django_rwrouter.connections import decide_read
 from django_rwrouter.decision import Level
+from django_rwrouter.options import DEFAULT_CLUSTER
 from django_rwrouter.state import (
     Block,
     BlockKind,
@@ -30,7 +31,6 @@ from django_rwrouter.state import (
     current_scope,
     current_state,
     in_any_state,
-    on_event_loop,
     open_region,
 )
 from django_rwrouter.topology import get_topology
@@ -128,18 +128,36 @@ def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region:
     return _block_region(Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict))
 
 
-def consistency(level: Level | str, *, cluster: str | None = None, strict: bool = False) -> Region:
+def consistency(
+    level: Level | str,
+    *,
+    max_staleness: float | None = None,
+    cluster: str | None = None,
+    strict: bool = False,
+) -> Region:
     """Read with this level inside, also in requests and scopes that may write.
 
-    Raises ``ValueError`` for an unknown level. With ``strict=True``, a read that would go to the primary
-    raises ``NoReplicaAvailable`` instead.
+    The level ``bounded`` needs ``max_staleness``, in seconds: it admits replicas known to be that fresh. With
+    ``strict=True``, a read that would go to the primary raises ``NoReplicaAvailable`` instead. Raises
+    ``ValueError`` for an unknown level and a bad bound.
     """
     try:
         known = Level(level)
     except ValueError:
         levels = ", ".join(repr(each.value) for each in Level)
         raise ValueError(f"{level!r} is not a level of consistency; the levels are: {levels}.") from None
-    return _block_region(Block(kind=BlockKind.CONSISTENCY, level=known, cluster=cluster, strict=strict))
+    if (known is Level.BOUNDED) != (max_staleness is not None):
+        raise ValueError("consistency('bounded', max_staleness=2.0): the two go together, in seconds.")
+    if max_staleness is not None and not 0 <= max_staleness < math.inf:
+        raise ValueError(f"max_staleness is {max_staleness!r}; write a number of seconds, 0 or more.")
+    block = Block(
+        kind=BlockKind.CONSISTENCY,
+        level=known,
+        max_staleness=max_staleness or 0.0,
+        cluster=cluster,
+        strict=strict,
+    )
+    return _block_region(block)
 
 
 def _block_region(block: Block) -> Region:
@@ -150,7 +168,10 @@ def _begin_block(block: Block) -> None:
     if block.cluster is not None:
         get_topology().check_cluster(block.cluster)
     begin_block(block)
-    if not in_any_state():
+    if in_any_state():
+        if block.level in engine.NEEDS_POSITION:
+            current_state().wants_position = True
+    else:
         # Outside any scope nothing is remembered; a block remembers at least what was written in it.
         begin_scope(RoutingState(safe=False, outside=True))
 
@@ -201,23 +222,11 @@ def current_token() -> str:
     """Return what :func:`restore_token` needs to see this scope's writes in another process.
 
     An opaque signed string; empty where nothing was written, and outside any scope. To be taken after the
-    commit, since it carries the time of the write.
+    commit: inside ``atomic()`` it carries the time alone, and so it does on an event loop's own thread, where
+    the primary cannot be asked (``await sync_to_async(current_token)()`` asks it in a thread).
     """
     state = current_scope()
-    if state is None:
-        return ""
-    if state.token is None and state.may_block and on_event_loop():
-        # The session cannot be asked here. What it knows stays with the client.
-        state = _without_token(state)
-    return client.issue(state).encode()
-
-
-def _without_token(state: RoutingState) -> RoutingState:
-    written = RoutingState(safe=state.safe)
-    written.issued = state.issued
-    for name, scope in state.scopes():
-        written.scope(name).wrote = scope.wrote
-    return written
+    return "" if state is None else client.issue(state).encode(positions.encode)
 
 
 def restore_token(value: str) -> None:

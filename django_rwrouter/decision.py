@@ -24,6 +24,12 @@ class Level(str, Enum):
     """Any replica, however far behind; what the client wrote does not matter."""
     WINDOW = "window"
     """The primary for ``PIN_SECONDS`` after the client's last write, otherwise any replica."""
+    CAUSAL = "causal"
+    """Any replica that has replayed the client's last write; otherwise the primary."""
+    STRONG = "strong"
+    """Any replica that has replayed all that was written when the request asked; otherwise the primary."""
+    BOUNDED = "bounded"
+    """Any replica known to be no older than ``max_staleness``; for ``consistency()`` blocks only."""
 
 
 class Reason(str, Enum):
@@ -59,11 +65,16 @@ class Reason(str, Enum):
     LEVEL_PRIMARY = "level_primary", _("the level in force is “primary”"), True
     PINNED = "pinned", _("the client wrote a moment ago"), True
     EVENT_LOOP = "event_loop", _("on the event loop, where the token cannot be fetched"), True
+    BEHIND = "behind", _("no replica has caught up"), True
+    NO_POSITION = "no_position", _("the primary could not be asked where it stands"), True
     NO_REPLICA = "no_replica", _("no replica is usable"), True
     # Reads that a replica answers.
     USE_REPLICA = "use_replica", _("inside use_replica()"), False
     EVENTUAL = "eventual", _("any replica will do"), False
     WINDOW = "window", _("the client has not written lately"), False
+    CAUSAL = "causal", _("the replica has what the client wrote"), False
+    STRONG = "strong", _("the replica has all that was written"), False
+    BOUNDED = "bounded", _("the replica is as fresh as was asked for"), False
     OUTSIDE_REPLICA = "outside_replica", _("outside any request, task or scope"), False
     # Everything else.
     WRITE = "write", _("routed as a write"), True

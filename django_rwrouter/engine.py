@@ -6,14 +6,16 @@ step and asks again. No SQL, no request, no global state is touched here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from django_rwrouter.balancers import Balancer
 from django_rwrouter.decision import Decision, Level, Reason
+from django_rwrouter.options import ReplicaSettings
 from django_rwrouter.state import Block, BlockKind, ClusterScope, RoutingState
+from django_rwrouter.token import Mark
 from django_rwrouter.topology import ModelRoute
 
 
@@ -26,30 +28,105 @@ class Transaction(Enum):
     BLOCK = "block"
 
 
-class LoadToken(Enum):
-    """The next step: look at what the client brought."""
+# --- the next steps ----------------------------------------------------------------------------
 
-    STEP = "load"
+
+@dataclass(frozen=True, slots=True)
+class LoadToken:
+    """Look at what the client brought."""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The next step: open the connection of the replica that was drawn."""
+    """Open the connection of the replica that was drawn."""
 
     alias: str
     reason: Reason
-    """Why a replica may answer; the reason of the decision if it opens."""
+    """Why a replica may answer; the reason of the decision if nothing else is asked of it."""
+    bound: bool = False
+    """Whether the read is bound to a position, so that it matters which server is reached and where it is."""
 
 
-LOAD_TOKEN: Final = LoadToken.STEP
+@dataclass(frozen=True, slots=True)
+class AskFloor:
+    """Ask the primary where it stands, for all ``strong`` reads of the request or the block."""
 
-Verdict = Decision | LoadToken | Open
+
+@dataclass(frozen=True, slots=True)
+class AskPrimary:
+    """Ask the primary where it stands."""
+
+    at_most_old: float
+    """Seconds; an answer that was given so recently will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskReplica:
+    """Ask an open replica where it stands."""
+
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Let an open replica wait until it has replayed a position."""
+
+    alias: str
+    position: Any
+
+
+Step = LoadToken | Open | AskFloor | AskPrimary | AskReplica | WaitFor
+Verdict = Decision | Step
+
+LOAD_TOKEN: Final = LoadToken()
+ASK_FLOOR: Final = AskFloor()
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What was tried for one read; the caller notes here how each step went."""
+
+    unusable: Collection[str] = ()
+    """Replicas that failed lately."""
+    forbidden: set[str] = field(default_factory=set)
+    """Replicas that the running test keeps from us."""
+    asked: list[str] = field(default_factory=list)
+    """Replicas that were asked where they stand."""
+    waited: bool = False
+    """Whether it was waited for, as far as anybody may wait."""
+    asked_primary: bool = False
+    primary: Any = None
+    """Where the primary stands, if it was asked and has answered."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Situation:
+    """What the engine has to know of the world around one read."""
+
+    transaction: Transaction = Transaction.NONE
+    now: float = 0.0
+    """Unix time."""
+    balancer: Balancer
+    opened: Container[str]
+    """Replicas whose connection is known to be open."""
+    positions: bool
+    """Whether the database has positions at all."""
+    reached: Callable[[str, Any], bool]
+    """Whether a replica is known to have replayed a position."""
+    staleness: Callable[[str], float]
+    """By how many seconds a replica is behind at most."""
+
 
 UNCONDITIONAL: Final = frozenset(
     {Reason.DISABLED, Reason.PRIMARY_ONLY, Reason.MIGRATION, Reason.FORBIDDEN_IN_TEST}
 )
 """Reasons that hold whatever the code asks for: ``strict=True`` does not object, and they tell nothing about
 the reads that follow."""
+NEEDS_POSITION: Final = frozenset({Level.CAUSAL, Level.STRONG, Level.BOUNDED})
+UNTRIED: Final = Attempts()
+"""Where every read begins; the caller makes one of its own before it notes anything."""
+MAX_ASKED: Final = 3
+"""How many replicas one read may ask where they stand."""
 
 
 def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top to bottom)
@@ -57,22 +134,16 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
     state: RoutingState,
     scope: ClusterScope,
     block: Block | None,
-    *,
     instance_alias: str | None,
-    transaction: Transaction,
-    balancer: Balancer,
-    opened: Container[str],
-    unusable: Collection[str],
-    forbidden: Collection[str],
-    now: float,
+    situation: Situation,
+    attempts: Attempts,
 ) -> Verdict:
     """Apply the rules to one read of a model of ours; the first that fits decides.
 
-    ``instance_alias`` is the database of the object that the read follows; ``opened`` has the replicas
-    whose connection is known to be open, ``unusable`` those that failed lately, ``forbidden`` those that the
-    running test keeps from us; ``now`` is Unix time.
+    ``instance_alias`` is the database of the object that the read follows.
     """
     cluster = route.cluster
+    settings = cluster.settings
     primary = cluster.primary
     kind = None if block is None else block.kind
 
@@ -88,11 +159,12 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
 
     # A transaction reads its own writes, and what it reads decides what it writes. A view's own transaction
     # counts only from its first write on (then the scope has written, see below), or if it may write.
+    transaction = situation.transaction
     if transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe):
         return route.decide(primary, Reason.IN_TRANSACTION)
 
     if kind is BlockKind.REPLICA:
-        return _draw(route, scope, Reason.USE_REPLICA, balancer, opened, unusable, forbidden)
+        return _draw(route, scope, Reason.USE_REPLICA, situation, attempts)
 
     # What this scope has seen or done on the primary, it must be able to follow there.
     if instance_alias == primary and (scope.read_primary or scope.wrote):
@@ -101,12 +173,12 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
         return route.decide(primary, Reason.WROTE_IN_SCOPE)
 
     # Code that may write reads the primary, unless it says how fresh its reads must be.
-    level = cluster.settings.consistency
+    level = settings.consistency
     outside = False
     if block is not None and block.level is not None:
         level = block.level
     elif state.outside:
-        if cluster.settings.outside_request == "primary":
+        if settings.outside_request == "primary":
             return route.decide(primary, Reason.OUTSIDE_SCOPE)
         outside = True
     elif not state.safe:
@@ -114,46 +186,169 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
 
     if level is Level.PRIMARY:
         return route.decide(primary, Reason.LEVEL_PRIMARY)
-    reason = Reason.EVENTUAL
-    if level is Level.WINDOW:
-        if state.token is None:
-            return LOAD_TOKEN
-        if state.token.age(cluster.name, now) < cluster.settings.pin_seconds:
-            return route.decide(primary, Reason.PINNED)
-        reason = Reason.WINDOW
+    if level is Level.EVENTUAL:
+        reason = Reason.OUTSIDE_REPLICA if outside else Reason.EVENTUAL
+        return _draw(route, scope, reason, situation, attempts)
+    if level is Level.BOUNDED and situation.positions:
+        limit = 0.0 if block is None else block.max_staleness
+        return _fresh_enough(route, scope, limit, situation, attempts)
+    if level is Level.STRONG and situation.positions:
+        return _strong(route, scope, block, situation, attempts)
+    if state.token is None:
+        return LOAD_TOKEN
+    mark = state.token.marks.get(cluster.name)
+
+    # "causal" and "window" differ in which writes pin the client by time alone: those that have no position,
+    # or all of them.
+    causal = level is Level.CAUSAL and situation.positions
+    reason = Reason.CAUSAL if causal else Reason.WINDOW
     if outside:
         reason = Reason.OUTSIDE_REPLICA
-    return _draw(route, scope, reason, balancer, opened, unusable, forbidden)
+    if mark is None:
+        return _draw(route, scope, reason, situation, attempts)
+    if situation.now - (mark.blind_at if causal else mark.wrote_at) < settings.pin_seconds:
+        return route.decide(primary, Reason.PINNED)
+    if mark.position is None or not (causal or settings.monotonic_reads):
+        return _draw(route, scope, reason, situation, attempts)
+    return _caught_up(route, scope, reason, mark.position, mark, situation, attempts)
+
+
+def _strong(
+    route: ModelRoute,
+    scope: ClusterScope,
+    block: Block | None,
+    situation: Situation,
+    attempts: Attempts,
+) -> Verdict:
+    """Bind the read to where the primary stood when this request, or this block, first asked."""
+    if route.cluster.shadow:
+        return _draw(route, scope, Reason.STRONG, situation, attempts)
+    entry = None if block is None else block.entry
+    if entry not in scope.floors:
+        return ASK_FLOOR
+    floor = scope.floors[entry]
+    if floor is None:
+        return route.decide(route.cluster.primary, Reason.NO_POSITION)
+    return _caught_up(route, scope, Reason.STRONG, floor, None, situation, attempts)
+
+
+def _caught_up(
+    route: ModelRoute,
+    scope: ClusterScope,
+    reason: Reason,
+    position: Any,
+    mark: Mark | None,
+    situation: Situation,
+    attempts: Attempts,
+) -> Verdict:
+    """Go down the ladder: a replica known to have caught up, one that says so, one that soon will have.
+
+    ``mark`` is the client's, for a position that it brought.
+    """
+    usable = _usable(route, attempts)
+    if not usable:
+        return _no_replica(route, attempts)
+    if route.cluster.shadow:  # Replicas are not asked anything; usually they have caught up.
+        return _draw(route, scope, reason, situation, attempts)
+    ready = [replica for replica in usable if situation.reached(replica.alias, position)]
+    if ready:
+        return _draw(route, scope, reason, situation, attempts, ready)
+    if scope.gave_up:  # Not again for each query of a page.
+        return route.decide(route.cluster.primary, Reason.BEHIND)
+    if question := _ask_another(route, scope, reason, usable, situation, attempts):
+        return question
+    if mark is not None and situation.now - mark.wrote_at >= route.cluster.settings.pin_seconds:
+        # An old token that nobody satisfies may belong to a history that a failover has cut off. Then it
+        # says nothing any more; numbers of two histories are never compared. The answer has to be newer than
+        # the token, or its history would not be in it yet.
+        if not attempts.asked_primary:
+            return AskPrimary(at_most_old=0.0)
+        if attempts.primary is not None and not attempts.primary.covers(position):
+            return _draw(route, scope, Reason.WINDOW, situation, attempts)
+    if not attempts.waited:
+        return WaitFor(min(attempts.asked, key=situation.staleness), position)
+    return route.decide(route.cluster.primary, Reason.BEHIND)
+
+
+def _fresh_enough(
+    route: ModelRoute, scope: ClusterScope, limit: float, situation: Situation, attempts: Attempts
+) -> Verdict:
+    """Admit replicas known to be no older than ``limit`` seconds."""
+    usable = _usable(route, attempts)
+    if not usable:
+        return _no_replica(route, attempts)
+    if route.cluster.shadow:
+        return _draw(route, scope, Reason.BOUNDED, situation, attempts)
+    fresh = [replica for replica in usable if situation.staleness(replica.alias) <= limit]
+    if fresh:
+        return _draw(route, scope, Reason.BOUNDED, situation, attempts, fresh)
+    if not attempts.asked_primary:
+        return AskPrimary(at_most_old=limit)
+    if attempts.primary is None:
+        return route.decide(route.cluster.primary, Reason.NO_POSITION)
+    question = _ask_another(route, scope, Reason.BOUNDED, usable, situation, attempts)
+    return question or route.decide(route.cluster.primary, Reason.BEHIND)
+
+
+def _ask_another(
+    route: ModelRoute,
+    scope: ClusterScope,
+    reason: Reason,
+    usable: Collection[ReplicaSettings],
+    situation: Situation,
+    attempts: Attempts,
+) -> Step | None:
+    """Ask a replica that was not asked yet, the scope's own first; ``None`` after a few of them."""
+    left = [replica for replica in usable if replica.alias not in attempts.asked]
+    if not left or len(attempts.asked) >= MAX_ASKED:
+        return None
+    alias = _choose(route, scope, situation, left)
+    return AskReplica(alias) if alias in situation.opened else Open(alias, reason, bound=True)
+
+
+def _usable(route: ModelRoute, attempts: Attempts) -> Collection[ReplicaSettings]:
+    replicas = route.cluster.replicas
+    if not attempts.unusable and not attempts.forbidden:
+        return replicas
+    return [
+        replica
+        for replica in replicas
+        if replica.alias not in attempts.unusable and replica.alias not in attempts.forbidden
+    ]
+
+
+def _no_replica(route: ModelRoute, attempts: Attempts) -> Decision:
+    blame = Reason.FORBIDDEN_IN_TEST if attempts.forbidden else Reason.NO_REPLICA
+    return route.decide(route.cluster.primary, blame)
+
+
+def _choose(
+    route: ModelRoute, scope: ClusterScope, situation: Situation, among: Collection[ReplicaSettings]
+) -> str:
+    """Return the replica that the whole scope uses, or draw one."""
+    if scope.replica is not None and route.cluster.keeps_replica:
+        for replica in among:
+            if replica.alias == scope.replica:
+                return scope.replica
+    return situation.balancer.choose(tuple(among)).alias
 
 
 def _draw(
     route: ModelRoute,
     scope: ClusterScope,
     reason: Reason,
-    balancer: Balancer,
-    opened: Container[str],
-    unusable: Collection[str],
-    forbidden: Collection[str],
+    situation: Situation,
+    attempts: Attempts,
+    among: Collection[ReplicaSettings] | None = None,
 ) -> Verdict:
     """Draw a replica of those that may answer."""
     cluster = route.cluster
-    kept = scope.replica if cluster.settings.replica_per == "request" else None
-    if kept is not None and kept not in unusable:
-        alias = kept
-    else:
-        candidates = cluster.replicas
-        if unusable or forbidden:
-            candidates = tuple(
-                replica
-                for replica in candidates
-                if replica.alias not in unusable and replica.alias not in forbidden
-            )
-        if not candidates:
-            blame = Reason.FORBIDDEN_IN_TEST if forbidden else Reason.NO_REPLICA
-            return route.decide(cluster.primary, blame)
-        alias = balancer.choose(candidates).alias
+    candidates = _usable(route, attempts) if among is None else among
+    if not candidates:
+        return _no_replica(route, attempts)
+    alias = _choose(route, scope, situation, candidates)
     if cluster.shadow:
         return route.decide(cluster.primary, reason, would_be=alias)
-    if alias in opened:
+    if alias in situation.opened:
         return route.decide(alias, reason)
-    return Open(alias, reason)
+    return Open(alias, reason, bound=among is not None)

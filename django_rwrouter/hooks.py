@@ -22,12 +22,13 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import stats
-from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.exceptions import ReplicaWriteError
+from django_rwrouter.knowledge import set_server
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.sql import Kind, Statement, classify
 from django_rwrouter.state import RoutingState, current_state, writes_are_tracked
-from django_rwrouter.topology import Topology, get_topology
+from django_rwrouter.topology import Cluster, Topology, get_topology
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -65,6 +66,9 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if cluster is None:
         return
     install(connection)
+    # A new connection may have reached another server.
+    set_server(connection, None)
+    current_state().scope(cluster.name).forget(connection.alias)
     if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
         return
     statement = READ_ONLY_STATEMENTS.get(connection.vendor)
@@ -131,20 +135,36 @@ def observe(
     if decision is None:
         if not statement.writes and not statement.tables:
             return result  # It reads no data: Django asks for the version when it opens a connection.
-        operation = "write" if statement.writes else "read"
-        raw = topology.raw_route(cluster.name)
-        decision = raw.decide(connection.alias, Reason.EXPLICIT, operation)  # type: ignore[arg-type]
-    if (
-        connection.alias == cluster.primary
+        operation: Operation = "write" if statement.writes else "read"
+        decision = topology.raw_route(cluster.name).decide(connection.alias, Reason.EXPLICIT, operation)
+    if _can_be_followed(connection.alias, cluster, statement, decision, topology):
+        state.scope(cluster.name).read_primary = True
+    _tell(connection.alias, cluster, statement, decision, text, seconds)
+    return result
+
+
+def _can_be_followed(
+    alias: str, cluster: Cluster, statement: Statement, decision: Decision, topology: Topology
+) -> bool:
+    """Whether objects were read from the primary, however that came, so that they are followed there.
+
+    By name, for a write, in a transaction: what has been read there may be on no replica yet.
+    """
+    return (
+        alias == cluster.primary
         and not statement.writes
         and decision.would_be is None
         and not statement.tables <= topology.primary_only_tables
-    ):
-        # However it came to be read there (by name, for a write, in a transaction): it is followed there.
-        state.scope(cluster.name).read_primary = True
+    )
+
+
+def _tell(
+    alias: str, cluster: Cluster, statement: Statement, decision: Decision, sql: str, seconds: float
+) -> None:
+    """Count a statement, and send it to whoever listens."""
     stats.count_statement(
         cluster.name,
-        connection.alias,
+        alias,
         statement.kind.value,
         decision.reason.value,
         decision.would_be or "",
@@ -153,13 +173,12 @@ def observe(
     if statement_routed.receivers:
         statement_routed.send(
             sender=None,
-            alias=connection.alias,
+            alias=alias,
             decision=decision,
-            sql=text,
+            sql=sql,
             seconds=seconds,
             wrote=statement.writes,
         )
-    return result
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:

@@ -49,7 +49,7 @@ class ReadWriteMiddleware:
             response = cast("HttpResponseBase", self.get_response(request))
             if client.must_save(state):
                 client.save(state, request, response)
-            _keep(state, response)
+            _keep(state, request, response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -58,11 +58,11 @@ class ReadWriteMiddleware:
         with entered(state):
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
             if client.must_save(state):
-                if any(store.blocks for store in client.stores()):
+                if client.may_wait(state):
                     await sync_to_async(client.save)(state, request, response)
                 else:
                     client.save(state, request, response)
-            _keep(state, response)
+            _keep(state, request, response)
         return response
 
     def process_view(
@@ -99,8 +99,10 @@ def _begin(request: HttpRequest) -> RoutingState:
     return state
 
 
-def _keep(state: RoutingState, response: HttpResponseBase) -> None:
+def _keep(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
     """Keep the scope for the body of a streaming response."""
     if response.streaming:
         state.sealed = True
-        streaming.keep(response)
+        late = any(client.outlives_response(store) for store in client.stores())
+        at_end = partial(client.save_late, state, request, response) if late else None
+        streaming.keep(response, at_end=at_end)

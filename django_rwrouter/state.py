@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from django_rwrouter.token import EMPTY, Token
+from django_rwrouter.token import EMPTY, Position, Token
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -40,20 +40,33 @@ class Block:
     kind: BlockKind
     level: Level | None = None
     """The level, for ``CONSISTENCY``."""
+    max_staleness: float = 0.0
+    """Seconds, for the level ``bounded``."""
     cluster: str | None = None
     """The only cluster that it speaks of, or ``None`` for all."""
     strict: bool = False
     """Rather raise ``NoReplicaAvailable`` than read from the primary."""
+    entry: object = None
+    """Stands for one entry of the block: a ``strong`` block asks the primary once for each."""
     outer: Block | None = None
 
 
-@dataclass(frozen=True, slots=True)
+class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
+    """Replicas whose connection has been opened, or pinged, in a scope, and is still open."""
+
+    def __contains__(self, alias: object) -> bool:
+        connection = self.get(alias)  # type: ignore[call-overload]
+        return connection is not None and connection.connection is not None
+
+
+@dataclass(slots=True)
 class ThreadConnections:
     """What a scope knows of one thread's connections; Django never shares them between threads."""
 
     primary: BaseDatabaseWrapper
-    opened: set[str] = field(default_factory=set)
-    """Replicas whose connection has been opened, or pinged, in this scope."""
+    opened: OpenReplicas = field(default_factory=OpenReplicas)
+    situation: Any = None
+    """What the engine is told of them; kept here so that it is not made anew for each read."""
 
 
 class ClusterScope:
@@ -61,9 +74,13 @@ class ClusterScope:
 
     __slots__ = (
         "by_thread",
+        "floors",
+        "gave_up",
         "pinned",
         "read_primary",
         "replica",
+        "satisfied",
+        "steps",
         "view",
         "view_block",
         "wrote",
@@ -81,12 +98,27 @@ class ClusterScope:
         """Whether the client arrived with a token that sends its reads to the primary."""
         self.replica: str | None = None
         """The replica drawn for the whole scope."""
+        self.floors: dict[object, Position | None] = {}
+        """Where the primary stood when a ``strong`` read first asked, by the entry of the block in force."""
+        self.gave_up = False
+        """Whether a replica was waited for in vain."""
+        self.steps: list[tuple[str, str, float]] = []
+        """What the newest decision took beyond knowledge: each step's name, its database, and seconds."""
+        self.satisfied: dict[tuple[object, str], Position] = {}
+        """By thread and replica, a position that the replica is known to have replayed."""
         self.view: Callable[..., object] | None = None
         """The view that Django is about to wrap in a transaction, because of ``ATOMIC_REQUESTS``."""
         self.view_block: object | None = None
         """That transaction, once it was seen."""
         self.by_thread: dict[object, ThreadConnections] = {}
         """By :func:`this_thread`, what it knows of that thread's connections."""
+
+    def forget(self, alias: str) -> None:
+        """Forget what is known of a replica's connection in this thread, since there is a new one."""
+        thread = this_thread()
+        self.satisfied.pop((thread, alias), None)
+        if thread in self.by_thread:
+            self.by_thread[thread].opened.pop(alias, None)
 
 
 class RoutingState:
@@ -106,6 +138,7 @@ class RoutingState:
         "sealed",
         "silent",
         "token",
+        "wants_position",
     )
 
     def __init__(self, *, safe: bool, outside: bool = False, outer: RoutingState | None = None) -> None:
@@ -125,6 +158,8 @@ class RoutingState:
         """Whether looking may wait for a server."""
         self.issued: list[Token] = []
         """The tokens that were made of what it wrote."""
+        self.wants_position = False
+        """Whether a block inside asked for a level that needs positions."""
         self.silent = False
         """Whether its statements are this package's own: not counted, and they pin nobody."""
         self.sealed = False
@@ -249,7 +284,7 @@ def begin_untracked() -> None:
 
 def begin_block(block: Block) -> None:
     """Put a block in force, inside those that are."""
-    _block.set(replace(block, outer=_block.get()))
+    _block.set(replace(block, outer=_block.get(), entry=object()))
 
 
 def begin_scope(state: RoutingState) -> None:
@@ -318,6 +353,22 @@ def entered(state: RoutingState) -> Iterator[RoutingState]:
         yield state
     finally:
         _put(before)
+
+
+class Isolation:
+    """Runs a block as if nothing were in force, then puts back what was, whatever was left open inside.
+
+    Not a generator: one that nobody ends would put it back when it is garbage, into whatever runs then.
+    """
+
+    __slots__ = ("_outside",)
+
+    def __enter__(self) -> None:
+        self._outside = _in_force()
+        _put((None, None, False, ()))
+
+    def __exit__(self, *_error: object) -> None:
+        _put(self._outside)
 
 
 @contextmanager

@@ -15,11 +15,15 @@ from typing import Final
 
 import asgiref
 import django
+from django.db import connections
 
 from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.knowledge import knowledge, server_of
+from django_rwrouter.servers import is_primary
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.sql import classify
 from django_rwrouter.state import RoutingState, current_scope, writes_are_tracked
+from django_rwrouter.token import Mark
 from django_rwrouter.topology import get_topology
 
 _MACHINERY: Final = tuple(
@@ -102,7 +106,7 @@ class _Auditor:
             return
         topology = get_topology()
         cluster = topology.by_alias[alias]
-        statement = classify(sql, _vendor(alias))
+        statement = classify(sql, connections[alias].vendor)
         if wrote:
             if statement.target not in topology.primary_only_tables and writes_are_tracked():
                 tables = statement.tables | ({statement.target} if statement.target else set())
@@ -115,33 +119,41 @@ class _Auditor:
         if alias == cluster.primary or (self._allow_eventual and decision.reason is Reason.EVENTUAL):
             return
         with self._lock:
-            known = self._known_writes(state, cluster.name, set())
-        lifetime = topology.lifetimes[cluster.name]
-        in_scope = self._writes.get(state, [])
-        for write in known:
-            expired = write not in in_scope and time.time() - write.at >= lifetime
-            if write.cluster == cluster.name and write.tables & statement.tables and not expired:
+            known = self._known_writes(state, cluster.name, None, set())
+        for write, mark in known:
+            if self._is_stale(write, mark, alias, statement.tables):
                 self.findings.append(_finding(write, alias, decision, sql))
                 return
 
-    def _known_writes(self, state: RoutingState, cluster: str, seen: set[int]) -> list[_Write]:
-        """Return the writes of a scope, and those that its client brought along."""
+    def _is_stale(self, write: _Write, mark: Mark | None, alias: str, tables: frozenset[str]) -> bool:
+        """Whether a replica may lack a write that a read of these tables should see."""
+        topology = get_topology()
+        cluster = topology.by_alias[alias].name
+        if write.cluster != cluster or not write.tables & tables:
+            return False
+        if mark is None:  # Written in this very scope: that never expires.
+            return True
+        if time.time() - write.at >= mark.lifetime(topology.lifetimes[cluster]):
+            return False
+        connection, primary = connections[alias], connections[topology.by_alias[alias].primary]
+        if mark.position is None or is_primary(connection, primary):
+            return mark.position is None
+        return not knowledge.reached(server_of(connection), mark.position)
+
+    def _known_writes(
+        self, state: RoutingState, cluster: str, mark: Mark | None, seen: set[int]
+    ) -> list[tuple[_Write, Mark | None]]:
+        """Return the writes of a scope and those that its client brought along, with the mark that did."""
         seen.add(id(state))
-        found = list(self._writes.get(state, []))
-        mark = state.known_token().marks.get(cluster)
-        if mark is None:
+        found = [(write, mark) for write in self._writes.get(state, [])]
+        brought = state.known_token().marks.get(cluster)
+        if brought is None:
             return found
         for other in list(self._writes):
-            issued = any(token.marks.get(cluster) == mark for token in other.issued)
+            issued = any(token.marks.get(cluster) == brought for token in other.issued)
             if issued and id(other) not in seen:
-                found += self._known_writes(other, cluster, seen)
+                found += self._known_writes(other, cluster, brought, seen)
         return found
-
-
-def _vendor(alias: str) -> str:
-    from django.db import connections
-
-    return connections[alias].vendor
 
 
 def _finding(write: _Write, alias: str, decision: Decision, sql: str) -> str:

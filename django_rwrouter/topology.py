@@ -12,14 +12,10 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.db.models.base import ModelBase
 
-from django_rwrouter.conf import (
-    SETTING,
-    ClusterSettings,
-    ReplicaSettings,
-    Settings,
-    get_settings,
-)
+from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.decision import Decision, Operation, Reason
+from django_rwrouter.options import ClusterSettings, ReplicaSettings, Settings
+from django_rwrouter.token import Lifetime
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -41,12 +37,15 @@ class Cluster:
     name: str = field(init=False)
     primary: str = field(init=False)
     replicas: tuple[ReplicaSettings, ...] = field(init=False)
+    keeps_replica: bool = field(init=False)
+    """Whether a scope reads from one replica throughout."""
 
     def __post_init__(self) -> None:
         settings = self.settings
         object.__setattr__(self, "name", settings.name)
         object.__setattr__(self, "primary", settings.primary)
         object.__setattr__(self, "replicas", settings.replicas)
+        object.__setattr__(self, "keeps_replica", settings.replica_per == "request")
         aliases = (settings.primary, *(replica.alias for replica in settings.replicas))
         object.__setattr__(self, "aliases", frozenset(aliases))
 
@@ -102,7 +101,9 @@ class Topology:
             {} if self.inert else {alias: each for each in self.clusters.values() for alias in each.aliases}
         )
         """The cluster of each database of ours; empty where nothing is configured."""
-        self.lifetimes = {each.name: each.pin_seconds for each in settings.clusters}
+        self.lifetimes = {
+            each.name: Lifetime(each.pin_seconds, each.token_seconds) for each in settings.clusters
+        }
         """Seconds that a client's mark lives, by cluster."""
         self._owners = {
             label: self.clusters[each.name] for each in settings.clusters for label in each.models or ()

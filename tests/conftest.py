@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-MUST_RUN = tuple(Path(__file__).parent / folder for folder in ("clusters", "browser", "packaging"))
+MUST_RUN = tuple(Path(__file__).parent / folder for folder in ("clusters", "contrib", "browser", "packaging"))
+EXCUSES = ("not for this Django", "There is no MySQL", "MySQL cannot be had")
+"""In the reason of a skip that is none of ours: other environments of tox run the test; and MySQL is in no
+stable Debian, so it may not be there to be fetched."""
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 
@@ -14,8 +17,10 @@ def _fail_if_skipped(report, path):
         return
     if hasattr(report, "wasxfail"):
         return
-    report.outcome = "failed"
     *_place, reason = report.longrepr
+    if any(excuse in reason for excuse in EXCUSES):
+        return
+    report.outcome = "failed"
     report.longrepr = f"{reason}\nIn CI everything that this test needs must be installed."
 
 

@@ -7,6 +7,7 @@ A store is one module here with one class: the store ``cookie`` is ``stores/cook
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -25,8 +26,8 @@ class Store(Protocol):
     """Whether ``load`` and ``save`` may wait for a server or a disk. They are then never called on an event
     loop's thread."""
 
-    def load(self, request: HttpRequest) -> str:
-        """Return what the client brought, unverified; an empty string if nothing."""
+    def load(self, request: HttpRequest) -> Sequence[str]:
+        """Return the tokens that the client brought, unverified; most stores have one or none."""
         ...
 
     def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
@@ -17,9 +18,10 @@ class CookieStore:
 
     blocks = False
 
-    def load(self, request: HttpRequest) -> str:
+    def load(self, request: HttpRequest) -> Sequence[str]:
         """Return the cookie's value."""
-        return request.COOKIES.get(get_settings().cookie.name, "")
+        value = request.COOKIES.get(get_settings().cookie.name, "")
+        return (value,) if value else ()
 
     def save(
         self,

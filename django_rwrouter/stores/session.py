@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -21,16 +22,16 @@ class SessionStore:
 
     blocks = True
 
-    def load(self, request: HttpRequest) -> str:
+    def load(self, request: HttpRequest) -> Sequence[str]:
         """Return the token in the session; a client without a session has none."""
         session = _session(request)
         if session.session_key is None and not session.modified:
-            return ""
+            return ()
         # Looking for the token must not make SessionMiddleware say ``Vary: Cookie`` on every page.
         accessed = session.accessed
         value = session.get(KEY, "")
         session.accessed = accessed
-        return value if isinstance(value, str) else ""
+        return (value,) if value and isinstance(value, str) else ()
 
     def save(
         self,

@@ -317,6 +317,24 @@ MISTAKES = [
         ["DATABASES['replica1']", "'replica2'", "'TEST': {'MIRROR': 'default'}"],
     ),
     ("I001", {"RWROUTER": {"PIN_SECONDS": 3}}, ["RWROUTER", "'REPLICAS'", "empty list"]),
+    (
+        "W013",
+        {"RWROUTER": routing(CONSISTENCY="causal")},
+        ["CONSISTENCY 'causal'", "cluster 'default'", "'sqlite'", "'window'", "PIN_SECONDS"],
+    ),
+    (
+        "W013",
+        {"RWROUTER": routing(CONSISTENCY="strong", MONOTONIC_READS=True, SYNC_REPLICAS=1)},
+        ["CONSISTENCY 'strong'", "MONOTONIC_READS", "SYNC_REPLICAS"],
+    ),
+    (
+        "W014",
+        {
+            "RWROUTER": routing(STORE=["cookie", "cache"]),
+            "CACHES": {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
+        },
+        ["STORE", "'cache'", "CACHES['default']", "LocMemCache", "Redis"],
+    ),
 ]
 # These are said of both replicas.
 OF_EACH_REPLICA = [
@@ -377,15 +395,9 @@ def test_sessions_in_a_table_that_does_not_exist(project, settings, monkeypatch,
 
 
 NOT_YET_VALUES = {
-    "HEADER": "X-Seen",
     "MAX_LAG": 2,
     "MONITOR": {"MODE": "off"},
-    "MONOTONIC_READS": True,
     "SPILL_LIMIT": 3,
-    "SYNC_REPLICAS": 1,
-    "SYNC_TIMEOUT": 2,
-    "TOKEN_SECONDS": 60,
-    "WAIT_TIMEOUT": 1,
     "ZONE": "a",
 }
 

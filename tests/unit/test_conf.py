@@ -152,7 +152,7 @@ KEYS = {
     ),
     "CONSISTENCY": (
         "consistency",
-        [(level.value, level) for level in Level],
+        [(level.value, level) for level in Level if level is not Level.BOUNDED],
         ("", "windows", "Window", None, 3, True, ["window"]),
     ),
     "PIN_SECONDS": ("pin_seconds", [(3, 3.0), (0.5, 0.5)], A_NUMBER_ABOVE_0),

@@ -1,13 +1,22 @@
 """The rules of "Where a read goes", as tables over the pure engine."""
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import pytest
 
 from django_rwrouter.conf import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.engine import LOAD_TOKEN, UNCONDITIONAL, Open, Transaction, route_read
+from django_rwrouter.engine import (
+    LOAD_TOKEN,
+    UNCONDITIONAL,
+    Attempts,
+    Open,
+    Situation,
+    Transaction,
+    route_read,
+)
 from django_rwrouter.state import Block, BlockKind, RoutingState
 from django_rwrouter.token import EMPTY, Mark, Token
 from django_rwrouter.topology import Cluster, ModelRoute
@@ -35,7 +44,7 @@ def level(value):
 
 
 def wrote(seconds_ago, cluster="shop"):
-    return Token({cluster: Mark(NOW - seconds_ago)})
+    return Token({cluster: Mark.of_write(NOW - seconds_ago)})
 
 
 def route(
@@ -68,19 +77,17 @@ def route(
     known = state.scope("shop")
     for name, value in (scope or {}).items():
         setattr(known, name, value)
-    return route_read(
-        ModelRoute(cluster, None, fixed),
-        state,
-        known,
-        block,
-        instance_alias=instance,
+    situation = Situation(
         transaction=transaction,
+        now=NOW,
         balancer=balancer or First(),
         opened=opened,
-        unusable=unusable,
-        forbidden=forbidden,
-        now=NOW,
+        positions=True,
+        reached=lambda _alias, _position: False,
+        staleness=lambda _alias: math.inf,
     )
+    attempts = Attempts(unusable=unusable, forbidden=set(forbidden))
+    return route_read(ModelRoute(cluster, None, fixed), state, known, block, instance, situation, attempts)
 
 
 # Each rule that sends a read to the primary, in the order in which they are asked, and what makes it fit.
@@ -106,6 +113,7 @@ TO_REPLICA = {
     Reason.OUTSIDE_REPLICA: {"outside": True, "safe": False, "outside_request": "replica"},
 }
 MIGRATION = {"fixed": Reason.MIGRATION}
+ON_THE_LADDER = {Reason.CAUSAL, Reason.STRONG, Reason.BOUNDED, Reason.BEHIND, Reason.NO_POSITION}
 BY_OTHERS = {
     Reason.EVENT_LOOP,  # the caller's, which must not wait
     Reason.WRITE,
@@ -114,7 +122,7 @@ BY_OTHERS = {
 
 
 def test_each_reason_is_in_one_of_these_tables():
-    assert {*TO_PRIMARY, *TO_REPLICA, Reason.MIGRATION, *BY_OTHERS} == set(Reason)
+    assert {*TO_PRIMARY, *TO_REPLICA, Reason.MIGRATION, *ON_THE_LADDER, *BY_OTHERS} == set(Reason)
 
 
 @pytest.mark.parametrize(("reason", "given"), [*TO_PRIMARY.items(), (Reason.MIGRATION, MIGRATION)], ids=str)

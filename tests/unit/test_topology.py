@@ -288,9 +288,11 @@ def test_shadow():
 
 def test_a_mark_lives_as_long_as_its_clusters_pin():
     found = topology(
-        PIN_SECONDS=3, CLUSTERS={"a": {"MODELS": ["auth"]}, "b": {"PRIMARY": "blog", "PIN_SECONDS": 7}}
+        PIN_SECONDS=3,
+        TOKEN_SECONDS=60,
+        CLUSTERS={"a": {"MODELS": ["auth"]}, "b": {"PRIMARY": "blog", "PIN_SECONDS": 7}},
     )
-    assert found.lifetimes == {"a": 3.0, "b": 7.0}
+    assert found.lifetimes == {"a": (3.0, 60.0), "b": (7.0, 60.0)}
 
 
 def test_models_of_the_tests_have_the_labels_used_here():

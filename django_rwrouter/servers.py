@@ -1,0 +1,223 @@
+"""Asking servers where they stand: single statements on the driver's own cursor, which nobody else sees."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from time import monotonic
+from typing import Any, Final
+
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import stats
+from django_rwrouter.health import health
+from django_rwrouter.hooks import is_test_mirror
+from django_rwrouter.knowledge import knowledge, server_of, set_server
+from django_rwrouter.positions import Driver, get_driver
+from django_rwrouter.state import ClusterScope, ThreadConnections, this_thread
+from django_rwrouter.topology import Cluster
+
+logger = logging.getLogger("django_rwrouter")
+
+MAX_WAITING: Final = 8
+"""How many requests of a process may wait for replicas at once; the others read from the primary."""
+_SYNC_SLICE: Final = 0.02
+"""Seconds that one replica is waited for before the next is looked at."""
+_waiting: Final = threading.BoundedSemaphore(MAX_WAITING)
+
+
+def reached(scope: ClusterScope, ours: ThreadConnections, alias: str, position: Any) -> bool:
+    """Whether the server behind this thread's connection is known to have replayed a position.
+
+    For a connection that is not open yet, whether the server that was last found behind the alias has: a
+    guess, which opening the connection confirms.
+    """
+    key = (this_thread(), alias)
+    if alias in ours.opened:
+        if scope.satisfied.get(key) is position:
+            return True
+        connection = ours.opened[alias]
+        # In a transaction, a replica shows the past in which it began.
+        if connection.in_atomic_block or not connection.autocommit:
+            return False
+        if knowledge.reached(server_of(connection), position) or is_primary(connection, ours.primary):
+            scope.satisfied[key] = position
+            return True
+        return False
+    return knowledge.reached(knowledge.last_server(alias), position)
+
+
+def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) -> bool:
+    """Whether an alias is another name of the primary, as in a test run or on a developer's machine.
+
+    Not by the address alone: a proxy may tell primary and replicas apart by the user, and PostgreSQL's
+    library by ``target_session_attrs``.
+    """
+    own, target = connection.settings_dict, primary.settings_dict
+    same = all(own[key] == target[key] for key in ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS"))
+    return same or is_test_mirror(connection)
+
+
+def staleness(cluster: str, ours: ThreadConnections, alias: str) -> float:
+    """Return by how many seconds a replica is behind at most, as :func:`reached` knows it."""
+    server = server_of(connections[alias]) if alias in ours.opened else knowledge.last_server(alias)
+    return knowledge.staleness(cluster, server)
+
+
+def is_new(connection: BaseDatabaseWrapper) -> bool:
+    """Whether nobody has asked yet which server a connection has reached."""
+    return server_of(connection) is None
+
+
+def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_old: float = 0.0) -> Any:
+    """Return the primary's position, or ``None`` if it has none to give or cannot be asked.
+
+    It covers what was committed, by whomever; inside a transaction that is not what the transaction wrote.
+    ``at_most_old`` accepts an answer that was given so many seconds ago.
+    """
+    if at_most_old and (known := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
+        return known
+    began = monotonic()
+    try:
+        connection.ensure_connection()
+        driver = get_driver(connection)
+        if driver is None:
+            return None
+        with _cursor(connection) as cursor:
+            position = driver.read_primary(cursor)
+    except Error as error:
+        stats.count_event("position_unknown", cluster.name)
+        logger.warning(
+            "The primary %r could not be asked where it stands (%s).",
+            connection.alias,
+            type(error).__name__,
+            extra={"alias": connection.alias, "cluster": cluster.name},
+        )
+        return None
+    if position is not None:
+        knowledge.learn_primary(cluster.name, position, began)
+    return position
+
+
+def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
+    """Learn which server a replica's open connection has reached, and where that stands.
+
+    Raises ``django.db.Error`` if it does not answer.
+    """
+    driver = get_driver(connection)
+    if driver is None:
+        return
+    began = monotonic()
+    with _cursor(connection) as cursor:
+        reading = driver.read_replica(cursor)
+    position = reading.position
+    if reading.tentative and position is not None:
+        # It does not say which history its position belongs to. If the primary's has not changed, it is that.
+        position = _placed(cluster, driver, position)
+    knowledge.learn_replica(connection.alias, reading.server, position, began)
+    set_server(connection, reading.server)
+
+
+def pass_over(alias: str, error: Error) -> None:
+    """Leave a replica alone for a while, and say so."""
+    health.failed(alias)
+    stats.count_event("replica_passed_over", alias)
+    # The driver's text may name host and user; its code says enough.
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
+    logger.warning(
+        "The replica %r cannot be used (%s); it is left alone for a while.",
+        alias,
+        f"{type(error).__name__} {code}".rstrip(),
+        extra={"alias": alias},
+    )
+
+
+def wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any) -> bool:
+    """Wait until a replica has replayed a position, at most ``WAIT_TIMEOUT``; tell whether it has.
+
+    Raises ``django.db.Error`` if it does not answer.
+    """
+    seconds = cluster.settings.wait_timeout
+    if not seconds or not _waiting.acquire(blocking=False):
+        return False
+    try:
+        return _wait(cluster, connection, position, seconds)
+    finally:
+        _waiting.release()
+
+
+def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seconds: float) -> bool:
+    driver = get_driver(connection)
+    if driver is None:
+        return False
+    # A wait that lasts longer than the driver listens looks like a dead server.
+    patience = connection.settings_dict["OPTIONS"].get("read_timeout")
+    if patience:
+        seconds = min(seconds, patience / 2)
+    with _cursor(connection) as cursor:
+        there = driver.wait(cursor, position, seconds)
+    # The answer is true of the history that the server follows; which one that is, it says only when asked.
+    ask_replica(cluster, connection)
+    return there and knowledge.reached(server_of(connection), position)
+
+
+def wait_for_all(cluster: Cluster, position: Any) -> bool:
+    """Wait until as many replicas as ``SYNC_REPLICAS`` says have replayed a position.
+
+    At most ``SYNC_TIMEOUT``; tells whether they have. A replica that does not answer has not.
+    """
+    settings = cluster.settings
+    unusable = health.unusable()
+    pending = [replica.alias for replica in cluster.replicas]
+    wanted = len(pending) if settings.sync_replicas == "all" else min(settings.sync_replicas, len(pending))
+    pending = [alias for alias in pending if alias not in unusable]
+    deadline = monotonic() + settings.sync_timeout
+    done = 0
+    while done < wanted <= done + len(pending):
+        remaining = deadline - monotonic()
+        if remaining <= 0:
+            return False
+        for alias in list(pending):
+            try:
+                connection = connections[alias]
+                if is_primary(connection, connections[cluster.primary]):
+                    pending.remove(alias)
+                    done += 1
+                    continue
+                connection.close_if_health_check_failed()
+                connection.ensure_connection()
+                there = _wait(cluster, connection, position, min(_SYNC_SLICE, max(remaining, 0.001)))
+            except AssertionError as error:
+                if type(error).__name__ != "DatabaseOperationForbidden":
+                    raise
+                pending.remove(alias)  # The running test keeps this replica from us: nobody reads from it.
+                wanted = min(wanted, done + len(pending))
+                continue
+            except Error as error:
+                pass_over(alias, error)
+                pending.remove(alias)
+                continue
+            if there:
+                pending.remove(alias)
+                done += 1
+                if done >= wanted:
+                    break
+            remaining = deadline - monotonic()
+    return done >= wanted
+
+
+def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
+    primary = connections[cluster.primary]
+    # Not an old answer: the primary must have been on its history after the replica has answered.
+    return driver.place(position, ask_primary(cluster, primary))
+
+
+@contextmanager
+def _cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Open a cursor that users' wrappers, logs and ``assertNumQueries`` do not see."""
+    connection.validate_thread_sharing()
+    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+        yield cursor

@@ -1,0 +1,301 @@
+"""What the doctor makes of what servers say; real ones are asked in tests/clusters."""
+
+import pytest
+from django.core.management.color import no_style
+
+from django_rwrouter.conf import read
+from django_rwrouter.management.doctor import general, mariadb, mysql, postgresql
+from django_rwrouter.management.doctor.facts import Facts
+from django_rwrouter.management.doctor.findings import Finding, Notes, Severity, worst
+from django_rwrouter.management.doctor.report import as_json, as_lines
+from django_rwrouter.topology import Cluster
+
+MARIADB = {
+    "binlog_format": "ROW",
+    "gtid_strict_mode": "ON",
+    "log_bin": "ON",
+    "log_slave_updates": "ON",
+    "read_only": "ON",
+    "server_id": "2",
+    "wait_timeout": "28800",
+}
+MYSQL = {
+    "enforce_gtid_consistency": "ON",
+    "gtid_mode": "ON",
+    "log_bin": "ON",
+    "log_replica_updates": "ON",
+    "read_only": "ON",
+    "super_read_only": "ON",
+    "server_id": "2",
+    "wait_timeout": "28800",
+}
+POSTGRESQL = {
+    "server_version_num": "150018",
+    "wal_level": "replica",
+    "synchronous_commit": "on",
+    "recovery_min_apply_delay": "0",
+    "in_recovery": "true",
+    "paused": "false",
+    "receivers": "1",
+    "pg_monitor": "true",
+}
+RUNS = {"Slave_IO_Running": "Yes", "Slave_SQL_Running": "Yes", "Using_Gtid": "Slave_Pos"}
+RUNS_MYSQL = {"Replica_IO_Running": "Yes", "Replica_SQL_Running": "Yes", "Auto_Position": 1}
+
+
+def cluster(**options):
+    settings, problems = read({"REPLICAS": ["replica1"], **options}, {"default": {}, "replica1": {}})
+    assert not problems
+    return Cluster(settings=settings.clusters[0], enabled=True, shadow=False)
+
+
+def facts(product, *, alias="replica1", level="causal", variables=None, **more):
+    more.setdefault("position", object())
+    more.setdefault("caught_up", None if alias == "default" else True)
+    more.setdefault("options", {"OPTIONS": {"connect_timeout": 2, "read_timeout": 2}, "CONN_MAX_AGE": 0})
+    return Facts(
+        cluster=cluster(CONSISTENCY=level, **more.pop("settings", {})),
+        alias=alias,
+        product=product,
+        variables=variables or {},
+        **more,
+    )
+
+
+def judged(module, found):
+    notes = Notes("default", found.alias)
+    module.judge(found, None, notes)
+    return {(finding.topic, finding.severity.value) for finding in notes.findings if finding.severity != "ok"}
+
+
+def maria(alias="replica1", *, changes=None, **more):
+    variables = {**MARIADB, **({"read_only": "OFF"} if alias == "default" else {}), **(changes or {})}
+    more.setdefault("replication", RUNS)
+    return facts("mariadb", alias=alias, variables=variables, **more)
+
+
+def my(alias="replica1", *, changes=None, **more):
+    writable = {"read_only": "OFF", "super_read_only": "OFF"} if alias == "default" else {}
+    more.setdefault("replication", RUNS_MYSQL)
+    return facts("mysql", alias=alias, variables={**MYSQL, **writable, **(changes or {})}, **more)
+
+
+def postgres(alias="replica1", *, changes=None, **more):
+    variables = {**POSTGRESQL, **({"in_recovery": "false"} if alias == "default" else {}), **(changes or {})}
+    return facts("postgresql", alias=alias, variables=variables, **more)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(maria(), set(), id="a good replica"),
+        pytest.param(maria("default"), set(), id="a good primary"),
+        pytest.param(
+            maria("default", changes={"log_bin": "OFF"}, position=None),
+            {("binary_log", "error"), ("position", "error")},
+            id="a primary without a log",
+        ),
+        pytest.param(
+            maria("default", changes={"log_bin": "OFF"}, position=None, level="window"),
+            {("binary_log", "error"), ("position", "warning")},
+            id="which matters less under window",
+        ),
+        pytest.param(maria(changes={"log_bin": "OFF"}), {("binary_log", "warning")}, id="a replica without"),
+        pytest.param(
+            maria("default", changes={"binlog_format": "STATEMENT"}),
+            {("row_format", "error")},
+            id="statements",
+        ),
+        pytest.param(maria("default", changes={"binlog_format": "MIXED"}), set(), id="mixed"),
+        pytest.param(
+            maria(changes={"log_slave_updates": "OFF"}), {("log_updates", "warning")}, id="no updates"
+        ),
+        pytest.param(maria(changes={"gtid_strict_mode": "OFF"}), {("gtid", "warning")}, id="not strict"),
+        pytest.param(maria(changes={"wsrep_on": "ON"}), {("binary_log", "error")}, id="Galera"),
+        pytest.param(maria(replication=None), {("replication", "unknown")}, id="not allowed to see"),
+        pytest.param(maria(replication={}), {("replication", "error")}, id="no replica"),
+        pytest.param(
+            maria(replication={**RUNS, "Slave_SQL_Running": "No", "Last_SQL_Errno": 1062}),
+            {("replication", "error")},
+            id="applies nothing",
+        ),
+        pytest.param(
+            maria(replication={**RUNS, "Slave_IO_Running": "Connecting"}),
+            {("replication", "error")},
+            id="receives nothing",
+        ),
+        pytest.param(
+            maria(replication={**RUNS, "Using_Gtid": "No"}, position=None),
+            {("replication", "error"), ("position", "error")},
+            id="by file and offset",
+        ),
+        pytest.param(
+            maria(replication={**RUNS, "SQL_Delay": 30}),
+            {("replication", "warning")},
+            id="delayed on purpose",
+        ),
+        pytest.param(maria(caught_up=False), {("position", "error")}, id="behind"),
+        pytest.param(maria(caught_up=None), {("position", "unknown")}, id="no primary to compare with"),
+        pytest.param(maria(changes={"read_only": "OFF"}), {("read_only", "warning")}, id="writable"),
+        pytest.param(
+            maria(changes={"read_only": "OFF"}, settings={"READ_ONLY_SESSIONS": False}),
+            {("read_only", "error")},
+            id="writable, and nothing prevents it",
+        ),
+        pytest.param(maria(writes_anyway=True), {("privileges", "warning")}, id="a privileged user"),
+        pytest.param(
+            maria("default", changes={"read_only": "ON"}), {("read_only", "error")}, id="a read-only primary"
+        ),
+    ],
+)
+def test_mariadb(found, expected):
+    assert judged(mariadb, found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(my(), set(), id="a good replica"),
+        pytest.param(my("default"), set(), id="a good primary"),
+        pytest.param(
+            my("default", changes={"gtid_mode": "OFF"}, position=None),
+            {("gtid", "error"), ("position", "error")},
+            id="no GTIDs",
+        ),
+        pytest.param(
+            my("default", changes={"gtid_mode": "OFF_PERMISSIVE"}, level="window"),
+            {("gtid", "warning")},
+            id="which matters less under window",
+        ),
+        pytest.param(
+            my(changes={"enforce_gtid_consistency": "WARN"}), {("gtid", "warning")}, id="not enforced"
+        ),
+        pytest.param(
+            my(changes={"log_replica_updates": "OFF"}), {("log_updates", "warning")}, id="no updates"
+        ),
+        pytest.param(my(replication=None), {("replication", "unknown")}, id="not allowed to see"),
+        pytest.param(
+            my(replication={**RUNS_MYSQL, "Replica_SQL_Running": "No"}),
+            {("replication", "error")},
+            id="stopped",
+        ),
+        pytest.param(
+            my(replication={**RUNS_MYSQL, "Auto_Position": 0}),
+            {("replication", "warning")},
+            id="no auto position",
+        ),
+        pytest.param(
+            my(changes={"super_read_only": "OFF"}, writes_anyway=True),
+            {("privileges", "warning")},
+            id="privileged",
+        ),
+        pytest.param(my(writes_anyway=True), set(), id="super_read_only stops the privileged, too"),
+    ],
+)
+def test_mysql(found, expected):
+    assert judged(mysql, found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(postgres(), set(), id="a good standby"),
+        pytest.param(postgres("default"), set(), id="a good primary"),
+        pytest.param(
+            postgres("default", changes={"in_recovery": "true"}, position=None),
+            {("read_only", "error"), ("position", "error")},
+            id="a standby as primary",
+        ),
+        pytest.param(
+            postgres("default", changes={"wal_level": "minimal"}), {("binary_log", "error")}, id="minimal log"
+        ),
+        pytest.param(
+            postgres("default", changes={"synchronous_commit": "off"}),
+            {("commit", "warning")},
+            id="commits late",
+        ),
+        pytest.param(
+            postgres(changes={"in_recovery": "false"}, position=None),
+            {("replication", "error"), ("position", "error")},
+            id="no standby",
+        ),
+        pytest.param(postgres(changes={"receivers": "0"}), {("replication", "error")}, id="receives nothing"),
+        pytest.param(postgres(changes={"paused": "true"}), {("replication", "error")}, id="paused"),
+        pytest.param(
+            postgres(changes={"recovery_min_apply_delay": "30000"}),
+            {("replication", "warning")},
+            id="delayed",
+        ),
+        pytest.param(
+            postgres(changes={"pg_monitor": "false"}), {("privileges", "unknown")}, id="no pg_monitor"
+        ),
+        pytest.param(postgres(changes={"server_version_num": "110000"}), {("version", "error")}, id="old"),
+    ],
+)
+def test_postgresql(found, expected):
+    assert judged(postgresql, found) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, set(), id="as it should be"),
+        pytest.param({"clock": 3.0}, {("clock", "warning")}, id="ahead"),
+        pytest.param({"clock": -3.0}, {("clock", "warning")}, id="behind"),
+        pytest.param({"clock": 3.0, "clock_accuracy": 2.5}, set(), id="perhaps only slow to answer"),
+        pytest.param({"options": {"OPTIONS": {}}}, {("timeouts", "warning")}, id="no timeouts"),
+        pytest.param(
+            {"options": {"OPTIONS": {"connect_timeout": 2, "read_timeout": 2}, "CONN_MAX_AGE": None}},
+            {("timeouts", "warning")},
+            id="connections kept for ever",
+        ),
+        pytest.param(
+            {
+                "options": {
+                    "OPTIONS": {"connect_timeout": 2, "read_timeout": 2},
+                    "CONN_MAX_AGE": None,
+                    "CONN_HEALTH_CHECKS": True,
+                }
+            },
+            set(),
+            id="kept for ever, and looked at",
+        ),
+    ],
+)
+def test_clock_and_timeouts(changes, expected):
+    notes = Notes("default", "replica1")
+    general.judge(maria(**changes), notes)
+    assert {(each.topic, each.severity.value) for each in notes.findings if each.severity != "ok"} == expected
+
+
+def test_servers_are_compared():
+    primary = maria("default", identity="a", changes={"server_id": "1"})
+    same = maria(identity="a", changes={"server_id": "1"})
+    twin = maria(identity="b", changes={"server_id": "1"})
+    assert [each.severity for each in general.compare(primary.cluster, [primary, same])] == ["error"]
+    assert "server_id is 1" in next(iter(general.compare(primary.cluster, [primary, twin]))).message
+    again = [maria(identity="b"), maria(identity="b")]
+    assert [each.severity for each in general.compare(primary.cluster, again)] == ["warning"]
+
+
+FINDINGS = [
+    Finding(cluster="c", alias="a", topic="gtid", severity=Severity.OK, message="fine"),
+    Finding(
+        cluster="c", alias="b", topic="read_only", severity=Severity.WARNING, message="m " * 80, advice="do"
+    ),
+]
+
+
+def test_the_table_is_filled_and_has_no_codes_without_colour():
+    lines = list(as_lines(FINDINGS, no_style()))
+    assert lines[0] == "c: a"
+    assert lines[1].split() == ["ok", "gtid", "fine"]
+    assert "-> do" in lines[-3]
+    assert lines[-1] == "no errors, 1 warning."
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_data_says_how_bad_it_is():
+    data = as_json(FINDINGS)
+    assert (data["worst"], data["counts"]["warning"], len(data["findings"])) == ("warning", 1, 2)
+    assert worst([]) is Severity.OK

@@ -1,0 +1,438 @@
+"""The ladder, step by step: known, asked, waited for, and at its end the primary."""
+
+import pytest
+
+from django_rwrouter.decision import Decision, Level, Reason
+from django_rwrouter.engine import (
+    ASK_FLOOR,
+    LOAD_TOKEN,
+    MAX_ASKED,
+    AskPrimary,
+    AskReplica,
+    Attempts,
+    Open,
+    Situation,
+    Transaction,
+    WaitFor,
+    route_read,
+)
+from django_rwrouter.options import ClusterSettings, ReplicaSettings
+from django_rwrouter.state import Block, BlockKind, RoutingState
+from django_rwrouter.token import EMPTY, Mark, Token
+from django_rwrouter.topology import Cluster, ModelRoute
+
+NOW = 1_000_000.0
+PRIMARY = "main"
+PIN = 5.0
+
+
+class At:
+    """A position in a history: a number, and whose it is."""
+
+    def __init__(self, number, history="first"):
+        self.number = number
+        self.history = history
+
+    def covers(self, other):
+        return self.history == other.history and self.number >= other.number
+
+    def merge(self, other):
+        return max(self, other, key=lambda position: position.number)
+
+
+class InTurn:
+    """Always draws the first of those that qualify."""
+
+    def choose(self, replicas):
+        return replicas[0]
+
+
+class World:
+    """A cluster that takes the engine's steps, as ``connections`` does, and keeps a record of them."""
+
+    def __init__(
+        self, where, *, opened=(), known=(), primary=None, down=(), waits=False, stale=None, **settings
+    ):
+        """``where`` says where each replica is; ``known`` of which this is known."""
+        self.where = where
+        self.opened = set(opened)
+        self.known = set(known)
+        self.primary = primary
+        self.down = set(down)
+        self.waits = waits
+        self.stale = stale or {}
+        shadow = settings.pop("shadow", False)
+        settings.setdefault("consistency", Level.CAUSAL)
+        replicas = tuple(ReplicaSettings(alias=alias) for alias in where)
+        self.cluster = Cluster(
+            settings=ClusterSettings(
+                name="shop", primary=PRIMARY, replicas=replicas, pin_seconds=PIN, **settings
+            ),
+            enabled=True,
+            shadow=shadow,
+        )
+        self.state = RoutingState(safe=True)
+        self.scope = self.state.scope("shop")
+        self.steps = []
+
+    def read(self, token=EMPTY, *, block=None, transaction=Transaction.NONE, positions=True):
+        """Decide one read; ``steps`` then has what was done for it."""
+        self.steps = []
+        self.state.token = token
+        situation = Situation(
+            transaction=transaction,
+            now=NOW,
+            balancer=InTurn(),
+            opened=self.opened,
+            positions=positions,
+            reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
+            staleness=lambda alias: (
+                self.stale.get(alias, float("inf")) if alias in self.known else float("inf")
+            ),
+        )
+        attempts = Attempts()
+        for _ in range(50):
+            verdict = route_read(
+                ModelRoute(self.cluster, None, None), self.state, self.scope, block, None, situation, attempts
+            )
+            if isinstance(verdict, Decision):
+                return verdict.alias, verdict.reason
+            self.steps.append(verdict)
+            self.take(verdict, block, attempts)
+        raise AssertionError(f"It goes round in circles: {self.steps[:6]}")
+
+    def take(self, step, block, attempts):
+        alias = getattr(step, "alias", None)
+        if alias in self.down:
+            attempts.unusable = {*attempts.unusable, alias}
+            return
+        match step:
+            case Open():
+                self.opened.add(alias)
+                self.scope.replica = alias
+                if step.bound and alias not in self.known:
+                    self.known.add(alias)
+                    attempts.asked.append(alias)
+            case AskReplica():
+                self.known.add(alias)
+                attempts.asked.append(alias)
+            case AskPrimary():
+                attempts.asked_primary = True
+                attempts.primary = self.primary
+            case WaitFor():
+                attempts.waited = True
+                if self.waits:
+                    self.where[alias] = step.position
+                self.scope.gave_up = not self.waits
+            case _:
+                assert step == ASK_FLOOR
+                self.scope.floors[None if block is None else block.entry] = self.primary
+
+    def names(self):
+        return [
+            type(step).__name__ + (f" {step.alias}" if hasattr(step, "alias") else "") for step in self.steps
+        ]
+
+
+def wrote(position, seconds_ago=1.0, **more):
+    return Token({"shop": Mark(NOW - seconds_ago, position, **more)})
+
+
+def three(a, b, c):
+    return {"r1": At(a), "r2": At(b), "r3": At(c)}
+
+
+ALL = ("r1", "r2", "r3")
+
+# Name: (the world, what is read, what is done for it, where it goes).
+LADDER = {
+    "no token: no question": ({"where": three(0, 0, 0), "opened": ALL}, EMPTY, [], ("r1", Reason.CAUSAL)),
+    "known to have it: no question": (
+        {"where": three(0, 7, 7), "opened": ALL, "known": ALL},
+        wrote(At(5)),
+        [],
+        ("r2", Reason.CAUSAL),
+    ),
+    "exactly there": (
+        {"where": three(5, 4, 4), "opened": ALL, "known": ALL},
+        wrote(At(5)),
+        [],
+        ("r1", Reason.CAUSAL),
+    ),
+    "known, but not open": (
+        {"where": three(0, 7, 0), "opened": ("r1", "r3"), "known": ALL},
+        wrote(At(5)),
+        ["Open r2"],
+        ("r2", Reason.CAUSAL),
+    ),
+    "asked, and has it": (
+        {"where": three(7, 7, 7), "opened": ALL},
+        wrote(At(5)),
+        ["AskReplica r1"],
+        ("r1", Reason.CAUSAL),
+    ),
+    "the second that is asked has it": (
+        {"where": three(0, 7, 7), "opened": ALL},
+        wrote(At(5)),
+        ["AskReplica r1", "AskReplica r2"],
+        ("r2", Reason.CAUSAL),
+    ),
+    "opening asks as well": (
+        {"where": three(7, 0, 0)},
+        wrote(At(5)),
+        ["Open r1"],
+        ("r1", Reason.CAUSAL),
+    ),
+    "what is known to be behind is asked again": (
+        {"where": three(0, 0, 0), "opened": ALL, "known": ALL, "waits": True},
+        wrote(At(5)),
+        ["AskReplica r1", "AskReplica r2", "AskReplica r3", "WaitFor r1"],
+        ("r1", Reason.CAUSAL),
+    ),
+    "none will have it soon": (
+        {"where": three(0, 0, 0), "opened": ALL},
+        wrote(At(5)),
+        ["AskReplica r1", "AskReplica r2", "AskReplica r3", "WaitFor r1"],
+        (PRIMARY, Reason.BEHIND),
+    ),
+    "one waits on the freshest of those asked": (
+        {"where": three(0, 0, 0), "opened": ALL, "stale": {"r1": 9.0, "r2": 1.0, "r3": 5.0}, "waits": True},
+        wrote(At(5)),
+        ["AskReplica r1", "AskReplica r2", "AskReplica r3", "WaitFor r2"],
+        ("r2", Reason.CAUSAL),
+    ),
+    "one of them is down": (
+        {"where": three(7, 0, 7), "opened": ALL, "down": ("r1",)},
+        wrote(At(5)),
+        ["AskReplica r1", "AskReplica r2", "AskReplica r3"],
+        ("r3", Reason.CAUSAL),
+    ),
+    "all are down": (
+        {"where": three(7, 7, 7), "down": ALL},
+        wrote(At(5)),
+        ["Open r1", "Open r2", "Open r3"],
+        (PRIMARY, Reason.NO_REPLICA),
+    ),
+    "the time is all there is: as under window": (
+        {"where": three(7, 7, 7), "opened": ALL},
+        wrote(None, blind_at=NOW - 1),
+        [],
+        (PRIMARY, Reason.PINNED),
+    ),
+    "and not for ever": (
+        {"where": three(0, 0, 0), "opened": ALL},
+        wrote(None, 6, blind_at=NOW - 6),
+        [],
+        ("r1", Reason.CAUSAL),
+    ),
+    "a later write without a position": (
+        {"where": three(7, 7, 7), "opened": ALL, "known": ALL},
+        wrote(At(5), blind_at=NOW - 1),
+        [],
+        (PRIMARY, Reason.PINNED),
+    ),
+    "an earlier one, whose window has closed": (
+        {"where": three(7, 0, 0), "opened": ALL, "known": ALL},
+        wrote(At(5), blind_at=NOW - 6),
+        [],
+        ("r1", Reason.CAUSAL),
+    ),
+    # Another history.
+    "another history: the primary while the window is open": (
+        {
+            "where": {"r1": At(900, "second")},
+            "opened": ("r1",),
+            "known": ("r1",),
+            "primary": At(900, "second"),
+        },
+        wrote(At(5)),
+        ["AskReplica r1", "WaitFor r1"],
+        (PRIMARY, Reason.BEHIND),
+    ),
+    "another history: as window afterwards": (
+        {"where": {"r1": At(900, "second")}, "opened": ("r1",), "primary": At(900, "second")},
+        wrote(At(5), 6),
+        ["AskReplica r1", "AskPrimary"],
+        ("r1", Reason.WINDOW),
+    ),
+    "the same history, and merely late": (
+        {"where": {"r1": At(4)}, "opened": ("r1",), "primary": At(900)},
+        wrote(At(5), 6),
+        ["AskReplica r1", "AskPrimary", "WaitFor r1"],
+        (PRIMARY, Reason.BEHIND),
+    ),
+    "the primary does not say": (
+        {"where": {"r1": At(4)}, "opened": ("r1",), "primary": None},
+        wrote(At(5), 6),
+        ["AskReplica r1", "AskPrimary", "WaitFor r1"],
+        (PRIMARY, Reason.BEHIND),
+    ),
+}
+
+
+@pytest.mark.parametrize(("world", "token", "steps", "end"), LADDER.values(), ids=LADDER)
+def test_the_ladder(world, token, steps, end):
+    world = World(**world)
+    assert world.read(token) == end
+    assert world.names() == steps
+
+
+def test_no_answer_of_the_primary_is_too_fresh_to_tell_histories_apart():
+    world = World({"r1": At(4)}, opened=["r1"], primary=At(900))
+    world.read(wrote(At(5), 6))
+    assert [step for step in world.steps if isinstance(step, AskPrimary)] == [AskPrimary(at_most_old=0.0)]
+
+
+def test_no_more_than_a_few_replicas_are_asked():
+    where = {f"r{number}": At(0) for number in range(10)}
+    world = World(where, opened=where)
+    assert world.read(wrote(At(5))) == (PRIMARY, Reason.BEHIND)
+    assert len([step for step in world.steps if isinstance(step, AskReplica)]) == MAX_ASKED
+
+
+def test_a_page_waits_once():
+    world = World(three(0, 0, 0), opened=ALL)
+    world.read(wrote(At(5)))
+    assert "WaitFor r1" in world.names()
+    assert world.read(wrote(At(5))) == (PRIMARY, Reason.BEHIND)
+    assert world.steps == []
+    # It goes back to the replicas as soon as somebody has learned that they are there.
+    world.where["r2"] = At(5)
+    assert world.read(wrote(At(5))) == ("r2", Reason.CAUSAL)
+
+
+def test_a_page_keeps_its_replica_among_those_that_qualify():
+    world = World(three(7, 7, 7), opened=ALL, known=ALL)
+    world.scope.replica = "r3"
+    assert world.read(wrote(At(5)))[0] == "r3"
+    world.where["r3"] = At(0)
+    assert world.read(wrote(At(5)))[0] == "r1"
+
+
+def test_the_replica_of_the_page_is_asked_first():
+    world = World(three(7, 7, 7), opened=ALL)
+    world.scope.replica = "r3"
+    world.read(wrote(At(5)))
+    assert world.names() == ["AskReplica r3"]
+
+
+def test_with_a_draw_for_each_query_it_does_not_matter():
+    world = World(three(7, 7, 7), opened=ALL, known=ALL, replica_per="query")
+    world.scope.replica = "r3"
+    assert world.read(wrote(At(5)))[0] == "r1"
+
+
+def test_the_token_is_looked_at_first():
+    world = World(three(0, 0, 0), opened=ALL)
+    world.state.token = None
+    with pytest.raises(AssertionError):
+        world.read(None)
+    assert world.steps == [LOAD_TOKEN]
+
+
+def test_a_database_without_positions_has_a_window():
+    world = World(three(7, 7, 7), opened=ALL)
+    assert world.read(wrote(None, 1), positions=False) == (PRIMARY, Reason.PINNED)
+    assert world.read(wrote(None, 6), positions=False) == ("r1", Reason.WINDOW)
+    for name in ("strong", "bounded"):
+        assert world.read(wrote(None, 1), block=level(name), positions=False) == (PRIMARY, Reason.PINNED)
+
+
+@pytest.mark.parametrize("name", ["causal", "strong", "bounded"])
+def test_in_shadow_nothing_is_asked(name):
+    world = World(three(0, 0, 0), shadow=True)
+    alias, reason = world.read(wrote(At(5)), block=level(name))
+    assert (alias, reason, world.steps) == (PRIMARY, Reason(name), [])
+
+
+# --- strong -------------------------------------------------------------------------------------
+
+
+def level(name, max_staleness=0.0):
+    return Block(kind=BlockKind.CONSISTENCY, level=Level(name), max_staleness=max_staleness, entry=object())
+
+
+def test_strong_asks_for_its_floor_once_and_needs_no_token():
+    world = World(three(7, 7, 7), opened=ALL, primary=At(7), consistency=Level.STRONG)
+    assert world.read(None) == ("r1", Reason.STRONG)
+    assert world.names() == ["AskFloor", "AskReplica r1"]
+    world.primary = At(8)
+    assert world.read(None) == ("r1", Reason.STRONG)
+    assert world.steps == []
+
+
+def test_strong_has_a_floor_for_each_entry_of_a_block():
+    world = World(three(7, 0, 0), opened=ALL, known=ALL, primary=At(7))
+    first, second = level("strong"), level("strong")
+    assert world.read(block=first) == ("r1", Reason.STRONG)
+    world.primary = At(8)
+    assert world.read(block=first) == ("r1", Reason.STRONG)
+    assert world.read(block=second) == (PRIMARY, Reason.BEHIND)
+    assert world.names()[0] == "AskFloor"
+
+
+def test_strong_without_an_answer_reads_the_primary():
+    world = World(three(7, 7, 7), opened=ALL, primary=None, consistency=Level.STRONG)
+    assert world.read() == (PRIMARY, Reason.NO_POSITION)
+    assert world.names() == ["AskFloor"]
+
+
+def test_strong_of_an_old_history_never_becomes_a_window():
+    world = World({"r1": At(900, "first")}, opened=["r1"], primary=At(5, "second"), consistency=Level.STRONG)
+    assert world.read(wrote(At(5), 600)) == (PRIMARY, Reason.BEHIND)
+
+
+# --- bounded ------------------------------------------------------------------------------------
+
+# Name: (what is known, the bound, what is done, where it goes).
+BOUNDED = {
+    "known to be fresh": ({"r1": 9.0, "r2": 1.0}, 2.0, [], ("r2", Reason.BOUNDED)),
+    "exactly": ({"r1": 2.0}, 2.0, [], ("r1", Reason.BOUNDED)),
+    "not fresh enough": (
+        {"r1": 9.0, "r2": 9.0, "r3": 9.0},
+        2.0,
+        ["AskPrimary", "AskReplica r1", "AskReplica r2", "AskReplica r3"],
+        (PRIMARY, Reason.BEHIND),
+    ),
+}
+
+
+@pytest.mark.parametrize(("stale", "bound", "steps", "end"), BOUNDED.values(), ids=BOUNDED)
+def test_bounded(stale, bound, steps, end):
+    world = World(three(0, 0, 0), opened=ALL, known=ALL, stale=stale, primary=At(5))
+    assert world.read(wrote(At(5)), block=level("bounded", bound)) == end
+    assert world.names() == steps
+
+
+def test_bounded_without_an_answer_reads_the_primary():
+    world = World(three(0, 0, 0), opened=ALL, primary=None)
+    assert world.read(block=level("bounded", 2.0)) == (PRIMARY, Reason.NO_POSITION)
+
+
+# --- monotonic reads ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("monotonic", "end"), [(False, ("r1", Reason.WINDOW)), (True, ("r2", Reason.WINDOW))]
+)
+def test_under_window_what_was_seen_binds_where_time_must_not_go_back(monotonic, end):
+    world = World(three(0, 7, 0), opened=ALL, known=ALL, consistency=Level.WINDOW, monotonic_reads=monotonic)
+    seen = Token({"shop": Mark(position=At(5), seen_at=NOW - 1)})
+    assert world.read(seen) == end
+
+
+def test_a_write_pins_first():
+    world = World(three(7, 7, 7), opened=ALL, known=ALL, consistency=Level.WINDOW, monotonic_reads=True)
+    assert world.read(wrote(At(5))) == (PRIMARY, Reason.PINNED)
+
+
+# --- what comes before --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["causal", "strong"])
+def test_a_transaction_of_the_view_asks_like_any_request_until_it_writes(name):
+    world = World(three(7, 7, 7), opened=ALL, primary=At(7), consistency=Level(name))
+    assert world.read(wrote(At(5)), transaction=Transaction.VIEW) == ("r1", Reason(name))
+    world.scope.wrote = True
+    assert world.read(wrote(At(5)), transaction=Transaction.VIEW) == (PRIMARY, Reason.WROTE_IN_SCOPE)
+    assert world.steps == []

@@ -1,0 +1,250 @@
+"""Asking and waiting, with servers that are made up."""
+
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from django.db import OperationalError
+
+from django_rwrouter import servers
+from django_rwrouter.health import health
+from django_rwrouter.knowledge import knowledge, server_of
+from django_rwrouter.options import ClusterSettings, ReplicaSettings
+from django_rwrouter.positions import Reading
+from django_rwrouter.topology import Cluster
+
+
+class At(int):
+    """A position on a line."""
+
+    def covers(self, other):
+        return self >= other
+
+    def merge(self, other):
+        return max(self, other)
+
+
+class FakeDriver:
+    """Answers from a table of servers, by the connection's alias."""
+
+    def __init__(self, positions):
+        self.positions = positions
+        self.failing = set()
+        self.asked = []
+        self.on_wait = lambda alias, seconds: None
+
+    def read_primary(self, alias):
+        return self._answer("primary", alias)
+
+    def read_replica(self, alias):
+        return Reading(f"server of {alias}", self._answer("replica", alias))
+
+    def place(self, position, primary):
+        return position
+
+    def wait(self, alias, position, seconds):
+        self.asked.append(("wait", alias))
+        self.on_wait(alias, seconds)
+        return self.positions[alias].covers(position)
+
+    def _answer(self, what, alias):
+        self.asked.append((what, alias))
+        if alias in self.failing:
+            raise OperationalError(2013, "gone")
+        return self.positions[alias]
+
+
+class Connection(SimpleNamespace):
+    """As much of Django's as is needed."""
+
+    def ensure_connection(self):
+        self.connection = self.connection or object()
+
+    def close_if_health_check_failed(self):
+        pass
+
+
+@pytest.fixture
+def world(monkeypatch):
+    driver = FakeDriver({"main": At(5), "r1": At(5), "r2": At(4)})
+    connections = {
+        alias: Connection(
+            alias=alias,
+            connection=None,
+            in_atomic_block=False,
+            autocommit=True,
+            settings_dict={
+                "ENGINE": "e",
+                "NAME": alias,
+                "HOST": "h",
+                "PORT": 1,
+                "USER": "u",
+                "OPTIONS": {},
+                "TEST": {},
+            },
+        )
+        for alias in driver.positions
+    }
+
+    @contextmanager
+    def cursor(connection):
+        yield connection.alias
+
+    monkeypatch.setattr(servers, "_cursor", cursor)
+    monkeypatch.setattr(servers, "get_driver", lambda connection: driver)
+    monkeypatch.setattr(servers, "connections", connections)
+    knowledge.reset()
+    health.reset()
+    yield SimpleNamespace(driver=driver, connections=connections)
+    knowledge.reset()
+    health.reset()
+
+
+def cluster(**settings):
+    replicas = (ReplicaSettings(alias="r1"), ReplicaSettings(alias="r2"))
+    return Cluster(
+        settings=ClusterSettings(name="shop", primary="main", replicas=replicas, **settings),
+        enabled=True,
+        shadow=False,
+    )
+
+
+def test_the_primary_is_asked_each_time_unless_a_recent_answer_will_do(world):
+    primary = world.connections["main"]
+    assert servers.ask_primary(cluster(), primary) == 5
+    assert servers.ask_primary(cluster(), primary, at_most_old=60) == 5
+    assert world.driver.asked == [("primary", "main")]
+    world.driver.positions["main"] = At(6)
+    assert servers.ask_primary(cluster(), primary) == 6
+
+
+def test_a_primary_that_does_not_answer_is_no_error(world, caplog):
+    world.driver.failing.add("main")
+    assert servers.ask_primary(cluster(), world.connections["main"]) is None
+    assert "could not be asked" in caplog.text
+
+
+def test_a_replica_that_does_not_answer_is_one(world):
+    world.driver.failing.add("r1")
+    with pytest.raises(OperationalError):
+        servers.ask_replica(cluster(), world.connections["r1"])
+
+
+def test_what_a_replica_says_is_known_of_its_server(world):
+    servers.ask_replica(cluster(), world.connections["r1"])
+    assert server_of(world.connections["r1"]) == "server of r1"
+    assert knowledge.reached("server of r1", At(5))
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def test_waiting_is_for_wait_timeout(world):
+    seen = []
+    world.driver.on_wait = lambda alias, seconds: seen.append(seconds)
+    assert servers.wait(cluster(wait_timeout=0.3), world.connections["r1"], At(5))
+    assert not servers.wait(cluster(wait_timeout=0.3), world.connections["r2"], At(5))
+    assert seen == [0.3, 0.3]
+
+
+def test_without_a_timeout_nobody_waits(world):
+    assert not servers.wait(cluster(wait_timeout=0.0), world.connections["r1"], At(5))
+    assert world.driver.asked == []
+
+
+def test_what_the_server_says_of_its_waiting_is_not_enough(world):
+    """It may follow another history, whose numbers are higher."""
+    world.driver.wait = lambda alias, position, seconds: True
+    assert not servers.wait(cluster(), world.connections["r2"], At(5))
+
+
+def test_only_a_few_wait_at_once_and_the_others_not_at_all(world):
+    """And their places are free again, also after an error."""
+    hold, waiting = threading.Event(), threading.Semaphore(0)
+
+    def block(alias, seconds):
+        waiting.release()
+        hold.wait(10)
+        raise OperationalError(2013, "gone")
+
+    world.driver.on_wait = block
+
+    def wait():
+        with pytest.raises(OperationalError):
+            servers.wait(cluster(), world.connections["r1"], At(5))
+
+    threads = [threading.Thread(target=wait) for _ in range(servers.MAX_WAITING)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            assert waiting.acquire(timeout=10)
+        assert not servers.wait(cluster(), world.connections["r1"], At(5))
+        assert world.driver.asked.count(("wait", "r1")) == servers.MAX_WAITING
+    finally:
+        hold.set()
+        for thread in threads:
+            thread.join()
+    world.driver.on_wait = lambda alias, seconds: None
+    assert servers.wait(cluster(), world.connections["r1"], At(5))
+
+
+# --- synchronous replicas -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "position", "enough"),
+    [
+        (1, 5, True),
+        (1, 4, True),
+        (2, 5, False),
+        (2, 4, True),
+        ("all", 5, False),
+        ("all", 4, True),
+        (1, 6, False),
+        (9, 4, True),
+    ],
+)
+def test_as_many_replicas_as_wanted(world, wanted, position, enough):
+    assert servers.wait_for_all(cluster(sync_replicas=wanted, sync_timeout=0.1), At(position)) is enough
+
+
+def test_one_that_catches_up_meanwhile(world):
+    def catch_up(alias, seconds):
+        world.driver.positions["r2"] = At(5)
+
+    world.driver.on_wait = catch_up
+    assert servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=5), At(5))
+
+
+def test_one_that_fails_is_not_waited_for_and_left_alone(world, caplog):
+    world.driver.failing.add("r1")
+    assert not servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=60), At(4))
+    assert health.unusable() == {"r1"}
+    world.driver.asked.clear()
+    assert servers.wait_for_all(cluster(sync_replicas=1, sync_timeout=60), At(4))
+    assert not [alias for _what, alias in world.driver.asked if alias == "r1"]
+
+
+def test_one_that_is_the_primary_itself_has_everything(world):
+    """As in test runs, where replicas mirror it."""
+    world.connections["r2"].settings_dict["NAME"] = "main"
+    assert servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))
+
+
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs"),
+    [
+        ("OPTIONS", {"target_session_attrs": "read-write"}, {"target_session_attrs": "standby"}),
+        ("USER", "writer", "reader"),
+        ("PORT", 5432, 5433),
+        ("HOST", "a", "b"),
+    ],
+)
+def test_an_address_alone_does_not_make_a_replica_the_primary(world, key, ours, theirs):
+    """One list of hosts may lead to other servers for each session; a proxy may tell them by the user."""
+    primary, replica = world.connections["main"], world.connections["r2"]
+    replica.settings_dict |= {**primary.settings_dict, key: theirs}
+    primary.settings_dict[key] = ours
+    assert not servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))
