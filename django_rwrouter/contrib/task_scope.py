@@ -1,0 +1,112 @@
+"""What tasks of every kind have in common: a token from the publisher, and a scope of their own.
+
+A task is published in one process and runs in another, later. The publisher's token says what the task must
+see; in the worker, each task is treated like a request of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import connections
+
+from django_rwrouter import client, positions
+from django_rwrouter.control import Region, consistency, routing_scope
+from django_rwrouter.decision import Level
+from django_rwrouter.state import Isolation, RoutingState, current_scope, current_state
+from django_rwrouter.topology import get_topology
+
+_NEEDS_POSITION: Final = frozenset({Level.CAUSAL, Level.STRONG})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """How a task's reads are treated; raises ``ValueError`` for an unknown level and a bad bound."""
+
+    safe: bool = False
+    """Like a GET: reads may go to replicas, at the project's level, until the task writes."""
+    consistency: Level | str | None = None
+    """The level of the task's reads, whatever ``safe`` says; the task may write all the same."""
+    max_staleness: float | None = None
+    """Seconds, for the level ``bounded``."""
+
+    def __post_init__(self) -> None:
+        self.block()
+
+    def block(self) -> Region | None:
+        """Return the block to put around the task."""
+        if self.consistency is None:
+            if self.max_staleness is not None:
+                raise ValueError("max_staleness goes with consistency='bounded'; write both, or neither.")
+            return None
+        return consistency(self.consistency, max_staleness=self.max_staleness)
+
+
+NO_OPTIONS: Final = TaskOptions()
+
+
+def token_for_task(options: TaskOptions | None = None, *, saw_all: bool = False) -> str:
+    """Return the token that a task needs to see what its publisher has written, or an empty string.
+
+    Inside ``atomic()`` it carries the time alone, since nothing is committed yet. Where nothing remembers
+    what was written, that is outside any scope, a database that this thread is connected to counts as written
+    to. ``saw_all`` is for a publisher that stands for many who wrote elsewhere, and have ended: then each
+    cluster counts as written to.
+    """
+    topology = get_topology()
+    if topology.inert:
+        return ""
+    scope = current_scope()
+    if scope is None or saw_all:
+        state = RoutingState(safe=False)
+        if scope is not None:
+            state.token = scope.known_token()
+        for cluster in topology.clusters.values():
+            if saw_all or connections[cluster.primary].connection is not None:
+                state.note_write(cluster.name)
+        return _issue(state, options)
+    return _issue(scope, options)
+
+
+def _issue(state: RoutingState, options: TaskOptions | None) -> str:
+    before = state.wants_position
+    if options is not None and options.consistency in _NEEDS_POSITION:
+        state.wants_position = True
+    try:
+        return client.issue(state).encode(positions.encode)
+    finally:
+        state.wants_position = before
+
+
+class TaskScope:
+    """Runs one task: nothing of what is in force outside reaches it, and nothing of it is left behind.
+
+    Where a task runs inside a request, because the project runs tasks at once, the request counts as having
+    written what the task has. Entered once.
+    """
+
+    __slots__ = ("_isolation", "_options", "_token")
+
+    def __init__(self, options: TaskOptions = NO_OPTIONS, token: str = "") -> None:
+        self._options = options
+        self._token = token
+        self._isolation = Isolation()
+
+    def __enter__(self) -> None:
+        """Begin."""
+        block = self._options.block()
+        outer = current_scope()
+        self._isolation.__enter__()
+        try:
+            routing_scope(safe=self._options.safe, token=self._token).__enter__()
+            current_state().outer = outer
+            if block is not None:
+                block.__enter__()
+        except BaseException:
+            self._isolation.__exit__()
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        """End; what is still open inside ends with it."""
+        self._isolation.__exit__()

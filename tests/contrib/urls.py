@@ -1,0 +1,9 @@
+"""The URLs of the tests with other packages."""
+
+from importlib.util import find_spec
+
+from django.urls import include, path
+
+urlpatterns = [path("", include("tests.app.urls"))]
+if find_spec("rest_framework"):
+    urlpatterns.append(path("api/", include("tests.contrib.api")))
