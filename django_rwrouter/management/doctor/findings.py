@@ -1,0 +1,75 @@
+"""What the doctor has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(str, Enum):
+    """How bad it is."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    """The user of the connection is not allowed to see it; harmless in itself."""
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing about one server. Never contains a password, nor what a driver says of a connection."""
+
+    cluster: str
+    alias: str
+    topic: str
+    """What it is about, the same in every version: ``binary_log``, ``replication`` and so on."""
+    severity: Severity
+    message: str
+    advice: str = ""
+    """What to do, or an empty string."""
+
+
+class Notes:
+    """Findings about one server, in the order in which they are made."""
+
+    def __init__(self, cluster: str, alias: str) -> None:
+        self._cluster = cluster
+        self._alias = alias
+        self.findings: list[Finding] = []
+
+    def add(self, severity: Severity, topic: str, message: str, advice: str = "") -> None:
+        """Note one thing."""
+        self.findings.append(
+            Finding(
+                cluster=self._cluster,
+                alias=self._alias,
+                topic=topic,
+                severity=severity,
+                message=message,
+                advice=advice,
+            )
+        )
+
+    def ok(self, topic: str, message: str) -> None:
+        """Note what is as it should be."""
+        self.add(Severity.OK, topic, message)
+
+    def unknown(self, topic: str, message: str, advice: str = "") -> None:
+        """Note what could not be seen."""
+        self.add(Severity.UNKNOWN, topic, message, advice)
+
+    def warning(self, topic: str, message: str, advice: str) -> None:
+        """Note what costs or endangers."""
+        self.add(Severity.WARNING, topic, message, advice)
+
+    def error(self, topic: str, message: str, advice: str) -> None:
+        """Note what breaks a promise."""
+        self.add(Severity.ERROR, topic, message, advice)
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    """Return the worst severity among them."""
+    order = list(Severity)
+    return max((finding.severity for finding in findings), key=order.index, default=Severity.OK)

@@ -1,0 +1,28 @@
+"""What ``manage.py rwrouter`` can do: one module for each subcommand, registered by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from django_rwrouter.management.subcommands import doctor
+
+
+class Subcommand(Protocol):
+    """A module; the first line of its docstring is its help."""
+
+    @property
+    def __doc__(self) -> str | None: ...  # type: ignore[override]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add its arguments."""
+        ...
+
+    def run(self, command: BaseCommand, **options: Any) -> None:
+        """Do it. ``command`` has the output and its style; raises ``CommandError``."""
+        ...
+
+
+SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {"doctor": doctor}
