@@ -28,6 +28,8 @@ class Tally:
     """The first errors, in words."""
     reads_by_alias: Counter[str] = field(default_factory=Counter)
     """Which database answered when posts were read back."""
+    served_by: Counter[str] = field(default_factory=Counter)
+    """The same with the router's reasons, as the header ``X-Served-By`` says it."""
     slowest_pair: float = 0.0
     """The longest time from the answer to a write to the answer to its read, in seconds."""
 
@@ -38,6 +40,7 @@ class Tally:
         self.error_count += other.error_count
         self.errors = (self.errors + other.errors)[:ERRORS_KEPT]
         self.reads_by_alias += other.reads_by_alias
+        self.served_by += other.served_by
         self.slowest_pair = max(self.slowest_pair, other.slowest_pair)
 
     def note_error(self, what: str) -> None:
@@ -109,17 +112,18 @@ class Browser:
                 self._cookies[name] = (morsel.coded_value, time.monotonic() + seconds)
 
 
-def drive(host: str, port: int, *, users: int, pairs: int, thread: int) -> Tally:
+def drive(host: str, port: int, *, users: int, pairs: int, thread: int, another_reads: bool = False) -> Tally:
     """Let ``users`` users at once write and read back ``pairs`` posts in all, in a board's thread.
 
-    Returns what they saw, added up.
+    With ``another_reads``, each post is read by somebody else than its writer, who has written
+    nothing and is told nothing but its number. Returns what they saw, added up.
     """
     tallies = [Tally() for _ in range(users)]
     shares = [pairs // users + (number < pairs % users) for number in range(users)]
     workers = [
         threading.Thread(
             target=_write_and_read_back,
-            args=(host, port, f"user {number}", share, thread, tally),
+            args=(host, port, f"user {number}", share, thread, tally, another_reads),
             name=f"user-{number}",
             daemon=True,
         )
@@ -134,29 +138,34 @@ def drive(host: str, port: int, *, users: int, pairs: int, thread: int) -> Tally
     return total
 
 
-def _write_and_read_back(host: str, port: int, author: str, pairs: int, thread: int, tally: Tally) -> None:
+def _write_and_read_back(
+    host: str, port: int, author: str, pairs: int, thread: int, tally: Tally, another_reads: bool
+) -> None:
     browser = Browser(host, port)
+    reader = Browser(host, port) if another_reads else browser
     try:
         for number in range(pairs):
             try:
-                _one_pair(browser, author, f"post {number}", thread, tally)
+                _one_pair(browser, reader, author, f"post {number}", thread, tally)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 tally.note_error(f"{author}, post {number}: {error!r}")
     finally:
         browser.close()
+        reader.close()
 
 
-def _one_pair(browser: Browser, author: str, text: str, thread: int, tally: Tally) -> None:
+def _one_pair(browser: Browser, reader: Browser, author: str, text: str, thread: int, tally: Tally) -> None:
     written = browser.post("/api/posts/", {"thread": thread, "author": author, "text": text})
     if written.status != 201:
         tally.note_error(f"{author}: POST answered {written.status}: {written.body[:200]!r}")
         return
     pk = json.loads(written.body)["id"]
     started = time.monotonic()
-    read = browser.get(f"/api/posts/{pk}/")
+    read = reader.get(f"/api/posts/{pk}/")
     tally.slowest_pair = max(tally.slowest_pair, time.monotonic() - started)
     tally.pairs += 1
     tally.reads_by_alias[read.served_by.partition(" ")[0]] += 1
+    tally.served_by[read.served_by] += 1
     if read.status == 404:
         tally.stale += 1
     elif read.status != 200:

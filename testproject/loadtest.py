@@ -1,12 +1,16 @@
 """See whether many users, at once, see what they have just written.
 
-    python testproject/loadtest.py --users 100 --pairs 10000 --consistency window
-    python testproject/loadtest.py --users 100 --pairs 10000 --consistency eventual --expect-stale
+    python testproject/loadtest.py --users 100 --pairs 10000 --level window
+    python testproject/loadtest.py --users 100 --pairs 10000 --level eventual --expect-stale
+    python testproject/loadtest.py --db postgresql --level causal --pairs 50000 --users 50 --disturb
 
-Starts a MariaDB primary with two replicas, pauses the replicas for good, serves the board by
-gunicorn with several processes, and lets users write posts and read them back over HTTP. Exits
-with 0 if nobody met an error and nobody missed a post of their own; with ``--expect-stale``, if
-somebody did miss one: that shows that the test can find what it looks for.
+Starts a primary with two replicas, holds the replicas up (for good, or with ``--disturb`` again and
+again at random), serves the board by gunicorn with several processes, and lets users write posts
+and read them back over HTTP. Exits with 0 if nobody met an error and nobody missed a post; with
+``--expect-stale``, if somebody did miss one: that shows that the test can find what it looks for.
+
+Under ``strong`` a post is read by another user than its writer. ``sync`` stands for the level
+``eventual`` with ``SYNC_REPLICAS="all"``: what keeps a read from being stale is the write alone.
 """
 
 from __future__ import annotations
@@ -16,16 +20,29 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
+from disturbance import GENTLE, ROUGH, Disturbance
 from load_client import Browser, Tally, drive
 from web_server import HOST, WebServerError, gunicorn_is_installed, manage, web_server
 
 # isort: split
 # `web_server` puts `servers` on the path.
-from servers.mariadb import MariaDBCluster
 from servers.ports import free_port
+
+CLUSTERS = {
+    "mariadb": ("servers.mariadb", "MariaDBCluster"),
+    "mysql": ("servers.mysql", "MySQLCluster"),
+    "postgresql": ("servers.postgresql", "PostgreSQLCluster"),
+}
+LEVELS = ("primary", "eventual", "window", "causal", "strong", "sync")
+SYNC_TIMEOUT_SECONDS = 30
+"""Longer than any disturbance: a write that gives up waiting promises nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +53,26 @@ class Report:
     consistency: str
     seconds: float
     tally: Tally
+    database: str = "mariadb"
+    version: str = ""
+    """What the primary calls itself."""
+    workers: int = 4
+    disturbances: Counter[str] = field(default_factory=Counter)
 
     @property
     def stale(self) -> int:
-        """How many reads missed what the same user had just written."""
+        """How many reads missed what had just been written."""
         return self.tally.stale
 
     @property
     def errors(self) -> int:
         """How many requests failed in any other way."""
         return self.tally.error_count
+
+    @property
+    def primary_share(self) -> float:
+        """How much of the reading was done by the primary, from 0 to 1."""
+        return self.tally.reads_by_alias["default"] / max(self.tally.pairs, 1)
 
     def summary(self) -> str:
         """Return the report for people."""
@@ -54,13 +81,18 @@ class Report:
             f"{alias} {count} ({count / max(tally.pairs, 1):.0%})"
             for alias, count in sorted(tally.reads_by_alias.items())
         )
+        reasons = "; ".join(f"{text} {count}" for text, count in tally.served_by.most_common(8))
+        reader = "another user" if self.consistency == "strong" else "the writer"
         lines = [
+            f"{self.database} {self.version}",
             f"level {self.consistency}: {self.users} users wrote and read back {tally.pairs} posts",
             f"time: {self.seconds:.1f} s ({2 * tally.pairs / self.seconds:.0f} requests a second)",
-            f"stale reads by the writer: {self.stale}",
+            f"stale reads by {reader}: {self.stale}",
             f"errors: {self.errors}",
             f"posts read back from: {reads}",
+            f"in detail: {reasons}",
             f"longest wait for a post to be read back: {tally.slowest_pair:.2f} s",
+            *(f"replicas {what}: {count} times" for what, count in sorted(self.disturbances.items())),
             *(f"  {error}" for error in tally.errors),
         ]
         return "\n".join(lines)
@@ -72,41 +104,82 @@ def run(
     consistency: str,
     *,
     pause_replicas: bool = True,
+    disturb: bool = False,
     pin_seconds: float = 5.0,
     workers: int = 4,
     store: str = "cookie",
+    database: str = "mariadb",
 ) -> Report:
     """Run the load test on a cluster of its own.
 
     ``pairs`` is the number of posts in all, ``workers`` the number of gunicorn's processes. Under
     ``window`` no read can be stale as long as each comes within ``pin_seconds`` of its write.
-    Raises :class:`WebServerError` without gunicorn: one process would prove nothing.
+    ``disturb`` takes the place of ``pause_replicas``. Raises :class:`WebServerError` without
+    gunicorn: one process would prove nothing.
     """
     if not gunicorn_is_installed():
         raise WebServerError("gunicorn is not installed: pip install gunicorn")
-    with MariaDBCluster(replicas=2, database="board") as cluster:
+    sync = consistency == "sync"
+    with _new_cluster(database) as cluster:
         environment = {
             **cluster.environment(),
             "CONN_MAX_AGE": "60",
             "DEBUG": "0",
             "LOAD_TEST_API": "1",
-            "RWROUTER_CONSISTENCY": consistency,
+            "RWROUTER_CONSISTENCY": "eventual" if sync else consistency,
             "RWROUTER_PIN_SECONDS": str(pin_seconds),
             "RWROUTER_STORE": store,
+            "RWROUTER_SYNC_REPLICAS": "all" if sync else "0",
+            "RWROUTER_SYNC_TIMEOUT": str(SYNC_TIMEOUT_SECONDS),
             "SECRET_KEY": secrets.token_urlsafe(32),
         }
         manage(environment, "migrate", "--verbosity=0", "--no-input")
+        version = cluster.primary.sql("SELECT VERSION()")[0][0] or ""
         port = free_port()
         with web_server(environment, port, workers=workers):
             thread = _start_thread(port)
             cluster.wait_all()
-            if pause_replicas:
-                for replica in cluster.replicas:
-                    cluster.pause(replica)
-            started = time.monotonic()
-            tally = drive(HOST, port, users=users, pairs=pairs, thread=thread)
-            seconds = time.monotonic() - started
-    return Report(users=users, consistency=consistency, seconds=seconds, tally=tally)
+            with _held_up(cluster, disturb=disturb, gently=sync, pause=pause_replicas) as disturbances:
+                started = time.monotonic()
+                tally = drive(
+                    HOST,
+                    port,
+                    users=users,
+                    pairs=pairs,
+                    thread=thread,
+                    another_reads=consistency == "strong",
+                )
+                seconds = time.monotonic() - started
+    return Report(
+        users=users,
+        consistency=consistency,
+        seconds=seconds,
+        tally=tally,
+        database=database,
+        version=version,
+        workers=workers,
+        disturbances=disturbances,
+    )
+
+
+def _new_cluster(database: str) -> Any:
+    module, name = CLUSTERS[database]
+    return getattr(import_module(module), name)(replicas=2, database="board")
+
+
+@contextmanager
+def _held_up(cluster: Any, *, disturb: bool, gently: bool, pause: bool) -> Iterator[Counter[str]]:
+    """Hold the replicas up inside; yields what was done to them."""
+    if disturb:
+        with Disturbance(cluster, GENTLE if gently else ROUGH) as disturbance:
+            yield disturbance.done
+        return
+    done: Counter[str] = Counter()
+    if pause:
+        for replica in cluster.replicas:
+            cluster.pause(replica)
+            done["paused"] += 1
+    yield done
 
 
 def _start_thread(port: int) -> int:
@@ -121,9 +194,10 @@ def _start_thread(port: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it from the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Users write and read back, at once.")
+    parser.add_argument("--db", choices=CLUSTERS, default="mariadb")
     parser.add_argument("--users", type=int, default=100, metavar="N")
     parser.add_argument("--pairs", type=int, default=10_000, metavar="N", help="posts in all")
-    parser.add_argument("--consistency", default="window", metavar="LEVEL")
+    parser.add_argument("--level", "--consistency", choices=LEVELS, default="window")
     parser.add_argument("--pin-seconds", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="gunicorn's processes")
     parser.add_argument("--store", default="cookie", help="where the client's token is kept")
@@ -133,16 +207,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=True,
         help="let the replicas apply nothing during the run (the default)",
     )
+    parser.add_argument(
+        "--disturb", action="store_true", help="pause, delay and resume them at random instead"
+    )
     parser.add_argument("--expect-stale", action="store_true", help="fail if no read is stale")
     options = parser.parse_args(arguments)
     report = run(
         options.users,
         options.pairs,
-        options.consistency,
+        options.level,
         pause_replicas=options.pause_replicas,
+        disturb=options.disturb,
         pin_seconds=options.pin_seconds,
         workers=options.workers,
         store=options.store,
+        database=options.db,
     )
     print(report.summary())
     as_expected = report.stale > 0 if options.expect_stale else report.stale == 0

@@ -55,6 +55,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 stores: list[str] = env.list("RWROUTER_STORE", default=["cookie"])
 enabled = env.str("RWROUTER_ENABLED", default="true")
+sync_replicas = env.str("RWROUTER_SYNC_REPLICAS", default="0")
 RWROUTER = {
     "ENABLED": enabled if enabled == "shadow" else env.bool("RWROUTER_ENABLED", default=True),
     "PRIMARY": PRIMARY_ALIAS,
@@ -63,6 +64,10 @@ RWROUTER = {
     "PIN_SECONDS": env.float("RWROUTER_PIN_SECONDS", default=5),
     "STORE": stores[0] if len(stores) == 1 else stores,
     "REPLICA_PER": env.str("RWROUTER_REPLICA_PER", default="request"),
+    "WAIT_TIMEOUT": env.float("RWROUTER_WAIT_TIMEOUT", default=0.05),
+    "MONOTONIC_READS": env.bool("RWROUTER_MONOTONIC_READS", default=False),
+    "SYNC_REPLICAS": "all" if sync_replicas == "all" else int(sync_replicas),
+    "SYNC_TIMEOUT": env.float("RWROUTER_SYNC_TIMEOUT", default=1.0),
     "STATS": {"FLUSH_SECONDS": env.float("RWROUTER_FLUSH_SECONDS", default=10)},
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone
 
 from django_rwrouter import (
@@ -21,10 +22,16 @@ from django_rwrouter import (
     use_primary,
     use_replica,
 )
+from django_rwrouter.client import accept
+from django_rwrouter.connections import last_steps
+from django_rwrouter.positions import Position, encode, has_positions
 from lab.models import Probe
 from served_by.record import recording
 
 PROBES_KEPT = 1000
+CLUSTER = "default"
+MAX_STALENESS = 1.0
+"""Seconds, for the level ``bounded``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,10 @@ class Way:
     """What it promises, in a sentence."""
     block: Callable[[], AbstractContextManager[object]]
     """Makes the block that the read stands in."""
+    needs_positions: bool = False
+    """Whether it is what it says only where the database's log has positions."""
+    same_client: bool = True
+    """Whether the reader is the one who wrote, or another visitor, who knows nothing of the write."""
 
 
 WAYS: tuple[Way, ...] = (
@@ -52,6 +63,28 @@ WAYS: tuple[Way, ...] = (
         code='consistency("window")',
         promise="Who has just written reads from the primary, everybody else from a replica.",
         block=partial(consistency, "window"),
+    ),
+    Way(
+        name="causal",
+        code='consistency("causal")',
+        promise="Who has just written reads from any replica that has the write, or else from the primary.",
+        block=partial(consistency, "causal"),
+        needs_positions=True,
+    ),
+    Way(
+        name="strong",
+        code='consistency("strong")',
+        promise="Everybody sees all that was written before they asked. Here, another visitor looks.",
+        block=partial(consistency, "strong"),
+        needs_positions=True,
+        same_client=False,
+    ),
+    Way(
+        name="bounded",
+        code=f'consistency("bounded", max_staleness={MAX_STALENESS})',
+        promise=f"A replica answers that is at most {MAX_STALENESS:g} s behind, or else the primary.",
+        block=partial(consistency, "bounded", max_staleness=MAX_STALENESS),
+        needs_positions=True,
     ),
     Way(
         name="primary",
@@ -69,6 +102,47 @@ WAYS: tuple[Way, ...] = (
 """All that the lab compares; a level that the package gains is one more entry."""
 
 
+def available_ways() -> list[Way]:
+    """Return those that this project's database can show."""
+    positions = has_positions(connections[DEFAULT_DB_ALIAS].vendor)
+    return [way for way in WAYS if positions or not way.needs_positions]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that the router had to do before it could decide."""
+
+    name: str
+    """As in ``django_rwrouter.engine``."""
+    alias: str
+    duration: timedelta
+
+    @property
+    def label(self) -> str:
+        """Return it in words."""
+        return STEP_LABELS.get(self.name, self.name)
+
+
+STEP_LABELS = {
+    "LoadToken": "read the token",
+    "Open": "take a connection",
+    "AskFloor": "ask the primary",
+    "AskPrimary": "ask the primary",
+    "AskReplica": "ask a replica",
+    "WaitFor": "wait for a replica",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """The same steps, taken by one or more readings."""
+
+    labels: tuple[str, ...]
+    count: int
+    longest: timedelta
+    """The longest that all steps of one reading took together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One attempt to read back what was just written."""
@@ -82,6 +156,15 @@ class Reading:
 
     It is behind by that much at least: nobody can tell how late it is where nothing was written.
     """
+    position: str
+    """Where the primary's log ended after the write, as the token says; empty if it does not."""
+    steps: Sequence[Step]
+    """What the router did before it decided."""
+
+    @property
+    def preparation(self) -> timedelta:
+        """How long all steps took."""
+        return sum((step.duration for step in self.steps), timedelta())
 
 
 @dataclass(slots=True)
@@ -100,6 +183,31 @@ class Outcome:
     def furthest_behind(self) -> timedelta:
         """The most that a database was behind."""
         return max((reading.behind for reading in self.readings), default=timedelta())
+
+    @property
+    def newest_position(self) -> str:
+        """The position in the last token; empty if it had none."""
+        return self.readings[-1].position if self.readings else ""
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """The longest that a reading waited for a replica."""
+        waits = (
+            step.duration for reading in self.readings for step in reading.steps if step.name == "WaitFor"
+        )
+        return max(waits, default=timedelta())
+
+    @property
+    def paths(self) -> list[Path]:
+        """The steps that readings took, with how many took the same; the most frequent first."""
+        by_labels: dict[tuple[str, ...], list[timedelta]] = {}
+        for reading in self.readings:
+            labels = tuple(step.label for step in reading.steps)
+            by_labels.setdefault(labels, []).append(reading.preparation)
+        paths = [
+            Path(labels=labels, count=len(times), longest=max(times)) for labels, times in by_labels.items()
+        ]
+        return sorted(paths, key=lambda path: path.count, reverse=True)
 
     @property
     def aliases(self) -> list[tuple[str, int]]:
@@ -143,7 +251,7 @@ def run_experiment(rounds: int, pause: float = 0.0) -> list[Outcome]:
     own: with one for all, replicas would have had more time for the ways that come last.
     """
     history = History()
-    outcomes = [Outcome(way) for way in WAYS]
+    outcomes = [Outcome(way) for way in available_ways()]
     for number in range(rounds):
         if number and pause:
             time.sleep(pause)
@@ -154,11 +262,14 @@ def run_experiment(rounds: int, pause: float = 0.0) -> list[Outcome]:
 
 
 def _write_and_read_back(way: Way, history: History) -> Reading:
-    with routing_scope():
+    # The block stands around the write, too: it says what the token has to know.
+    with routing_scope(), way.block():
         written = Probe.objects.create()
         token = current_token()
-    with recording() as statements, routing_scope(safe=True, token=token), way.block():
+    brought = token if way.same_client else ""
+    with recording() as statements, routing_scope(safe=True, token=brought), way.block():
         newest = Probe.objects.order_by("-pk").first()
+        steps = last_steps(CLUSTER)
     history.add(written)
     # Somebody else's later probe will do as well: a database that has it has ours.
     stale = newest is None or newest.pk < written.pk
@@ -167,7 +278,20 @@ def _write_and_read_back(way: Way, history: History) -> Reading:
         reason=statements[-1].reason,
         stale=stale,
         behind=history.behind(newest),
+        position=_position(token),
+        steps=[
+            Step(name=name, alias=alias, duration=timedelta(seconds=seconds))
+            for name, alias, seconds in steps
+        ],
     )
+
+
+def _position(token: str) -> str:
+    """Return the position in a token, as the database writes it."""
+    mark = accept(token).marks.get(CLUSTER)
+    position = None if mark is None else mark.position
+    # The first letter names the kind.
+    return encode(position)[1:] if isinstance(position, Position) else ""
 
 
 def forget_old_probes() -> None:

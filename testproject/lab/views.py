@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from lab.experiment import WAYS, Outcome, run_experiment
+from lab.experiment import MAX_STALENESS, Outcome, available_ways, run_experiment
 from lab.forms import ExperimentForm
 
 
@@ -25,7 +25,10 @@ def lab(request: HttpRequest) -> HttpResponse:
         {
             "form": form,
             "outcomes": outcomes,
-            "ways": WAYS,
+            "ways": available_ways(),
+            "has_positions": any(way.needs_positions for way in available_ways()),
+            "max_staleness": MAX_STALENESS,
+            "wait_timeout": settings.RWROUTER["WAIT_TIMEOUT"],
             "replicas": settings.RWROUTER["REPLICAS"],
             "pin_seconds": settings.RWROUTER["PIN_SECONDS"],
             "simulated": settings.SQLITE_REPLICATION,
