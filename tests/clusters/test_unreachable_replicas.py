@@ -185,7 +185,7 @@ def test_a_replica_that_refuses_connections_is_passed_over(
         assert used(routed) == {"replica2"}
     assert passed_over() == {"replica1": 1}
     [record] = caplog.records
-    assert "'replica1' cannot be connected to (OperationalError" in record.getMessage()
+    assert "'replica1' cannot be used (OperationalError" in record.getMessage()
     for private in [ours.USER, "127.0.0.1", str(replica.port)]:
         assert private not in record.getMessage()
     health_clock.advance(RETRY_SECONDS)

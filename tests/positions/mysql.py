@@ -1,0 +1,7 @@
+"""Settings: MySQL."""
+
+from tests.positions.site import *  # noqa: F403
+from tests.positions.site import TIMEOUT, databases
+
+CLUSTER = "servers.mysql.MySQLCluster"
+DATABASES = databases("django.db.backends.mysql", read_timeout=TIMEOUT)

@@ -1,0 +1,7 @@
+"""Settings: PostgreSQL."""
+
+from tests.positions.site import *  # noqa: F403
+from tests.positions.site import databases
+
+CLUSTER = "servers.postgresql.PostgreSQLCluster"
+DATABASES = databases("django.db.backends.postgresql")
