@@ -48,6 +48,9 @@ def test_the_post_is_there_at_once_for_the_one_who_wrote_it(paused, visitor, new
         expect(other.page.get_by_role("link", name=title)).to_have_count(0)
 
 
+REASONS = ["pinned", "window", "primary_only"]
+
+
 def test_the_admin_shows_where_reads_went(paused, visitor):
     page = visitor.page
     visitor.open("/")
@@ -57,13 +60,19 @@ def test_the_admin_shows_where_reads_went(paused, visitor):
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("row", name="Read/write routing").get_by_role("link", name="Read/write routing").click()
     expect(page.get_by_role("heading", name="Read/write routing", exact=True)).to_be_visible()
-    reload_until(visitor, lambda: all(reads(page, alias) for alias in ["default", "replica"]))
+    reasons = page.get_by_role("table", name="Why reads went there")
+    reload_until(
+        visitor,
+        lambda: (
+            all(reads(page, alias) for alias in ["default", "replica"])
+            and all(reasons.get_by_text(reason, exact=True).count() for reason in REASONS)
+        ),
+    )
     databases = page.get_by_role("table", name="Databases")
     expect(databases.get_by_role("row", name=re.compile("default primary"))).to_be_visible()
     expect(databases.get_by_role("row", name=re.compile("replica1 replica"))).to_be_visible()
     expect(databases.get_by_role("row", name=re.compile("replica2 replica"))).to_be_visible()
-    reasons = page.get_by_role("table", name="Why reads went there")
-    for reason in ["pinned", "window", "primary_only"]:
+    for reason in REASONS:
         expect(reasons.get_by_text(reason, exact=True)).to_be_visible()
     # One of the two drawings, whichever fits the screen.
     drawings = page.get_by_role("img", name="Reads per minute, by database")
