@@ -48,7 +48,7 @@ EVENTS: Final = {
     "token_rejected": gettext_lazy("Tokens not accepted"),
     "late_write": gettext_lazy("Writes too late for the client's token (in a streamed response)"),
     "replica_write_refused": gettext_lazy("Writes sent to a replica, and refused"),
-    "replica_passed_over": gettext_lazy("Replicas passed over, because they could not be reached"),
+    "replica_ejected": gettext_lazy("Replicas left alone for a while, as they failed or were slow"),
     "position_unknown": gettext_lazy("Primaries that could not be asked where they stand"),
     "sync_timeout": gettext_lazy("Writes that SYNC_REPLICAS had not replayed within SYNC_TIMEOUT"),
 }

@@ -68,6 +68,7 @@ class Reason(str, Enum):
     BEHIND = "behind", _("no replica has caught up"), True
     NO_POSITION = "no_position", _("the primary could not be asked where it stands"), True
     NO_REPLICA = "no_replica", _("no replica is usable"), True
+    SPILLED = "spilled", _("all replicas are too far behind"), True
     # Reads that a replica answers.
     USE_REPLICA = "use_replica", _("inside use_replica()"), False
     EVENTUAL = "eventual", _("any replica will do"), False
@@ -76,6 +77,8 @@ class Reason(str, Enum):
     STRONG = "strong", _("the replica has all that was written"), False
     BOUNDED = "bounded", _("the replica is as fresh as was asked for"), False
     OUTSIDE_REPLICA = "outside_replica", _("outside any request, task or scope"), False
+    DEGRADED = "degraded", _("too far behind, but the primary is away or has enough to do"), False
+    FAILOVER = "failover", _("its first database failed under the read"), False
     # Everything else.
     WRITE = "write", _("routed as a write"), True
     EXPLICIT = "explicit", _("the database was named in the code"), False

@@ -1,61 +1,234 @@
-"""Which replicas have failed lately, as this process knows it."""
+"""Which servers may be used, as this process knows it: who is ejected, drained, away or switched off.
+
+The breaker of a replica opens at its first failed connection. It closes again when the replica has proved
+that it is back: to the monitor, by several probes in a row, or, where no monitor watches, to one request that
+tries it. A replica that fails again soon after it was taken back is left alone for longer each time, so that
+one which comes and goes does not flap.
+"""
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
 from time import monotonic
 from typing import Final
 
-RETRY_SECONDS: Final = 5.0
-"""How long a replica that failed is left alone."""
+FIRST_PAUSE: Final = 1.0
+"""Seconds for which a replica is left alone after its first failure."""
+LONGEST_PAUSE: Final = 60.0
+"""Seconds that no pause exceeds, before the jitter."""
+RETRY_GROWTH: Final = 2.0
+"""By how much the pause grows with each trial in vain."""
+FLAP_GROWTH: Final = 4.0
+"""By how much it grows when a replica fails again that had not been well for :data:`STEADY_SECONDS`."""
+STEADY_SECONDS: Final = 60.0
+JITTER: Final = 0.2
+"""The part of a pause that is added at random, so that processes do not return all at once."""
+PROOFS: Final = 2
+"""How many probes in a row must succeed before a watched replica is taken back."""
+
+
+class State(str, Enum):
+    """Whether a replica takes reads."""
+
+    HEALTHY = "healthy"
+    EJECTED = "ejected"
+    """It failed, or was too slow."""
+    DRAINED = "drained"
+    """Somebody took it out of rotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of a replica, since when, and why."""
+
+    state: State
+    since: float = 0.0
+    """Unix time; 0 where that is not known."""
+    why: str = ""
+
+
+@dataclass(slots=True)
+class _Breaker:
+    """One replica's."""
+
+    ejected: bool = False
+    since: float = 0.0
+    """Monotonic, when it was ejected."""
+    since_unix: float = 0.0
+    why: str = ""
+    pause: float = 0.0
+    until: float = 0.0
+    """Nobody takes it back before."""
+    proofs: int = 0
+    restored: float | None = None
 
 
 class Health:
-    """Replicas that are left alone after a failure.
+    """What one process knows of the health of its servers.
 
-    When its pause is over, one caller tries the replica, and the pause begins anew for all others until
-    that trial has succeeded: a frozen server then costs one request its ``connect_timeout``, not all.
+    ``clock`` returns monotonic seconds, ``jitter`` a number from 0 to 1.
     """
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, jitter: Callable[[], float] = random.random
+    ) -> None:
         self._clock = clock
+        self._jitter = jitter
         self._lock = threading.Lock()
-        self._until: dict[str, float] = {}
+        self._breakers: dict[str, _Breaker] = {}
+        self._ejected: frozenset[str] = frozenset()
+        self._drained: dict[str, Standing] = {}
+        self._away: dict[str, float] = {}
+        self._watched_until = -1.0
+        self.switched_off: frozenset[str] = frozenset()
+        """Clusters whose kill switch is thrown."""
+
+    # --- asked on the path of each read -----------------------------------------------------------
 
     def unusable(self) -> Collection[str]:
-        """Return the aliases to leave alone now."""
-        if not self._until:  # The usual case, on the path of every read.
+        """Return the aliases that take no reads now."""
+        if not self._ejected and not self._drained:  # The usual case.
             return ()
+        if not self._ejected or self.watched:
+            return self._ejected.union(self._drained)
         now = self._clock()
-        return {alias for alias, until in list(self._until.items()) if now < until}
+        resting = {
+            alias
+            for alias, breaker in list(self._breakers.items())
+            if breaker.ejected and now < breaker.until
+        }
+        return resting.union(self._drained)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a monitor looks after the servers, so that requests need not."""
+        return self._clock() < self._watched_until
+
+    def is_away(self, cluster: str) -> bool:
+        """Whether a cluster's primary has not answered lately."""
+        return bool(self._away) and self._clock() < self._away.get(cluster, 0.0)
+
+    # --- replicas ---------------------------------------------------------------------------------
 
     def begin_trial(self, alias: str) -> bool:
-        """Whether the caller may try the replica now."""
-        if alias not in self._until:
+        """Whether the caller may open the replica now.
+
+        When the pause of one that failed is over, one caller tries it and the pause begins anew for all
+        others, until that trial has succeeded: a frozen server costs one request its ``connect_timeout``,
+        not all. A watched one is tried by the monitor alone.
+        """
+        if alias in self._drained:
+            return False
+        if alias not in self._ejected:
             return True
+        with self._lock:
+            breaker = self._breakers[alias]
+            now = self._clock()
+            if breaker.ejected and (self.watched or now < breaker.until):
+                return False
+            breaker.until = now + breaker.pause
+            return True
+
+    def is_ejected(self, alias: str) -> bool:
+        """Whether the replica has failed and not been taken back."""
+        return alias in self._ejected
+
+    def failed(self, alias: str, why: str = "", *, pause: float = FIRST_PAUSE) -> bool:
+        """Leave a replica alone, at first for ``pause`` seconds; return whether it was in use until now."""
         with self._lock:
             now = self._clock()
-            if now < self._until.get(alias, now):
-                return False
-            self._until[alias] = now + RETRY_SECONDS
-            return True
+            breaker = self._breakers.setdefault(alias, _Breaker())
+            breaker.proofs = 0
+            ejected_now = not breaker.ejected
+            if not ejected_now:
+                if self.watched:
+                    return False
+                breaker.pause = min(breaker.pause * RETRY_GROWTH, LONGEST_PAUSE)
+            else:
+                flaps = breaker.restored is not None and now - breaker.restored < STEADY_SECONDS
+                breaker.pause = max(breaker.pause * FLAP_GROWTH, pause) if flaps else pause
+                breaker.pause = min(breaker.pause, LONGEST_PAUSE)
+                breaker.ejected = True
+                breaker.since, breaker.since_unix, breaker.why = now, time.time(), why
+                self._ejected |= {alias}
+            breaker.until = now + breaker.pause * (1 + JITTER * self._jitter())
+            return ejected_now
 
-    def failed(self, alias: str) -> None:
-        """Leave the replica alone for a while."""
+    def works(self, alias: str) -> float | None:
+        """Take back a replica that a request's trial has opened.
+
+        Returns for how many seconds it was out, or ``None`` if it was not.
+        """
+        return self._restore(alias) if alias in self._ejected and not self.watched else None
+
+    def proved(self, alias: str) -> float | None:
+        """Note that a probe has found a replica well, with a position that it has now.
+
+        After some of them in a row it is taken back: then returns for how many seconds it was out.
+        """
+        if alias not in self._ejected:
+            return None
         with self._lock:
-            self._until[alias] = self._clock() + RETRY_SECONDS
+            breaker = self._breakers[alias]
+            breaker.proofs += 1
+            if breaker.proofs < PROOFS or self._clock() < breaker.until:
+                return None
+        return self._restore(alias)
 
-    def works(self, alias: str) -> None:
-        """Take the replica back."""
-        if alias in self._until:
-            with self._lock:
-                self._until.pop(alias, None)
+    def standing(self, alias: str) -> Standing:
+        """Return a replica's state, since when it is so, and why."""
+        breaker = self._breakers.get(alias)
+        if breaker is not None and breaker.ejected:
+            return Standing(State.EJECTED, breaker.since_unix, breaker.why)
+        return self._drained.get(alias) or Standing(State.HEALTHY)
+
+    def set_drained(self, drained: Iterable[tuple[str, float, str]]) -> tuple[set[str], set[str]]:
+        """Say which replicas are drained: alias, since when (Unix time) and why.
+
+        Returns those that were not before, and those that are not any more.
+        """
+        new = {alias: Standing(State.DRAINED, since, why) for alias, since, why in drained}
+        old, self._drained = self._drained, new
+        return new.keys() - old.keys(), old.keys() - new.keys()
+
+    # --- the primary and the monitor --------------------------------------------------------------
+
+    def lost_primary(self, cluster: str, seconds: float = FIRST_PAUSE) -> bool:
+        """Take a primary for away, for so long; return whether it was there until now."""
+        was_there = not self.is_away(cluster)
+        self._away[cluster] = self._clock() + seconds
+        return was_there
+
+    def found_primary(self, cluster: str) -> bool:
+        """Note that a primary answers; return whether it was away."""
+        return self._away.pop(cluster, None) is not None
+
+    def watch(self, seconds: float) -> None:
+        """Leave it to a monitor for so long; it has to say so again and again."""
+        self._watched_until = self._clock() + seconds
 
     def reset(self) -> None:
         """Forget everything."""
+        # New: in a forked child the old one may be held for ever, by a thread that is not there.
+        self._lock = threading.Lock()
+        self._breakers, self._ejected, self._drained, self._away = {}, frozenset(), {}, {}
+        self._watched_until = -1.0
+        self.switched_off = frozenset()
+
+    def _restore(self, alias: str) -> float | None:
         with self._lock:
-            self._until.clear()
+            breaker = self._breakers[alias]
+            if not breaker.ejected:
+                return None
+            now = self._clock()
+            breaker.ejected, breaker.restored, breaker.proofs = False, now, 0
+            self._ejected -= {alias}
+            return now - breaker.since
 
 
 health: Final = Health()

@@ -112,6 +112,10 @@ class Knowledge:
                     return age
         return math.inf
 
+    def forget(self, alias: str) -> None:
+        """Forget what was known of the server last found behind an alias."""
+        self._servers.pop(self._behind.pop(alias, ""), None)
+
     def reset(self) -> None:
         """Forget everything."""
         self._servers.clear()

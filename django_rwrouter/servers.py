@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import stats
+from django_rwrouter import events, stats
 from django_rwrouter.health import health
 from django_rwrouter.hooks import is_test_mirror
 from django_rwrouter.knowledge import knowledge, server_of, set_server
@@ -123,16 +123,10 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
 
 def pass_over(alias: str, error: Error) -> None:
     """Leave a replica alone for a while, and say so."""
-    health.failed(alias)
-    stats.count_event("replica_passed_over", alias)
-    # The driver's text may name host and user; its code says enough.
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
-    logger.warning(
-        "The replica %r cannot be used (%s); it is left alone for a while.",
-        alias,
-        f"{type(error).__name__} {code}".rstrip(),
-        extra={"alias": alias},
-    )
+    reason = events.why(error)
+    if health.failed(alias, reason):
+        knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
+        events.replica_ejected(alias, reason)
 
 
 def wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any) -> bool:

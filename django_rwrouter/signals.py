@@ -12,3 +12,30 @@ Arguments: ``alias`` (the database), ``decision`` (a :class:`~django_rwrouter.De
 the database took to answer) and ``wrote`` (whether the statement counts as a write). Transaction
 control (``SAVEPOINT`` and the like) is not sent. It costs nothing while nobody listens.
 """
+
+replica_ejected = Signal()
+"""Sent when this process stops reading from a replica. Arguments: ``alias``, ``cluster`` and ``why``."""
+
+replica_restored = Signal()
+"""Sent when it reads from the replica again. Arguments: ``alias``, ``cluster`` and ``seconds`` out."""
+
+read_failed_over = Signal()
+"""Sent when a read has lost its replica and was run again elsewhere.
+
+Arguments: ``alias`` (the replica), ``substitute`` (the database that answered), ``cluster`` and ``why``.
+"""
+
+read_spilled = Signal()
+"""Sent when a read goes to the primary because all replicas lag. Argument: ``cluster``."""
+
+role_changed = Signal()
+"""Sent when a server is found in another role than before.
+
+Arguments: ``alias``, ``cluster`` and ``role``: ``"primary"``, ``"replica"``, or ``"unknown"``.
+"""
+
+replica_drained = Signal()
+"""Sent when a replica has been taken out of rotation by hand. Arguments: ``alias``, ``cluster``."""
+
+replica_undrained = Signal()
+"""Sent when it has been put back. Arguments: ``alias``, ``cluster``."""

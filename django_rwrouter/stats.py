@@ -262,6 +262,11 @@ count_event = _counters.count_event
 """Count one event by its name and subject; thread-safe."""
 
 
+def note_event(name: str, subject: str = "", detail: str = "") -> None:
+    """Count an event that people want to see one by one, with its time and a few words of detail."""
+    _counters.count_event(name, subject)
+
+
 def start() -> None:
     """See to it that the counts are written: called wherever a request, a task or a scope begins.
 

@@ -192,7 +192,7 @@ def test_what_was_pinned_and_what_else_happened(page):
             ["pin_set", "", 3],
             ["token_rejected", "forged", 2],
             ["token_rejected", "expired", 5],
-            ["replica_passed_over", "replica2", 1],
+            ["replica_ejected", "replica2", 1],
             ["of_a_newer_version", "x", 6],
         ]
     )

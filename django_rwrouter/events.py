@@ -1,0 +1,112 @@
+"""What happens to servers and reads: each is counted, logged and signalled, always together."""
+
+from __future__ import annotations
+
+import logging
+
+from django_rwrouter import signals, stats
+from django_rwrouter.topology import get_topology
+
+logger = logging.getLogger("django_rwrouter")
+
+
+def cluster_of(alias: str) -> str:
+    """Return the name of the cluster that a database of ours belongs to."""
+    cluster = get_topology().by_alias.get(alias)
+    return "" if cluster is None else cluster.name
+
+
+def why(error: BaseException) -> str:
+    """Return a few words for an error: its type and code. Its text may name host, user and data."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
+    return f"{type(error).__name__} {code}".rstrip()
+
+
+def replica_ejected(alias: str, reason: str) -> None:
+    """Tell that this process has stopped reading from a replica."""
+    cluster = cluster_of(alias)
+    stats.note_event("replica_ejected", alias, reason)
+    logger.warning(
+        "The replica %r is left alone for a while: %s.",
+        alias,
+        reason,
+        extra={"alias": alias, "cluster": cluster, "why": reason},
+    )
+    signals.replica_ejected.send_robust(sender=None, alias=alias, cluster=cluster, why=reason)
+
+
+def replica_restored(alias: str, seconds: float) -> None:
+    """Tell that it reads from the replica again."""
+    cluster = cluster_of(alias)
+    stats.note_event("replica_restored", alias, f"{seconds:.1f} s")
+    logger.info(
+        "The replica %r is used again, after %.1f s.",
+        alias,
+        seconds,
+        extra={"alias": alias, "cluster": cluster, "seconds": seconds},
+    )
+    signals.replica_restored.send_robust(sender=None, alias=alias, cluster=cluster, seconds=seconds)
+
+
+def read_failed_over(alias: str, substitute: str, reason: str) -> None:
+    """Tell that a read has lost its replica and was run again elsewhere."""
+    cluster = cluster_of(alias)
+    stats.note_event("failover", alias, f"{substitute}: {reason}")
+    logger.warning(
+        "A read on the replica %r failed (%s) and was run again on %r.",
+        alias,
+        reason,
+        substitute,
+        extra={"alias": alias, "substitute": substitute, "cluster": cluster, "why": reason},
+    )
+    signals.read_failed_over.send_robust(
+        sender=None, alias=alias, substitute=substitute, cluster=cluster, why=reason
+    )
+
+
+def read_spilled(cluster: str) -> None:
+    """Tell that a read goes to the primary because all replicas lag."""
+    stats.count_event("read_spilled", cluster)
+    logger.debug("A read goes to the primary: all replicas of %r lag.", cluster, extra={"cluster": cluster})
+    signals.read_spilled.send_robust(sender=None, cluster=cluster)
+
+
+def read_degraded(cluster: str) -> None:
+    """Tell that a read goes to a replica that lags more than ``MAX_LAG``."""
+    stats.count_event("read_degraded", cluster)
+    logger.debug(
+        "A read goes to a replica of %r that lags too far, as the primary is away or has enough to do.",
+        cluster,
+        extra={"cluster": cluster},
+    )
+
+
+def role_changed(alias: str, role: str) -> None:
+    """Tell that a server was found in another role than before."""
+    cluster = cluster_of(alias)
+    stats.note_event("role_changed", alias, role)
+    logger.warning(
+        "The server behind %r is now in the role %r.",
+        alias,
+        role,
+        extra={"alias": alias, "cluster": cluster, "role": role},
+    )
+    signals.role_changed.send_robust(sender=None, alias=alias, cluster=cluster, role=role)
+
+
+def replica_drained(alias: str, reason: str) -> None:
+    """Tell that a replica was taken out of rotation by hand."""
+    cluster = cluster_of(alias)
+    stats.note_event("replica_drained", alias, reason)
+    logger.warning(
+        "The replica %r is drained.", alias, extra={"alias": alias, "cluster": cluster, "why": reason}
+    )
+    signals.replica_drained.send_robust(sender=None, alias=alias, cluster=cluster)
+
+
+def replica_undrained(alias: str) -> None:
+    """Tell that it was put back."""
+    cluster = cluster_of(alias)
+    stats.note_event("replica_undrained", alias)
+    logger.warning("The replica %r is no longer drained.", alias, extra={"alias": alias, "cluster": cluster})
+    signals.replica_undrained.send_robust(sender=None, alias=alias, cluster=cluster)

@@ -1,0 +1,59 @@
+"""What a replica has to do for this process: the reads that run on it now, and how long they took lately."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class Load:
+    """One replica's. Written by any thread without a lock: each step is one operation on a dict or a number.
+
+    To lose one of two reads that end at the same time does no harm, as only means of many are looked at.
+    """
+
+    __slots__ = ("count", "running", "seconds")
+
+    def __init__(self) -> None:
+        self.running: dict[object, BaseDatabaseWrapper] = {}
+        """The reads that run now: a key for each, and the connection that it runs on."""
+        self.count = 0
+        """Reads since it was last taken."""
+        self.seconds = 0.0
+        """What they took, in all."""
+
+    def begin(self, connection: BaseDatabaseWrapper) -> object:
+        """Note that a read begins; give what is returned to :meth:`end`."""
+        key = object()
+        self.running[key] = connection
+        return key
+
+    def end(self, key: object, seconds: float) -> None:
+        """Note that it has ended, after so long."""
+        self.running.pop(key, None)
+        self.count += 1
+        self.seconds += seconds
+
+    def take(self) -> tuple[int, float]:
+        """Return how many reads there were and what they took, and begin anew."""
+        taken = self.count, self.seconds
+        self.count, self.seconds = 0, 0.0
+        return taken
+
+
+_loads: dict[str, Load] = {}
+
+
+def load_of(alias: str) -> Load:
+    """Return what a replica has to do."""
+    try:
+        return _loads[alias]
+    except KeyError:
+        return _loads.setdefault(alias, Load())
+
+
+def reset() -> None:
+    """Forget everything."""
+    _loads.clear()
