@@ -86,7 +86,7 @@ def cluster(running, tables, administration, django_db_blocker):
 
 
 def sample():
-    """Learn where the servers stand, as the monitor does; for seconds then, replicas are known to be fresh."""
+    """Learn where the servers stand, as the monitor does: for seconds, replicas are known to be fresh."""
     cluster = get_topology().clusters["default"]
     servers.ask_primary(cluster, connections[ours.PRIMARY])
     for alias in ours.REPLICAS:

@@ -443,9 +443,13 @@ LATE = {"r1": 9.0, "r2": 6.0, "r3": 8.0}
 
 # Name: (the world, what is done, where it goes).
 RECENT = {
-    "within MAX_LAG": ({"stale": {"r1": 9.0, "r2": 5.0, "r3": math.inf}}, [], ("r2", Reason.WINDOW)),
+    "within MAX_LAG": (
+        {"stale": {"r1": 9.0, "r2": 5.0, "r3": math.inf}, "watched": True},
+        [],
+        ("r2", Reason.WINDOW),
+    ),
     "MAX_LAG is PIN_SECONDS unless it is set": (
-        {"stale": {"r1": 9.0, "r2": 5.0, "r3": 1.0}, "max_lag": 2.0},
+        {"stale": {"r1": 9.0, "r2": 5.0, "r3": 1.0}, "max_lag": 2.0, "watched": True},
         [],
         ("r3", Reason.WINDOW),
     ),
