@@ -225,8 +225,8 @@ def in_force() -> list[Override]:
             return []
 
 
-def apply(overrides: Collection[Override]) -> None:
-    """Let these be in force in this process, and no others; tell what has changed.
+def apply(overrides: Collection[Override], *, quietly: bool = False) -> None:
+    """Let these be in force in this process, and no others; tell what has changed, unless ``quietly``.
 
     What the settings do not know has no effect: a row may be older, or newer, than this process's settings.
     """
@@ -237,17 +237,19 @@ def apply(overrides: Collection[Override]) -> None:
         if each.kind is OverrideKind.DRAIN and _is_replica(each.target, topology)
     }
     begun, ended = health.set_drained((each.target, each.at, each.why) for each in drained.values())
-    for alias in sorted(begun):
-        events.replica_drained(alias, drained[alias].why)
-    for alias in sorted(ended):
-        events.replica_undrained(alias)
-
     off = {
         each.target: each
         for each in overrides
         if each.kind is OverrideKind.PRIMARY_ONLY and each.target in topology.clusters
     }
     before, health.switched_off = health.switched_off, frozenset(off)
+
+    if quietly:
+        return
+    for alias in sorted(begun):
+        events.replica_drained(alias, drained[alias].why)
+    for alias in sorted(ended):
+        events.replica_undrained(alias)
     for name in sorted(health.switched_off - before):
         events.switched_off(name, off[name].why)
     for name in sorted(before - health.switched_off):
