@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -11,7 +12,8 @@ from typing import Final, Protocol
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from django_rwrouter.conf import SETTING
+from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.load import load_of
 from django_rwrouter.options import ReplicaSettings
 
 
@@ -36,12 +38,88 @@ class RandomBalancer:
         return next(replica for replica, bound in zip(replicas, bounds, strict=True) if draw < bound)
 
 
+class RoundRobinBalancer:
+    """Take turns, each replica as often as its ``WEIGHT`` says, evenly spread.
+
+    The smooth weighted round robin of nginx (``ngx_http_upstream_round_robin``): each turn, every candidate
+    gains its weight, and the one that has gained most pays the weights of all. Processes begin at different
+    places, or all would go to the same replica at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gained: dict[str, float] = {}
+
+    def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
+        """Return one of ``replicas``."""
+        with self._lock:
+            gained = self._gained
+            for replica in replicas:
+                if replica.alias not in gained:
+                    gained[replica.alias] = random.random() * replica.weight
+                gained[replica.alias] += replica.weight
+            chosen = max(replicas, key=lambda replica: gained[replica.alias])
+            gained[chosen.alias] -= sum(replica.weight for replica in replicas)
+            return chosen
+
+
+class LeastLagBalancer(RandomBalancer):
+    """Choose the replica that is known to lag least; those that hardly differ are drawn by ``WEIGHT``."""
+
+    def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
+        """Return one of ``replicas``."""
+        newest = max(load_of(replica.alias).fresh_at for replica in replicas)
+        nearest = [replica for replica in replicas if load_of(replica.alias).fresh_at >= newest - LAG_TIE]
+        return super().choose(nearest)
+
+
+class LeastBusyBalancer(RandomBalancer):
+    """Draw two by ``WEIGHT``, and take the one on which fewer reads of this process run, for its weight.
+
+    Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 12(10), 2001.
+    It spreads nearly as well as looking at all of them, and many processes do not fall upon the same replica.
+    """
+
+    def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
+        """Return one of ``replicas``."""
+        first = super().choose(replicas)
+        others = [replica for replica in replicas if replica is not first]
+        if not others:
+            return first
+        second = super().choose(others)
+        return min(first, second, key=lambda replica: (_busy(replica), replica is not first))
+
+
+class ZoneBalancer(RandomBalancer):
+    """Draw among the replicas of this process's ``ZONE``, among all of them if none of these qualifies."""
+
+    def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
+        """Return one of ``replicas``."""
+        zone = get_settings().zone
+        near = [replica for replica in replicas if replica.zone == zone]
+        return super().choose(near or replicas)
+
+
+LAG_TIE: Final = 0.1
+"""Seconds of difference in lag that do not make one replica better than another."""
+
+
+def _busy(replica: ReplicaSettings) -> float:
+    return (len(load_of(replica.alias).running) + 1) / replica.weight
+
+
 @lru_cache(maxsize=64)
 def _bounds(weights: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(accumulate(weights))
 
 
-BALANCERS: Final[dict[str, type[Balancer]]] = {"random": RandomBalancer}
+BALANCERS: Final[dict[str, type[Balancer]]] = {
+    "random": RandomBalancer,
+    "round_robin": RoundRobinBalancer,
+    "least_lag": LeastLagBalancer,
+    "least_busy": LeastBusyBalancer,
+    "zone": ZoneBalancer,
+}
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ from django.db.utils import load_backend
 from django.utils.module_loading import import_string
 
 from django_rwrouter.balancers import BALANCERS, get_balancer
-from django_rwrouter.conf import NOT_YET, SETTING, Problem, read
+from django_rwrouter.conf import SETTING, Problem, read
 from django_rwrouter.decision import Level
 from django_rwrouter.hooks import READ_ONLY_STATEMENTS
 from django_rwrouter.middleware import ReadWriteMiddleware
@@ -67,7 +67,7 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
     if settings is None:
         # What does not depend on the setting is checked all the same, so that it is all said at once.
         return [*map(_problem, problems), *_middleware(None), *_routers(None)]
-    found = [*_names(settings), *_labels(raw), *_cookie(settings), *_not_yet(raw)]
+    found = [*_names(settings), *_labels(raw), *_cookie(settings)]
     if settings.inert:
         # Nothing is routed, so nothing else can be wrong. `REPLICAS: []` says that this is meant.
         unfinished = missing or (raw and not raw.keys() & {"REPLICAS", "CLUSTERS"})
@@ -173,26 +173,6 @@ def _cookie(settings: Settings) -> Iterator[CheckMessage]:
                 f"{SETTING}['COOKIE'] has NAME {cookie.name!r}, which is also {other}: each write would"
                 " overwrite that cookie.",
                 f"Give it a NAME of its own, or change {other}.",
-            )
-
-
-def _not_yet(raw: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    """Name the keys that do nothing yet."""
-    for where, options in _places(raw):
-        places = [f"{where}[{key!r}]" for key in options if key in NOT_YET]
-        replicas = options.get("REPLICAS")
-        if isinstance(replicas, Mapping):
-            places += [
-                f"{where}['REPLICAS'][{alias!r}][{key!r}]"
-                for alias, values in replicas.items()
-                for key in values
-                if key in NOT_YET
-            ]
-        for place in places:
-            yield _found(
-                "W012",
-                f"{place} is checked, but has no effect in this version.",
-                "Remove it, and do not rely on it, until the changelog says that it acts.",
             )
 
 
@@ -353,6 +333,8 @@ def _replicas(settings: Settings) -> Iterator[CheckMessage]:
         yield from _cache_store(store)
     for cluster in settings.clusters:
         yield from _positions(cluster)
+        yield from _lag(cluster)
+        yield from _zones(cluster, settings.zone)
         for replica in cluster.replicas:
             options = connections.settings[replica.alias]
             vendor = _vendor(replica.alias)
@@ -403,6 +385,31 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
         " only as good as PIN_SECONDS.",
         "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
     )
+
+
+def _lag(cluster: ClusterSettings) -> Iterator[CheckMessage]:
+    """Check that the lag which ``window`` tolerates is not longer than the pin."""
+    if cluster.max_lag is not None and cluster.max_lag > cluster.pin_seconds:
+        yield _found(
+            "W012",
+            f"MAX_LAG of the cluster {cluster.name!r} is {cluster.max_lag:g} seconds and PIN_SECONDS"
+            f" {cluster.pin_seconds:g}: a client may miss what it wrote once its pin has ended, on a replica"
+            " that is behind for longer.",
+            "Make PIN_SECONDS at least as long as MAX_LAG, or leave MAX_LAG out.",
+        )
+
+
+def _zones(cluster: ClusterSettings, own: str) -> Iterator[CheckMessage]:
+    """Check that there is a replica in this process's zone, where that matters."""
+    zones = {replica.zone for replica in cluster.replicas}
+    if cluster.balancer == "zone" and cluster.replicas and own not in zones - {""}:
+        known = ", ".join(map(repr, sorted(zones - {""}))) or "none"
+        yield _found(
+            "W015",
+            f"BALANCER of the cluster {cluster.name!r} is 'zone' and {SETTING}['ZONE'] is {own!r}, where no"
+            f" replica is (their zones: {known}): all replicas are drawn alike.",
+            "Write this process's zone into ZONE, and {'replica1': {'ZONE': 'a'}} into REPLICAS.",
+        )
 
 
 def _cache_store(store: str) -> Iterator[CheckMessage]:

@@ -142,15 +142,6 @@ _CLUSTER_KEYS: Final[Keys] = {
     "SYNC_REPLICAS": ("sync_replicas", count_or_all),
     "SYNC_TIMEOUT": ("sync_timeout", positive),
 }
-NOT_YET: Final = frozenset(
-    {
-        "MAX_LAG",
-        "MONITOR",
-        "SPILL_LIMIT",
-        "ZONE",
-    }
-)
-"""Keys that are checked already and act in a later version; a system check names those in use."""
 _MODELS_KEY: Final[Keys] = {"MODELS": ("models", labels)}
 
 

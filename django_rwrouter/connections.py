@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ContextDecorator
 from enum import Enum
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import Error, connections
 
-from django_rwrouter import engine, hooks, servers, stats
+from django_rwrouter import engine, events, hooks, servers, stats
 from django_rwrouter.balancers import get_balancer
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.engine import (
@@ -24,12 +24,14 @@ from django_rwrouter.engine import (
     LoadToken,
     Open,
     Situation,
+    Spill,
     Step,
     Transaction,
     WaitFor,
 )
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.health import health
+from django_rwrouter.knowledge import knowledge
 from django_rwrouter.positions import has_positions
 from django_rwrouter.state import (
     Block,
@@ -92,18 +94,68 @@ def _take_steps(
     """Ask the engine, do what it asks for, and ask again until it has decided."""
     cluster = route.cluster
     ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    _look_around(ours, scope, cluster)
+    unusable = health.unusable()
+    switched_off = cluster.name in health.switched_off
+    attempts = UNTRIED
+    if unusable or switched_off:
+        attempts = Attempts(unusable=unusable, switched_off=switched_off)
+    return _decide(route, state, scope, block, instance_alias, ours, attempts)
+
+
+def _look_around(ours: ThreadConnections, scope: ClusterScope, cluster: Cluster) -> None:
+    """Bring up to date what the engine is told of the world."""
     situation = ours.situation
     primary = ours.primary
     autocommit = primary.autocommit and not primary.in_atomic_block
     situation.transaction = Transaction.NONE if autocommit else _transaction(primary, scope)
+    situation.positions = has_positions(primary.vendor) and knowledge.has_positions(cluster.name)
     situation.now = time.time()
-    unusable = health.unusable()
-    attempts = Attempts(unusable=unusable) if unusable else UNTRIED
+
+
+def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) -> Decision:
+    """Decide anew where to run a read that has lost its replica, and open the connection.
+
+    What bound the read still binds it. ``failed`` are the replicas that it has lost already. Raises
+    ``NoReplicaAvailable`` under ``strict=True`` alone.
+    """
+    topology = get_topology()
+    route = None if decision.model is None else topology.route(decision.model)
+    route = route or topology.raw_route(cluster.name)
+    state = current_state()
+    scope = state.scope(cluster.name)
+    block = current_block(cluster.name)
+    if scope.replica in failed:
+        scope.replica = None
+    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    _look_around(ours, scope, cluster)
+    attempts = Attempts(
+        unusable={*health.unusable(), *failed}, switched_off=cluster.name in health.switched_off
+    )
+    found = _decide(route, state, scope, block, None, ours, attempts)
+    if found.reason.on_primary:
+        _remember(found, scope, block, cluster)
+    return route.decide(found.alias, Reason.FAILOVER)
+
+
+def _decide(
+    route: ModelRoute,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    instance_alias: str | None,
+    ours: ThreadConnections,
+    attempts: Attempts,
+) -> Decision:
+    cluster = route.cluster
+    situation = ours.situation
     while True:
         verdict = engine.route_read(route, state, scope, block, instance_alias, situation, attempts)
         if isinstance(verdict, Decision):
             return verdict
-        if on_event_loop():  # On the loop's own thread nothing may wait: what is known already has to do.
+        if on_event_loop() and not isinstance(
+            verdict, Spill
+        ):  # On the loop's own thread nothing may wait: what is known already has to do.
             if isinstance(verdict, LoadToken) and not state.may_block:
                 state.known_token()
                 continue
@@ -120,7 +172,7 @@ def _take_steps(
         scope.steps.append((type(verdict).__name__, alias, time.perf_counter() - began))
 
 
-def _take_step(  # noqa: C901  (one branch for each step)
+def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
     step: Step,
     state: RoutingState,
     scope: ClusterScope,
@@ -138,7 +190,7 @@ def _take_step(  # noqa: C901  (one branch for each step)
             if opening is Opening.OPENED:
                 ours.opened[alias] = connections[alias]
                 scope.replica = alias
-                if step.bound and servers.is_new(connections[alias]):
+                if step.identify and servers.is_new(connections[alias]):
                     _ask(alias, cluster, attempts)
             elif opening is Opening.FORBIDDEN:
                 attempts.forbidden.add(alias)
@@ -151,6 +203,12 @@ def _take_step(  # noqa: C901  (one branch for each step)
             attempts.primary = servers.ask_primary(cluster, ours.primary, at_most_old=at_most_old)
         case AskReplica(alias=alias):
             _ask(alias, cluster, attempts)
+        case Spill():
+            attempts.spilled = state.may_spill(cluster.name, cluster.settings.spill_limit)
+            if attempts.spilled:
+                events.read_spilled(cluster.name)
+            else:
+                events.read_degraded(cluster.name)
         case WaitFor(alias=alias, position=position):
             attempts.waited = True
             try:
@@ -197,6 +255,10 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     return decision
 
 
+def _is_watched() -> bool:
+    return health.watched
+
+
 def _is_foreign(alias: str) -> bool:
     """Whether an object came from a database that is not ours.
 
@@ -220,6 +282,9 @@ def open_replica(alias: str) -> Opening:
     try:
         connection.close_if_health_check_failed()
         connection.ensure_connection()
+        if health.is_ejected(alias):
+            # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
+            servers.ask_replica(get_topology().by_alias[alias], connection)
     except AssertionError as error:
         if type(error).__name__ == "DatabaseOperationForbidden":  # In other threads, Django tells only here.
             return Opening.FORBIDDEN
@@ -227,7 +292,9 @@ def open_replica(alias: str) -> Opening:
     except Error as error:
         servers.pass_over(alias, error)
         return Opening.FAILED
-    health.works(alias)
+    seconds = health.works(alias)
+    if seconds is not None:
+        events.replica_restored(alias, seconds)
     return Opening.OPENED
 
 
@@ -256,9 +323,11 @@ def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnecti
     ours.situation = Situation(
         balancer=get_balancer(cluster.settings.balancer),
         opened=ours.opened,
-        positions=has_positions(primary.vendor),
+        positions=False,
         reached=partial(servers.reached, scope, ours),
         staleness=partial(servers.staleness, cluster.name, ours),
+        watched=_is_watched,
+        away=partial(health.is_away, cluster.name),
     )
     return ours
 

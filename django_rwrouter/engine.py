@@ -45,6 +45,8 @@ class Open:
     """Why a replica may answer; the reason of the decision if nothing else is asked of it."""
     bound: bool = False
     """Whether the read is bound to a position, so that it matters which server is reached and where it is."""
+    identify: bool = False
+    """Whether to ask a new connection which server it has reached, if there is time for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,17 @@ class WaitFor:
     position: Any
 
 
-Step = LoadToken | Open | AskFloor | AskPrimary | AskReplica | WaitFor
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Take one of the few places on the primary for reads that are there because replicas lag."""
+
+
+Step = LoadToken | Open | AskFloor | AskPrimary | AskReplica | WaitFor | Spill
 Verdict = Decision | Step
 
 LOAD_TOKEN: Final = LoadToken()
 ASK_FLOOR: Final = AskFloor()
+SPILL: Final = Spill()
 
 
 @dataclass(slots=True)
@@ -88,6 +96,8 @@ class Attempts:
 
     unusable: Collection[str] = ()
     """Replicas that failed lately."""
+    switched_off: bool = False
+    """Whether the cluster's kill switch was thrown while the site runs."""
     forbidden: set[str] = field(default_factory=set)
     """Replicas that the running test keeps from us."""
     asked: list[str] = field(default_factory=list)
@@ -97,6 +107,8 @@ class Attempts:
     asked_primary: bool = False
     primary: Any = None
     """Where the primary stands, if it was asked and has answered."""
+    spilled: bool | None = None
+    """Whether there was a place on the primary for a read that is there because replicas lag."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +127,10 @@ class Situation:
     """Whether a replica is known to have replayed a position."""
     staleness: Callable[[str], float]
     """By how many seconds a replica is behind at most."""
+    watched: Callable[[], bool] = bool
+    """Whether a monitor samples all servers, so that no read has to ask."""
+    away: Callable[[], bool] = bool
+    """Whether the primary has not answered lately."""
 
 
 UNCONDITIONAL: Final = frozenset(
@@ -127,6 +143,8 @@ UNTRIED: Final = Attempts()
 """Where every read begins; the caller makes one of its own before it notes anything."""
 MAX_ASKED: Final = 3
 """How many replicas one read may ask where they stand."""
+LAG_TIE: Final = 0.1
+"""Seconds of difference in lag that do not make one replica better than another."""
 
 
 def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top to bottom)
@@ -148,7 +166,7 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
     kind = None if block is None else block.kind
 
     # Always the primary, whatever the code says.
-    if not cluster.enabled:
+    if not cluster.enabled or attempts.switched_off:
         return route.decide(primary, Reason.DISABLED)
     if route.fixed is not None:
         return route.decide(primary, route.fixed)
@@ -205,11 +223,11 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
     if outside:
         reason = Reason.OUTSIDE_REPLICA
     if mark is None:
-        return _draw(route, scope, reason, situation, attempts)
+        return _recent(route, scope, reason, situation, attempts)
     if situation.now - (mark.blind_at if causal else mark.wrote_at) < settings.pin_seconds:
         return route.decide(primary, Reason.PINNED)
     if mark.position is None or not (causal or settings.monotonic_reads):
-        return _draw(route, scope, reason, situation, attempts)
+        return _recent(route, scope, reason, situation, attempts)
     return _caught_up(route, scope, reason, mark.position, mark, situation, attempts)
 
 
@@ -264,10 +282,46 @@ def _caught_up(
         if not attempts.asked_primary:
             return AskPrimary(at_most_old=0.0)
         if attempts.primary is not None and not attempts.primary.covers(position):
-            return _draw(route, scope, Reason.WINDOW, situation, attempts)
+            return _recent(route, scope, Reason.WINDOW, situation, attempts)
     if not attempts.waited:
         return WaitFor(min(attempts.asked, key=situation.staleness), position)
     return route.decide(route.cluster.primary, Reason.BEHIND)
+
+
+def _recent(
+    route: ModelRoute, scope: ClusterScope, reason: Reason, situation: Situation, attempts: Attempts
+) -> Verdict:
+    """Admit replicas within ``MAX_LAG``, for a read that is bound to nothing.
+
+    If none is, the primary answers a few of such reads at once, and a replica that lags the others: were all
+    of them to go there, the primary would fall, too.
+    """
+    settings = route.cluster.settings
+    if not situation.positions or route.cluster.shadow:
+        return _draw(route, scope, reason, situation, attempts)
+    usable = _usable(route, attempts)
+    if not usable:
+        return _no_replica(route, attempts)
+    limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
+    fresh = [replica for replica in usable if situation.staleness(replica.alias) <= limit]
+    if fresh:
+        return _draw(route, scope, reason, situation, attempts, fresh, bound=False)
+    if not situation.watched() and not situation.away():
+        # Nobody has looked lately.
+        if not attempts.asked_primary:
+            return AskPrimary(at_most_old=limit)
+        if attempts.primary is not None and (
+            question := _ask_another(route, scope, reason, usable, situation, attempts)
+        ):
+            return question
+    if not situation.away():
+        if attempts.spilled is None:
+            return SPILL
+        if attempts.spilled:
+            return route.decide(route.cluster.primary, Reason.SPILLED)
+    least = min(situation.staleness(replica.alias) for replica in usable)
+    nearest = [replica for replica in usable if situation.staleness(replica.alias) <= least + LAG_TIE]
+    return _draw(route, scope, Reason.DEGRADED, situation, attempts, nearest or usable, bound=False)
 
 
 def _fresh_enough(
@@ -303,7 +357,9 @@ def _ask_another(
     if not left or len(attempts.asked) >= MAX_ASKED:
         return None
     alias = _choose(route, scope, situation, left)
-    return AskReplica(alias) if alias in situation.opened else Open(alias, reason, bound=True)
+    if alias in situation.opened:
+        return AskReplica(alias)
+    return Open(alias, reason, bound=True, identify=True)
 
 
 def _usable(route: ModelRoute, attempts: Attempts) -> Collection[ReplicaSettings]:
@@ -340,8 +396,13 @@ def _draw(
     situation: Situation,
     attempts: Attempts,
     among: Collection[ReplicaSettings] | None = None,
+    *,
+    bound: bool = True,
 ) -> Verdict:
-    """Draw a replica of those that may answer."""
+    """Draw a replica of those that may answer: ``among`` them, if it matters where they stand.
+
+    ``bound`` tells whether a new connection may only be used when its server was asked.
+    """
     cluster = route.cluster
     candidates = _usable(route, attempts) if among is None else among
     if not candidates:
@@ -351,4 +412,5 @@ def _draw(
         return route.decide(cluster.primary, reason, would_be=alias)
     if alias in situation.opened:
         return route.decide(alias, reason)
-    return Open(alias, reason, bound=among is not None)
+    by_position = among is not None
+    return Open(alias, reason, bound=by_position and bound, identify=by_position)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
+from typing import Final
 
 from django_rwrouter import signals, stats
 from django_rwrouter.topology import get_topology
 
 logger = logging.getLogger("django_rwrouter")
+
+REPEAT_SECONDS: Final = 10.0
+"""What happens to many reads in a row is logged so often."""
 
 
 def cluster_of(alias: str) -> str:
@@ -65,20 +70,37 @@ def read_failed_over(alias: str, substitute: str, reason: str) -> None:
 
 
 def read_spilled(cluster: str) -> None:
-    """Tell that a read goes to the primary because all replicas lag."""
-    stats.count_event("read_spilled", cluster)
-    logger.debug("A read goes to the primary: all replicas of %r lag.", cluster, extra={"cluster": cluster})
+    """Tell that a read goes to the primary because all replicas lag. It is counted by its reason."""
+    if _is_news("spilled", cluster):
+        logger.warning(
+            "All replicas of %r lag more than MAX_LAG: some of their reads go to the primary.",
+            cluster,
+            extra={"cluster": cluster},
+        )
     signals.read_spilled.send_robust(sender=None, cluster=cluster)
 
 
 def read_degraded(cluster: str) -> None:
-    """Tell that a read goes to a replica that lags more than ``MAX_LAG``."""
-    stats.count_event("read_degraded", cluster)
-    logger.debug(
-        "A read goes to a replica of %r that lags too far, as the primary is away or has enough to do.",
-        cluster,
-        extra={"cluster": cluster},
-    )
+    """Tell that a read goes to a replica that lags more than ``MAX_LAG``. It is counted by its reason."""
+    if _is_news("degraded", cluster):
+        logger.error(
+            "All replicas of %r lag more than MAX_LAG, and SPILL_LIMIT reads are on the primary already: the"
+            " others are answered by the replica that lags least.",
+            cluster,
+            extra={"cluster": cluster},
+        )
+
+
+_told: dict[tuple[str, str], float] = {}
+
+
+def _is_news(what: str, cluster: str) -> bool:
+    """Whether this was not logged lately: it happens to many reads in a row."""
+    now = monotonic()
+    if now - _told.get((what, cluster), -REPEAT_SECONDS) < REPEAT_SECONDS:
+        return False
+    _told[what, cluster] = now
+    return True
 
 
 def role_changed(alias: str, role: str) -> None:

@@ -33,6 +33,15 @@ class Sample(NamedTuple):
     position: Any
 
 
+class _Freshness(NamedTuple):
+    """The newest sample of a primary that a server is known to have reached, and what that follows from."""
+
+    own: Sample
+    newest: Sample
+    at: float
+    """When that sample was taken; minus infinity if none is reached."""
+
+
 class Knowledge:
     """Positions that were measured, by server, and samples of the primaries, by cluster.
 
@@ -44,6 +53,8 @@ class Knowledge:
         self._servers: OrderedDict[str, Sample] = OrderedDict()
         self._behind: dict[str, str] = {}
         self._samples: dict[str, deque[Sample]] = {}
+        self._without: dict[str, float] = {}
+        self._freshness: dict[tuple[str, str], _Freshness] = {}
 
     def learn_replica(self, alias: str, server: str, position: Position | None, began: float) -> None:
         """Take in what a replica said, in answer to a question that was asked at ``began``."""
@@ -58,6 +69,7 @@ class Knowledge:
         self._servers[server] = Sample(began, position)
         while len(self._servers) > _MAX_SERVERS:
             self._servers.popitem(last=False)
+            self._freshness.clear()
 
     def position(self, server: str | None) -> Any:
         """Return the last position measured on a server, or ``None``."""
@@ -77,8 +89,15 @@ class Knowledge:
         """Return the server that was last found behind an alias: a guess where to look first."""
         return self._behind.get(alias)
 
-    def learn_primary(self, cluster: str, position: Position, began: float) -> None:
-        """Take in what the primary said, in answer to a question that was asked at ``began``."""
+    def learn_primary(self, cluster: str, position: Position | None, began: float) -> None:
+        """Take in what the primary said, in answer to a question that was asked at ``began``.
+
+        ``None`` if it has answered that it has no position: it keeps no log, or nothing is in it yet.
+        """
+        if position is None:
+            self._without[cluster] = began
+            return
+        self._without.pop(cluster, None)
         samples = self._samples.setdefault(cluster, deque(maxlen=_MAX_SAMPLES))
         if samples and began < samples[-1].at:
             return  # A later answer is here already.
@@ -99,28 +118,46 @@ class Knowledge:
         newest = samples[-1]
         return newest.position if monotonic() - newest.at <= seconds else None
 
+    def has_positions(self, cluster: str) -> bool:
+        """Whether the cluster's primary gives positions, as far as is known."""
+        if not self._without:  # The usual case, on the path of every read.
+            return True
+        asked = self._without.get(cluster)
+        return asked is None or monotonic() - asked >= TRUST_SECONDS
+
     def staleness(self, cluster: str, server: str | None) -> float:
         """Return by how many seconds a server is behind at most; infinity if that is not known.
 
         That is the age of the newest sample of the primary that the server is known to have reached.
         """
-        own = self.position(server)
-        if own is not None:
-            for sample in reversed(list(self._samples.get(cluster, ()))):
-                if own.covers(sample.position):
-                    age: float = monotonic() - sample.at
-                    return age
-        return math.inf
+        own = None if server is None else self._servers.get(server)
+        samples = self._samples.get(cluster)
+        if own is None or not samples:
+            return math.inf
+        newest = samples[-1]
+        known = self._freshness.get((cluster, server))  # type: ignore[arg-type]
+        if known is None or known.own is not own or known.newest is not newest:
+            at = next(
+                (sample.at for sample in reversed(list(samples)) if own.position.covers(sample.position)),
+                -math.inf,
+            )
+            known = self._freshness[cluster, server] = _Freshness(own, newest, at)  # type: ignore[index]
+        now: float = monotonic()
+        return now - known.at
 
     def forget(self, alias: str) -> None:
         """Forget what was known of the server last found behind an alias."""
-        self._servers.pop(self._behind.pop(alias, ""), None)
+        server = self._behind.pop(alias, None)
+        if server is not None:
+            self._servers.pop(server, None)
 
     def reset(self) -> None:
         """Forget everything."""
         self._servers.clear()
         self._behind.clear()
         self._samples.clear()
+        self._without.clear()
+        self._freshness.clear()
 
 
 knowledge: Final = Knowledge()

@@ -1,7 +1,8 @@
-"""What a replica has to do for this process: the reads that run on it now, and how long they took lately."""
+"""How each replica is doing for this process: the reads that run on it, how long they take, and its lag."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ class Load:
     To lose one of two reads that end at the same time does no harm, as only means of many are looked at.
     """
 
-    __slots__ = ("count", "running", "seconds")
+    __slots__ = ("count", "fresh_at", "running", "seconds")
 
     def __init__(self) -> None:
         self.running: dict[object, BaseDatabaseWrapper] = {}
@@ -23,6 +24,8 @@ class Load:
         """Reads since it was last taken."""
         self.seconds = 0.0
         """What they took, in all."""
+        self.fresh_at = -math.inf
+        """Monotonic time up to which it is known to have everything; the later, the less it lags."""
 
     def begin(self, connection: BaseDatabaseWrapper) -> object:
         """Note that a read begins; give what is returned to :meth:`end`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from django_rwrouter import events, stats
 from django_rwrouter.health import health
 from django_rwrouter.hooks import is_test_mirror
 from django_rwrouter.knowledge import knowledge, server_of, set_server
+from django_rwrouter.load import load_of
 from django_rwrouter.positions import Driver, get_driver
 from django_rwrouter.state import ClusterScope, ThreadConnections, this_thread
 from django_rwrouter.topology import Cluster
@@ -63,8 +65,25 @@ def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) ->
 
 def staleness(cluster: str, ours: ThreadConnections, alias: str) -> float:
     """Return by how many seconds a replica is behind at most, as :func:`reached` knows it."""
-    server = server_of(connections[alias]) if alias in ours.opened else knowledge.last_server(alias)
-    return knowledge.staleness(cluster, server)
+    if alias in ours.opened:
+        connection = ours.opened[alias]
+        # In a transaction, a replica shows the past in which it began.
+        if connection.in_atomic_block or not connection.autocommit:
+            return math.inf
+        age = knowledge.staleness(cluster, server_of(connection))
+    else:
+        age = knowledge.staleness(cluster, knowledge.last_server(alias))
+    if age == math.inf and _is_another_name(ours, alias):
+        return 0.0
+    return age
+
+
+def _is_another_name(ours: ThreadConnections, alias: str) -> bool:
+    """Whether an alias is another name of the primary; looked at once in a scope."""
+    known = ours.same_as_primary.get(alias)
+    if known is None:
+        known = ours.same_as_primary[alias] = is_primary(connections[alias], ours.primary)
+    return known
 
 
 def is_new(connection: BaseDatabaseWrapper) -> bool:
@@ -93,12 +112,14 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         logger.warning(
             "The primary %r could not be asked where it stands (%s).",
             connection.alias,
-            type(error).__name__,
+            events.why(error),
             extra={"alias": connection.alias, "cluster": cluster.name},
         )
+        if not health.watched:
+            health.lost_primary(cluster.name)
         return None
-    if position is not None:
-        knowledge.learn_primary(cluster.name, position, began)
+    health.found_primary(cluster.name)
+    knowledge.learn_primary(cluster.name, position, began)
     return position
 
 
@@ -117,8 +138,14 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
     if reading.tentative and position is not None:
         # It does not say which history its position belongs to. If the primary's has not changed, it is that.
         position = _placed(cluster, driver, position)
-    knowledge.learn_replica(connection.alias, reading.server, position, began)
+    learn(cluster, connection.alias, reading.server, position, began)
     set_server(connection, reading.server)
+
+
+def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float) -> None:
+    """Take in what a replica said of itself, in answer to a question that was asked at ``began``."""
+    knowledge.learn_replica(alias, server, position, began)
+    load_of(alias).fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
 
 
 def pass_over(alias: str, error: Error) -> None:

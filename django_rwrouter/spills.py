@@ -5,20 +5,33 @@ from __future__ import annotations
 import threading
 
 
+class Place:
+    """Room for one read; given back when nobody holds it any more, so that none is ever lost."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __del__(self) -> None:
+        self._gate.leave()
+
+
 class Gate:
-    """Lets so many in at once. A call of :meth:`enter` that succeeds must be followed by :meth:`leave`."""
+    """Lets so many in at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: a place may be given back by the garbage collector, inside enter().
+        self._lock = threading.RLock()
         self.inside = 0
 
-    def enter(self, limit: int) -> bool:
-        """Go in if fewer than ``limit`` are inside; tell whether that was so."""
+    def enter(self, limit: int) -> Place | None:
+        """Return a place to hold on to, or ``None`` if ``limit`` are taken."""
         with self._lock:
             if self.inside >= limit:
-                return False
+                return None
             self.inside += 1
-            return True
+            return Place(self)
 
     def leave(self) -> None:
         """Make room for another."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from django_rwrouter.spills import Place, gate_of
 from django_rwrouter.token import EMPTY, Position, Token
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class ThreadConnections:
     opened: OpenReplicas = field(default_factory=OpenReplicas)
     situation: Any = None
     """What the engine is told of them; kept here so that it is not made anew for each read."""
+    same_as_primary: dict[str, bool] = field(default_factory=dict)
+    """By alias, whether it is another name of the primary."""
 
 
 class ClusterScope:
@@ -137,6 +140,7 @@ class RoutingState:
         "safe",
         "sealed",
         "silent",
+        "spilled",
         "token",
         "wants_position",
     )
@@ -169,6 +173,27 @@ class RoutingState:
         """By alias and table: reads that the router has decided and no statement has used yet."""
         self.announced_writes: dict[str, dict[str, Decision]] = {}
         """By alias and table: the same for writes, which often run several statements each."""
+
+        self.spilled: dict[tuple[object, str], Place] = {}
+        """By thread and cluster, the place of a read that goes to the primary because replicas lag."""
+
+    def may_spill(self, cluster: str, limit: int) -> bool:
+        """Whether a read of this thread may go to the primary because replicas lag; takes a place there.
+
+        A place that an earlier decision has taken, whose statement never came, is used up first.
+        """
+        key = (this_thread(), cluster)
+        if key in self.spilled:
+            return True
+        place = gate_of(cluster).enter(limit)
+        if place is None:
+            return False
+        self.spilled[key] = place
+        return True
+
+    def release_spill(self, cluster: str) -> None:
+        """Give back the place of this thread's read, which has been run."""
+        self.spilled.pop((this_thread(), cluster), None)
 
     def scope(self, cluster: str) -> ClusterScope:
         """Return what is known of a cluster."""

@@ -205,7 +205,7 @@ def test_what_was_pinned_and_what_else_happened(page):
         ["Tokens not accepted", "7", "expired: 5, wrong signature: 2"],
         ["Writes too late for the client's token (in a streamed response)", "0", ""],
         ["Writes sent to a replica, and refused", "0", ""],
-        ["Replicas passed over, because they could not be reached", "1", "replica2: 1"],
+        ["Replicas left alone for a while, as they failed or were slow", "1", "replica2: 1"],
         ["Primaries that could not be asked where they stand", "0", ""],
         ["Writes that SYNC_REPLICAS had not replayed within SYNC_TIMEOUT", "0", ""],
         ["of_a_newer_version", "6", "x: 6"],

@@ -10,7 +10,6 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.core.management import CommandError, call_command
 
-from django_rwrouter.conf import NOT_YET
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stores.session import SessionStore
@@ -335,6 +334,23 @@ MISTAKES = [
         },
         ["STORE", "'cache'", "CACHES['default']", "LocMemCache", "Redis"],
     ),
+    (
+        "W012",
+        {"RWROUTER": routing(MAX_LAG=7, PIN_SECONDS=3)},
+        ["MAX_LAG", "'default'", "7 seconds", "PIN_SECONDS 3"],
+    ),
+    ("W015", {"RWROUTER": routing(BALANCER="zone")}, ["'zone'", "['ZONE'] is ''", "none"]),
+    (
+        "W015",
+        {
+            "RWROUTER": {
+                "BALANCER": "zone",
+                "ZONE": "c",
+                "REPLICAS": {"replica1": {"ZONE": "a"}, "replica2": {}},
+            }
+        },
+        ["['ZONE'] is 'c'", "their zones: 'a'"],
+    ),
 ]
 # These are said of both replicas.
 OF_EACH_REPLICA = [
@@ -392,41 +408,6 @@ def test_sessions_in_a_table_that_does_not_exist(project, settings, monkeypatch,
     assert numbers() == ["E016"]
     words = ["['STORE']", "'session'", "SESSION_ENGINE", repr(engine), "'django.contrib.sessions'"]
     check_message(*found(), "E016", words)
-
-
-NOT_YET_VALUES = {
-    "MAX_LAG": 2,
-    "MONITOR": {"MODE": "off"},
-    "SPILL_LIMIT": 3,
-    "ZONE": "a",
-}
-
-
-@pytest.mark.parametrize("key", sorted(NOT_YET))
-def test_a_key_without_effect_is_named(project, key):
-    project(RWROUTER=routing(**{key: NOT_YET_VALUES[key]}))
-    assert numbers() == ["W012"]
-    check_message(*found(), "W012", [f"RWROUTER[{key!r}]", "no effect in this version", "Remove"])
-
-
-@pytest.mark.parametrize(
-    ("raw", "place"),
-    [
-        (
-            {"CLUSTERS": {"a": {"REPLICAS": REPLICAS, "MAX_LAG": 2}}},
-            "RWROUTER['CLUSTERS']['a']['MAX_LAG']",
-        ),
-        (
-            {"REPLICAS": {"replica1": {"ZONE": "a"}, "replica2": {"WEIGHT": 2}}},
-            "RWROUTER['REPLICAS']['replica1']['ZONE']",
-        ),
-    ],
-    ids=["of a cluster", "of a replica"],
-)
-def test_a_key_without_effect_is_named_with_its_place(project, raw, place):
-    project(RWROUTER=raw)
-    assert numbers() == ["W012"]
-    check_message(*found(), "W012", [place])
 
 
 def without_setting(project, settings):
@@ -631,5 +612,5 @@ def test_every_section_says_what_it_has_to():
 
 
 def test_every_id_has_a_test():
-    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "W012"}
+    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016"}
     assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}

@@ -6,7 +6,16 @@ from collections import Counter
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_rwrouter.balancers import RandomBalancer, get_balancer
+from django_rwrouter import load
+from django_rwrouter.balancers import (
+    BALANCERS,
+    LeastBusyBalancer,
+    LeastLagBalancer,
+    RandomBalancer,
+    RoundRobinBalancer,
+    ZoneBalancer,
+    get_balancer,
+)
 from django_rwrouter.conf import ReplicaSettings
 
 DRAWS = 20_000
@@ -47,6 +56,114 @@ def test_the_shares_of_those_that_are_left_stay_in_proportion():
     left = replicas(a=3, b=1)[1:] + replicas(c=3)
     drawn = Counter(RandomBalancer().choose(left).alias for _draw in range(DRAWS))
     assert drawn["c"] / DRAWS == pytest.approx(0.75, abs=0.015)
+
+
+@pytest.fixture(autouse=True)
+def _idle():
+    load.reset()
+    yield
+    load.reset()
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_one_replica_is_chosen_by_every_balancer(name):
+    (only,) = replicas(a=2)
+    assert BALANCERS[name]().choose((only,)) is only
+
+
+# --- round_robin ----------------------------------------------------------------------------------
+
+
+def test_turns_are_taken_as_often_as_the_weights_say():
+    balancer = RoundRobinBalancer()
+    candidates = replicas(a=5, b=1, c=1)
+    for _round in range(3):
+        drawn = Counter(balancer.choose(candidates).alias for _turn in range(7))
+        assert drawn == {"a": 5, "b": 1, "c": 1}
+
+
+def test_turns_are_spread_evenly():
+    balancer = RoundRobinBalancer()
+    drawn = [balancer.choose(replicas(a=1, b=1, c=1)).alias for _turn in range(30)]
+    assert all(set(drawn[place : place + 3]) == {"a", "b", "c"} for place in range(0, 27, 3))
+
+
+def test_who_comes_and_goes_gets_no_more_than_its_turns():
+    balancer = RoundRobinBalancer()
+    for _turn in range(100):
+        balancer.choose(replicas(a=1, b=1))
+    drawn = Counter(balancer.choose(replicas(a=1, b=1, c=1)).alias for _turn in range(30))
+    assert all(9 <= times <= 11 for times in drawn.values())
+
+
+def test_processes_begin_at_different_places():
+    random.seed(20)
+    first = {RoundRobinBalancer().choose(replicas(a=1, b=1, c=1)).alias for _process in range(50)}
+    assert first == {"a", "b", "c"}
+
+
+# --- least_lag --------------------------------------------------------------------------------------
+
+
+def test_the_freshest_is_chosen_and_those_hardly_older_are_drawn():
+    for alias, fresh_at in {"a": 100.0, "b": 99.95, "c": 99.0}.items():
+        load.load_of(alias).fresh_at = fresh_at
+    drawn = {LeastLagBalancer().choose(replicas(a=1, b=1, c=100)).alias for _draw in range(100)}
+    assert drawn == {"a", "b"}
+
+
+def test_while_nothing_is_known_all_are_drawn():
+    drawn = {LeastLagBalancer().choose(replicas(a=1, b=1)).alias for _draw in range(100)}
+    assert drawn == {"a", "b"}
+
+
+# --- least_busy -------------------------------------------------------------------------------------
+
+
+def busy(alias, reads):
+    for _read in range(reads):
+        load.load_of(alias).begin(None)
+
+
+def test_of_two_the_one_with_fewer_reads_is_chosen():
+    busy("a", 3)
+    busy("b", 1)
+    assert {LeastBusyBalancer().choose(replicas(a=1, b=1)).alias for _draw in range(100)} == {"b"}
+
+
+def test_a_heavier_one_may_have_more_reads():
+    busy("a", 3)
+    busy("b", 1)
+    assert {LeastBusyBalancer().choose(replicas(a=4, b=1)).alias for _draw in range(100)} == {"a"}
+
+
+def test_the_busiest_of_many_is_never_chosen_and_others_are_not_all_the_same():
+    for alias, reads in {"a": 9, "b": 1, "c": 0, "d": 2}.items():
+        busy(alias, reads)
+    drawn = Counter(LeastBusyBalancer().choose(replicas(a=1, b=1, c=1, d=1)).alias for _draw in range(1000))
+    assert drawn.keys() == {"b", "c", "d"}
+
+
+def test_idle_replicas_get_their_shares():
+    random.seed(20)
+    drawn = Counter(LeastBusyBalancer().choose(replicas(a=1, b=1)).alias for _draw in range(DRAWS))
+    assert drawn["a"] / DRAWS == pytest.approx(0.5, abs=0.015)
+
+
+# --- zone -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"), [("a", {"near", "nearer"}), ("b", {"far"}), ("c", {"near", "nearer", "far"})]
+)
+def test_the_own_zone_comes_first_and_others_if_there_is_none(settings, zone, expected):
+    settings.RWROUTER = {"ZONE": zone}
+    candidates = (
+        ReplicaSettings(alias="near", zone="a"),
+        ReplicaSettings(alias="nearer", zone="a"),
+        ReplicaSettings(alias="far", zone="b"),
+    )
+    assert {ZoneBalancer().choose(candidates).alias for _draw in range(100)} == expected
 
 
 class Mine:

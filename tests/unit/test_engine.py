@@ -63,6 +63,10 @@ def route(
     unusable=frozenset(),
     forbidden=frozenset(),
     scope=None,
+    staleness=0.0,
+    away=False,
+    switched_off=False,
+    spilled=None,
     **settings,
 ):
     """Ask the engine about one read; what is not given is as plain as can be."""
@@ -84,9 +88,13 @@ def route(
         opened=opened,
         positions=True,
         reached=lambda _alias, _position: False,
-        staleness=lambda _alias: math.inf,
+        staleness=lambda _alias: staleness,
+        watched=lambda: True,
+        away=lambda: away,
     )
-    attempts = Attempts(unusable=unusable, forbidden=set(forbidden))
+    attempts = Attempts(
+        unusable=unusable, forbidden=set(forbidden), switched_off=switched_off, spilled=spilled
+    )
     return route_read(ModelRoute(cluster, None, fixed), state, known, block, instance, situation, attempts)
 
 
@@ -104,6 +112,7 @@ TO_PRIMARY = {
     Reason.PINNED: {"token": wrote(1)},
     Reason.FORBIDDEN_IN_TEST: {"forbidden": EVERYTHING},
     Reason.NO_REPLICA: {"unusable": EVERYTHING},
+    Reason.SPILLED: {"staleness": math.inf, "spilled": True},
 }
 # And those that let a replica answer.
 TO_REPLICA = {
@@ -111,6 +120,7 @@ TO_REPLICA = {
     Reason.EVENTUAL: {"consistency": Level.EVENTUAL},
     Reason.WINDOW: {},
     Reason.OUTSIDE_REPLICA: {"outside": True, "safe": False, "outside_request": "replica"},
+    Reason.DEGRADED: {"staleness": math.inf, "spilled": False},
 }
 MIGRATION = {"fixed": Reason.MIGRATION}
 ON_THE_LADDER = {Reason.CAUSAL, Reason.STRONG, Reason.BOUNDED, Reason.BEHIND, Reason.NO_POSITION}
@@ -118,7 +128,13 @@ BY_OTHERS = {
     Reason.EVENT_LOOP,  # the caller's, which must not wait
     Reason.WRITE,
     Reason.EXPLICIT,
+    Reason.FAILOVER,  # for a statement that has failed
 }
+
+
+def test_a_kill_switch_thrown_at_run_time_comes_first():
+    verdict = route(switched_off=True, block=USE_REPLICA)
+    assert (verdict.alias, verdict.reason) == (PRIMARY, Reason.DISABLED)
 
 
 def test_each_reason_is_in_one_of_these_tables():
@@ -159,7 +175,7 @@ def test_where_two_rules_fit_the_first_decides(first, given):
 
 
 def test_most_pairs_can_be_made():
-    assert len(PAIRS) == 66  # all of 12 rules: none of them excludes another
+    assert len(PAIRS) == 78  # all of 13 rules: none of them excludes another
 
 
 USE_REPLICA_YIELDS_TO = {
@@ -295,8 +311,9 @@ def test_the_transaction_around_a_view_is_no_reason_for_a_safe_method(transactio
 
 
 def test_a_connection_that_is_not_open_is_to_be_opened():
-    assert route(opened=()) == Open("r1", Reason.WINDOW)
-    assert route(opened={"r2"}) == Open("r1", Reason.WINDOW)
+    assert route(opened=()) == Open("r1", Reason.WINDOW, identify=True)
+    assert route(opened={"r2"}) == Open("r1", Reason.WINDOW, identify=True)
+    assert route(opened=(), consistency=Level.EVENTUAL) == Open("r1", Reason.EVENTUAL)
     assert route(opened={"r1"}).alias == "r1"
 
 
@@ -337,7 +354,7 @@ def test_the_replica_of_the_scope_is_kept_while_it_works(replica_per, kept, sets
 
 
 def test_a_kept_replica_whose_connection_is_not_open_in_this_thread_is_opened():
-    assert route(scope={"replica": "r2"}, opened=()) == Open("r2", Reason.WINDOW)
+    assert route(scope={"replica": "r2"}, opened=()) == Open("r2", Reason.WINDOW, identify=True)
 
 
 def test_the_balancer_sees_only_those_that_may_be_drawn():
@@ -350,13 +367,21 @@ def test_the_balancer_sees_only_those_that_may_be_drawn():
 # --- shadow -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("reason", "given"), TO_REPLICA.items(), ids=str)
+LAG = {Reason.SPILLED, Reason.DEGRADED}
+"""Under shadow the replicas are not asked, and take no reads that could lag."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "given"), [each for each in TO_REPLICA.items() if each[0] not in LAG], ids=str
+)
 def test_shadow_says_where_the_read_would_have_gone_and_opens_nothing(reason, given):
     verdict = route(shadow=True, opened=(), **given)
     assert (verdict.alias, verdict.reason, verdict.would_be) == (PRIMARY, reason, "r1")
 
 
-@pytest.mark.parametrize(("reason", "given"), TO_PRIMARY.items(), ids=str)
+@pytest.mark.parametrize(
+    ("reason", "given"), [each for each in TO_PRIMARY.items() if each[0] not in LAG], ids=str
+)
 def test_shadow_changes_nothing_where_the_primary_answers_anyway(reason, given):
     verdict = route(shadow=True, **given)
     assert (verdict.alias, verdict.reason, verdict.would_be) == (PRIMARY, reason, None)

@@ -1,5 +1,7 @@
 """The ladder, step by step: known, asked, waited for, and at its end the primary."""
 
+import math
+
 import pytest
 
 from django_rwrouter.decision import Decision, Level, Reason
@@ -12,6 +14,7 @@ from django_rwrouter.engine import (
     Attempts,
     Open,
     Situation,
+    Spill,
     Transaction,
     WaitFor,
     route_read,
@@ -51,7 +54,20 @@ class World:
     """A cluster that takes the engine's steps, as ``connections`` does, and keeps a record of them."""
 
     def __init__(
-        self, where, *, opened=(), known=(), primary=None, down=(), waits=False, stale=None, **settings
+        self,
+        where,
+        *,
+        opened=(),
+        known=(),
+        primary=None,
+        down=(),
+        waits=False,
+        stale=None,
+        age=0.0,
+        watched=False,
+        away=False,
+        room=True,
+        **settings,
     ):
         """``where`` says where each replica is; ``known`` of which this is known."""
         self.where = where
@@ -61,6 +77,10 @@ class World:
         self.down = set(down)
         self.waits = waits
         self.stale = stale or {}
+        self.age = age
+        self.watched = watched
+        self.away = away
+        self.room = room
         shadow = settings.pop("shadow", False)
         settings.setdefault("consistency", Level.CAUSAL)
         replicas = tuple(ReplicaSettings(alias=alias) for alias in where)
@@ -86,9 +106,9 @@ class World:
             opened=self.opened,
             positions=positions,
             reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
-            staleness=lambda alias: (
-                self.stale.get(alias, float("inf")) if alias in self.known else float("inf")
-            ),
+            staleness=lambda alias: self.stale.get(alias, self.age),
+            watched=lambda: self.watched,
+            away=lambda: self.away,
         )
         attempts = Attempts()
         for _ in range(50):
@@ -110,7 +130,7 @@ class World:
             case Open():
                 self.opened.add(alias)
                 self.scope.replica = alias
-                if step.bound and alias not in self.known:
+                if step.identify and alias not in self.known:
                     self.known.add(alias)
                     attempts.asked.append(alias)
             case AskReplica():
@@ -119,6 +139,8 @@ class World:
             case AskPrimary():
                 attempts.asked_primary = True
                 attempts.primary = self.primary
+            case Spill():
+                attempts.spilled = self.room
             case WaitFor():
                 attempts.waited = True
                 if self.waits:
@@ -399,14 +421,103 @@ BOUNDED = {
 
 @pytest.mark.parametrize(("stale", "bound", "steps", "end"), BOUNDED.values(), ids=BOUNDED)
 def test_bounded(stale, bound, steps, end):
-    world = World(three(0, 0, 0), opened=ALL, known=ALL, stale=stale, primary=At(5))
+    world = World(three(0, 0, 0), opened=ALL, known=ALL, stale=stale, age=math.inf, primary=At(5))
     assert world.read(wrote(At(5)), block=level("bounded", bound)) == end
     assert world.names() == steps
 
 
 def test_bounded_without_an_answer_reads_the_primary():
-    world = World(three(0, 0, 0), opened=ALL, primary=None)
+    world = World(three(0, 0, 0), opened=ALL, age=math.inf, primary=None)
     assert world.read(block=level("bounded", 2.0)) == (PRIMARY, Reason.NO_POSITION)
+
+
+# --- window: within MAX_LAG, and what happens if none is ------------------------------------------
+
+ASK_ALL = ["AskPrimary", "AskReplica r1", "AskReplica r2", "AskReplica r3"]
+LATE = {"r1": 9.0, "r2": 6.0, "r3": 8.0}
+
+# Name: (the world, what is done, where it goes).
+RECENT = {
+    "within MAX_LAG": ({"stale": {"r1": 9.0, "r2": 5.0, "r3": math.inf}}, [], ("r2", Reason.WINDOW)),
+    "MAX_LAG is PIN_SECONDS unless it is set": (
+        {"stale": {"r1": 9.0, "r2": 5.0, "r3": 1.0}, "max_lag": 2.0},
+        [],
+        ("r3", Reason.WINDOW),
+    ),
+    "nobody watches: the servers are asked": (
+        {"stale": LATE},
+        [*ASK_ALL, "Spill"],
+        (PRIMARY, Reason.SPILLED),
+    ),
+    "a monitor watches: nobody is asked": (
+        {"stale": LATE, "watched": True},
+        ["Spill"],
+        (PRIMARY, Reason.SPILLED),
+    ),
+    "nor where nothing is known yet": (
+        {"age": math.inf, "watched": True},
+        ["Spill"],
+        (PRIMARY, Reason.SPILLED),
+    ),
+    "the primary has enough to do": (
+        {"stale": LATE, "watched": True, "room": False},
+        ["Spill"],
+        ("r2", Reason.DEGRADED),
+    ),
+    "the primary is away": ({"stale": LATE, "watched": True, "away": True}, [], ("r2", Reason.DEGRADED)),
+    "and nobody watches": ({"stale": LATE, "away": True}, [], ("r2", Reason.DEGRADED)),
+    "the primary does not say where it stands": (
+        {"stale": LATE, "primary": None, "room": False},
+        ["AskPrimary", "Spill"],
+        ("r2", Reason.DEGRADED),
+    ),
+    "all that lag are the same to a process that knows nothing": (
+        {"age": math.inf, "watched": True, "away": True},
+        [],
+        ("r1", Reason.DEGRADED),
+    ),
+    "one that lags is dead": (
+        {"stale": LATE, "watched": True, "away": True, "opened": (), "down": ("r2",)},
+        ["Open r2", "Open r3"],
+        ("r3", Reason.DEGRADED),
+    ),
+    "all are dead": (
+        {"stale": LATE, "watched": True, "away": True, "opened": (), "down": ALL},
+        ["Open r2", "Open r3", "Open r1"],
+        (PRIMARY, Reason.NO_REPLICA),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["window", "causal"])
+@pytest.mark.parametrize("token", [EMPTY, wrote(None, 6, blind_at=NOW - 6)], ids=["never wrote", "long ago"])
+@pytest.mark.parametrize(("world", "steps", "end"), RECENT.values(), ids=RECENT)
+def test_a_read_that_is_bound_to_nothing(world, steps, end, token, name):
+    world = World(
+        three(0, 0, 0),
+        **{"opened": ALL, "known": ALL, "primary": At(5), "consistency": Level(name), **world},
+    )
+    alias, reason = end
+    assert world.read(token) == (alias, Reason(name) if reason is Reason.WINDOW else reason)
+    assert world.names() == steps
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_eventual_reads_never_look_at_the_lag(away):
+    world = World(three(0, 0, 0), opened=ALL, age=math.inf, away=away, consistency=Level.EVENTUAL)
+    assert world.read() == ("r1", Reason.EVENTUAL)
+    assert world.steps == []
+
+
+def test_a_new_connection_says_which_server_it_has_reached():
+    world = World(three(0, 0, 0), known=ALL, consistency=Level.WINDOW)
+    world.read()
+    assert world.steps == [Open("r1", Reason.WINDOW, bound=False, identify=True)]
+
+
+def test_without_positions_every_replica_qualifies():
+    world = World(three(0, 0, 0), opened=ALL, age=math.inf, consistency=Level.WINDOW)
+    assert world.read(positions=False) == ("r1", Reason.WINDOW)
 
 
 # --- monotonic reads ----------------------------------------------------------------------------
