@@ -11,11 +11,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
 from django.utils.translation import gettext_lazy as _
 
+from django_rwrouter.conf import get_settings
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.engine import (
     NEEDS_POSITION,
@@ -26,6 +28,7 @@ from django_rwrouter.engine import (
     LoadToken,
     Open,
     Situation,
+    Spill,
     Step,
     Transaction,
     WaitFor,
@@ -138,7 +141,7 @@ def _rule(
 
 OURS: Final = _rule(
     "ours",
-    title=_("A model of ours"),
+    title=_("A model of no cluster"),
     applies=_("No cluster of the settings serves this model: other routers and Django decide."),
     passed=_("The cluster “%(cluster)s” serves the model."),
 )
@@ -263,14 +266,17 @@ RULES: Final = (
         "causal",
         Reason.CAUSAL,
         title=_("Level “causal”"),
-        applies=_("A replica will do that has reached the position in the client's token, if it has one."),
+        applies=_(
+            "A replica will do that has reached the position in the client's token; without one, a replica"
+            " that is no more than %(max_lag)s s behind (MAX_LAG)."
+        ),
         passed=_("The level in force is “%(level)s”%(fallback)s."),
     ),
     _rule(
         "window",
         Reason.WINDOW,
         title=_("Level “window”"),
-        applies=_("A replica will do: the client has not written lately."),
+        applies=_("A replica will do that is no more than %(max_lag)s s behind (MAX_LAG)."),
         passed=_("The level in force is “%(level)s”."),
     ),
 )
@@ -315,13 +321,12 @@ def explain(question: Question) -> Explanation:
 
 
 def _as_supposed(route: ModelRoute, question: Question) -> ModelRoute:
-    """Return the model's route with the level that was asked for, and the kill switch as it stands."""
+    """Return the model's route with the level that was asked for."""
     cluster = route.cluster
     settings = cluster.settings
     if question.level is not None and question.level is not Level.BOUNDED:
         settings = replace(settings, consistency=question.level)
-    enabled = cluster.enabled and cluster.name not in health.switched_off
-    return ModelRoute(replace(cluster, settings=settings, enabled=enabled), question.model, route.fixed)
+    return ModelRoute(replace(cluster, settings=settings), question.model, route.fixed)
 
 
 def _with_replicas(route: ModelRoute) -> ModelRoute:
@@ -350,6 +355,7 @@ def _facts(question: Question, cluster: Cluster) -> dict[str, object]:
         "max_staleness": f"{question.max_staleness:g}",
         "token_age": f"{question.token_age or 0:g}",
         "pin_seconds": f"{settings.pin_seconds:g}",
+        "max_lag": f"{settings.pin_seconds if settings.max_lag is None else settings.max_lag:g}",
     }
 
 
@@ -416,7 +422,9 @@ class _World:
         scope.wrote = question.wrote
         scope.read_primary = question.from_primary
         block = self._block()
-        attempts = Attempts(unusable=self.unusable)
+        switched_off = cluster.name in health.switched_off
+        attempts = Attempts(unusable=self.unusable, switched_off=switched_off)
+        watched = get_settings().monitor.mode == "thread"
         situation = Situation(
             transaction=Transaction.BLOCK if question.in_transaction else Transaction.NONE,
             now=time.time(),
@@ -424,7 +432,9 @@ class _World:
             opened=self.opened,
             positions=_has_positions(cluster),
             reached=lambda alias, _position: self.caught_up and alias in attempts.asked,
-            staleness=lambda alias: 0.0 if self.caught_up and alias in attempts.asked else float("inf"),
+            staleness=lambda alias: 0.0 if self.caught_up and (watched or alias in attempts.asked) else inf,
+            watched=lambda: watched,
+            away=lambda: health.is_away(cluster.name),
         )
         instance_alias = cluster.primary if question.from_primary else None
         while True:
@@ -494,6 +504,13 @@ class _World:
                 else:
                     self._note(_("The primary is asked where it stands."))
                 attempts.asked_primary, attempts.primary = True, _PLACE
+            case Spill():
+                text = _(
+                    "The read takes one of %(limit)s places (SPILL_LIMIT) on the primary for reads that are"
+                    " there because replicas lag; with none left, the replica that lags least answers."
+                )
+                self._note(text % {"limit": self.route.cluster.settings.spill_limit})
+                attempts.spilled = True
             case WaitFor():
                 seconds = self.route.cluster.settings.wait_timeout
                 text = _("A replica is waited for, %(seconds)s s at most (WAIT_TIMEOUT).")

@@ -101,7 +101,9 @@ def test_to_do_it_again_changes_who_and_why():
 def test_the_kill_switch_of_a_cluster_can_be_thrown_and_put_back():
     switch_off("default", "too many stale reads", "kim")
     assert health.switched_off == {"default"}
+    assert alias_of_a_read() == "default"
     assert switch_on("default") is True
+    assert alias_of_a_read() != "default"
     assert health.switched_off == frozenset()
     assert switch_on("default") is False
 

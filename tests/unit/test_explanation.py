@@ -1,4 +1,4 @@
-"""The engine's rules in words. The engine says which one applies; here it is tested that it is asked right."""
+"""The engine's rules in words. It says which one applies; here it is tested that it is asked right."""
 
 from itertools import combinations
 
@@ -130,8 +130,12 @@ def test_they_are_told_in_the_order_of_the_engine(rwrouter, first, second):
             id="strong",
         ),
         pytest.param(
-            {"level": Level.CAUSAL}, ("causal", ("replica1", "replica2")), None, id="nothing to catch up with"
+            {"level": Level.CAUSAL},
+            ("causal", ("replica1", "replica2")),
+            ("spilled", ("default",)),
+            id="causal, and nothing written",
         ),
+        pytest.param({}, ("window", ("replica1", "replica2")), ("spilled", ("default",)), id="window"),
         pytest.param({"level": Level.EVENTUAL}, ("eventual", ("replica1", "replica2")), None, id="eventual"),
         pytest.param({"token_age": 1.5}, ("pinned", ("default",)), None, id="pinned"),
         pytest.param({"write": True}, ("write", ("default",)), None, id="write"),
@@ -155,7 +159,20 @@ def test_it_says_what_is_done_on_the_way(rwrouter):
 
 def test_a_token_that_has_expired_says_nothing(rwrouter):
     assert applied(ask(token_age=5.1)).name == "window"
-    assert ask(level=Level.CAUSAL, token_age=601).otherwise is None
+    assert where(ask(level=Level.CAUSAL, token_age=599).otherwise) == ("behind", ("default",))
+    assert where(ask(level=Level.CAUSAL, token_age=601).otherwise) == ("spilled", ("default",))
+
+
+def test_with_the_primary_away_a_replica_that_lags_answers(rwrouter):
+    health.lost_primary("default", 60)
+    assert where(ask().otherwise) == ("degraded", ("replica1", "replica2"))
+
+
+@pytest.mark.parametrize(("mode", "asked"), [("thread", 0), ("inline", 1), ("off", 1)])
+def test_where_a_monitor_samples_all_servers_no_read_has_to_ask(rwrouter, mode, asked):
+    rwrouter(MONITOR={"MODE": mode})
+    steps = ask().outcome.steps
+    assert sum("is asked where it stands, unless" in step for step in steps) == 2 * asked
 
 
 def test_replicas_that_are_left_alone_do_not_answer(rwrouter):
