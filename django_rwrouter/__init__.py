@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from django_rwrouter.decision import Decision, Level, Reason
     from django_rwrouter.exceptions import NoReplicaAvailable, ReplicaWriteError
+    from django_rwrouter.overrides import drain, undrain
 
 __version__ = "0.1.0"
 
@@ -30,10 +31,12 @@ __all__ = [
     "ReplicaWriteError",
     "consistency",
     "current_token",
+    "drain",
     "mark_written",
     "read_connection",
     "restore_token",
     "routing_scope",
+    "undrain",
     "untracked_writes",
     "use_primary",
     "use_replica",
@@ -45,6 +48,8 @@ _HOMES = {
     "Reason": "decision",
     "NoReplicaAvailable": "exceptions",
     "ReplicaWriteError": "exceptions",
+    "drain": "overrides",
+    "undrain": "overrides",
 }
 
 

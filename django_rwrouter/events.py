@@ -117,9 +117,11 @@ def role_changed(alias: str, role: str) -> None:
 
 
 def replica_drained(alias: str, reason: str) -> None:
-    """Tell that a replica was taken out of rotation by hand."""
+    """Tell that a replica that was taken out of rotation by hand takes no reads of this process any more.
+
+    Not counted here: each process finds it out, also when it starts, but it was done once (see overrides).
+    """
     cluster = cluster_of(alias)
-    stats.note_event("replica_drained", alias, reason)
     logger.warning(
         "The replica %r is drained.", alias, extra={"alias": alias, "cluster": cluster, "why": reason}
     )
@@ -129,6 +131,19 @@ def replica_drained(alias: str, reason: str) -> None:
 def replica_undrained(alias: str) -> None:
     """Tell that it was put back."""
     cluster = cluster_of(alias)
-    stats.note_event("replica_undrained", alias)
     logger.warning("The replica %r is no longer drained.", alias, extra={"alias": alias, "cluster": cluster})
     signals.replica_undrained.send_robust(sender=None, alias=alias, cluster=cluster)
+
+
+def switched_off(cluster: str, reason: str) -> None:
+    """Tell that the kill switch of a cluster was thrown. Not counted here, as :func:`replica_drained`."""
+    logger.warning(
+        "All reads of the cluster %r go to its primary: its kill switch was thrown.",
+        cluster,
+        extra={"cluster": cluster, "why": reason},
+    )
+
+
+def switched_on(cluster: str) -> None:
+    """Tell that it was put back."""
+    logger.warning("The reads of the cluster %r are routed again.", cluster, extra={"cluster": cluster})

@@ -1,12 +1,13 @@
-"""The one table of this package: what was routed where, and why.
+"""The tables of this package: what was routed where and why, and what an operator has overridden.
 
-It lives on the primary of the cluster that takes the app label ``django_rwrouter``; reads and writes of it
+They live on the primary of the cluster that takes the app label ``django_rwrouter``; reads and writes of them
 always name that database.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
@@ -21,13 +22,24 @@ PRUNE_AT_ONCE: Final = 500
 """Rows that one statement deletes: a bound on how long it holds locks."""
 
 
+MAX_REASON: Final = 500
+"""Characters of an override's reason that are kept."""
+MAX_BY: Final = 150
+"""The same, of who made it."""
+
+
+def _home(model_name: str) -> str:
+    """Return the database with a table of ours."""
+    owner = get_topology().owner(OWN_APP, model_name)
+    return owner.primary if owner else DEFAULT_DB_ALIAS
+
+
 class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
     """Reads and writes statistics, always starting from :meth:`on_primary`."""
 
     def on_primary(self) -> RoutingStatisticsQuerySet:
         """Bind to the database with the table: the primary of the cluster that takes this app."""
-        owner = get_topology().owner(OWN_APP, "routingstatistics")
-        bound: RoutingStatisticsQuerySet = self.using(owner.primary if owner else DEFAULT_DB_ALIAS)
+        bound: RoutingStatisticsQuerySet = self.using(_home("routingstatistics"))
         return bound
 
     def exists_in_database(self) -> bool:
@@ -96,9 +108,13 @@ class RoutingStatistics(models.Model):
     class Meta:
         verbose_name = _("read/write routing")
         verbose_name_plural = _("read/write routing")
-        # The rows are nobody's to edit: one permission, to see the page.
+        # The rows are nobody's to edit.
         default_permissions = ()
-        permissions = [("view_routing", "Can view read/write routing")]
+        # Two permissions: to see the page, and to act on it.
+        permissions = [
+            ("view_routing", "Can view read/write routing"),
+            ("change_routing", "Can drain replicas and switch routing off"),
+        ]
         constraints = [
             # The process first: concurrent upserts of different processes then touch different
             # ends of the index, and do not deadlock on MySQL's gap locks.
@@ -110,3 +126,53 @@ class RoutingStatistics(models.Model):
 
     def __str__(self) -> str:
         return f"{self.process} {self.start}+{self.resolution}"
+
+
+class OverrideKind(str, Enum):
+    """What an operator can take out of the router's hands."""
+
+    DRAIN = "drain"
+    """A replica takes no reads."""
+    PRIMARY_ONLY = "primary_only"
+    """All reads of a cluster go to its primary: its kill switch."""
+
+
+class RoutingOverrideQuerySet(models.QuerySet["RoutingOverride"]):
+    """Reads and writes overrides, always starting from :meth:`on_primary`."""
+
+    def on_primary(self) -> RoutingOverrideQuerySet:
+        """Bind to the database with the table: the primary of the cluster that takes this app."""
+        bound: RoutingOverrideQuerySet = self.using(_home("routingoverride"))
+        return bound
+
+
+class RoutingOverride(models.Model):
+    """What an operator wants, for all processes: each reads this table again and again.
+
+    A row is in force for as long as it is there, whatever is restarted meanwhile.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=16)
+    """A value of :class:`OverrideKind`."""
+    target = models.CharField(max_length=200)
+    """The alias of a replica, or the name of a cluster."""
+    reason = models.CharField(max_length=MAX_REASON, blank=True)
+    made_by = models.CharField(max_length=MAX_BY, blank=True)
+    """Who wanted it: a user of the admin, of the system, or whatever the code said."""
+    made_at = models.BigIntegerField()
+    """When, in seconds since 1970 (UTC)."""
+
+    objects = RoutingOverrideQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("routing override")
+        verbose_name_plural = _("routing overrides")
+        # Made and ended by the commands, the page's actions and the functions in overrides.py alone.
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "target"], name="rwrouter_override_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target}"

@@ -49,6 +49,8 @@ class Reading:
     """Where it stands; ``None`` if it does not say (no log, no replication)."""
     tentative: bool = False
     """Whether it does not say which history its position belongs to."""
+    writable: bool | None = None
+    """Whether it takes writes, as a primary does; ``None`` if it does not say."""
 
 
 class Driver(Protocol):
@@ -58,8 +60,15 @@ class Driver(Protocol):
         """Return where the primary stands now: whatever was committed before is covered."""
         ...
 
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return which server this is, where it stands, and whether it takes writes.
+
+        One that is in fact a replica is described, too, and may have no position.
+        """
+        ...
+
     def read_replica(self, cursor: Any) -> Reading:
-        """Return which server this is, and how far it has replayed."""
+        """Return which server this is, how far it has replayed, and whether it takes writes."""
         ...
 
     def place(self, position: Any, primary: Any) -> Position | None:

@@ -17,8 +17,10 @@ from django_rwrouter.positions import Reading
 _GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
 
 _PRIMARY: Final = "SELECT @@GLOBAL.gtid_binlog_pos"
-_REPLICA: Final = "SELECT @@GLOBAL.gtid_slave_pos, @@server_id, @@hostname, @@port, @@GLOBAL.server_uid"
-_REPLICA_WITHOUT_UID: Final = "SELECT @@GLOBAL.gtid_slave_pos, @@server_id, @@hostname, @@port"
+_SERVER: Final = "@@GLOBAL.read_only, @@server_id, @@hostname, @@port"
+_UID: Final = ", @@GLOBAL.server_uid"
+_DESCRIPTION: Final = f"{_PRIMARY}, {_SERVER}"
+_REPLICA: Final = f"SELECT @@GLOBAL.gtid_slave_pos, {_SERVER}"
 _UNKNOWN_VARIABLE: Final = 1193
 """ER_UNKNOWN_SYSTEM_VARIABLE: an older server, which has no ``server_uid``."""
 _WAIT: Final = "SELECT MASTER_GTID_WAIT(%s, %s)"
@@ -79,19 +81,31 @@ class MariaDBDriver:
         (text,) = cursor.fetchone()
         return MariaDBPosition.decode(text) if text else None
 
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return the server, the end of its binary log, and ``read_only``."""
+        return self._read(cursor, _DESCRIPTION)
+
     def read_replica(self, cursor: Any) -> Reading:
-        """Return the server, and what it has replayed.
+        """Return the server, what it has replayed, and ``read_only``.
 
         ``gtid_slave_pos``, not ``gtid_current_pos``, which moves with stray local writes.
         """
+        return self._read(cursor, _REPLICA)
+
+    def _read(self, cursor: Any, query: str) -> Reading:
         try:
-            cursor.execute(_REPLICA)
+            cursor.execute(query + _UID)
         except Exception as error:
             if not error.args or error.args[0] != _UNKNOWN_VARIABLE:
                 raise
-            cursor.execute(_REPLICA_WITHOUT_UID)
-        text, *identity = cursor.fetchone()
-        return Reading("/".join(map(str, identity)), MariaDBPosition.decode(text) if text else None)
+            cursor.execute(query)
+        text, read_only, *identity = cursor.fetchone()
+        return Reading(
+            "/".join(map(str, identity)),
+            MariaDBPosition.decode(text) if text else None,
+            # A name since MariaDB 12: OFF, READ_ONLY, READ_ONLY_NO_LOCK...
+            writable=read_only in {0, "0", "OFF"},
+        )
 
     def place(self, position: MariaDBPosition, primary: MariaDBPosition | None) -> MariaDBPosition:
         """Return the position: it says itself where it belongs."""

@@ -24,7 +24,8 @@ _INTERVAL: Final = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?", re.ASCII)
 _TAG: Final = re.compile(r"[a-z_][a-z0-9_]{0,31}", re.ASCII)
 
 _EXECUTED: Final = "SELECT @@GLOBAL.gtid_executed"
-_REPLICA: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid"
+# super_read_only is never on without read_only.
+_DESCRIPTION: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid, @@GLOBAL.read_only"
 _WAIT: Final = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
 
 
@@ -121,11 +122,15 @@ class MySQLDriver:
         cursor.execute(_EXECUTED)
         return _position(cursor.fetchone()[0])
 
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return the server, all transactions that it has committed, and ``read_only``."""
+        return self.read_replica(cursor)
+
     def read_replica(self, cursor: Any) -> Reading:
-        """Return the server, and all transactions that it has replayed."""
-        cursor.execute(_REPLICA)
-        text, uuid = cursor.fetchone()
-        return Reading(str(uuid), _position(text))
+        """Return the server, all transactions that it has replayed, and ``read_only``."""
+        cursor.execute(_DESCRIPTION)
+        text, uuid, read_only = cursor.fetchone()
+        return Reading(str(uuid), _position(text), writable=not int(read_only))
 
     def place(self, position: MySQLPosition, primary: MySQLPosition | None) -> MySQLPosition:
         """Return the position: it says itself where it belongs."""

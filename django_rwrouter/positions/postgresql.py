@@ -26,6 +26,15 @@ _PRIMARY: Final = (
     " THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END::text,"
     " substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)"
 )
+# The functions of the first query raise on a standby.
+_DESCRIPTION: Final = (
+    "SELECT CASE WHEN pg_is_in_recovery() THEN NULL"
+    " WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()"
+    " ELSE pg_current_wal_flush_lsn() END::text,"
+    " CASE WHEN NOT pg_is_in_recovery()"
+    " THEN substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END,"
+    " host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time()::text"
+)
 # A standby's timeline is shown to members of pg_monitor alone; NULL for others.
 _REPLICA: Final = (
     "SELECT pg_last_wal_replay_lsn()::text, pg_is_in_recovery(),"
@@ -78,18 +87,26 @@ class PostgreSQLDriver:
         lsn, timeline = cursor.fetchone()
         return PostgreSQLPosition(int(timeline, 16), _lsn(lsn))
 
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return the server, the end of its flushed log, and whether it is not in recovery."""
+        cursor.execute(_DESCRIPTION)
+        lsn, timeline, host, port, started = cursor.fetchone()
+        position = None if lsn is None else PostgreSQLPosition(int(timeline, 16), _lsn(lsn))
+        return Reading(f"{host}/{port}/{started}", position, writable=position is not None)
+
     def read_replica(self, cursor: Any) -> Reading:
-        """Return the server, and what it has replayed."""
+        """Return the server, what it has replayed, and whether it is not in recovery."""
         cursor.execute(_REPLICA)
         lsn, recovering, host, port, started, timeline, receiver = cursor.fetchone()
         server = f"{host}/{port}/{started}"
         if lsn is None or not recovering:
-            return Reading(server, None)
+            return Reading(server, None, writable=not recovering)
         if timeline is not None:
-            return Reading(server, PostgreSQLPosition(timeline, _lsn(lsn)))
+            return Reading(server, PostgreSQLPosition(timeline, _lsn(lsn)), writable=False)
         # Anybody may see that there is a receiver, but not what it receives.
         streaming = receiver is not None
-        return Reading(server, PostgreSQLPosition(_STREAMING if streaming else 0, _lsn(lsn)), tentative=True)
+        position = PostgreSQLPosition(_STREAMING if streaming else 0, _lsn(lsn))
+        return Reading(server, position, tentative=True, writable=False)
 
     def place(
         self, position: PostgreSQLPosition, primary: PostgreSQLPosition | None

@@ -20,10 +20,12 @@ from django_rwrouter import (
     ReplicaWriteError,
     consistency,
     current_token,
+    drain,
     mark_written,
     read_connection,
     restore_token,
     routing_scope,
+    undrain,
     untracked_writes,
     use_primary,
     use_replica,
@@ -104,6 +106,13 @@ def carry() -> None:
     assert_type(token, str)
     restore_token(token)
     restore_token(None)  # type: ignore[arg-type]
+
+
+def operate() -> None:
+    drain("replica1")
+    drain("replica1", reason="a new disk", by="kim")
+    assert_type(undrain("replica1"), bool)
+    undrain()  # type: ignore[call-arg]
 
 
 # --- values --------------------------------------------------------------------------------------

@@ -207,8 +207,17 @@ def test_the_primary_is_where_its_set_says(answer):
 
 def test_without_transactions_there_is_no_position():
     assert MySQLDriver().read_primary(Cursor("")) is None
-    assert MySQLDriver().read_replica(Cursor("", A)).position is None
-    assert MySQLDriver().read_replica(Cursor("", A)).server == A
+    assert MySQLDriver().read_replica(Cursor("", A, 1)).position is None
+    assert MySQLDriver().read_replica(Cursor("", A, 1)).server == A
+
+
+@pytest.mark.parametrize(("read_only", "writable"), [(0, True), (1, False)])
+@pytest.mark.parametrize("ask", ["describe_primary", "read_replica"])
+def test_it_says_whether_it_takes_writes(ask, read_only, writable):
+    cursor = Cursor(f"{A}:1-5", A, read_only)
+    reading = getattr(MySQLDriver(), ask)(cursor)
+    assert (reading.writable, reading.position) == (writable, MySQLPosition.decode(f"{A}:1-5"))
+    assert len(cursor.asked) == 1
 
 
 def test_what_is_waited_for_is_written_as_the_server_reads_it():

@@ -125,10 +125,23 @@ def test_the_primary_is_where_it_has_flushed_to_on_its_timeline():
     assert PostgreSQLDriver().read_primary(Cursor(("0/30001A8", "0000001F"))) == at("1F@0/30001A8")
 
 
+@pytest.mark.parametrize(
+    ("lsn", "timeline", "position", "writable"),
+    [("0/30001A8", "0000001F", at("1F@0/30001A8"), True), (None, None, None, False)],
+    ids=["primary", "standby"],
+)
+def test_a_server_that_should_be_the_primary_says_whether_it_is(lsn, timeline, position, writable):
+    reading = PostgreSQLDriver().describe_primary(Cursor((lsn, timeline, "127.0.0.1", 5432, "monday")))
+    assert (reading.position, reading.writable) == (position, writable)
+    assert reading.server == "127.0.0.1/5432/monday"
+
+
 def test_a_server_that_is_no_standby_has_no_position():
     """A promoted one: its last replayed place is of the past."""
-    assert standby(recovering=False).position is None
+    assert (standby(recovering=False).position, standby(recovering=False).writable) == (None, True)
     assert standby(lsn=None).position is None
+    assert not standby(lsn=None).writable
+    assert not standby().writable
 
 
 def test_a_restarted_server_is_another_one():

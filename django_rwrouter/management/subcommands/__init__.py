@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_rwrouter.management.subcommands import doctor
+from django_rwrouter.management.subcommands import doctor, drain, explain, switch_off, switch_on, undrain
 
 
 class Subcommand(Protocol):
@@ -25,4 +25,11 @@ class Subcommand(Protocol):
         ...
 
 
-SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {"doctor": doctor}
+SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
+    "explain": explain,
+    "doctor": doctor,
+    "drain": drain,
+    "undrain": undrain,
+    "switch_off": switch_off,
+    "switch_on": switch_on,
+}

@@ -1,0 +1,163 @@
+"""``manage.py rwrouter drain`` and its like."""
+
+import getpass
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+
+from django_rwrouter import overrides
+from django_rwrouter.health import health
+from django_rwrouter.models import OverrideKind, RoutingStatistics
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+@pytest.fixture(autouse=True)
+def _databases(databases):
+    """Each test changes them."""
+
+
+def rwrouter(*arguments):
+    output = io.StringIO()
+    call_command("rwrouter", *arguments, stdout=output, no_color=True)
+    return output.getvalue()
+
+
+def test_a_replica_is_drained_and_put_back():
+    said = rwrouter("drain", "replica1", "--reason", "a new disk", "--by", "kim")
+    assert said == "replica1 is drained. All processes stop reading from it within 2 s.\n"
+    [override] = overrides.in_force()
+    assert (override.kind, override.target, override.why) == (
+        OverrideKind.DRAIN,
+        "replica1",
+        "a new disk (kim)",
+    )
+    assert rwrouter("undrain", "replica1").startswith("replica1 is no longer drained.")
+    assert overrides.in_force() == []
+    assert rwrouter("undrain", "replica1") == "replica1 was not drained.\n"
+
+
+def test_the_kill_switch_is_thrown_and_put_back():
+    said = rwrouter("switch_off", "--reason", "stale reads")
+    assert said == "The cluster default is switched off. All its reads go to the primary within 2 s.\n"
+    [override] = overrides.in_force()
+    assert (override.kind, override.target) == (OverrideKind.PRIMARY_ONLY, "default")
+    assert override.by == getpass.getuser()
+    assert rwrouter("switch_on").startswith("The cluster default is switched on again.")
+    assert rwrouter("switch_on", "default") == "The cluster default was not switched off.\n"
+    assert overrides.in_force() == []
+
+
+def test_what_was_done_is_in_the_statistics_when_the_command_is_over():
+    rwrouter("drain", "replica1")
+    [row] = RoutingStatistics.objects.on_primary()
+    assert row.data["events"] == [["replica_drained", "replica1", 1]]
+
+
+def test_where_no_monitor_runs_it_says_that_nobody_looks(settings):
+    settings.RWROUTER = {"REPLICAS": ["replica1"], "MONITOR": {"MODE": "off"}}
+    assert "so it has no effect" in rwrouter("drain", "replica1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["drain", "default"], "it cannot be drained", id="the primary"),
+        pytest.param(["drain", "replica3"], "no replica 'replica3'", id="drain"),
+        pytest.param(["undrain", "replica3"], "no replica 'replica3'", id="undrain"),
+        pytest.param(["switch_off", "other"], "no cluster 'other'", id="switch_off"),
+        pytest.param(["switch_on", "other"], "no cluster 'other'", id="switch_on"),
+    ],
+)
+def test_an_unknown_name_is_an_error(arguments, message):
+    with pytest.raises(CommandError, match=message):
+        rwrouter(*arguments)
+
+
+def test_without_the_table_it_says_what_to_do():
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE django_rwrouter_routingoverride")
+    with pytest.raises(CommandError, match=r"manage\.py migrate"):
+        rwrouter("drain", "replica1")
+
+
+def test_with_the_primary_away_it_says_so_and_not_where_that_is(monkeypatch, tmp_path):
+    connections["default"].close()
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(tmp_path))
+    with pytest.raises(CommandError, match="The primary 'default' could not be asked") as caught:
+        rwrouter("drain", "replica1")
+    assert str(tmp_path) not in str(caught.value)
+
+
+# --- explain -------------------------------------------------------------------------------------
+
+
+def test_a_read_is_explained_rule_by_rule():
+    said = rwrouter("explain", "app.Book", "--token-age", "1.5")
+    assert "  yes  A client that wrote a moment ago: The client wrote 1.5 s ago" in said
+    assert "  -    Level “window”\n" in said
+    assert said.endswith("-> default  pinned: the client wrote a moment ago\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param([], "window", id="GET"),
+        pytest.param(["--method", "post"], "unsafe_method", id="POST"),
+        pytest.param(["--outside"], "outside_scope", id="outside"),
+        pytest.param(["--level", "eventual"], "eventual", id="level"),
+        pytest.param(
+            ["--method", "POST", "--level", "eventual", "--block", "consistency"], "eventual", id="block"
+        ),
+        pytest.param(["--block", "use_replica", "--wrote"], "use_replica", id="use_replica"),
+        pytest.param(["--wrote"], "wrote_in_scope", id="wrote"),
+        pytest.param(["--atomic"], "in_transaction", id="atomic"),
+        pytest.param(["--from-primary"], "instance", id="from_primary"),
+        pytest.param(["--write"], "write", id="write"),
+        pytest.param(["--token-age", "6"], "window", id="token expired"),
+    ],
+)
+def test_what_the_read_is_like_can_be_said(arguments, reason):
+    said = json.loads(rwrouter("explain", "app.Book", "--json", *arguments))
+    assert said["outcome"]["reason"] == reason
+    assert said["model"] == "app.Book"
+    assert said["cluster"] == "default"
+
+
+def test_the_explanation_knows_what_is_drained_and_switched_off(caplog):
+    overrides.drain("replica1")
+    health.reset()
+    caplog.clear()
+    said = json.loads(rwrouter("explain", "app.Book", "--json"))
+    assert said["outcome"]["among"] == ["replica2"]
+    overrides.switch_off("default")
+    health.reset()
+    caplog.clear()
+    said = json.loads(rwrouter("explain", "app.Book", "--json"))
+    assert said["outcome"]["reason"] == "disabled"
+    assert caplog.records == []
+
+
+def test_it_explains_what_it_can_when_the_primary_is_away(monkeypatch, tmp_path):
+    connections["default"].close()
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(tmp_path))
+    errors = io.StringIO()
+    output = io.StringIO()
+    call_command("rwrouter", "explain", "app.Book", stdout=output, stderr=errors, no_color=True)
+    assert "-> replica1 or replica2  window" in output.getvalue()
+    assert "could not be asked what is drained" in errors.getvalue()
+    assert str(tmp_path) not in errors.getvalue()
+
+
+def test_an_unknown_model_is_an_error():
+    with pytest.raises(CommandError, match=r"no model 'app\.Bok'\. Did you mean 'app\.Book'\?"):
+        rwrouter("explain", "app.Bok")
+
+
+def test_a_model_of_no_cluster_is_not_decided_here(settings):
+    settings.RWROUTER = {"CLUSTERS": {"apart": {"PRIMARY": "other", "MODELS": ["auth"]}}}
+    assert rwrouter("explain", "app.Book").endswith("-> not decided here\n")
+    assert json.loads(rwrouter("explain", "app.Book", "--json"))["outcome"] is None
