@@ -17,6 +17,8 @@ from load_client import Answer, Browser
 
 WRITE_SHARE = 0.1
 """How many of a writing user's requests are writes."""
+RECONNECT_SHARE = 0.1
+"""Before how many requests a user connects anew, and so may meet another process."""
 REASON = re.compile(r"(\w+) read=\d+ \(([^)]*)\)")
 """A database in the header X-Served-By, and why it was read from."""
 EXCUSED = frozenset({"degraded"})
@@ -31,6 +33,8 @@ class Request:
     """When it was sent: monotonic seconds."""
     seconds: float
     level: str
+    writer: bool
+    """Whether its user ever writes: others are bound to nothing, and need no primary."""
     method: str
     status: int
     """0 where no answer came."""
@@ -160,6 +164,8 @@ class _User:
             self._browser.close()
 
     def _one_request(self) -> None:
+        if self._random.random() < RECONNECT_SHARE:
+            self._browser.close()
         if self._role.writes and not self._read_back and self._random.random() < WRITE_SHARE:
             self._write()
         elif self._newest is None or (not self._read_back and self._random.random() < 0.5):
@@ -194,9 +200,9 @@ class _User:
             self._keep(at, seconds, method, Answer(0, b"", ""), stale=False, error=repr(error))
             return None
         seconds = time.monotonic() - at
-        error = "" if answer.status in {200, 201, 404} else f"{answer.status}: {answer.body[:200]!r}"
-        stale = not error and is_stale(answer)
-        self._keep(at, seconds, method, answer, stale=stale, error=error)
+        fine = answer.status in {200, 201, 404}
+        wrong = "" if fine else f"{answer.status}: {answer.body[:200]!r}"
+        self._keep(at, seconds, method, answer, stale=fine and is_stale(answer), error=wrong)
         return answer
 
     def _keep(
@@ -207,6 +213,7 @@ class _User:
                 at=at,
                 seconds=seconds,
                 level=self._role.level,
+                writer=self._role.writes,
                 method=method,
                 status=answer.status,
                 served_by=answer.served_by,

@@ -107,8 +107,8 @@ def _posts(request: HttpRequest) -> QuerySet[Post]:
 
 
 def _by_author(request: HttpRequest) -> QuerySet[Post]:
-    posts: QuerySet[Post] = _posts(request).filter(author=request.GET.get("author", ""))
-    return posts.order_by("-pk")
+    by_author: QuerySet[Post] = _posts(request).filter(author=request.GET.get("author", "")).order_by("-pk")
+    return by_author
 
 
 def _post_response(found: Post | None) -> JsonResponse:
