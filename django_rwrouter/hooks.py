@@ -111,7 +111,7 @@ def observe(
     cluster = topology.by_alias.get(connection.alias)
     if cluster is None or state.silent:
         return execute(sql, params, many, context)
-    text = sql if isinstance(sql, str) else _text(sql, connection)
+    text = sql if isinstance(sql, str) else text_of(sql, connection)
     statement = classify(text, connection.vendor)
     if statement.kind is Kind.CONTROL:
         return execute(sql, params, many, context)
@@ -184,7 +184,7 @@ def _tell(
         )
 
 
-def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
+def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
     """Return the text of a statement given as bytes or as psycopg's composed SQL."""
     if isinstance(sql, bytes):
         return sql.decode(errors="replace")

@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     *(["django_rwrouter.contrib.celery"] if _with and find_spec("celery") else []),
     *(["rest_framework"] if find_spec("rest_framework") else []),
     *(["django_tasks_db"] if TASKS else []),
+    *(["django_rwrouter.contrib.opentelemetry"] if find_spec("opentelemetry") else []),
     *(["debug_toolbar"] if find_spec("debug_toolbar") else []),
 ]
 
