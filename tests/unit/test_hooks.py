@@ -42,8 +42,10 @@ def run(sql, *, error=None, alias="default", vendor="sqlite", many=False):
             raise error
         return "result"
 
-    connection = SimpleNamespace(alias=alias, vendor=vendor, in_atomic_block=False, connection=None)
-    return hooks.observe(execute, sql, ("x",), many, {"connection": connection})
+    connection = SimpleNamespace(
+        alias=alias, vendor=vendor, in_atomic_block=False, connection=None, close=lambda: None
+    )
+    return hooks.observe(execute, sql, ("x",), many, {"connection": connection, "cursor": SimpleNamespace()})
 
 
 def postgresql(kind, sqlstate):
