@@ -59,8 +59,8 @@ def rescue(
 ) -> Rerun:
     """Deal with a statement that failed with ``error`` after so many seconds.
 
-    A read that has lost its replica is run again elsewhere. For any other, what it did is noted, and its error
-    raised again, or ``ReplicaWriteError`` in place of a replica's refusal.
+    A read that has lost its replica is run again elsewhere. For any other, what it did is noted, and its
+    error raised again, or ``ReplicaWriteError`` in place of a replica's refusal.
     """
     state = current_state()
     state.release_spill(cluster.name)
@@ -112,6 +112,7 @@ def run_again(
     while (lost := _loss(error, connection)) is not None:
         failed.add(connection.alias)
         _leave(connection, cluster, lost, error, seconds)
+        _close(cursor.cursor)
         decision = substitute(decision, cluster, failed)
         connection = connections[decision.alias]
         load = load_of(decision.alias)
@@ -209,10 +210,16 @@ def _replace_cursor(wrapper: Any, connection: BaseDatabaseWrapper, *, chunked: b
     """
     chunked = chunked and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
     new = connection.chunked_cursor() if chunked else connection.cursor()
-    old = wrapper.cursor
     wrapper.cursor, wrapper.db = new.cursor, connection
-    with suppress(Exception):  # Whatever the driver says of a cursor whose connection is gone.
-        old.close()
+
+
+def _close(cursor: Any) -> None:
+    """Close a driver's cursor for good.
+
+    Whatever it says of a connection that is gone: if Django closed it later, that would hide the error.
+    """
+    with suppress(Exception):
+        cursor.close()
 
 
 def _is_standby(connection: BaseDatabaseWrapper) -> bool:
