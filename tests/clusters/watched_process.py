@@ -86,6 +86,8 @@ def fork():
         from django.db import connections
 
         connections.close_all()  # Django's own: whoever forks has to see to these.
+        for connection in before.values():
+            connection.close()  # As the garbage collector might, sometime.
         watch()
         sys.exit(0)
     ended(pid)
