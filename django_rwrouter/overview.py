@@ -148,12 +148,12 @@ class Overview:
     """Overrides of what the settings do not name."""
 
 
-def overview(*, ask: bool | None = None, timeout: float | None = None) -> Overview:
+def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: int = MINUTES) -> Overview:
     """Return what is known now.
 
     With ``ask`` each server is asked once, all at the same time and at most ``timeout`` seconds (those of the
-    monitor, unless said otherwise); by default where no monitor runs in this process. Whatever cannot be
-    known is shown as such: nothing of a server's is ever raised.
+    monitor, unless said otherwise); by default where no monitor runs in this process. The traffic is that of
+    so many ``minutes``. Whatever cannot be known is shown as such: nothing of a server's is ever raised.
     """
     now = time.time()
     topology = get_topology()
@@ -166,7 +166,7 @@ def overview(*, ask: bool | None = None, timeout: float | None = None) -> Overvi
         for cluster in clusters:
             seen.update(look(cluster, patience))
     wanted, failure = _wanted(seen)
-    counted = _count(now, seen)
+    counted = _count(now, minutes, seen)
     known = _Known(now=now, seen=seen, wanted=wanted, counted=counted)
     return Overview(
         at=now,
@@ -233,7 +233,7 @@ class _Counted:
         return [process[alias] for process in self.processes if alias in process]
 
 
-def _count(now: float, seen: Mapping[str, Seen]) -> _Counted:
+def _count(now: float, minutes: int, seen: Mapping[str, Seen]) -> _Counted:
     """Read the statistics, where there are any."""
     settings = get_settings()
     if settings.stats.backend != "database":
@@ -241,7 +241,7 @@ def _count(now: float, seen: Mapping[str, Seen]) -> _Counted:
     if _away(seen):
         return _Counted(statistics="unreachable")
     current = int(now) // 60 * 60
-    steps = range(current - (MINUTES - 1) * 60, current + 1, 60)
+    steps = range(current - (minutes - 1) * 60, current + 1, 60)
     table = RoutingStatistics.objects.on_primary()
     try:
         with silenced():
