@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Collection
 from contextlib import ContextDecorator
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -153,15 +154,17 @@ def _decide(
         verdict = engine.route_read(route, state, scope, block, instance_alias, situation, attempts)
         if isinstance(verdict, Decision):
             return verdict
-        if on_event_loop() and not isinstance(
-            verdict, Spill
-        ):  # On the loop's own thread nothing may wait: what is known already has to do.
+        if on_event_loop() and not isinstance(verdict, Spill):
+            # On the loop's own thread nothing may wait: what is known already has to do.
             if isinstance(verdict, LoadToken) and not state.may_block:
                 state.known_token()
                 continue
             if isinstance(verdict, Open) and not verdict.bound:
                 scope.replica = verdict.alias
                 return route.decide(verdict.alias, verdict.reason)
+            if not attempts.known_only:
+                attempts = replace(attempts, known_only=True)
+                continue
             return route.decide(cluster.primary, Reason.EVENT_LOOP)
         if attempts is UNTRIED:
             attempts = Attempts()
@@ -326,6 +329,7 @@ def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnecti
         positions=False,
         reached=partial(servers.reached, scope, ours),
         staleness=partial(servers.staleness, cluster.name, ours),
+        asked_lately=partial(servers.asked_lately, ours),
         watched=_is_watched,
         away=partial(health.is_away, cluster.name),
     )

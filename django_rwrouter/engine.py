@@ -96,6 +96,8 @@ class Attempts:
 
     unusable: Collection[str] = ()
     """Replicas that failed lately."""
+    known_only: bool = False
+    """Whether there is no time to ask anybody anything."""
     switched_off: bool = False
     """Whether the cluster's kill switch was thrown while the site runs."""
     forbidden: set[str] = field(default_factory=set)
@@ -109,6 +111,10 @@ class Attempts:
     """Where the primary stands, if it was asked and has answered."""
     spilled: bool | None = None
     """Whether there was a place on the primary for a read that is there because replicas lag."""
+
+
+def _no(_alias: str = "") -> bool:
+    return False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,9 +133,11 @@ class Situation:
     """Whether a replica is known to have replayed a position."""
     staleness: Callable[[str], float]
     """By how many seconds a replica is behind at most."""
-    watched: Callable[[], bool] = bool
+    asked_lately: Callable[[str], bool] = _no
+    """Whether a replica has said so recently where it stands that it need not be asked again."""
+    watched: Callable[[], bool] = _no
     """Whether a monitor samples all servers, so that no read has to ask."""
-    away: Callable[[], bool] = bool
+    away: Callable[[], bool] = _no
     """Whether the primary has not answered lately."""
 
 
@@ -223,6 +231,8 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
     if outside:
         reason = Reason.OUTSIDE_REPLICA
     if mark is None:
+        if causal:  # Nothing that it must have reached.
+            return _draw(route, scope, reason, situation, attempts)
         return _recent(route, scope, reason, situation, attempts)
     if situation.now - (mark.blind_at if causal else mark.wrote_at) < settings.pin_seconds:
         return route.decide(primary, Reason.PINNED)
@@ -304,16 +314,12 @@ def _recent(
         return _no_replica(route, attempts)
     limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
     fresh = [replica for replica in usable if situation.staleness(replica.alias) <= limit]
+    if len(fresh) < len(usable) and not attempts.known_only and not situation.watched():
+        question = _look_for_more(route, scope, reason, usable, fresh, limit, situation, attempts)
+        if question is not None:
+            return question
     if fresh:
         return _draw(route, scope, reason, situation, attempts, fresh, bound=False)
-    if not situation.watched() and not situation.away():
-        # Nobody has looked lately.
-        if not attempts.asked_primary:
-            return AskPrimary(at_most_old=limit)
-        if attempts.primary is not None and (
-            question := _ask_another(route, scope, reason, usable, situation, attempts)
-        ):
-            return question
     if not situation.away():
         if attempts.spilled is None:
             return SPILL
@@ -322,6 +328,40 @@ def _recent(
     least = min(situation.staleness(replica.alias) for replica in usable)
     nearest = [replica for replica in usable if situation.staleness(replica.alias) <= least + LAG_TIE]
     return _draw(route, scope, Reason.DEGRADED, situation, attempts, nearest or usable, bound=False)
+
+
+def _look_for_more(
+    route: ModelRoute,
+    scope: ClusterScope,
+    reason: Reason,
+    usable: Collection[ReplicaSettings],
+    fresh: Collection[ReplicaSettings],
+    limit: float,
+    situation: Situation,
+    attempts: Attempts,
+) -> Step | None:
+    """Ask a replica that nobody has asked lately, if it is its turn: where no monitor does so.
+
+    If the known ones answered alone, they would go on doing so for ever.
+    """
+    if situation.away() or (fresh and attempts.asked):
+        return None
+    unknown = [
+        replica for replica in usable if replica not in fresh and not situation.asked_lately(replica.alias)
+    ]
+    if not unknown:
+        return None
+    if fresh:
+        candidates = [replica for replica in usable if replica in fresh or replica in unknown]
+        drawn = _choose(route, scope, situation, candidates)
+        unknown = [replica for replica in unknown if replica.alias == drawn]
+        if not unknown:
+            return None
+    if not attempts.asked_primary:
+        return AskPrimary(at_most_old=limit)
+    if attempts.primary is None:
+        return None
+    return _ask_another(route, scope, reason, unknown, situation, attempts)
 
 
 def _fresh_enough(

@@ -37,6 +37,8 @@ READ_ONLY_STATEMENTS: Final = {
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
     "sqlite": "PRAGMA query_only = ON",
 }
+DECISION: Final = "rwrouter_decision"
+"""Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
 _MYSQL_READ_ONLY_ERRORS: Final = frozenset({1290, 1792, 1836})
 """ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE."""
 _MYSQL_CLIENT_ERRORS: Final = range(2000, 3000)
@@ -109,12 +111,16 @@ def observe(
     cluster = topology.by_alias.get(connection.alias)
     if cluster is None or state.silent:
         return execute(sql, params, many, context)
-    text = sql if isinstance(sql, str) else _text(sql, connection)
+    text = sql if isinstance(sql, str) else text_of(sql, connection)
     statement = classify(text, connection.vendor)
     if statement.kind is Kind.CONTROL:
         return execute(sql, params, many, context)
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
     decision = _announced(state, connection, statement)
+    if decision is None and (statement.writes or statement.tables):
+        operation: Operation = "write" if statement.writes else "read"
+        decision = topology.raw_route(cluster.name).decide(connection.alias, Reason.EXPLICIT, operation)
+    context[DECISION] = decision
     started = perf_counter()
     try:
         result = execute(sql, params, many, context)
@@ -133,10 +139,7 @@ def observe(
     if statement.writes and _pins(statement, topology):
         note_write(state, cluster.name)
     if decision is None:
-        if not statement.writes and not statement.tables:
-            return result  # It reads no data: Django asks for the version when it opens a connection.
-        operation: Operation = "write" if statement.writes else "read"
-        decision = topology.raw_route(cluster.name).decide(connection.alias, Reason.EXPLICIT, operation)
+        return result  # It reads no data: Django asks for the version when it opens a connection.
     if _can_be_followed(connection.alias, cluster, statement, decision, topology):
         state.scope(cluster.name).read_primary = True
     _tell(connection.alias, cluster, statement, decision, text, seconds)
@@ -181,7 +184,7 @@ def _tell(
         )
 
 
-def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
+def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
     """Return the text of a statement given as bytes or as psycopg's composed SQL."""
     if isinstance(sql, bytes):
         return sql.decode(errors="replace")

@@ -76,6 +76,11 @@ class Knowledge:
         known = None if server is None else self._servers.get(server)
         return None if known is None else known.position
 
+    def age(self, server: str | None) -> float:
+        """Return how many seconds ago a server was asked where it stands; infinity if it was not."""
+        known = None if server is None else self._servers.get(server)
+        return math.inf if known is None else monotonic() - known.at
+
     def reached(self, server: str | None, position: Position) -> bool:
         """Whether the server is known to have replayed ``position``, from what it said lately."""
         known = None if server is None else self._servers.get(server)

@@ -26,6 +26,8 @@ logger = logging.getLogger("django_rwrouter")
 
 MAX_WAITING: Final = 8
 """How many requests of a process may wait for replicas at once; the others read from the primary."""
+ASK_AGAIN_SECONDS: Final = 1.0
+"""A replica that was found to lag is left in peace for so long by those that need no position."""
 _SYNC_SLICE: Final = 0.02
 """Seconds that one replica is waited for before the next is looked at."""
 _waiting: Final = threading.BoundedSemaphore(MAX_WAITING)
@@ -76,6 +78,12 @@ def staleness(cluster: str, ours: ThreadConnections, alias: str) -> float:
     if age == math.inf and _is_another_name(ours, alias):
         return 0.0
     return age
+
+
+def asked_lately(ours: ThreadConnections, alias: str) -> bool:
+    """Whether a replica has said within a second where it stands."""
+    server = server_of(ours.opened[alias]) if alias in ours.opened else knowledge.last_server(alias)
+    return knowledge.age(server) < ASK_AGAIN_SECONDS
 
 
 def _is_another_name(ours: ThreadConnections, alias: str) -> bool:

@@ -183,12 +183,14 @@ class Server(ABC):
 
     # --- the application's connections ----------------------------------------------------
 
-    def url(self, database: str | None = None) -> str:
+    def url(self, database: str | None = None, *, port: int | None = None) -> str:
         """`scheme://user:password@127.0.0.1:port/database`, the application's, for django-environ.
 
-        Without an argument, the database that the cluster was made with.
+        Without arguments, the database that the cluster was made with, and the server's own port;
+        another one is that of a proxy in front of it (see tcp_proxy.py).
         """
         account = self._account
         name = account.database if database is None else database
         user, password = quote(account.user, safe=""), quote(account.password, safe="")
-        return f"{self.scheme}://{user}:{password}@{self.host}:{self.port}/{quote(name, safe='')}"
+        address = f"{self.host}:{self.port if port is None else port}"
+        return f"{self.scheme}://{user}:{password}@{address}/{quote(name, safe='')}"

@@ -58,6 +58,8 @@ class Answer:
     body: bytes
     served_by: str
     """The header ``X-Served-By``."""
+    process: str = ""
+    """The header ``X-Process``: the id of the process that answered."""
 
 
 class Browser:
@@ -102,7 +104,8 @@ class Browser:
             connection.close()  # The next request opens it again.
             raise
         self._keep_cookies(response)
-        return Answer(response.status, content, response.getheader("X-Served-By", ""))
+        served_by, process = (response.getheader(name, "") for name in ("X-Served-By", "X-Process"))
+        return Answer(response.status, content, served_by, process)
 
     def _keep_cookies(self, response: http.client.HTTPResponse) -> None:
         for line in response.headers.get_all("Set-Cookie", []):

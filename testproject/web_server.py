@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 TESTPROJECT = Path(__file__).resolve().parent
@@ -21,6 +21,7 @@ from servers.watchdog import Watchdog  # noqa: E402
 HOST = "127.0.0.1"
 START_SECONDS = 60
 STOP_SECONDS = 20
+KEEP_ALIVE_SECONDS = 75
 
 
 class WebServerError(RuntimeError):
@@ -40,49 +41,86 @@ def manage(environment: Mapping[str, str], *arguments: str) -> None:
 
 def gunicorn_is_installed() -> bool:
     """Whether there is a server with several processes."""
-    return importlib.util.find_spec("gunicorn") is not None
+    return is_installed("gunicorn")
+
+
+def is_installed(server: str) -> bool:
+    """Whether there is a server of that name."""
+    return importlib.util.find_spec(server) is not None
 
 
 @contextmanager
 def web_server(
-    environment: Mapping[str, str], port: int, *, workers: int = 2, threads: int = 4
+    environment: Mapping[str, str],
+    port: int,
+    *,
+    server: str = "",
+    workers: int = 2,
+    threads: int = 4,
+    arguments: Sequence[str] = (),
+    log: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve the board on a loopback port inside the block, by gunicorn if it is installed.
+    """Serve the board on a loopback port inside the block.
 
-    Otherwise by Django's own server, which is one process with a thread for each request. It ends
-    with the block, or with this process, however that dies. Raises :class:`WebServerError` if it
-    does not come up.
+    By ``server``: ``gunicorn`` or ``uvicorn``, with so many ``workers`` and further ``arguments``. Without
+    one by gunicorn if it is installed, otherwise by Django's own server, which is one process with a thread
+    for each request. It ends with the block, or with this process, however that dies. What it says goes to
+    the terminal, or into the file ``log``. Raises :class:`WebServerError` if it does not come up.
     """
-    by_gunicorn = gunicorn_is_installed()
-    command = [sys.executable]
-    if by_gunicorn:
-        command += ["-m", "gunicorn", "config.wsgi", f"--bind={HOST}:{port}", "--log-level=warning"]
-        command += [f"--workers={workers}", "--worker-class=gthread", f"--threads={threads}"]
-        # Longer than a client of the load test may be silent: a connection that is closed under a
-        # POST cannot be told from a POST that was lost.
-        command += ["--keep-alive=75"]
-        # Its place is the same for all gunicorns of a user, and several may run here at once.
-        command += ["--no-control-socket"]
-    else:
-        command += ["manage.py", "runserver", f"{HOST}:{port}", "--noreload", "--insecure"]
+    server = server or ("gunicorn" if gunicorn_is_installed() else "runserver")
+    command = [sys.executable, *COMMANDS[server](port, workers, threads), *arguments]
     watchdog = Watchdog()
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        cwd=TESTPROJECT,
-        stdin=subprocess.DEVNULL,
-        # Ctrl-C on the terminal is for the one who started us, who stops the servers in order.
-        start_new_session=True,
-    )
+    with log.open("ab") if log is not None else nullcontext() as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            cwd=TESTPROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C on the terminal is for the one who started us, who stops the servers in order.
+            start_new_session=True,
+        )
     watchdog.guard(process.pid)
     try:
         _wait_until_it_answers(process, port)
         yield process
     finally:
         # Django's server stops cleanly on SIGINT alone.
-        _stop(process, signal.SIGTERM if by_gunicorn else signal.SIGINT)
+        _stop(process, signal.SIGINT if server == "runserver" else signal.SIGTERM)
         watchdog.forget(process.pid)
         watchdog.close()
+
+
+def _gunicorn(port: int, workers: int, threads: int) -> list[str]:
+    return [
+        *("-m", "gunicorn", "config.wsgi", f"--bind={HOST}:{port}", "--log-level=warning"),
+        *(f"--workers={workers}", "--worker-class=gthread", f"--threads={threads}"),
+        # Longer than a client of the load test may be silent: a connection that is closed under a
+        # POST cannot be told from a POST that was lost.
+        f"--keep-alive={KEEP_ALIVE_SECONDS}",
+        # Its place is the same for all gunicorns of a user, and several may run here at once.
+        "--no-control-socket",
+    ]
+
+
+def _uvicorn(port: int, workers: int, _threads: int) -> list[str]:
+    return [
+        *("-m", "uvicorn", "config.asgi:application", f"--host={HOST}", f"--port={port}"),
+        *("--log-level=warning", f"--workers={workers}", f"--timeout-keep-alive={KEEP_ALIVE_SECONDS}"),
+        "--lifespan=off",
+    ]
+
+
+def _runserver(port: int, _workers: int, _threads: int) -> list[str]:
+    return ["manage.py", "runserver", f"{HOST}:{port}", "--noreload", "--insecure"]
+
+
+COMMANDS: Mapping[str, Callable[[int, int, int], list[str]]] = {
+    "gunicorn": _gunicorn,
+    "uvicorn": _uvicorn,
+    "runserver": _runserver,
+}
 
 
 def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

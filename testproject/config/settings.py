@@ -64,10 +64,17 @@ RWROUTER = {
     "PIN_SECONDS": env.float("RWROUTER_PIN_SECONDS", default=5),
     "STORE": stores[0] if len(stores) == 1 else stores,
     "REPLICA_PER": env.str("RWROUTER_REPLICA_PER", default="request"),
+    "BALANCER": env.str("RWROUTER_BALANCER", default="random"),
     "WAIT_TIMEOUT": env.float("RWROUTER_WAIT_TIMEOUT", default=0.05),
+    "SPILL_LIMIT": env.int("RWROUTER_SPILL_LIMIT", default=10),
     "MONOTONIC_READS": env.bool("RWROUTER_MONOTONIC_READS", default=False),
     "SYNC_REPLICAS": "all" if sync_replicas == "all" else int(sync_replicas),
     "SYNC_TIMEOUT": env.float("RWROUTER_SYNC_TIMEOUT", default=1.0),
+    "MONITOR": {
+        "MODE": env.str("RWROUTER_MONITOR", default="thread"),
+        "INTERVAL": env.float("RWROUTER_MONITOR_INTERVAL", default=1.0),
+        "TIMEOUT": env.float("RWROUTER_MONITOR_TIMEOUT", default=1.0),
+    },
     "STATS": {"FLUSH_SECONDS": env.float("RWROUTER_FLUSH_SECONDS", default=10)},
 }
 
@@ -88,12 +95,16 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 
+LOAD_TEST_API = env.bool("LOAD_TEST_API", default=False)
+"""Whether ``/api/`` answers: JSON without CSRF protection, for load tests alone."""
+
 ROUTING = "django_rwrouter.middleware.ReadWriteMiddleware"
 SERVED_BY = "served_by.middleware.ServedByMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 MIDDLEWARE = [
     # The session store needs the session, so the router's middleware then comes after it.
     *([SERVED_BY, SESSIONS, ROUTING] if "session" in stores else [ROUTING, SERVED_BY, SESSIONS]),
+    *(["board.load_test_middleware.describe_answers"] if LOAD_TEST_API else []),
     "django.middleware.security.SecurityMiddleware",
     "config.content_security_policy.content_security_policy",
     "django.middleware.common.CommonMiddleware",
@@ -127,13 +138,10 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 
-LOAD_TEST_API = env.bool("LOAD_TEST_API", default=False)
-"""Whether ``/api/`` answers: JSON without CSRF protection, for load tests alone."""
-
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"plain": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "loggers": {
         # Errors with DEBUG off too. No warnings: each 404 would be one.

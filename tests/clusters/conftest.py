@@ -7,9 +7,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from django_rwrouter import stats
+from django_rwrouter import servers, stats
 from django_rwrouter.health import health
+from django_rwrouter.knowledge import knowledge
 from django_rwrouter.testing import capture_routing
+from django_rwrouter.topology import get_topology
 from servers.mariadb import MariaDBCluster, ServerError
 from servers.mariadb_data import SERVER_PACKAGES
 from servers.programs import find_program
@@ -69,15 +71,27 @@ def cluster(running, tables, administration, django_db_blocker):
     administration.empty(tables)
     administration.level()
     health.reset()
+    knowledge.reset()
     stats.reset()
     with django_db_blocker.unblock():
         try:
+            sample()
             yield running
         finally:
             connections.close_all()
             administration.resume()
             health.reset()
+            knowledge.reset()
             stats.reset()
+
+
+def sample():
+    """Learn where the servers stand, as the monitor does: for seconds, replicas are known to be fresh."""
+    cluster = get_topology().clusters["default"]
+    servers.ask_primary(cluster, connections[ours.PRIMARY])
+    for alias in ours.REPLICAS:
+        connections[alias].ensure_connection()
+        servers.ask_replica(cluster, connections[alias])
 
 
 @pytest.fixture
@@ -91,6 +105,7 @@ def lagging(cluster, administration):
     """The book "old" is everywhere; from here on no replica applies anything. Yields the cluster."""
     Book.objects.create(title="old")
     administration.level()
+    sample()
     administration.pause()
     return cluster
 

@@ -496,6 +496,9 @@ def test_bounded_reads_from_replicas_that_are_fresh_enough(lagging, administrati
         [decision] = routed
         return found, decision.alias, decision.reason
 
+    titles, alias, reason = seen(30)
+    assert (titles, reason, alias != "default") == (["old"], Reason.BOUNDED, True)
+    knowledge.reset()  # A process that has not seen them level trusts none of them.
     assert seen(30) == (["old", "new"], "default", Reason.BEHIND)
     catch_up(0)
     assert seen(30) == (["old", "new"], "replica1", Reason.BOUNDED)

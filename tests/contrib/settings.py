@@ -76,7 +76,15 @@ INSTALLED_APPS = [
     *(["django_rwrouter.contrib.celery"] if _with and find_spec("celery") else []),
     *(["rest_framework"] if find_spec("rest_framework") else []),
     *(["django_tasks_db"] if TASKS else []),
+    *(["django_rwrouter.contrib.opentelemetry"] if find_spec("opentelemetry") else []),
+    *(["debug_toolbar"] if find_spec("debug_toolbar") else []),
 ]
+
+DEBUG_TOOLBAR_PANELS = [
+    "debug_toolbar.panels.sql.SQLPanel",
+    "django_rwrouter.contrib.debug_toolbar.RoutingPanel",
+]
+DEBUG_TOOLBAR_CONFIG = {"IS_RUNNING_TESTS": False}
 
 CELERY_BROKER_URL = CELERY_RESULT_BACKEND = os.environ.get(BROKER_VARIABLE, "memory://")
 CELERY_TASK_ACKS_LATE = True

@@ -67,6 +67,8 @@ class World:
         watched=False,
         away=False,
         room=True,
+        asked=(),
+        hurry=False,
         **settings,
     ):
         """``where`` says where each replica is; ``known`` of which this is known."""
@@ -81,6 +83,8 @@ class World:
         self.watched = watched
         self.away = away
         self.room = room
+        self.asked = asked
+        self.hurry = hurry
         shadow = settings.pop("shadow", False)
         settings.setdefault("consistency", Level.CAUSAL)
         replicas = tuple(ReplicaSettings(alias=alias) for alias in where)
@@ -107,10 +111,11 @@ class World:
             positions=positions,
             reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
             staleness=lambda alias: self.stale.get(alias, self.age),
+            asked_lately=lambda alias: alias in self.asked,
             watched=lambda: self.watched,
             away=lambda: self.away,
         )
-        attempts = Attempts()
+        attempts = Attempts(known_only=self.hurry)
         for _ in range(50):
             verdict = route_read(
                 ModelRoute(self.cluster, None, None), self.state, self.scope, block, None, situation, attempts
@@ -438,9 +443,13 @@ LATE = {"r1": 9.0, "r2": 6.0, "r3": 8.0}
 
 # Name: (the world, what is done, where it goes).
 RECENT = {
-    "within MAX_LAG": ({"stale": {"r1": 9.0, "r2": 5.0, "r3": math.inf}}, [], ("r2", Reason.WINDOW)),
+    "within MAX_LAG": (
+        {"stale": {"r1": 9.0, "r2": 5.0, "r3": math.inf}, "watched": True},
+        [],
+        ("r2", Reason.WINDOW),
+    ),
     "MAX_LAG is PIN_SECONDS unless it is set": (
-        {"stale": {"r1": 9.0, "r2": 5.0, "r3": 1.0}, "max_lag": 2.0},
+        {"stale": {"r1": 9.0, "r2": 5.0, "r3": 1.0}, "max_lag": 2.0, "watched": True},
         [],
         ("r3", Reason.WINDOW),
     ),
@@ -459,6 +468,18 @@ RECENT = {
         ["Spill"],
         (PRIMARY, Reason.SPILLED),
     ),
+    "nor those that have just been asked": (
+        {"stale": LATE, "asked": ALL},
+        ["Spill"],
+        (PRIMARY, Reason.SPILLED),
+    ),
+    "one is known, and it is another's turn": (
+        {"stale": {"r2": 0.0, "r3": 0.0}, "age": math.inf},
+        ["AskPrimary", "AskReplica r1"],
+        ("r2", Reason.WINDOW),
+    ),
+    "one is known, and it is its turn": ({"stale": {"r1": 0.0}, "age": math.inf}, [], ("r1", Reason.WINDOW)),
+    "no time to ask": ({"stale": {"r2": 0.0}, "age": math.inf, "hurry": True}, [], ("r2", Reason.WINDOW)),
     "the primary has enough to do": (
         {"stale": LATE, "watched": True, "room": False},
         ["Spill"],
@@ -489,10 +510,17 @@ RECENT = {
 }
 
 
-@pytest.mark.parametrize("name", ["window", "causal"])
-@pytest.mark.parametrize("token", [EMPTY, wrote(None, 6, blind_at=NOW - 6)], ids=["never wrote", "long ago"])
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("window", EMPTY),
+        ("window", wrote(None, 6, blind_at=NOW - 6)),
+        ("causal", wrote(None, 6, blind_at=NOW - 6)),  # without a position, as under window
+    ],
+    ids=["window, never wrote", "window, long ago", "causal, long ago"],
+)
 @pytest.mark.parametrize(("world", "steps", "end"), RECENT.values(), ids=RECENT)
-def test_a_read_that_is_bound_to_nothing(world, steps, end, token, name):
+def test_a_read_that_is_bound_to_no_position(world, steps, end, token, name):
     world = World(
         three(0, 0, 0),
         **{"opened": ALL, "known": ALL, "primary": At(5), "consistency": Level(name), **world},
@@ -506,6 +534,7 @@ def test_a_read_that_is_bound_to_nothing(world, steps, end, token, name):
 def test_eventual_reads_never_look_at_the_lag(away):
     world = World(three(0, 0, 0), opened=ALL, age=math.inf, away=away, consistency=Level.EVENTUAL)
     assert world.read() == ("r1", Reason.EVENTUAL)
+    assert world.read(block=level("causal")) == ("r1", Reason.CAUSAL)  # nor causal ones, without a token
     assert world.steps == []
 
 

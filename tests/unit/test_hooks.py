@@ -361,3 +361,27 @@ def test_neither_are_failures_other_databases_and_our_own_statements(heard):
     with silenced():
         run(INSERT)
     assert heard == []
+
+
+# --- what other wrappers are told ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        (INSERT, (Reason.EXPLICIT, "write")),
+        ("SELECT * FROM app_book", (Reason.EXPLICIT, "read")),
+        ("SELECT VERSION()", None),
+    ],
+    ids=["a write", "a read", "it reads no data"],
+)
+def test_wrappers_inside_are_told_the_decision_while_the_statement_runs(scope, sql, told):
+    found = []
+
+    def execute(sql, params, many, context):
+        found.append(context[hooks.DECISION])
+
+    connection = SimpleNamespace(alias="default", vendor="sqlite", in_atomic_block=False, connection=None)
+    hooks.observe(execute, sql, (), False, {"connection": connection})
+    (decision,) = found
+    assert (decision and (decision.reason, decision.operation)) == told

@@ -1,0 +1,1 @@
+"""A small Django project, the same for every contestant."""

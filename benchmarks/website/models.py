@@ -1,0 +1,15 @@
+"""What the benchmarks read and write."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Item(models.Model):
+    """Something that one user owns; each write of it has the next version."""
+
+    version = models.BigIntegerField(default=0)
+    text = models.CharField(max_length=100, default="")
+
+    def __str__(self) -> str:
+        return f"item {self.pk}"

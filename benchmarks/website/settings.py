@@ -1,0 +1,43 @@
+"""Settings of the benchmarks' site; the environment says for whom.
+
+``BENCH_CONTESTANT`` names one of ``benchmarks.contestants``; ``DATABASE_URL`` and ``REPLICA_URLS`` the
+servers, as for the message board; ``BENCH_SETTINGS`` is JSON that is merged into ``RWROUTER``.
+"""
+
+import json
+import os
+
+from benchmarks.contestants import CONTESTANTS
+from testproject.config.databases import databases
+
+contestant = CONTESTANTS[os.environ.get("BENCH_CONTESTANT", "none")]
+
+SECRET_KEY = "for benchmarks on 127.0.0.1 alone"
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+ROOT_URLCONF = "benchmarks.website.urls"
+WSGI_APPLICATION = "benchmarks.website.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["benchmarks.website"]
+MIDDLEWARE = list(contestant.middleware)
+if os.environ.get("BENCH_MIDDLEWARE") == "no":
+    MIDDLEWARE = []
+DATABASE_ROUTERS = list(contestant.routers)
+
+DATABASES = databases(
+    os.environ.get("DATABASE_URL", "sqlite://:memory:"),
+    [url for url in os.environ.get("REPLICA_URLS", "").split(",") if url],
+    conn_max_age=600,
+)
+
+globals().update(contestant.settings)
+if "RWROUTER" in contestant.settings:
+    INSTALLED_APPS += ["django_rwrouter"]
+    RWROUTER = {**contestant.settings["RWROUTER"], **json.loads(os.environ.get("BENCH_SETTINGS", "{}"))}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"django": {"handlers": ["console"], "level": "ERROR"}},
+}

@@ -1,0 +1,157 @@
+"""A panel for django-debug-toolbar: every query of the request, which database answered it, and why.
+
+Add ``"django_rwrouter.contrib.debug_toolbar.RoutingPanel"`` to ``DEBUG_TOOLBAR_PANELS``. The panel records
+plain data and renders from what is stored alone, in the language of whoever looks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from debug_toolbar.panels import Panel
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_rwrouter.contrib.recording import Recording, Statement, listen
+from django_rwrouter.decision import Reason
+from django_rwrouter.state import RoutingState, current_scope
+from django_rwrouter.topology import Cluster, get_topology
+
+STEPS: Final[dict[str, str | Promise]] = {
+    "LoadToken": _("looked at the client's token"),
+    "Open": _("opened a connection to"),
+    "AskFloor": _("asked where it stands"),
+    "AskPrimary": _("asked where it stands"),
+    "AskReplica": _("asked where it stands"),
+    "WaitFor": _("waited for it to catch up"),
+}
+"""What people call the steps of a decision; one of a newer version has its own name."""
+REASONS: Final = {reason.value: reason.label for reason in Reason}
+
+
+class RoutingPanel(Panel):
+    """Lists the statements of the request on databases of ours."""
+
+    is_async = True
+    title = _("Read/write routing")
+    nav_title = _("Routing")
+    template = "django_rwrouter/debug_toolbar_panel.html"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._recording = Recording()
+
+    @classmethod
+    def ready(cls) -> None:
+        """Have the statements sent."""
+        listen()
+
+    def enable_instrumentation(self) -> None:
+        """Record this request."""
+        self._recording.begin()
+
+    def disable_instrumentation(self) -> None:
+        """Stop recording."""
+        self._recording.end()
+
+    def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
+        """Store what was recorded, as plain data."""
+        statements = self._recording.statements
+        databases: dict[str, dict[str, Any]] = {}
+        for statement in statements:
+            used = databases.setdefault(
+                statement.alias,
+                {"is_primary": statement.is_primary, "reads": 0, "writes": 0, "milliseconds": 0.0},
+            )
+            used["reads" if statement.operation == "read" else "writes"] += 1
+            used["milliseconds"] += statement.seconds * 1000
+        self.record_stats(  # type: ignore[no-untyped-call]
+            {
+                "queries": [_plain(statement) for statement in statements],
+                "databases": databases,
+                "clusters": list(_clusters(self._recording.state or current_scope())),
+            }
+        )
+
+    @property
+    def nav_subtitle(self) -> str:
+        """How many statements, and how many of them a replica answered."""
+        queries = self._stored().get("queries", [])
+        replicas = sum(not query["is_primary"] for query in queries)
+        return ngettext(
+            "%(count)d query, %(replicas)d on replicas",
+            "%(count)d queries, %(replicas)d on replicas",
+            len(queries),
+        ) % {"count": len(queries), "replicas": replicas}
+
+    @property
+    def content(self) -> str:
+        """The panel, from what is stored."""
+        stats = self._stored()
+        queries = [
+            {
+                **query,
+                "label": REASONS.get(query["reason"], query["reason"]),
+                "steps": [
+                    {"text": STEPS.get(name, name), "alias": alias, "milliseconds": milliseconds}
+                    for name, alias, milliseconds in query["steps"]
+                ],
+            }
+            for query in stats.get("queries", [])
+        ]
+        return render_to_string(self.template, {**stats, "queries": queries})
+
+    def _stored(self) -> dict[str, Any]:
+        stats: dict[str, Any] = self.get_stats()  # type: ignore[no-untyped-call]
+        return stats
+
+
+def _plain(statement: Statement) -> dict[str, Any]:
+    """Return a statement as what any of the toolbar's stores can keep."""
+    return {
+        "alias": statement.alias,
+        "is_primary": statement.is_primary,
+        "operation": statement.operation,
+        "reason": statement.reason.value,
+        "level": statement.level,
+        "model": statement.model,
+        "would_be": statement.would_be,
+        "milliseconds": statement.seconds * 1000,
+        "sql": statement.sql,
+        "steps": [[name, alias, seconds * 1000] for name, alias, seconds in statement.steps],
+    }
+
+
+def _clusters(state: RoutingState | None) -> Iterator[dict[str, Any]]:
+    """Yield what the request remembered, for each cluster that it used."""
+    for name, scope in () if state is None else state.scopes():
+        cluster = get_topology().clusters.get(name)
+        if state is None or cluster is None:
+            continue
+        yield {
+            "name": name,
+            "primary": cluster.primary,
+            "level": cluster.settings.consistency.value,
+            "replica": scope.replica or "",
+            "wrote": scope.wrote,
+            "pinned": scope.pinned,
+            **_token(state, cluster),
+        }
+
+
+def _token(state: RoutingState, cluster: Cluster) -> dict[str, Any]:
+    """Return what the client brought; does not look for it if nobody has, as that may cost a query."""
+    if state.token is None:
+        return {"token": "unseen"}
+    mark = state.token.marks.get(cluster.name)
+    if mark is None:
+        return {"token": "none"}
+    return {
+        "token": "position" if mark.position is not None else "time",
+        "token_age": max(0.0, time.time() - mark.touched),
+    }

@@ -1,0 +1,100 @@
+"""Metrics of this process: each process has an exporter of its own, and the backend adds them up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from django.dispatch import Signal
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from django_rwrouter import __version__, signals
+from django_rwrouter.contrib.replicas import replicas
+from django_rwrouter.health import State
+
+BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+"""Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
+EVENTS: Final[dict[str, tuple[Signal, str]]] = {
+    "replica_ejected": (signals.replica_ejected, "alias"),
+    "replica_restored": (signals.replica_restored, "alias"),
+    "failover": (signals.read_failed_over, "alias"),
+    "read_spilled": (signals.read_spilled, "cluster"),
+    "role_changed": (signals.role_changed, "alias"),
+    "replica_drained": (signals.replica_drained, "alias"),
+    "replica_undrained": (signals.replica_undrained, "alias"),
+}
+"""By the name of an event, as in the statistics: the signal, and which of its arguments says of what."""
+
+_ALWAYS: Final[tuple[str, ...]] = ("rwrouter.cluster", "rwrouter.alias", "rwrouter.operation")
+_COUNTED: Final[tuple[str, ...]] = ("rwrouter.reason", "rwrouter.would_be")
+
+# Whatever is made of it now belongs to the provider that the project sets, also if it does so later.
+_meter: Final = metrics.get_meter("django_rwrouter", __version__)
+_duration: Final = _meter.create_histogram(
+    "db.client.operation.duration",
+    unit="s",
+    description="Duration of database client operations.",
+    explicit_bucket_boundaries_advisory=BOUNDARIES,
+)
+_statements: Final = _meter.create_counter(
+    "rwrouter.statements",
+    unit="{statement}",
+    description="Statements that the databases answered, by database and reason.",
+)
+_events: Final = _meter.create_counter(
+    "rwrouter.events", unit="{event}", description="What happened to servers and reads."
+)
+
+
+def record(known: dict[str, str], system: str, seconds: float, failure: BaseException | None) -> None:
+    """Count one statement."""
+    few = {name: known[name] for name in _ALWAYS}
+    timed = {"db.system.name": system, **few}
+    if failure is not None:
+        _duration.record(seconds, {**timed, "error.type": type(failure).__qualname__})
+        return
+    _duration.record(seconds, timed)
+    _statements.add(1, {name: known[name] for name in (*_ALWAYS, *_COUNTED) if name in known})
+
+
+def connect() -> None:
+    """Listen to what happens, and offer what there is to observe. To be called once."""
+    for name, (signal, subject) in EVENTS.items():
+        signal.connect(_counter(name, subject), weak=False, dispatch_uid=f"django_rwrouter.{__name__}.{name}")
+    _meter.create_observable_gauge(
+        "rwrouter.replica.lag",
+        [_lag],
+        unit="s",
+        description="By how many seconds a replica is behind at most, where that is known.",
+    )
+    _meter.create_observable_gauge(
+        "rwrouter.replica.status",
+        [_status],
+        unit="1",
+        description="1 for the state that a replica is in, 0 for the others.",
+    )
+
+
+def _counter(name: str, subject: str) -> Callable[..., None]:
+    def count(**kwargs: object) -> None:
+        _events.add(1, {"rwrouter.event": name, "rwrouter.subject": str(kwargs[subject])})
+
+    return count
+
+
+def _lag(_options: CallbackOptions) -> Iterable[Observation]:
+    for replica in replicas():
+        if replica.lag is not None:
+            yield Observation(replica.lag, _of(replica.cluster, replica.alias))
+
+
+def _status(_options: CallbackOptions) -> Iterator[Observation]:
+    for replica in replicas():
+        for state in State:
+            attributes = {**_of(replica.cluster, replica.alias), "rwrouter.state": state.value}
+            yield Observation(int(state is replica.state), attributes)
+
+
+def _of(cluster: str, alias: str) -> dict[str, str]:
+    return {"rwrouter.cluster": cluster, "rwrouter.alias": alias}

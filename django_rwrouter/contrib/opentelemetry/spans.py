@@ -1,0 +1,208 @@
+"""Attributes on the span of each statement, whoever makes that span.
+
+The instrumentations of database drivers begin a span inside the driver's ``execute()`` and end it there: it
+is not the current one before, when the router decides, nor after, when ``statement_routed`` is sent. So an
+execute wrapper leaves in a context variable what is known while a statement runs, and a span processor puts
+it on the client span that is started meanwhile. Nothing has to be known of the instrumentation, and no second
+span lies around its own.
+
+Where nobody has started one, this makes it, after the statement and with the statement's times: so there is
+exactly one, whether a driver is instrumented or not.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import perf_counter, time_ns
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from django_rwrouter import __version__, hooks
+from django_rwrouter.contrib.opentelemetry import metrics
+from django_rwrouter.contrib.recording import level_in_force
+from django_rwrouter.decision import Decision
+from django_rwrouter.sql import classify
+from django_rwrouter.topology import get_topology
+
+SYSTEMS: Final = {
+    "mysql": "mysql",
+    "postgresql": "postgresql",
+    "sqlite": "sqlite",
+    "oracle": "oracle.db",
+    "microsoft": "microsoft.sql_server",
+}
+"""``db.system.name`` in the semantic conventions, by Django's vendor."""
+SUPPRESSED: Final = "suppress_instrumentation"
+"""Set in OpenTelemetry's context where no instrumentation shall make spans."""
+_VERB: Final = re.compile(r"\s*\(*\s*(\w+)")
+
+_tracer: Final = trace.get_tracer("django_rwrouter", __version__)
+
+
+@dataclass(slots=True)
+class _Running:
+    """The statement that runs."""
+
+    attributes: dict[str, str]
+    has_span: bool = False
+    """Whether somebody has started a span for it."""
+
+
+_running: Final[ContextVar[_Running | None]] = ContextVar("rwrouter_opentelemetry", default=None)
+
+
+class RoutingSpanProcessor(SpanProcessor):
+    """Adds the router's attributes to the client spans that are started while a statement runs.
+
+    It adds itself to the global tracer provider at the first statement; other providers of a project get one
+    by ``provider.add_span_processor(RoutingSpanProcessor())``.
+    """
+
+    def on_start(self, span: Span, parent_context: otel_context.Context | None = None) -> None:
+        """Take the span if it is the statement's."""
+        running = _running.get()
+        if running is not None and span.kind is SpanKind.CLIENT:
+            running.has_span = True
+            span.set_attributes(running.attributes)
+
+
+class _Installer:
+    """Sees to it that the global provider has the processor, whenever the project sets one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._provider: trace.TracerProvider | None = None
+
+    def look(self) -> bool:
+        """Whether the provider has the processor; not one without OpenTelemetry's SDK."""
+        provider = trace.get_tracer_provider()
+        if provider is not self._provider:
+            with self._lock:
+                if provider is not self._provider and isinstance(provider, TracerProvider):
+                    provider.add_span_processor(RoutingSpanProcessor())
+                    self._provider = provider
+        return provider is self._provider
+
+
+_installer: Final = _Installer()
+
+
+def connect() -> None:
+    """Watch every connection; may be called again."""
+    connection_created.connect(_prepare, dispatch_uid="django_rwrouter.contrib.opentelemetry")
+    for connection in connections.all(initialized_only=True):
+        _prepare(connection=connection)
+
+
+def _prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
+    wrappers = connection.execute_wrappers
+    if observe in wrappers:
+        return
+    # Inside the router's own, which tells the decision, wherever that is or will be.
+    wrappers.insert(wrappers.index(hooks.observe) + 1 if hooks.observe in wrappers else 0, observe)
+
+
+def observe(
+    execute: Callable[..., Any],
+    sql: Any,
+    params: Any,
+    many: bool,
+    context: dict[str, Any],
+) -> Any:
+    """Run one statement, and tell OpenTelemetry about it (an execute wrapper)."""
+    decision: Decision | None = context.get(hooks.DECISION)
+    if decision is None:
+        return execute(sql, params, many, context)
+    connection: BaseDatabaseWrapper = context["connection"]
+    text = hooks.text_of(sql, connection)
+    known = _known(decision, classify(text, connection.vendor).kind.value)
+    running = _Running(known)
+    with_spans = _installer.look()
+    token = _running.set(running)
+    started, before = time_ns(), perf_counter()
+    failure: BaseException | None = None
+    try:
+        return execute(sql, params, many, context)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        seconds = perf_counter() - before
+        _running.reset(token)
+        system = _system(connection)
+        metrics.record(known, system, seconds, failure)
+        if with_spans and not running.has_span:
+            _make_span(known, system, connection, text, decision, started, seconds, failure)
+
+
+def _known(decision: Decision, operation: str) -> dict[str, str]:
+    """Return what is known of a statement, as attributes.
+
+    In a namespace of their own: ``db.`` is that of the conventions. ``operation`` is what the statement does;
+    the router may have been asked for a write before one that reads.
+    """
+    cluster = get_topology().by_alias[decision.alias]
+    known = {
+        "rwrouter.cluster": cluster.name,
+        "rwrouter.alias": decision.alias,
+        "rwrouter.operation": operation,
+        "rwrouter.reason": decision.reason.value,
+        "rwrouter.level": level_in_force(cluster),
+    }
+    if decision.would_be is not None:
+        known["rwrouter.would_be"] = decision.would_be
+    return known
+
+
+def _make_span(
+    known: dict[str, str],
+    system: str,
+    connection: BaseDatabaseWrapper,
+    text: str,
+    decision: Decision,
+    started: int,
+    seconds: float,
+    failure: BaseException | None,
+) -> None:
+    """Make a span of a statement that has ended, inside the current one.
+
+    Where there is none, a statement would be a trace of its own: that helps nobody.
+    """
+    if not trace.get_current_span().is_recording() or otel_context.get_value(SUPPRESSED):
+        return
+    verb = _VERB.match(text)
+    parts = [verb[1].upper() if verb else "", decision.model._meta.db_table if decision.model else ""]
+    summary = " ".join(filter(None, parts))
+    # The text is with placeholders.
+    attributes: dict[str, str] = {"db.system.name": system, "db.query.text": text, **known}
+    if summary:
+        attributes["db.query.summary"] = summary
+    if connection.vendor != "sqlite":  # There it is a path on the disk.
+        attributes["db.namespace"] = str(connection.settings_dict["NAME"])
+    if failure is not None:
+        attributes["error.type"] = type(failure).__qualname__
+    span = _tracer.start_span(
+        summary or system, kind=SpanKind.CLIENT, attributes=attributes, start_time=started
+    )
+    if failure is not None:
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(end_time=started + round(seconds * 1e9))
+
+
+def _system(connection: BaseDatabaseWrapper) -> str:
+    """Return ``db.system.name``; never asks the server."""
+    # Django has asked when it opened the connection.
+    if "mysql_server_data" in vars(connection) and getattr(connection, "mysql_is_mariadb", False):
+        return "mariadb"
+    return SYSTEMS.get(connection.vendor, "other_sql")

@@ -1,0 +1,410 @@
+"""One run of the board under a steady load, in the middle of which servers fail."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from faults import FAULTS, SPILL_LIMIT, Fault, Stage
+from load_client import Browser
+from loadtest import CLUSTERS
+from steady_load import Request, SteadyLoad
+from web_server import HOST, manage, web_server
+
+# isort: split
+from servers.ports import free_port
+from servers.tcp_proxy import TcpProxy
+
+REPLICAS = {"mariadb": 3, "postgresql": 2}
+SERVERS = ("gunicorn", "uvicorn")
+DATABASE = "board"
+WORKERS = 4
+THREADS = 4
+
+TIMEOUT_SECONDS = 2
+"""``connect_timeout`` of both databases; MariaDB's ``read_timeout`` and ``write_timeout`` as well."""
+MONITOR_SECONDS = 1.0
+"""Both its ``INTERVAL`` and its ``TIMEOUT``."""
+TIMEOUTS = {
+    "mariadb": "?" + "&".join(f"{name}_timeout={TIMEOUT_SECONDS}" for name in ("connect", "read", "write")),
+    "postgresql": f"?connect_timeout={TIMEOUT_SECONDS}",
+}
+SILENCE_SECONDS = {
+    "mariadb": TIMEOUT_SECONDS,
+    # libpq has no limit for reads: the monitor ends those on a server that has not answered it in time.
+    "postgresql": max(TIMEOUT_SECONDS, 1.2 * MONITOR_SECONDS + MONITOR_SECONDS),
+}
+"""After how long one silent server is given up."""
+SLACK_SECONDS = 1.0
+"""What a request may take besides, on a machine where servers, site and users share the processors."""
+INTERVALS = 3
+"""Within so many of the monitor's intervals a replica that is well again has reads again."""
+RETURN_PATIENCE = 30.0
+MADE_AT, UNDONE_AT = 0.3, 0.6
+"""When the fault is made and undone, as parts of the requests."""
+
+STATE_CHANGE = re.compile(
+    r"^\S+ \S+ (\d+) \w+ django_rwrouter: The replica '(\w+)' is (left alone|used again)", re.MULTILINE
+)
+FAILOVER = re.compile(r"django_rwrouter: A read on the replica '\w+' failed .* was run again")
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of a run."""
+
+    database: str
+    server: str
+    fault: str
+    hit: str
+    """``one``, ``all`` or ``primary``."""
+    version: str
+    expected_requests: int
+    requests: Sequence[Request]
+    began: float
+    made: float
+    """When the fault was made; this and the others are monotonic seconds."""
+    undone: float
+    returned: float | None
+    """When all servers that were hit answered again, and had caught up."""
+    ended: float
+    hit_aliases: Sequence[str]
+    back: dict[tuple[str, str], float | None]
+    """Seconds from then until a process read from a replica again, by process and replica."""
+    state_changes: Counter[tuple[str, str]]
+    """By process and replica."""
+    failovers: int
+    seen: Mapping[str, float]
+    log: str
+    """The end of what the site wrote."""
+    bound: float = 0.0
+    broken: list[str] = field(default_factory=list)
+    """What was promised and not kept."""
+
+    @property
+    def failed(self) -> list[Request]:
+        """Requests that met an error."""
+        return [request for request in self.requests if request.failed]
+
+    @property
+    def stale(self) -> list[Request]:
+        """Requests that were stale where the level forbids it."""
+        return [request for request in self.requests if request.stale and not request.excused]
+
+    @property
+    def slowest(self) -> float:
+        """Seconds of the slowest request."""
+        return max((request.seconds for request in self.requests), default=0.0)
+
+    @property
+    def phases(self) -> Mapping[str, list[Request]]:
+        """Requests sent before, during and after."""
+        edges = {
+            "before": (self.began, self.made),
+            "during": (self.made, self.undone),
+            "after": (self.undone, self.ended),
+        }
+        return {
+            name: [request for request in self.requests if start <= request.at < end]
+            for name, (start, end) in edges.items()
+        }
+
+    def share(self, phase: str, aliases: Sequence[str]) -> float:
+        """Return how much of the reading these databases did, from 0 to 1."""
+        reads = [alias for request in self.phases[phase] for alias, _ in request.reads]
+        return sum(alias in aliases for alias in reads) / max(len(reads), 1)
+
+
+def run(
+    cluster: Any,
+    *,
+    database: str,
+    server: str,
+    fault_name: str,
+    hit: str,
+    requests: int,
+    rate: float = 150.0,
+    users: int = 24,
+    workers: int = WORKERS,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Serve the board on a running cluster, and let a fault happen to it."""
+    fault = FAULTS[fault_name]
+    aliases = {
+        cluster.primary: "default",
+        **{replica: f"replica{number}" for number, replica in enumerate(cluster.replicas, start=1)},
+    }
+    servers = {"one": cluster.replicas[:1], "all": cluster.replicas[:], "primary": [cluster.primary]}[hit]
+    hit_aliases = [aliases[each] for each in servers]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="rwrouter-availability-")))
+        proxies = {}
+        if fault.network:
+            proxies = {each: stack.enter_context(TcpProxy(each.port)) for each in aliases}
+        stage = Stage(database=database, cluster=cluster, proxies=proxies)
+        version = _version(cluster, database)
+        port = free_port()
+        log = folder / "log"
+        with _site(stage, fault, server, port, log, workers, environment or {}) as (thread, post):
+            load = SteadyLoad(
+                host=HOST,
+                port=port,
+                thread=thread,
+                post=post,
+                prefix="/api" if server == "gunicorn" else "/api/async",
+                users=users,
+                rate=rate,
+                roles=fault.roles,
+            )
+            began = time.monotonic()
+            with load:
+                load.wait_for(int(requests * MADE_AT))
+                made = time.monotonic()
+                with fault.make(stage, servers):
+                    in_force = time.monotonic()
+                    load.wait(lambda: _lasted(load, in_force, fault, requests), timeout=120.0)
+                    undone = time.monotonic()
+                    if hit == "primary" and not fault.keeps_cluster:
+                        servers = [cluster.primary]
+                returned = _wait_for_return(cluster, servers)
+                back = _watch_return(load, hit_aliases, returned) if returned is not None else {}
+                load.wait_for(requests)
+                load.wait(lambda: time.monotonic() > undone + 2 * INTERVALS * MONITOR_SECONDS, 60.0)
+                ended = time.monotonic()
+        text = log.read_text(encoding="utf-8", errors="replace")
+    outcome = Outcome(
+        database=database,
+        server=server,
+        fault=fault_name,
+        hit=hit,
+        version=version,
+        expected_requests=requests,
+        requests=tuple(load.requests),
+        began=began,
+        made=made,
+        undone=undone,
+        returned=returned,
+        ended=ended,
+        hit_aliases=hit_aliases,
+        back=back,
+        state_changes=Counter((pid, alias) for pid, alias, _ in STATE_CHANGE.findall(text)),
+        failovers=len(FAILOVER.findall(text)),
+        seen=stage.seen,
+        log=text[-20_000:],
+    )
+    outcome.bound = bound(outcome, fault)
+    outcome.broken = broken(outcome, fault, workers)
+    return outcome
+
+
+def _lasted(load: SteadyLoad, since: float, fault: Fault, requests: int) -> bool:
+    enough = len(load.requests) >= requests * UNDONE_AT or fault.seconds == 0.0
+    return enough and time.monotonic() >= since + fault.seconds
+
+
+def _wait_for_return(cluster: Any, servers: Sequence[Any]) -> float | None:
+    """Return when all servers answer and have caught up, or ``None`` if they do not."""
+
+    def level(server: Any) -> None:
+        if server is not cluster.primary:
+            cluster.wait(server, timeout=RETURN_PATIENCE)
+        else:
+            server.sql("SELECT 1", timeout=RETURN_PATIENCE)
+
+    try:
+        with ThreadPoolExecutor(len(servers)) as pool:
+            list(pool.map(level, servers))
+    except TimeoutError:
+        return None
+    return time.monotonic()
+
+
+def _watch_return(
+    load: SteadyLoad, aliases: Sequence[str], returned: float
+) -> dict[tuple[str, str], float | None]:
+    """Return after how many seconds each process has used each database again."""
+    processes = {request.process for request in load.requests[-1000:] if request.process}
+    wanted = [(process, alias) for process in sorted(processes) for alias in aliases]
+    back: dict[tuple[str, str], float | None] = dict.fromkeys(wanted)
+
+    def all_are_back() -> bool:
+        for request in load.requests[-2000:]:
+            if request.at < returned or request.failed:
+                continue
+            for alias in (each.split(" ", 1)[0] for each in request.served_by.split("; ")):
+                if back.get((request.process, alias), 0.0) is None:
+                    back[request.process, alias] = max(0.0, request.at - returned)
+        return None not in back.values()
+
+    load.wait(all_are_back, RETURN_PATIENCE)
+    return back
+
+
+@contextmanager
+def _site(
+    stage: Stage,
+    fault: Fault,
+    server: str,
+    port: int,
+    log: Path,
+    workers: int,
+    more: Mapping[str, str],
+) -> Iterator[tuple[int, int]]:
+    """Serve the board; yields a thread, and a post in it that every database has."""
+    cluster = stage.cluster
+
+    def url(each: Any) -> str:
+        proxy = stage.proxies.get(each)
+        address: str = each.url(port=None if proxy is None else proxy.port)
+        return address + TIMEOUTS[stage.database]
+
+    environment = {
+        "ALLOWED_HOSTS": HOST,
+        # Under ASGI each request has a thread of its own, and with it a connection.
+        "CONN_MAX_AGE": "60" if server == "gunicorn" else "0",
+        "DATABASE_URL": url(cluster.primary),
+        "DEBUG": "0",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "LOAD_TEST_API": "1",
+        "REPLICA_URLS": ",".join(url(replica) for replica in cluster.replicas),
+        # For users at other levels, reads name theirs; a token has a position only where the site's needs it.
+        "RWROUTER_CONSISTENCY": "causal",
+        "RWROUTER_MONITOR_INTERVAL": str(MONITOR_SECONDS),
+        "RWROUTER_MONITOR_TIMEOUT": str(MONITOR_SECONDS),
+        "SECRET_KEY": secrets.token_urlsafe(32),
+        **fault.environment,
+        **more,
+    }
+    manage(environment, "migrate", "--verbosity=0", "--no-input")
+    with web_server(environment, port, server=server, workers=workers, threads=THREADS, log=log):
+        thread = _start_thread(port)
+        cluster.wait_all()
+        yield thread
+
+
+def _start_thread(port: int) -> tuple[int, int]:
+    browser = Browser(HOST, port)
+    try:
+        text = {"title": "Load test", "author": "load test", "text": "Here it goes."}
+        thread = int(json.loads(browser.post("/api/threads/", text).body)["id"])
+        newest = browser.get("/api/latest/?author=load+test")
+        return thread, int(json.loads(newest.body)["id"])
+    finally:
+        browser.close()
+
+
+def _version(cluster: Any, database: str) -> str:
+    return str(cluster.primary.sql("SELECT VERSION()")[0][0])
+
+
+def bound(outcome: Outcome, fault: Fault) -> float:
+    """Return how long a request may take: each silent server is given up once, besides the slack."""
+    silent = len(outcome.hit_aliases) if fault.silent else 0
+    slow = max(role.sleep for role in fault.roles)
+    return silent * SILENCE_SECONDS[outcome.database] + slow + SLACK_SECONDS
+
+
+def broken(outcome: Outcome, fault: Fault, workers: int) -> list[str]:
+    """Return which promises a run has not kept, in words."""
+    checks: Sequence[Callable[[Outcome, Fault, int], Iterator[str]]] = (
+        _load_was_there,
+        _nobody_met_an_error,
+        _nobody_missed_anything,
+        _nobody_waited_too_long,
+        _reads_came_back,
+        _special_promises,
+    )
+    return [each for check in checks for each in check(outcome, fault, workers)]
+
+
+def _load_was_there(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+    if len(outcome.requests) < outcome.expected_requests:
+        yield f"only {len(outcome.requests)} requests"
+    for phase, requests in outcome.phases.items():
+        if not requests and not (phase == "during" and fault.seconds == 0.0):
+            yield f"no request {phase} the fault"
+    if outcome.share("before", outcome.hit_aliases) == 0:
+        yield "the servers that were hit had no reads before"
+    processes = {request.process for request in outcome.requests if request.process}
+    if len(processes) < workers:
+        yield f"only {len(processes)} of {workers} processes had requests"
+
+
+def _nobody_met_an_error(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+    failed = outcome.failed
+    if outcome.hit == "primary":
+        # Writes, and reads that are bound to it, fail while it is away: with the driver's error.
+        end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
+        failed = [each for each in failed if not each.writer or each.at < outcome.made or each.at > end]
+    if failed:
+        errors = Counter(each.error for each in failed).most_common(2)
+        yield f"{len(failed)} failed: {errors}"
+
+
+def _nobody_missed_anything(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+    if outcome.stale:
+        kinds = Counter((each.level, each.served_by) for each in outcome.stale).most_common(3)
+        yield f"{len(outcome.stale)} stale: {kinds}"
+
+
+def _nobody_waited_too_long(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+    if outcome.slowest > outcome.bound:
+        late = [each for each in outcome.requests if each.seconds > outcome.bound]
+        kinds = Counter((each.method, each.level, each.served_by) for each in late).most_common(3)
+        yield f"{len(late)} took longer than {outcome.bound:.1f} s: {kinds}"
+
+
+def _reads_came_back(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+    if not fault.returns:
+        return
+    if outcome.returned is None:
+        yield "the servers have not caught up again"
+    missing = [key for key, seconds in outcome.back.items() if seconds is None]
+    if missing:
+        yield f"no reads again within {RETURN_PATIENCE:.0f} s: {missing}"
+    longest = max((seconds for seconds in outcome.back.values() if seconds is not None), default=0.0)
+    if longest > INTERVALS * MONITOR_SECONDS:
+        yield f"reads came back after {longest:.1f} s"
+
+
+def _special_promises(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+    if outcome.fault == "flap":
+        most = max(outcome.state_changes.values(), default=0)
+        if most >= 10:
+            yield f"{most} changes of state in one process"
+    if outcome.fault == "delay":
+        at_once = outcome.seen["slow reads on the primary at once"]
+        if at_once > SPILL_LIMIT * workers:
+            yield f"{at_once} spilled reads at once on the primary, with {workers} processes"
+        if at_once == 0:
+            yield "no read spilled to the primary"
+        eventual = [each for each in outcome.phases["during"] if each.level == "eventual"]
+        if any(alias == "default" for each in eventual for alias, _ in each.reads):
+            yield "eventual reads went to the primary"
+    if outcome.fault in {"delay", "primary-freeze"}:
+        rates = [_rate(outcome, phase) for phase in ("before", "during")]
+        if rates[1] < 0.9 * rates[0]:
+            yield f"eventual reads: {rates[0]:.0f} a second before, {rates[1]:.0f} during the fault"
+
+
+def _rate(outcome: Outcome, phase: str) -> float:
+    start, end = {"before": (outcome.began, outcome.made), "during": (outcome.made, outcome.undone)}[phase]
+    answered = [each for each in outcome.phases[phase] if each.level == "eventual" and not each.failed]
+    return len(answered) / (end - start)
+
+
+def new_cluster(database: str) -> Any:
+    """Return a cluster that is not started yet."""
+    module, name = CLUSTERS[database]
+    return getattr(import_module(module), name)(replicas=REPLICAS[database], database=DATABASE)

@@ -1,0 +1,161 @@
+"""What is told of runs in which servers failed: lines for the terminal, a table for the documentation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+import django
+
+from availability import (
+    INTERVALS,
+    MONITOR_SECONDS,
+    SILENCE_SECONDS,
+    SLACK_SECONDS,
+    TIMEOUT_SECONDS,
+    Outcome,
+)
+from faults import FAULTS
+
+HIT_WORDS = {"one": "one replica", "all": "all replicas", "primary": "the primary"}
+HEADINGS = (
+    "database",
+    "server",
+    "what",
+    "hit",
+    "requests",
+    "failed",
+    "stale",
+    "slowest (bound)",
+    "reads back after",
+    "share of what was hit: before, during, after",
+    "share of the primary: before, during, after",
+    "failovers",
+    "",
+)
+INTRODUCTION = """\
+Each row is a run of its own: the board under a steady load, {users} users, {rate:.0f} requests a second, \
+served by {workers} processes. A quarter of the users read and write at the level `window`, a quarter at \
+`causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of what writing users send \
+are writes, which are read back at once, and again later. The fault is made after {made:.0%} of the \
+requests, and undone after {undone:.0%} at the earliest.
+
+- *failed*: an answer with another status than was asked for, or none. Where the primary is hit, failures of \
+those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
+driver's own error.
+- *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
+- *slowest*: of all requests, with the bound: the timeouts of the servers that say nothing \
+(`connect_timeout`, on MariaDB also `read_timeout` and `write_timeout`: {timeout} s; on PostgreSQL, whose \
+library has no limit for reads, the monitor ends them: {silence:.1f} s), and {slack:.0f} s for a machine on \
+which servers, site and users share the processors.
+- *reads back after*: the seconds from when the servers answered again and had caught up until the last \
+process of the site used the last of them again. Promised: within {intervals} intervals of the monitor, \
+{within:.0f} s.
+"""
+
+
+def summary(outcome: Outcome) -> str:
+    """Return the report of one run for people."""
+    lasted, ran = outcome.undone - outcome.made, outcome.ended - outcome.began
+    lines = [
+        f"{outcome.database}, {outcome.server}: {outcome.fault}, {outcome.hit} ({lasted:.1f} s of {ran:.1f} s)",
+        f"  requests {len(outcome.requests)}, failed {len(outcome.failed)}, stale {len(outcome.stale)}",
+        f"  slowest {outcome.slowest:.2f} s of {outcome.bound:.1f} s, failovers {outcome.failovers}",
+        f"  reads back: {back(outcome)}; changes of state: {dict(outcome.state_changes)}",
+        f"  seen: {dict(outcome.seen)}",
+    ]
+    for phase, requests in outcome.phases.items():
+        reads = Counter(alias for each in requests for alias, _ in each.reads)
+        reasons = Counter(reason for each in requests for _, why in each.reads for reason in why)
+        lines.append(f"  {phase}: {dict(sorted(reads.items()))} {dict(reasons)}")
+    if outcome.failed:
+        errors = Counter((each.method, each.level, each.error[:80]) for each in outcome.failed)
+        lines += [f"  failed: {count} x {error}" for error, count in errors.most_common(5)]
+    lines += [f"  NOT as promised: {each}" for each in outcome.broken]
+    return "\n".join(lines)
+
+
+def back(outcome: Outcome) -> str:
+    """Return after how long reads were back, in words."""
+    if outcome.returned is None or None in outcome.back.values():
+        return "never" if FAULTS[outcome.fault].returns else "-"
+    longest = max((seconds for seconds in outcome.back.values() if seconds is not None), default=0.0)
+    return f"{longest:.1f} s"
+
+
+def row(outcome: Outcome) -> Sequence[str]:
+    """Return what stands in the table for one run."""
+
+    def shares(aliases: Sequence[str]) -> str:
+        return ", ".join(f"{outcome.share(phase, aliases):.0%}" for phase in outcome.phases)
+
+    excused = [each for each in outcome.failed if each.writer] if outcome.hit == "primary" else []
+    failed = f"**{len(outcome.failed) - len(excused)}**"
+    if outcome.hit == "primary":
+        failed += f" + {len(excused)} of those who write"
+    return (
+        outcome.database,
+        outcome.server,
+        FAULTS[outcome.fault].what,
+        HIT_WORDS[outcome.hit],
+        f"{len(outcome.requests):,}",
+        failed,
+        f"**{len(outcome.stale)}**",
+        f"{outcome.slowest:.2f} s ({outcome.bound:.1f} s)",
+        back(outcome),
+        shares(outcome.hit_aliases),
+        shares(["default"]),
+        f"{outcome.failovers}",
+        "as promised" if not outcome.broken else "**NOT as promised**",
+    )
+
+
+def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespace) -> str:
+    """Return the report of many runs."""
+    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(outcome) for outcome in outcomes)]
+    versions = {outcome.database: outcome.version for outcome in outcomes}
+    introduction = INTRODUCTION.format(
+        users=options.users,
+        rate=options.rate,
+        workers=options.workers,
+        made=0.3,
+        undone=0.6,
+        timeout=TIMEOUT_SECONDS,
+        silence=SILENCE_SECONDS["postgresql"],
+        slack=SLACK_SECONDS,
+        intervals=INTERVALS,
+        within=INTERVALS * MONITOR_SECONDS,
+    )
+    notes = [
+        f"- {outcome.database}, {outcome.server}, {FAULTS[outcome.fault].what} ({outcome.hit}): {note}"
+        for outcome in outcomes
+        for note in [*outcome.broken, *(f"{what}: {count:g}" for what, count in outcome.seen.items())]
+    ]
+    changes = [
+        f"- {outcome.database}, {outcome.server}, {FAULTS[outcome.fault].what}: at most"
+        f" {max(outcome.state_changes.values(), default=0)} changes of state in a process"
+        for outcome in outcomes
+        if outcome.fault == "flap"
+    ]
+    lines = [
+        "# Servers that fail: the proof",
+        "",
+        (
+            f"Made by `{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, Python"
+            f" {platform.python_version()}, Django {django.get_version()}, {os.cpu_count()} cores for"
+            " servers, site and users together."
+        ),
+        "",
+        introduction,
+        *("| " + " | ".join(cells) + " |" for cells in rows),
+        "",
+        *(f"- {database}: {version}" for database, version in versions.items()),
+        *changes,
+        *notes,
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""The proof that users do not notice what happens to database servers, as a table in Markdown.
+
+    python testproject/prove_availability.py --requests 20000 --output docs/availability.md
+    python testproject/prove_availability.py --db postgresql --server uvicorn --fault kill freeze --hit one
+
+For each database (MariaDB with three replicas, PostgreSQL with two), web server and fault: the board
+served by several processes, a steady load of users most of whose requests are reads, and the fault, made and
+undone in the middle of the run. Exits with 0 if all went as promised. The report is written after
+each run, so that a long one that is broken off leaves what it has found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from availability import REPLICAS, SERVERS, Outcome, new_cluster, run
+from availability_report import summary, written
+from faults import FAULTS
+
+
+@contextmanager
+def running_clusters() -> Iterator[Any]:
+    """Yield a function that returns a healthy cluster of a database: the same again while it is as it was."""
+    running: dict[str, Any] = {}
+
+    def stop(database: str) -> None:
+        if database in running:
+            running.pop(database).stop()
+
+    def cluster(database: str, *, anew: bool) -> Any:
+        for other in list(running):
+            if anew or other != database:
+                stop(other)
+        if database not in running:
+            running[database] = new_cluster(database)
+            running[database].start()
+        else:
+            running[database].heal()
+        return running[database]
+
+    try:
+        yield cluster
+    finally:
+        for database in list(running):
+            stop(database)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it from the command line. Returns the exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(description="A steady load, and servers that fail.")
+    parser.add_argument("--db", nargs="+", choices=REPLICAS, default=list(REPLICAS))
+    parser.add_argument("--server", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
+    hits = ("one", "all", "primary")
+    parser.add_argument("--hit", nargs="+", choices=hits, default=list(hits), help="which servers fail")
+    parser.add_argument("--requests", type=int, default=20_000, metavar="N", help="for each of them")
+    parser.add_argument("--rate", type=float, default=150.0, metavar="N", help="requests a second")
+    parser.add_argument("--users", type=int, default=24, metavar="N")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="where logs of broken runs are kept")
+    options = parser.parse_args(given)
+    command = shlex.join(["python", f"testproject/{Path(__file__).name}", *given])
+    outcomes: list[Outcome] = []
+    with running_clusters() as cluster_of:
+        anew = False
+        for database, server, name, hit in planned(options):
+            outcome = run(
+                cluster_of(database, anew=anew),
+                database=database,
+                server=server,
+                fault_name=name,
+                hit=hit,
+                requests=options.requests,
+                rate=options.rate,
+                users=options.users,
+                workers=options.workers,
+            )
+            anew = not FAULTS[name].keeps_cluster
+            outcomes.append(outcome)
+            print(summary(outcome), end="\n\n", flush=True)
+            if outcome.broken and options.logs is not None:
+                options.logs.mkdir(exist_ok=True)
+                log = options.logs / f"{database}-{server}-{name}-{hit}.log"
+                log.write_text(outcome.log, encoding="utf-8")
+            if options.output is not None:
+                options.output.write_text(written(outcomes, command, options), encoding="utf-8")
+    if options.output is None:
+        print(written(outcomes, command, options))
+    return 0 if outcomes and not any(outcome.broken for outcome in outcomes) else 1
+
+
+def planned(options: argparse.Namespace) -> Iterator[tuple[str, str, str, str]]:
+    """Yield database, web server, fault and what it hits, of each run."""
+    for database in options.db:
+        for server in options.server:
+            for name in options.fault:
+                for hit in FAULTS[name].hits:
+                    if hit in options.hit:
+                        yield database, server, name, hit
+
+
+if __name__ == "__main__":
+    sys.exit(main())
