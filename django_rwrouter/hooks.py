@@ -9,22 +9,13 @@ from time import perf_counter
 from typing import Any, Final
 
 from django.core import mail
-from django.db import (
-    DataError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-    connections,
-)
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import stats
 from django_rwrouter.decision import Decision, Operation, Reason
-from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.knowledge import set_server
+from django_rwrouter.load import load_of
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.sql import Kind, Statement, classify
 from django_rwrouter.state import RoutingState, current_state, writes_are_tracked
@@ -39,12 +30,8 @@ READ_ONLY_STATEMENTS: Final = {
 }
 DECISION: Final = "rwrouter_decision"
 """Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
-_MYSQL_READ_ONLY_ERRORS: Final = frozenset({1290, 1792, 1836})
-"""ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE."""
-_MYSQL_CLIENT_ERRORS: Final = range(2000, 3000)
-"""Errors that the client library makes when a connection fails (CR_MIN_ERROR to CR_MAX_ERROR)."""
-_MYSQL_SERVER_GONE: Final = frozenset({1053, 1077, 1152, 1159, 1160, 1161, 1184, 1927})
-"""Errors by which a server tells that it is going, or that the connection was aborted or killed."""
+RAW_DECISION: Final = "_rwrouter_decision"
+"""Under this name a cursor keeps the decision of ``read_connection()``."""
 
 
 def install(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
@@ -115,34 +102,39 @@ def observe(
     statement = classify(text, connection.vendor)
     if statement.kind is Kind.CONTROL:
         return execute(sql, params, many, context)
+    alias = connection.alias
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
-    decision = _announced(state, connection, statement)
+    decision = _announced(state, context, statement)
     if decision is None and (statement.writes or statement.tables):
         operation: Operation = "write" if statement.writes else "read"
-        decision = topology.raw_route(cluster.name).decide(connection.alias, Reason.EXPLICIT, operation)
+        decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
+    load = load_of(alias)
+    running = load.begin(connection)
     started = perf_counter()
     try:
         result = execute(sql, params, many, context)
-    except BaseException as error:
-        if connection.alias != cluster.primary and _is_refused_write(error, connection.vendor):
-            stats.count_event("replica_write_refused", connection.alias)
-            raise _replica_write_error(connection.alias, statement) from error
-        if (
-            statement.writes
-            and _pins(statement, topology)
-            and (many or _may_have_written(error, statement, connection.vendor))
-        ):
-            note_write(state, cluster.name)
-        raise
-    seconds = perf_counter() - started
-    if statement.writes and _pins(statement, topology):
+    except BaseException as error:  # noqa: BLE001  (it is raised again)
+        seconds = perf_counter() - started
+        load.end(running, seconds)
+        # Here, because it stands on the connections, which are hooked.
+        from django_rwrouter import failover
+
+        call = execute, sql, params, many, context
+        result, decision, seconds = failover.rescue(error, seconds, decision, statement, cluster, call)
+        alias = decision.alias
+    else:
+        seconds = perf_counter() - started
+        load.end(running, seconds)
+        if decision is not None and decision.reason is Reason.SPILLED:
+            state.release_spill(cluster.name)
+    if statement.writes and pins(statement, topology):
         note_write(state, cluster.name)
     if decision is None:
         return result  # It reads no data: Django asks for the version when it opens a connection.
-    if _can_be_followed(connection.alias, cluster, statement, decision, topology):
+    if _can_be_followed(alias, cluster, statement, decision, topology):
         state.scope(cluster.name).read_primary = True
-    _tell(connection.alias, cluster, statement, decision, text, seconds)
+    _tell(alias, cluster, statement, decision, text, seconds)
     return result
 
 
@@ -193,7 +185,7 @@ def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
     return str(sql)
 
 
-def _pins(statement: Statement, topology: Topology) -> bool:
+def pins(statement: Statement, topology: Topology) -> bool:
     """Whether a write counts for the client that made it."""
     return statement.target not in topology.primary_only_tables and writes_are_tracked()
 
@@ -215,21 +207,28 @@ def note_write(state: RoutingState, cluster: str) -> None:
     state.note_write(cluster)
 
 
-def _announced(state: RoutingState, connection: BaseDatabaseWrapper, statement: Statement) -> Decision | None:
+def _announced(state: RoutingState, context: dict[str, Any], statement: Statement) -> Decision | None:
     """Return the router's decision that led to this statement, if there is one.
 
     Django asks the router more and less often than it queries (a cached content type: once, and no query; a
     generic foreign key: a query, and never), so decisions are matched by database and table. A read's is used
     up by its statement; a write's stays, since one ``save()`` or ``bulk_create()`` runs several statements,
-    and covers one read before them (``get_or_create()``, ``select_for_update()``).
+    and covers one read before them (``get_or_create()``, ``select_for_update()``). What ``read_connection()``
+    decided holds for all that its first cursor reads.
     """
+    connection: BaseDatabaseWrapper = context["connection"]
     alias = connection.alias
     reads = state.announced_reads.get(alias, {})
     if not statement.writes:
         for table in statement.tables:
             if table in reads:
                 return reads.pop(table, None)
-        return reads.pop("", None)  # Raw SQL, through read_connection().
+        cursor: dict[str, Decision] = context["cursor"].__dict__
+        raw = reads.pop("", None)
+        if raw is None:
+            return cursor.get(RAW_DECISION)
+        cursor[RAW_DECISION] = raw
+        return raw
     writes = state.announced_writes.get(alias)
     if not writes:
         return None
@@ -240,45 +239,3 @@ def _announced(state: RoutingState, connection: BaseDatabaseWrapper, statement: 
             return writes[table]
     # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
     return next(reversed(writes.values())) if connection.in_atomic_block else None
-
-
-def _may_have_written(error: BaseException, statement: Statement, vendor: str) -> bool:
-    """Whether a statement that failed may have changed something all the same."""
-    if statement.in_parts:
-        return True
-    if isinstance(error, (DataError, IntegrityError, ProgrammingError, NotSupportedError)):
-        return False
-    if isinstance(error, InterfaceError) or not isinstance(error, Error):
-        return True
-    if vendor == "mysql":
-        code = error.args[0] if error.args else None
-        return not isinstance(code, int) or code in _MYSQL_CLIENT_ERRORS or code in _MYSQL_SERVER_GONE
-    if vendor == "postgresql":
-        # No SQLSTATE: the connection broke. 08 and 57P are its own words for that.
-        state = _sqlstate(error)
-        return state is None or state.startswith(("08", "57P"))
-    return vendor != "sqlite"
-
-
-def _is_refused_write(error: BaseException, vendor: str) -> bool:
-    """Whether a server refused a statement because session or server are read-only."""
-    if not isinstance(error, Error):
-        return False
-    if vendor == "mysql":
-        return bool(error.args) and error.args[0] in _MYSQL_READ_ONLY_ERRORS
-    if vendor == "postgresql":
-        return _sqlstate(error) == "25006"  # read_only_sql_transaction
-    return vendor == "sqlite" and isinstance(error, OperationalError) and "readonly" in str(error)
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-
-
-def _replica_write_error(alias: str, statement: Statement) -> ReplicaWriteError:
-    what = f" to the table {statement.target!r}" if statement.target else ""
-    return ReplicaWriteError(
-        f"A write{what} was sent to {alias!r}, which is a replica, and was refused. Nothing was written."
-        f" Remove .using({alias!r}) (or connections[{alias!r}]): without it, writes go to the primary."
-    )

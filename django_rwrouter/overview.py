@@ -14,17 +14,18 @@ from enum import Enum
 from math import isfinite
 from typing import Final, Literal
 
-from django.db import DatabaseError, Error
+from django.db import Error
 
 from django_rwrouter import events, overrides
 from django_rwrouter.conf import get_settings
+from django_rwrouter.counters import RESOLUTION
 from django_rwrouter.health import State, health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.look import Seen, look
-from django_rwrouter.models import OverrideKind, RoutingStatistics
+from django_rwrouter.models import OverrideKind
 from django_rwrouter.overrides import Override
-from django_rwrouter.state import silenced
-from django_rwrouter.summary import Summary, percent, summarize
+from django_rwrouter.reports import ProcessView, ServerView, report
+from django_rwrouter.summary import Span, Summary, percent
 from django_rwrouter.topology import Cluster, get_topology
 
 MINUTES: Final = 5
@@ -207,30 +208,18 @@ def _has_effect(override: Override, clusters: Collection[Cluster]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opinion:
-    """What one process wrote of one server."""
-
-    state: str
-    since: float
-    why: str
-    role: str
-    lag: float | None
-    position: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Counted:
     """What all processes wrote lately."""
 
     statistics: Statistics
     seconds: float = 0.0
     summary: Summary | None = None
-    processes: Sequence[Mapping[str, _Opinion]] = ()
-    """For each process that is alive, what it knows of its servers, by alias; the newest first."""
+    processes: Sequence[ProcessView] = ()
+    """What each process that is alive knows of its servers; the newest first."""
 
-    def opinions(self, alias: str) -> list[_Opinion]:
+    def opinions(self, alias: str) -> list[ServerView]:
         """Return what the processes know of one server."""
-        return [process[alias] for process in self.processes if alias in process]
+        return [server for process in self.processes for server in process.servers if server.alias == alias]
 
 
 def _count(now: float, minutes: int, seen: Mapping[str, Seen]) -> _Counted:
@@ -240,21 +229,19 @@ def _count(now: float, minutes: int, seen: Mapping[str, Seen]) -> _Counted:
         return _Counted(statistics="off" if settings.stats.backend == "off" else "elsewhere")
     if _away(seen):
         return _Counted(statistics="unreachable")
-    current = int(now) // 60 * 60
-    steps = range(current - (minutes - 1) * 60, current + 1, 60)
-    table = RoutingStatistics.objects.on_primary()
+    span = Span(minutes * RESOLUTION, RESOLUTION)
     try:
-        with silenced():
-            rows = list(table.since(steps[0]))
-    except DatabaseError:
+        found = report(span, now)
+    except Error:
+        return _Counted(statistics="unreachable")
+    if found is None:
         return _Counted(statistics="missing")
-    aliases = {
-        alias: (cluster.name, alias == cluster.primary)
-        for cluster in get_topology().clusters.values()
-        for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
-    }
-    summary = summarize(rows, minutes=steps, aliases=aliases)
-    return _Counted(statistics="here", seconds=now - steps[0], summary=summary)
+    return _Counted(
+        statistics="here",
+        seconds=now - span.steps(now)[0],
+        summary=found.summary,
+        processes=found.processes,
+    )
 
 
 # --- putting it together -------------------------------------------------------------------------
@@ -395,6 +382,9 @@ class _Known:
                 replica_share=0.0 if each.is_primary else percent(each.reads.count, by_replicas),
                 writes=each.writes.count,
                 writes_per_second=each.writes.count / seconds,
+                p50_milliseconds=each.reads.p50_milliseconds,
+                p95_milliseconds=each.reads.p95_milliseconds,
+                errors=each.errors,
             )
             for alias, each in used.items()
         }

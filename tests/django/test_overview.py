@@ -6,6 +6,7 @@ import pytest
 from django.db import connection, connections
 
 from django_rwrouter import overrides, routing_scope, stats
+from django_rwrouter.counters import Row
 from django_rwrouter.health import health
 from django_rwrouter.models import RoutingStatistics
 from django_rwrouter.overview import Condition, overview
@@ -125,6 +126,60 @@ def test_the_shares_of_the_reads_and_of_the_weights(cluster, settings):
     assert now.primary.traffic.writes == 1
     assert 20 / 300 <= now.primary.traffic.reads_per_second <= 20 / 240
     assert (now.spilled, now.degraded) == (1, 0)
+
+
+def test_how_long_reads_took_and_what_failed(cluster):
+    for milliseconds in (1, 1, 1, 1, 1, 1, 1, 1, 1, 100):
+        stats.count_statement("default", "replica1", "read", "window", "", milliseconds / 1000)
+    stats.count_event("replica_ejected", "replica1")
+    stats.flush()
+    traffic = cluster().replicas[0].traffic
+    assert 0.5 < traffic.p50_milliseconds <= 1
+    assert 50 < traffic.p95_milliseconds <= 160
+    assert traffic.errors == 1
+
+
+@pytest.fixture
+def processes():
+    """Let other processes write what they know of replica1, each ``(state, since, why, lag)``."""
+
+    def write(*known):
+        now = int(time.time()) // 60 * 60
+        RoutingStatistics.objects.on_primary().put(
+            [
+                Row(
+                    process=f"{number:032}",
+                    resolution=60,
+                    start=now,
+                    data={
+                        "statements": [],
+                        "events": [],
+                        "servers": [("replica1", "replica", state, since, why, lag, "0-1-7")],
+                    },
+                )
+                for number, (state, since, why, lag) in enumerate(known)
+            ]
+        )
+
+    return write
+
+
+def test_what_the_other_processes_know_of_a_server(cluster, processes):
+    processes(
+        ("healthy", 0, "", 0.5),
+        ("ejected", 1_700_000_100, "OperationalError 2013", None),
+        ("ejected", 1_700_000_000, "OperationalError 2002", 2.5),
+    )
+    assert overview().processes == 3
+    replica, other = cluster().replicas
+    assert replica.opinions == {"healthy": 1, "ejected": 2}
+    assert (replica.condition, replica.since, replica.why) == (
+        Condition.EJECTED,
+        1_700_000_000,
+        "OperationalError 2002",
+    )
+    assert (replica.role, replica.lag, replica.position) == ("replica", 2.5, "0-1-7")
+    assert (other.opinions, other.condition) == ({}, Condition.HEALTHY)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,10 @@ def run(sql, *, error=None, alias="default", vendor="sqlite", many=False):
             raise error
         return "result"
 
-    connection = SimpleNamespace(alias=alias, vendor=vendor, in_atomic_block=False, connection=None)
-    return hooks.observe(execute, sql, ("x",), many, {"connection": connection})
+    connection = SimpleNamespace(
+        alias=alias, vendor=vendor, in_atomic_block=False, connection=None, close=lambda: None
+    )
+    return hooks.observe(execute, sql, ("x",), many, {"connection": connection, "cursor": SimpleNamespace()})
 
 
 def postgresql(kind, sqlstate):
@@ -382,6 +384,6 @@ def test_wrappers_inside_are_told_the_decision_while_the_statement_runs(scope, s
         found.append(context[hooks.DECISION])
 
     connection = SimpleNamespace(alias="default", vendor="sqlite", in_atomic_block=False, connection=None)
-    hooks.observe(execute, sql, (), False, {"connection": connection})
+    hooks.observe(execute, sql, (), False, {"connection": connection, "cursor": SimpleNamespace()})
     (decision,) = found
     assert (decision and (decision.reason, decision.operation)) == told

@@ -1,0 +1,245 @@
+"""Running a read again that has lost its replica, on another one and at last on the primary.
+
+Only where nobody can tell the difference: the router chose the replica, the statement reads, no transaction
+is open on the connection, and no row was handed out, since the error came out of ``execute()``. The caller
+keeps the cursor that it has; what is inside that is replaced. Which database may stand in is decided by the
+rules for any read, so the substitute has what the client's token asks for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
+from typing import Any, Final, NamedTuple, cast
+
+from django.db import Error, InterfaceError, InternalError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import events, servers, stats
+from django_rwrouter.connections import open_replica, substitute
+from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.driver_errors import Loss, is_read_only_server, is_refused_write, loss, may_have_written
+from django_rwrouter.exceptions import ReplicaWriteError
+from django_rwrouter.health import health
+from django_rwrouter.hooks import DECISION, RAW_DECISION, note_write, pins
+from django_rwrouter.load import load_of
+from django_rwrouter.sql import Statement
+from django_rwrouter.state import current_state
+from django_rwrouter.topology import Cluster, get_topology
+
+logger = logging.getLogger("django_rwrouter")
+
+_TIMED_OUT: Final = 0.9
+"""The part of the time that a driver waits for an answer, after which an error is taken for its end."""
+
+
+Call = tuple[Callable[..., Any], Any, Any, bool, dict[str, Any]]
+"""What Django hands to an execute wrapper: ``execute``, ``sql``, ``params``, ``many`` and ``context``."""
+
+
+class Rerun(NamedTuple):
+    """How a read went that was run again."""
+
+    result: Any
+    decision: Decision
+    """Where it ran, with the reason ``FAILOVER``."""
+    seconds: float
+    """What the last run took."""
+
+
+def rescue(
+    error: BaseException,
+    seconds: float,
+    decision: Decision | None,
+    statement: Statement,
+    cluster: Cluster,
+    call: Call,
+) -> Rerun:
+    """Deal with a statement that failed with ``error`` after so many seconds.
+
+    A read that has lost its replica is run again elsewhere. For any other, what it did is noted, and its
+    error raised again, or ``ReplicaWriteError`` in place of a replica's refusal.
+    """
+    state = current_state()
+    state.release_spill(cluster.name)
+    rerun = run_again(error, seconds, decision, statement, cluster, call)
+    *_rest, many, context = call
+    if rerun is not None:
+        if hasattr(context["cursor"], RAW_DECISION):
+            setattr(context["cursor"], RAW_DECISION, rerun.decision)
+        return rerun
+    connection = context["connection"]
+    alias, vendor = connection.alias, connection.vendor
+    if alias != cluster.primary and is_refused_write(error, vendor):
+        stats.count_event("replica_write_refused", alias)
+        raise _replica_write_error(alias, statement) from error
+    if isinstance(error, (OperationalError, InterfaceError, InternalError)):
+        stats.count_event("statement_failed", alias)
+    if (
+        statement.writes
+        and pins(statement, get_topology())
+        and (many or statement.in_parts or may_have_written(error, vendor))
+    ):
+        note_write(state, cluster.name)
+    if alias == cluster.primary:
+        leave_demoted(connection, error)
+    raise error
+
+
+def run_again(
+    error: BaseException,
+    seconds: float,
+    decision: Decision | None,
+    statement: Statement,
+    cluster: Cluster,
+    call: Call,
+) -> Rerun | None:
+    """Run a statement elsewhere, if that is safe and not in vain; otherwise ``None``.
+
+    Raises the primary's own error if that fails in the end, and ``NoReplicaAvailable`` inside a block that
+    says ``strict=True``.
+    """
+    execute, sql, params, many, context = call
+    connection: BaseDatabaseWrapper = context["connection"]
+    if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
+        return None
+    cursor = context["cursor"]
+    chunked = bool(getattr(cursor.cursor, "name", None))
+    first, why = connection.alias, events.why(error)
+    failed: set[str] = set()
+    while (lost := _loss(error, connection)) is not None:
+        failed.add(connection.alias)
+        _leave(connection, cluster, lost, error, seconds)
+        _close(cursor.cursor)
+        decision = substitute(decision, cluster, failed)
+        connection = connections[decision.alias]
+        load = load_of(decision.alias)
+        running = load.begin(connection)
+        began = perf_counter()
+        try:
+            _replace_cursor(cursor, connection, chunked=chunked)
+            elsewhere = {"connection": connection, "cursor": cursor, DECISION: decision}
+            result = execute(sql, params, many, elsewhere)
+        except Error as again:
+            if decision.alias == cluster.primary:
+                stats.count_event("statement_failed", decision.alias)
+                raise
+            error = again
+        else:
+            events.read_failed_over(first, decision.alias, why)
+            return Rerun(result, decision, perf_counter() - began)
+        finally:
+            seconds = perf_counter() - began
+            load.end(running, seconds)
+            current_state().release_spill(cluster.name)
+    if failed:
+        raise error
+    return None
+
+
+def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException) -> None:
+    """Close a primary's connection on which a write was refused because the server is read-only.
+
+    The server was demoted, and the address may lead to another by now: the next connection will find it.
+    Inside ``atomic()`` Django closes it at the end of the block.
+    """
+    vendor = connection.vendor
+    if not is_read_only_server(error, vendor) or (vendor == "postgresql" and not _is_standby(connection)):
+        return
+    alias = connection.alias
+    stats.note_event("primary_read_only", alias, events.why(error))
+    logger.warning(
+        "The primary %r refuses writes, as it is read-only now (%s). Its connection is given up.",
+        alias,
+        events.why(error),
+        extra={"alias": alias, "cluster": events.cluster_of(alias), "why": events.why(error)},
+    )
+    with suppress(Error):
+        connection.close()
+
+
+def _is_ours(decision: Decision, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+    """Whether the router sent a read to this replica; what the code names itself is the code's own."""
+    return (
+        decision.operation == "read"
+        and decision.reason is not Reason.EXPLICIT
+        and decision.alias == connection.alias != cluster.primary
+    )
+
+
+def _loss(error: BaseException, connection: BaseDatabaseWrapper) -> Loss | None:
+    """Tell what was lost, or ``None`` if the statement must not run again."""
+    if connection.in_atomic_block or not connection.autocommit:
+        return None  # What ran before it in the same transaction would have to run again, too.
+    closed = connection.connection is None or bool(getattr(connection.connection, "closed", False))
+    return loss(error, connection.vendor, closed=closed)
+
+
+def _leave(
+    connection: BaseDatabaseWrapper, cluster: Cluster, lost: Loss, error: BaseException, seconds: float
+) -> None:
+    """Give up what is lost, and find out whether it is the server, where that is not clear."""
+    if lost is Loss.STATEMENT:
+        return
+    alias = connection.alias
+    with suppress(Error):
+        connection.close()
+    current_state().scope(cluster.name).forget(alias)
+    if lost is Loss.SERVER:
+        servers.pass_over(alias, cast("Error", error))
+    elif seconds >= _TIMED_OUT * _patience(connection) and not health.watched:
+        # Frozen, or busy with a query that takes longer: one such query must not take replica after replica
+        # out of use. A frozen server lets nobody in, so this passes it over. (An error that came at once
+        # says less: a connection that was idle for too long gives it, too. Whoever opens the next will see.)
+        open_replica(alias)
+
+
+def _patience(connection: BaseDatabaseWrapper) -> float:
+    """Return the seconds after which the driver takes a silent server for gone."""
+    options = connection.settings_dict["OPTIONS"]
+    if connection.vendor == "mysql":
+        return float(options.get("read_timeout") or "inf")
+    return float(options.get("tcp_user_timeout") or "inf") / 1000
+
+
+def _replace_cursor(wrapper: Any, connection: BaseDatabaseWrapper, *, chunked: bool) -> None:
+    """Let the cursor that the caller holds work on another connection.
+
+    ``chunked``: rows are fetched bit by bit from a server-side cursor, as ``iterator()`` does on PostgreSQL.
+    """
+    chunked = chunked and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    new = connection.chunked_cursor() if chunked else connection.cursor()
+    wrapper.cursor, wrapper.db = new.cursor, connection
+
+
+def _close(cursor: Any) -> None:
+    """Close a driver's cursor for good.
+
+    Whatever it says of a connection that is gone: if Django closed it later, that would hide the error.
+    """
+    with suppress(Exception):
+        cursor.close()
+
+
+def _is_standby(connection: BaseDatabaseWrapper) -> bool:
+    """Whether PostgreSQL's server is read-only, not merely the transaction.
+
+    Servers from version 14 on tell each session, and each time it changes. Of an older one it is not known:
+    outside a transaction it does no harm to connect anew.
+    """
+    info = getattr(connection.connection, "info", None)
+    told = [
+        info.parameter_status(name) if info is not None else None
+        for name in ("in_hot_standby", "default_transaction_read_only")
+    ]
+    return "on" in told or (told == [None, None] and not connection.in_atomic_block)
+
+
+def _replica_write_error(alias: str, statement: Statement) -> ReplicaWriteError:
+    what = f" to the table {statement.target!r}" if statement.target else ""
+    return ReplicaWriteError(
+        f"A write{what} was sent to {alias!r}, which is a replica, and was refused. Nothing was written."
+        f" Remove .using({alias!r}) (or connections[{alias!r}]): without it, writes go to the primary."
+    )
