@@ -130,7 +130,7 @@ def _page(now: float) -> dict[str, Any]:
         for cluster in get_topology().clusters.values()
         for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
     }
-    summary = summarize(rows, minutes=minutes, aliases=aliases)
+    summary = summarize(rows, steps=minutes, aliases=aliases)
     if summary.is_empty:
         return context | {"state": "empty"}
     return context | {
@@ -153,7 +153,7 @@ def _load(since: int) -> list[tuple[int, Counts]] | None:
         try:
             # A savepoint under ATOMIC_REQUESTS: on PostgreSQL an error would spoil the whole request.
             with transaction.atomic(using=table.db):
-                return list(table.since(since))
+                return [(row.start, row.data) for row in table.recorded(since)]
         except DatabaseError:
             if table.exists_in_database():
                 raise

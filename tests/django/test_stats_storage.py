@@ -76,7 +76,11 @@ def test_what_was_counted_is_in_the_table_after_a_flush(databases):
     assert entry.data == {
         "statements": [["default", "replica1", "read", "window", "", 2, 2500]],
         "events": [["pin_set", "", 1]],
+        # Between 0.63 and 1 ms, and up to 1.6 ms.
+        "latency": [["default", "replica1", "read", [0, 0, 0, 0, 0, 1, 1]]],
     }
+    assert not entry.final
+    assert abs(entry.written - time.time()) < 120
 
 
 def test_only_the_primary_is_written_to(databases):

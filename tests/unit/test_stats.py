@@ -217,7 +217,7 @@ def test_during_an_outage_one_row_is_tried_and_then_all(keeper, clock):
     assert len({rows[0].start for rows in keeper.calls}) == 1
     keeper.failure = None
     stats.flush()
-    assert [len(rows) for rows in keeper.calls[5:]] == [1, 4]
+    assert [len(rows) for rows in keeper.calls[5:] if not rows[0].final] == [1, 4]
     assert keeper.total() == 5
 
 
@@ -227,7 +227,7 @@ def test_rows_of_different_keys_are_written_apart(keeper, clock):
     clock[0] -= 60
     stats.count_event("hit")
     stats.flush()
-    assert len(keeper.calls) == 2
+    assert len([rows for rows in keeper.calls if not rows[0].final]) == 2
     assert keeper.total() == 2
 
 
