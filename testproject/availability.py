@@ -18,7 +18,7 @@ from typing import Any
 
 from faults import FAULTS, SPILL_LIMIT, Fault, Stage
 from load_client import Browser
-from loadtest import CLUSTERS
+from loadtest import CLUSTERS, SERVERS
 from steady_load import Request, SteadyLoad
 from web_server import HOST, manage, web_server
 
@@ -27,7 +27,6 @@ from servers.ports import free_port
 from servers.tcp_proxy import TcpProxy
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
-SERVERS = ("gunicorn", "uvicorn")
 DATABASE = "board"
 WORKERS = 4
 THREADS = 4
@@ -162,7 +161,7 @@ def run(
                 port=port,
                 thread=thread,
                 post=post,
-                prefix="/api" if server == "gunicorn" else "/api/async",
+                prefix=SERVERS[server],
                 users=users,
                 rate=rate,
                 roles=fault.roles,

@@ -62,7 +62,7 @@ def summary(outcome: Outcome) -> str:
     """Return the report of one run for people."""
     lasted, ran = outcome.undone - outcome.made, outcome.ended - outcome.began
     lines = [
-        f"{outcome.database}, {outcome.server}: {outcome.fault}, {outcome.hit} ({lasted:.1f} s of {ran:.1f} s)",
+        f"{outcome.database}, {outcome.server}: {outcome.fault}, {outcome.hit}, {lasted:.1f} of {ran:.1f} s",
         f"  requests {len(outcome.requests)}, failed {len(outcome.failed)}, stale {len(outcome.stale)}",
         f"  slowest {outcome.slowest:.2f} s of {outcome.bound:.1f} s, failovers {outcome.failovers}",
         f"  reads back: {back(outcome)}; changes of state: {dict(outcome.state_changes)}",

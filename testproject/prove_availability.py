@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from availability import REPLICAS, SERVERS, Outcome, new_cluster, run
+from availability import REPLICAS, Outcome, new_cluster, run
 from availability_report import summary, written
 from faults import FAULTS
+from loadtest import SERVERS
 
 
 @contextmanager
