@@ -12,6 +12,7 @@ each run, so that a long one that is broken off leaves what it has found.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from availability import REPLICAS, Outcome, new_cluster, run
+from availability import REPLICAS, Outcome, Plan, new_cluster, run
 from availability_report import summary, written
 from faults import FAULTS
 from loadtest import SERVERS
@@ -72,24 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     with running_clusters() as cluster_of:
         anew = False
-        for database, server, name, hit in planned(options):
-            outcome = run(
-                cluster_of(database, anew=anew),
-                database=database,
-                server=server,
-                fault_name=name,
-                hit=hit,
-                requests=options.requests,
-                rate=options.rate,
-                users=options.users,
-                workers=options.workers,
-            )
-            anew = not FAULTS[name].keeps_cluster
+        for plan in planned(options):
+            outcome = run(cluster_of(plan.database, anew=anew), plan)
+            anew = not plan.the_fault.keeps_cluster
             outcomes.append(outcome)
             print(summary(outcome), end="\n\n", flush=True)
             if outcome.broken and options.logs is not None:
                 options.logs.mkdir(exist_ok=True)
-                log = options.logs / f"{database}-{server}-{name}-{hit}.log"
+                log = options.logs / f"{plan.database}-{plan.server}-{plan.fault}-{plan.hit}.log"
                 log.write_text(outcome.log, encoding="utf-8")
             if options.output is not None:
                 options.output.write_text(written(outcomes, command, options), encoding="utf-8")
@@ -98,14 +89,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if outcomes and not any(outcome.broken for outcome in outcomes) else 1
 
 
-def planned(options: argparse.Namespace) -> Iterator[tuple[str, str, str, str]]:
-    """Yield database, web server, fault and what it hits, of each run."""
-    for database in options.db:
-        for server in options.server:
-            for name in options.fault:
-                for hit in FAULTS[name].hits:
-                    if hit in options.hit:
-                        yield database, server, name, hit
+def planned(options: argparse.Namespace) -> Iterator[Plan]:
+    """Yield what runs there are to be."""
+    for database, server, fault in itertools.product(options.db, options.server, options.fault):
+        for hit in FAULTS[fault].hits:
+            if hit in options.hit:
+                yield Plan(
+                    database=database,
+                    server=server,
+                    fault=fault,
+                    hit=hit,
+                    requests=options.requests,
+                    rate=options.rate,
+                    users=options.users,
+                    workers=options.workers,
+                )
 
 
 if __name__ == "__main__":
