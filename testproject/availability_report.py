@@ -50,9 +50,9 @@ requests, and undone after {undone:.0%} at the earliest.
 those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
 driver's own error.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
-- *slowest*: of all requests, with the bound: the timeouts of the servers that say nothing \
-(`connect_timeout`, on MariaDB also `read_timeout` and `write_timeout`: {timeout} s; on PostgreSQL, whose \
-library has no limit for reads, the monitor ends them: {silence:.1f} s), and {slack:.0f} s for a machine on \
+- *slowest*: of all requests, with the bound: the timeouts where servers say nothing (MariaDB: \
+`read_timeout` on an open connection and then `connect_timeout`, {timeout} s each; PostgreSQL, whose library \
+has no limit for reads: the monitor ends them after {silence:.1f} s), and {slack:.0f} s for a machine on \
 which servers, site and users share the processors.
 - *reads back after*: the seconds from when the servers answered again and had caught up until the last \
 process of the site used the last of them again. Promised: within {intervals} intervals of the monitor, \

@@ -15,7 +15,7 @@ import argparse
 import itertools
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,27 +27,31 @@ from loadtest import SERVERS
 
 
 @contextmanager
-def running_clusters() -> Iterator[Any]:
-    """Yield a function that returns a healthy cluster of a database: the same again while it is as it was."""
-    running: dict[str, Any] = {}
+def running_clusters() -> Iterator[Callable[[str], Any]]:
+    """Yield a function that returns a healthy cluster of a database.
+
+    It is the same again while its primary is the one that it was started with; one runs at a time.
+    """
+    running: dict[str, tuple[Any, Any]] = {}
 
     def stop(database: str) -> None:
-        if database in running:
-            running.pop(database).stop()
+        cluster, _primary = running.pop(database)
+        cluster.stop()
 
-    def cluster(database: str, *, anew: bool) -> Any:
-        for other in list(running):
-            if anew or other != database:
+    def cluster_of(database: str) -> Any:
+        for other, (cluster, primary) in list(running.items()):
+            if other != database or cluster.primary is not primary:
                 stop(other)
         if database not in running:
-            running[database] = new_cluster(database)
-            running[database].start()
-        else:
-            running[database].heal()
-        return running[database]
+            cluster = new_cluster(database)
+            cluster.start()
+            running[database] = cluster, cluster.primary
+        cluster = running[database][0]
+        cluster.heal()
+        return cluster
 
     try:
-        yield cluster
+        yield cluster_of
     finally:
         for database in list(running):
             stop(database)
@@ -72,10 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", f"testproject/{Path(__file__).name}", *given])
     outcomes: list[Outcome] = []
     with running_clusters() as cluster_of:
-        anew = False
         for plan in planned(options):
-            outcome = run(cluster_of(plan.database, anew=anew), plan)
-            anew = not plan.the_fault.keeps_cluster
+            outcome = run(cluster_of(plan.database), plan)
             outcomes.append(outcome)
             print(summary(outcome), end="\n\n", flush=True)
             if outcome.broken and options.logs is not None:
