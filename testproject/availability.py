@@ -27,6 +27,8 @@ from servers.ports import free_port
 from servers.tcp_proxy import TcpProxy
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
+RATES = {"gunicorn": 150.0, "uvicorn": 50.0}
+"""Requests a second that two processors manage: under ASGI, each opens its own connections."""
 DATABASE = "board"
 THREADS = 4
 """Of each of gunicorn's processes."""
@@ -47,7 +49,8 @@ SILENCE_SECONDS = {
 }
 """After how long silent servers are given up, those that are silent at the same time together."""
 SLACK_SECONDS = 1.0
-"""What a request may take besides, on a machine where servers, site and users share the processors."""
+"""What a request may take besides, on a machine where servers, site and users share the processors: so long
+after the slowest before the fault."""
 INTERVALS = 3
 """Within so many of the monitor's intervals a replica that is well again has reads again."""
 RETURN_PATIENCE = 30.0
@@ -73,8 +76,8 @@ class Plan:
     """``one`` replica, ``all`` of them, or the ``primary``."""
     requests: int = 20_000
     """At least so many; more if what happens takes longer."""
-    rate: float = 150.0
-    """Requests a second."""
+    rate: float = 0.0
+    """Requests a second; 0: as many as suit the web server."""
     users: int = 24
     workers: int = 4
     """Processes of the site."""
@@ -93,6 +96,11 @@ class Plan:
     def the_fault(self) -> Fault:
         """What happens."""
         return FAULTS[self.fault]
+
+    @property
+    def requests_per_second(self) -> float:
+        """How much load there is."""
+        return self.rate or RATES[self.server]
 
     @property
     def least_seconds(self) -> float:
@@ -190,7 +198,7 @@ def run(cluster: Any, plan: Plan) -> Outcome:
                 post=post,
                 prefix=SERVERS[plan.server],
                 users=plan.users,
-                rate=plan.rate,
+                rate=plan.requests_per_second,
                 roles=plan.roles or fault.roles,
             )
             began = time.monotonic()
@@ -331,7 +339,8 @@ def bound(outcome: Outcome) -> float:
     plan = outcome.plan
     silence = SILENCE_SECONDS[plan.database] if plan.the_fault.silent else 0.0
     slow = max(role.sleep for role in plan.roles or plan.the_fault.roles)
-    return silence + slow + SLACK_SECONDS
+    slowest_before = max((each.seconds for each in outcome.phases["before"]), default=0.0)
+    return silence + slow + slowest_before + SLACK_SECONDS
 
 
 def _load_was_there(outcome: Outcome) -> Iterator[str]:

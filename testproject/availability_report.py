@@ -40,7 +40,7 @@ HEADINGS = (
     "",
 )
 INTRODUCTION = """\
-Each row is a run of its own: the board under a steady load, {users} users, {rate:.0f} requests a second, \
+Each row is a run of its own: the board under a steady load, {users} users, {rate} requests a second, \
 served by {workers} processes. A quarter of the users read and write at the level `window`, a quarter at \
 `causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of what writing users send \
 are writes, which are read back at once, and again later. The fault is made after {made:.0%} of the \
@@ -52,8 +52,8 @@ driver's own error.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
 - *slowest*: of all requests, with the bound: the timeouts where servers say nothing (MariaDB: \
 `read_timeout` on an open connection and then `connect_timeout`, {timeout} s each; PostgreSQL, whose library \
-has no limit for reads: the monitor ends them after {silence:.1f} s), and {slack:.0f} s for a machine on \
-which servers, site and users share the processors.
+has no limit for reads: the monitor ends them after {silence:.1f} s), and {slack:.0f} s more than the \
+slowest took before the fault, as servers, site and users share the processors.
 - *reads back after*: the seconds from when the servers answered again and had caught up until the last \
 process of the site used the last of them again. Promised: within {intervals} intervals of the monitor, \
 {within:.0f} s.
@@ -128,7 +128,7 @@ def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespa
     versions = {outcome.plan.database: outcome.version for outcome in outcomes}
     introduction = INTRODUCTION.format(
         users=options.users,
-        rate=options.rate,
+        rate=" or ".join(sorted({f"{outcome.plan.requests_per_second:.0f}" for outcome in outcomes})),
         workers=options.workers,
         made=MADE_AT,
         undone=UNDONE_AT,

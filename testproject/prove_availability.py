@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hits = ("one", "all", "primary")
     parser.add_argument("--hit", nargs="+", choices=hits, default=list(hits), help="which servers fail")
     parser.add_argument("--requests", type=int, default=20_000, metavar="N", help="for each of them")
-    parser.add_argument("--rate", type=float, default=150.0, metavar="N", help="requests a second")
+    parser.add_argument("--rate", type=float, default=0.0, metavar="N", help="requests a second")
     parser.add_argument("--users", type=int, default=24, metavar="N")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
