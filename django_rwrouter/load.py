@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +28,19 @@ class Load:
         """What they took, in all."""
         self.fresh_at = -math.inf
         """Monotonic time up to which it is known to have everything; the later, the less it lags."""
+
+    @contextmanager
+    def waiting(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Let a question of our own be seen among the reads that run, which is not counted as one.
+
+        Whoever ends the reads that hang on a server ends it, too.
+        """
+        key = object()
+        self.running[key] = connection
+        try:
+            yield
+        finally:
+            self.running.pop(key, None)
 
     def begin(self, connection: BaseDatabaseWrapper) -> object:
         """Note that a read begins; give what is returned to :meth:`end`."""
