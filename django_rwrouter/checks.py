@@ -29,7 +29,7 @@ from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.options import ClusterSettings, Settings
 from django_rwrouter.positions import has_positions
 from django_rwrouter.router import ReadWriteRouter
-from django_rwrouter.stats import BACKENDS
+from django_rwrouter.storage import BACKENDS
 from django_rwrouter.stores import get_store, known_stores
 from django_rwrouter.stores.cache import CacheStore
 from django_rwrouter.stores.cookie import CookieStore
