@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from django.db import Error
 
-from django_rwrouter import events, overrides
+from django_rwrouter import events, monitor, overrides
 from django_rwrouter.conf import get_settings
 from django_rwrouter.counters import RESOLUTION, ServerEntry
 from django_rwrouter.health import State, health
@@ -211,7 +211,15 @@ def _entry(cluster: Cluster, alias: str, watched: Mapping[str, Seen]) -> ServerE
 
 def _watched() -> dict[str, Seen]:
     """Return what this process's monitor found last, if one runs."""
-    return {}
+    return {
+        alias: Seen(
+            role=found.role,
+            failure=found.why,
+            lag=found.lag if isfinite(found.lag) else None,
+            position=found.position,
+        )
+        for alias, found in monitor.snapshot().items()
+    }
 
 
 def _own_sight(cluster: Cluster, alias: str) -> Seen:

@@ -128,3 +128,33 @@ def test_a_replica_that_is_the_primary_under_another_name_is_never_behind(cluste
     connections.close_all()
     servers, _seconds = status()
     assert servers["replica1"]["lag"] == 0
+
+
+def test_what_the_running_processes_know_is_shown(cluster, replica, board):
+    def servers():
+        said = json.loads(board.ask("rwrouter", "status", "--json"))
+        [now] = said["clusters"]
+        return said["processes"], {server["alias"]: server for server in now["servers"]}
+
+    with board.serve(
+        workers=2,
+        RWROUTER_FLUSH_SECONDS="0.5",
+        RWROUTER_MONITOR_INTERVAL="0.2",
+        RWROUTER_CONSISTENCY="eventual",
+    ) as site:
+        deadline = time.monotonic() + 60
+        while servers()[0] < 2:
+            assert time.monotonic() < deadline, "Not all processes have written."
+            for _ in range(8):
+                browser = site.browser()
+                assert browser.get("/api/latest/?author=nobody").status == 404
+                browser.close()
+        replica.kill()
+        while (now := servers()[1]["replica1"])["opinions"].get("ejected", 0) < 2:
+            assert time.monotonic() < deadline, "Not all processes have ejected it."
+        assert (now["condition"], now["failure"]) == ("unreachable", "OperationalError 2002")
+        cluster.heal()
+        while (now := servers()[1]["replica1"])["opinions"] != {"healthy": 2}:
+            assert time.monotonic() < deadline, "Not all processes have taken it back."
+        assert now["condition"] == "healthy"
+        assert 0 <= now["lag"] < 5
