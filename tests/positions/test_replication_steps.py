@@ -58,7 +58,7 @@ def test_a_paused_replica_receives_and_does_not_replay(cluster, privileged):
     cluster.pause(replica)
     for number in range(3):
         Book.objects.create(title=str(number))
-    found, one = wait_until(lambda each: each.to_receive == 0 and each.to_replay)
+    _found, one = wait_until(lambda each: each.to_receive == 0 and each.to_replay)
     assert one.step is Step.NOT_REPLAYING
     if found.unit == "transactions":
         assert one.to_replay == 3
@@ -69,7 +69,7 @@ def test_a_paused_replica_receives_and_does_not_replay(cluster, privileged):
 def test_a_replica_that_receives_nothing(cluster, privileged):
     cluster.disconnect(cluster.replicas[0])
     Book.objects.create(title="new")
-    found, one = wait_until(lambda each: each.step is Step.NOT_RECEIVING)
+    _found, one = wait_until(lambda each: each.step is Step.NOT_RECEIVING)
     assert one.to_receive
     assert one.to_replay == 0
     cluster.heal()
@@ -99,7 +99,7 @@ def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
 def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(cluster):
     cluster.pause(cluster.replicas[0])
     Book.objects.create(title="new")
-    found, one = steps()
+    _found, one = steps()
     assert one.step is Step.BEHIND
     assert (one.received, one.to_receive, one.to_replay) == ("", None, 1)
     assert one.progress.privilege == GRANTS[VENDOR][2]
@@ -108,7 +108,7 @@ def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(clus
 def test_the_primary_is_down(cluster):
     cluster.primary.kill()
     try:
-        found, one = steps()
+        _found, one = steps()
         assert found.why
         assert found.written == ""
         assert one.replayed
@@ -120,7 +120,7 @@ def test_the_primary_is_down(cluster):
 def wait_until(condition):
     deadline = time.monotonic() + 10
     while True:
-        found, one = steps()
+        _found, one = steps()
         if condition(one):
             return found, one
         assert time.monotonic() < deadline, one
