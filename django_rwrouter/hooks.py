@@ -12,7 +12,7 @@ from django.core import mail
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import stats
+from django_rwrouter import sockets, stats
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.knowledge import set_server
 from django_rwrouter.load import load_of
@@ -55,6 +55,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if cluster is None:
         return
     install(connection)
+    sockets.remember(connection.connection)
     # A new connection may have reached another server.
     set_server(connection, None)
     current_state().scope(cluster.name).forget(connection.alias)

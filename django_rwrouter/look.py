@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Final
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events
+from django_rwrouter import events, servers
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
 from django_rwrouter.topology import Cluster
@@ -84,7 +84,7 @@ def _look_at(cluster: Cluster, alias: str, floor: _Floor, timeout: float) -> See
                 return Seen() if connection.is_usable() else Seen(failure="no answer")
             if alias == cluster.primary:
                 return _primary(connection, driver, floor)
-            return _replica(connection, driver, floor, timeout)
+            return _replica(cluster, connection, driver, floor, timeout)
     except Error as error:
         return Seen(failure=events.why(error))
     except Exception as error:  # noqa: BLE001  (something to show; its text may hold anything)
@@ -103,7 +103,9 @@ def _primary(connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor) -> 
     return Seen(role=_role(reading), position=_text(reading.position))
 
 
-def _replica(connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, timeout: float) -> Seen:
+def _replica(
+    cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, timeout: float
+) -> Seen:
     floor.known.wait(timeout)
     deadline = monotonic() + min(timeout, PATIENCE)
     while True:
@@ -114,14 +116,21 @@ def _replica(connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, tim
         if position is not None and reading.tentative:
             position = driver.place(position, floor.position)
         seen = Seen(role=_role(reading), position=_text(reading.position))
+        if _is_another_name(cluster, connection.alias):
+            return replace(seen, lag=0.0)
         if floor.position is None or position is None:
             return seen
         if position.covers(floor.position):
-            return Seen(role=seen.role, position=seen.position, lag=monotonic() - floor.at)
+            return replace(seen, lag=monotonic() - floor.at)
         if asked >= deadline:
             # It lacks something that the primary had logged by then.
-            return Seen(role=seen.role, position=seen.position, lag_at_least=asked - floor.at)
+            return replace(seen, lag_at_least=asked - floor.at)
         time.sleep(PAUSE)
+
+
+def _is_another_name(cluster: Cluster, alias: str) -> bool:
+    """Whether an alias leads to the primary itself, as on a developer's machine."""
+    return servers.is_primary(*map(connections.create_connection, (alias, cluster.primary)))
 
 
 def _role(reading: Reading) -> str:

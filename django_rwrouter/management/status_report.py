@@ -222,8 +222,9 @@ def _notes(server: Server, overview: Overview) -> Iterator[str]:
     if server.failure:
         yield f"it does not answer ({server.failure})"
     if server.role_is_wrong:
-        meant = "primary" if server.is_primary else "replica"
-        yield f"the server says that it is a {server.role}, the settings that it is a {meant}"
+        yield (
+            "it takes no writes, as a replica" if server.is_primary else "it takes writes, as a primary does"
+        )
     total = sum(server.opinions.values())
     for state, count in sorted(server.opinions.items()):
         if state != Condition.HEALTHY.value:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 
 from django_rwrouter import overrides
 from tests.app.models import Book
@@ -89,7 +90,7 @@ def test_a_primary_that_takes_no_writes_is_shown_in_its_role(cluster, administra
         said = rwrouter("status")
     finally:
         administration.ask(cluster.primary, "SET GLOBAL read_only = OFF")
-    assert "the server says that it is a replica, the settings that it is a primary" in said
+    assert "default: it takes no writes, as a replica" in said
 
 
 def test_neither_address_nor_user_nor_password_is_shown(cluster, replica):
@@ -116,3 +117,14 @@ def test_a_read_at_the_level_causal_is_explained_with_positions(cluster):
     said = json.loads(rwrouter("explain", "app.Book", "--level", "causal", "--token-age", "1.5", "--json"))
     assert (said["outcome"]["reason"], said["outcome"]["among"]) == ("causal", ours.REPLICAS)
     assert (said["otherwise"]["reason"], said["otherwise"]["among"]) == ("behind", ["default"])
+
+
+def test_a_replica_that_is_the_primary_under_another_name_is_never_behind(cluster, monkeypatch):
+    port = str(cluster.primary.port)
+    monkeypatch.setitem(connections.settings["replica1"], "PORT", port)
+    monkeypatch.setitem(
+        connections.settings["replica1"], "OPTIONS", connections.settings["default"]["OPTIONS"]
+    )
+    connections.close_all()
+    servers, _seconds = status()
+    assert servers["replica1"]["lag"] == 0

@@ -193,11 +193,52 @@ def test_only_a_server_that_is_gone_is_left_alone(page, routed, way):
     way(server_of(page, alias))
     titles()
     assert not health.is_ejected(alias)
-    with routing_scope(safe=True):
-        for _ in range(40):
-            with use_replica():
-                titles()
+    for _ in range(40):
+        with routing_scope(safe=True):
+            titles()
     assert health.is_ejected(alias) == (way is killed)
+
+
+@pytest.fixture
+def impatient(cluster):
+    """Servers that close a connection on which nothing happens for a second."""
+    mysql = connections["default"].vendor == "mysql"
+    for server in cluster.replicas:
+        if mysql:
+            server.sql("SET GLOBAL wait_timeout = 1")
+        else:
+            server.configure(idle_session_timeout="1s")
+    yield cluster
+    for server in cluster.replicas:
+        if mysql:
+            server.sql("SET GLOBAL wait_timeout = DEFAULT")
+        else:
+            server.configure(idle_session_timeout="0")
+
+
+def test_a_connection_that_was_idle_for_too_long(impatient, routed):
+    with routing_scope(safe=True):
+        titles()
+        alias = chosen(routed)
+        found = server_of(impatient, alias)
+        found.wait(lambda: not found.sessions())
+        assert titles() == ["old"]
+        assert places(routed) == [(other(alias), Reason.FAILOVER)]
+    for _ in range(40):
+        with routing_scope(safe=True):
+            titles()
+    assert {alias for alias, _reason in places(routed)} == set(REPLICAS)
+    assert not any(map(health.is_ejected, REPLICAS))
+
+
+def test_the_substitute_lets_nobody_in(page, routed, monkeypatch):
+    """Which shows when its connection is opened, and not only when the statement runs."""
+    alias = chosen(routed)
+    monkeypatch.setitem(connections.settings[other(alias)], "PASSWORD", "wrong")
+    disconnected(server_of(page, alias))
+    assert titles() == ["old"]
+    assert places(routed) == [("default", Reason.FAILOVER)]
+    assert health.is_ejected(other(alias))
 
 
 def test_all_replicas_lost(page, routed, rwrouter):
@@ -545,9 +586,19 @@ def test_a_frozen_server(page, routed):
     assert health.is_ejected(alias)
 
 
-def test_a_long_query_does_not_take_replicas_out_of_use(page, routed):
+def test_a_query_that_takes_too_long(page, routed):
+    """It takes no replica out of use, and is not run again and again."""
     if not has_read_timeout():
         pytest.skip("This driver waits for as long as it takes.")
-    with pytest.raises(OperationalError):
+    alias = chosen(routed)
+    ran_on = []
+
+    def watch(execute, sql, params, many, context):
+        if "app_book" in sql:
+            ran_on.append(context["connection"].alias)
+        return execute(sql, params, many, context)
+
+    with connections[alias].execute_wrapper(watch), pytest.raises(OperationalError):
         slowly(TIMEOUT + 1)
+    assert ran_on == [alias, other(alias)]
     assert not any(map(health.is_ejected, REPLICAS))
