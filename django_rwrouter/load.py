@@ -48,11 +48,12 @@ class Load:
         self.running[key] = connection
         return key
 
-    def end(self, key: object, seconds: float) -> None:
-        """Note that it has ended, after so long."""
+    def end(self, key: object, seconds: float | None) -> None:
+        """Note that it has ended, after so long; ``None`` if that does not compare with other replicas."""
         self.running.pop(key, None)
-        self.count += 1
-        self.seconds += seconds
+        if seconds is not None:
+            self.count += 1
+            self.seconds += seconds
 
     def take(self) -> tuple[int, float]:
         """Return how many reads there were and what they took, and begin anew."""
