@@ -114,6 +114,7 @@ def test_it_pins_nobody():
         undrain("replica1")
         assert not current_state().scope("default").wrote
         assert issue(current_state()).marks == {}
+    assert [row.data["statements"] for row in stats._counters.take()] == [[]]
 
 
 def test_what_was_done_is_written_down_once_by_whoever_did_it(own_connection):
