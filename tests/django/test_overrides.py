@@ -71,6 +71,17 @@ def test_and_again_when_it_is_put_back():
     assert undrain("replica1") is False
 
 
+def test_a_scope_that_runs_follows_at_its_next_read():
+    with routing_scope(safe=True):
+        ask()
+        used = ask().alias  # What was decided once may be remembered.
+        drain(used)
+        other = ask().alias
+        assert {used, other} == {"replica1", "replica2"}
+        switch_off("default")
+        assert ask().alias == "default"
+
+
 def test_what_is_in_force_can_be_read_over_a_connection_of_ones_own(own_connection):
     assert overrides.load(own_connection) == []
     drain("replica2", "why", "who")
