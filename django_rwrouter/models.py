@@ -156,8 +156,9 @@ class RoutingStatistics(models.Model):
     objects = RoutingStatisticsQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("read/write routing")
-        verbose_name_plural = _("read/write routing")
+        # What the admin's index calls the panel, below the name of the app.
+        verbose_name = _("primary and replicas")
+        verbose_name_plural = _("primary and replicas")
         # The rows are nobody's to edit.
         default_permissions = ()
         # Two permissions: to see the page, and to act on it.
