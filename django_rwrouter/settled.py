@@ -81,9 +81,9 @@ def recall(model: type[Model]) -> str | None:
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
     """
     state = state_in_force()
+    settled: Settled | None = None if state is None else state.settled.get(model)
     if (
-        state is not None
-        and (settled := state.settled.get(model)) is not None
+        settled is not None
         and block_in_force() is settled.block
         and THREAD.outside is settled.thread
         and (primary := settled.primary).in_atomic_block is settled.in_atomic_block

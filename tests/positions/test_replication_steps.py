@@ -58,7 +58,7 @@ def test_a_paused_replica_receives_and_does_not_replay(cluster, privileged):
     cluster.pause(replica)
     for number in range(3):
         Book.objects.create(title=str(number))
-    _found, one = wait_until(lambda each: each.to_receive == 0 and each.to_replay)
+    found, one = wait_until(lambda each: each.to_receive == 0 and each.to_replay)
     assert one.step is Step.NOT_REPLAYING
     if found.unit == "transactions":
         assert one.to_replay == 3
@@ -108,7 +108,7 @@ def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(clus
 def test_the_primary_is_down(cluster):
     cluster.primary.kill()
     try:
-        _found, one = steps()
+        found, one = steps()
         assert found.why
         assert found.written == ""
         assert one.replayed
@@ -120,7 +120,7 @@ def test_the_primary_is_down(cluster):
 def wait_until(condition):
     deadline = time.monotonic() + 10
     while True:
-        _found, one = steps()
+        found, one = steps()
         if condition(one):
             return found, one
         assert time.monotonic() < deadline, one
