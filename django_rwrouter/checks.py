@@ -331,6 +331,8 @@ def _replicas(settings: Settings) -> Iterator[CheckMessage]:
     store = _store(settings, CacheStore)
     if store is not None:
         yield from _cache_store(store)
+    if any(cluster.replicas for cluster in settings.clusters):
+        yield from _monitor(settings)
     for cluster in settings.clusters:
         yield from _positions(cluster)
         yield from _lag(cluster)
@@ -343,6 +345,17 @@ def _replicas(settings: Settings) -> Iterator[CheckMessage]:
             if vendor is not None:
                 yield from _server(cluster, replica.alias, vendor)
                 yield from _patience(replica.alias, options, vendor)
+
+
+def _monitor(settings: Settings) -> Iterator[CheckMessage]:
+    if settings.monitor.mode == "off":
+        yield _found(
+            "W016",
+            f"{SETTING}['MONITOR'] has MODE 'off': a replica that dies or freezes is found by the requests"
+            " that meet it, reads under 'window' ask the servers how late they are, and processes do not see"
+            " what is drained or switched off elsewhere.",
+            "Remove it, or write 'MODE': 'inline' where there can be no threads.",
+        )
 
 
 def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -117,7 +117,8 @@ class _Flusher:
         if self.describe is None:
             return
         try:
-            self._counters.note_servers([*self.describe()])
+            if servers := [*self.describe()]:  # Nothing known is nothing to write.
+                self._counters.note_servers(servers)
         except Exception:
             logger.exception("The state of the servers is missing from the statistics.")
 

@@ -1,4 +1,4 @@
-"""Gunicorn's configuration: the first process reads and starts its monitor, and forks its workers after that."""
+"""Gunicorn's configuration: the first process reads, starts its monitor, and then forks its workers."""
 
 import time
 
@@ -8,7 +8,6 @@ preload_app = True
 def when_ready(server):
     """Called before the first worker is forked."""
     from board.models import Post
-
     from django_rwrouter import routing_scope
     from django_rwrouter.health import health
 

@@ -69,7 +69,7 @@ def test_a_paused_replica_receives_and_does_not_replay(cluster, privileged):
 def test_a_replica_that_receives_nothing(cluster, privileged):
     cluster.disconnect(cluster.replicas[0])
     Book.objects.create(title="new")
-    found, one = wait_until(lambda each: each.step is Step.NOT_RECEIVING)
+    _found, one = wait_until(lambda each: each.step is Step.NOT_RECEIVING)
     assert one.to_receive
     assert one.to_replay == 0
     cluster.heal()
@@ -99,7 +99,7 @@ def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
 def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(cluster):
     cluster.pause(cluster.replicas[0])
     Book.objects.create(title="new")
-    found, one = steps()
+    _found, one = steps()
     assert one.step is Step.BEHIND
     assert (one.received, one.to_receive, one.to_replay) == ("", None, 1)
     assert one.progress.privilege == GRANTS[VENDOR][2]
