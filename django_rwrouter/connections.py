@@ -33,7 +33,9 @@ from django_rwrouter.engine import (
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
+from django_rwrouter.load import load_of
 from django_rwrouter.positions import has_positions
+from django_rwrouter.settled import settle
 from django_rwrouter.state import (
     Block,
     ClusterScope,
@@ -78,10 +80,9 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     decision = _take_steps(route, state, scope, block, instance_alias)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
-    try:
-        state.announced_reads[decision.alias][route.table] = decision
-    except KeyError:
-        state.announced_reads[decision.alias] = {route.table: decision}
+    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    if instance_alias is None:
+        settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
     return decision
 
 
@@ -128,6 +129,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     block = current_block(cluster.name)
     if scope.replica in failed:
         scope.replica = None
+    state.settled.clear()
     ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
     _look_around(ours, scope, cluster)
     attempts = Attempts(
@@ -283,7 +285,11 @@ def open_replica(alias: str) -> Opening:
     if not health.begin_trial(alias):
         return Opening.FAILED
     try:
-        connection.close_if_health_check_failed()
+        if connection.connection is not None:
+            with load_of(alias).waiting(connection):  # The ping of a frozen server may last for ever.
+                connection.close_if_health_check_failed()
+            if health.watched and health.is_ejected(alias):
+                return Opening.FAILED
         connection.ensure_connection()
         if health.is_ejected(alias):
             # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
@@ -314,6 +320,7 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
         options = connections.settings.get(cluster.primary, {})
         if options.get("ATOMIC_REQUESTS") and cluster.primary not in exempt:
             state.scope(cluster.name).view = view
+            state.settled.clear()
 
 
 def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:

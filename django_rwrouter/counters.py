@@ -94,6 +94,8 @@ class _Bucket:
     """Since it was last taken for writing."""
     offered_at: float | None = None
     """When it was first taken for writing: a row of it may exist since then, even if writing failed."""
+    is_new: bool = False
+    """Whether that was when it was last taken."""
     said_final: bool = False
     """Whether it was taken as final."""
 
@@ -246,20 +248,25 @@ class Counters:
             finished = [bucket for bucket in self._closed if not bucket.changed]
             for bucket in changed:
                 bucket.changed = False
+                bucket.is_new = bucket.offered_at is None
                 bucket.offered_at = bucket.offered_at or now
             for bucket in finished:
                 bucket.said_final = True
             return [bucket.row() for bucket in changed] + [bucket.row(final=True) for bucket in finished]
 
-    def failed(self, rows: Sequence[Row]) -> None:
-        """Keep rows, to be taken again."""
-        keys = {(row.process, row.start): row.final for row in rows}
+    def failed(self, rows: Sequence[Row], *, unsent: Sequence[Row] = ()) -> None:
+        """Keep rows, to be taken again: those that may have been written, and those that were not sent."""
+        taken = {(row.process, row.start): (row.final, False) for row in rows}
+        taken |= {(row.process, row.start): (row.final, True) for row in unsent}
         with self._lock:
             for bucket in (*self._closed, *self._buckets.values()):
-                final = keys.get((bucket.process, bucket.start))
-                if final is not None:
-                    bucket.said_final = False
-                    bucket.changed = bucket.changed or not final
+                final, is_unsent = taken.get((bucket.process, bucket.start), (None, False))
+                if final is None:
+                    continue
+                bucket.said_final = False
+                bucket.changed = bucket.changed or not final
+                if is_unsent and bucket.is_new:
+                    bucket.offered_at = None
 
     def _close(self, now: float, *, ending: bool) -> None:
         """Put aside the buckets that are written and can grow no more, and drop those that are given up."""

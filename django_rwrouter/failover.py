@@ -113,12 +113,15 @@ def run_again(
     connection: BaseDatabaseWrapper = context["connection"]
     if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
         return None
+    lost = _loss(error, connection)
+    if lost is None:
+        return None
     cursor = context["cursor"]
     chunked = bool(getattr(cursor.cursor, "name", None))
     first, why = connection.alias, events.why(error)
     failed: set[str] = set()
     too_long = False
-    while (lost := _loss(error, connection)) is not None:
+    while lost is not None:
         failed.add(connection.alias)
         alive = _leave(connection, cluster, lost, error, seconds)
         _close(cursor.cursor)
@@ -136,17 +139,14 @@ def run_again(
             result = execute(sql, params, many, again)
         except Error as another:
             error = another
-            if decision.alias == cluster.primary:
-                break
+            lost = None if decision.alias == cluster.primary else _loss(error, connection)
         else:
             events.read_failed_over(first, decision.alias, why)
             return Rerun(result, decision, perf_counter() - began)
         finally:
             seconds = perf_counter() - began
-            load.end(running, seconds)
+            load.end(running, None)
             current_state().release_spill(cluster.name)
-    if not failed:
-        return None
     stats.count_event("statement_failed", connection.alias)
     raise error
 

@@ -30,6 +30,8 @@ READ_ONLY_STATEMENTS: Final = {
 }
 DECISION: Final = "rwrouter_decision"
 """Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
+_UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
+"""Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 RAW_DECISION: Final = "_rwrouter_decision"
 """Under this name a cursor keeps the decision of ``read_connection()``."""
 
@@ -110,6 +112,7 @@ def observe(
         operation: Operation = "write" if statement.writes else "read"
         decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
+    is_even = decision is not None and decision.reason not in _UNEVEN
     load = load_of(alias)
     running = load.begin(connection)
     started = perf_counter()
@@ -117,7 +120,7 @@ def observe(
         result = execute(sql, params, many, context)
     except BaseException as error:  # noqa: BLE001  (it is raised again)
         seconds = perf_counter() - started
-        load.end(running, seconds)
+        load.end(running, seconds if is_even else None)
         # Here, because it stands on the connections, which are hooked.
         from django_rwrouter import failover
 
@@ -126,29 +129,26 @@ def observe(
         alias = decision.alias
     else:
         seconds = perf_counter() - started
-        load.end(running, seconds)
+        load.end(running, seconds if is_even else None)
         if decision is not None and decision.reason is Reason.SPILLED:
             state.release_spill(cluster.name)
     if statement.writes and pins(statement, topology):
         note_write(state, cluster.name)
     if decision is None:
         return result  # It reads no data: Django asks for the version when it opens a connection.
-    if _can_be_followed(alias, cluster, statement, decision, topology):
+    if alias == cluster.primary and _can_be_followed(statement, decision, topology):
         state.scope(cluster.name).read_primary = True
     _tell(alias, cluster, statement, decision, text, seconds)
     return result
 
 
-def _can_be_followed(
-    alias: str, cluster: Cluster, statement: Statement, decision: Decision, topology: Topology
-) -> bool:
-    """Whether objects were read from the primary, however that came, so that they are followed there.
+def _can_be_followed(statement: Statement, decision: Decision, topology: Topology) -> bool:
+    """Whether objects were read that are followed on the primary, where they came from, however that was.
 
     By name, for a write, in a transaction: what has been read there may be on no replica yet.
     """
     return (
-        alias == cluster.primary
-        and not statement.writes
+        not statement.writes
         and decision.would_be is None
         and not statement.tables <= topology.primary_only_tables
     )
@@ -161,8 +161,8 @@ def _tell(
     stats.count_statement(
         cluster.name,
         alias,
-        statement.kind.value,
-        decision.reason.value,
+        statement.operation,
+        decision.reason.code,
         decision.would_be or "",
         seconds,
     )

@@ -8,6 +8,7 @@ whatever the distribution; smooth distributions come much closer. The bounds are
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
@@ -59,8 +60,7 @@ def add(into: list[int], counts: Sequence[int]) -> None:
     """Add the counts of buckets to others, in place."""
     if len(counts) > len(into):
         into.extend([0] * (len(counts) - len(into)))
-    for index, count in enumerate(counts):
-        into[index] += count
+    into[: len(counts)] = map(operator.add, into, counts)
 
 
 def trimmed(counts: Sequence[int]) -> list[int]:

@@ -6,7 +6,6 @@ timeout allows: one that is down, frozen or refuses is shown as such.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers
+from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
 from django_rwrouter.topology import Cluster
@@ -77,7 +77,7 @@ def look(cluster: Cluster, timeout: float) -> Mapping[str, Seen]:
 
 def _look_at(cluster: Cluster, alias: str, floor: _Floor, timeout: float) -> Seen:
     try:
-        with silenced(), closing(_own_connection(alias, timeout)) as connection:
+        with silenced(), closing(own_connection(alias, timeout)) as connection:
             connection.ensure_connection()
             driver = get_driver(connection)
             if driver is None:
@@ -139,17 +139,3 @@ def _role(reading: Reading) -> str:
 
 def _text(position: Any) -> str:
     return "" if position is None else str(position.encode())
-
-
-def _own_connection(alias: str, timeout: float) -> BaseDatabaseWrapper:
-    """Make a connection that nobody else uses, with short timeouts."""
-    connection = connections.create_connection(alias)
-    options = dict(connection.settings_dict["OPTIONS"])
-    seconds = math.ceil(timeout)
-    if connection.vendor == "mysql":
-        options |= {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
-    elif connection.vendor == "postgresql":
-        options.pop("pool", None)
-        options["connect_timeout"] = seconds
-    connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
-    return connection

@@ -112,13 +112,13 @@ class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
         return _recorded(self.filter(models.Q(resolution=0) | ~models.Q(process=MERGED)))
 
     def prune(self, before: int) -> int:
-        """Delete rows that start before ``before`` (seconds since 1970); return how many.
+        """Delete merged rows that start before ``before`` (seconds since 1970); return how many.
 
-        Harmless when several processes do it at once.
+        The grand totals stay. Harmless when several processes do it at once.
         """
         deleted = 0
         # By primary key: a range in a DELETE would lock, on MySQL, what other processes insert.
-        old = self.filter(start__lt=before).values_list("pk", flat=True)
+        old = self.filter(process=MERGED, resolution__gt=0, start__lt=before).values_list("pk", flat=True)
         while keys := list(old[:PRUNE_AT_ONCE]):
             deleted += self.filter(pk__in=keys).delete()[0]
         return deleted

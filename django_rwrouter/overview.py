@@ -16,9 +16,9 @@ from typing import Final, Literal
 
 from django.db import Error
 
-from django_rwrouter import events, overrides
+from django_rwrouter import events, monitor, overrides
 from django_rwrouter.conf import get_settings
-from django_rwrouter.counters import RESOLUTION
+from django_rwrouter.counters import RESOLUTION, ServerEntry
 from django_rwrouter.health import State, health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.look import Seen, look
@@ -143,6 +143,8 @@ class Overview:
     """The time that the traffic is of."""
     statistics: Statistics
     """Whether there are any: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """How many reads went where they went for each reason."""
     overrides_failure: str = ""
     """Why it is not known what operators want; empty if it is."""
     ineffective: tuple[Override, ...] = ()
@@ -161,7 +163,7 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
     clusters = () if topology.inert else tuple(topology.clusters.values())
     if ask is None:
         ask = not health.watched
-    seen: dict[str, Seen] = {}
+    seen = _watched()
     if ask:
         patience = get_settings().monitor.timeout if timeout is None else timeout
         for cluster in clusters:
@@ -175,9 +177,57 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
         processes=len(counted.processes),
         seconds=counted.seconds,
         statistics=counted.statistics,
+        reasons=counted.reasons,
         overrides_failure=failure,
         ineffective=tuple(each for each in wanted if not _has_effect(each, clusters)),
     )
+
+
+def own_view() -> list[ServerEntry]:
+    """Return what this process knows of each server, for the statistics: so that others see it, too.
+
+    Empty where it knows nothing: no monitor runs, and all is well as far as its own reads have shown.
+    """
+    topology = get_topology()
+    watched = _watched()
+    view = [
+        _entry(cluster, alias, watched)
+        for cluster in (() if topology.inert else topology.clusters.values())
+        for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
+    ]
+    return view if watched or any(state != Condition.HEALTHY.value for _, _, state, *_more in view) else []
+
+
+def _entry(cluster: Cluster, alias: str, watched: Mapping[str, Seen]) -> ServerEntry:
+    sight = watched.get(alias) or _own_sight(cluster, alias)
+    state, since, why = Condition.HEALTHY.value, 0.0, ""
+    if alias != cluster.primary:
+        standing = health.standing(alias)
+        state, since, why = standing.state.value, standing.since, standing.why
+    elif sight.failure or health.is_away(cluster.name):
+        state, why = Condition.UNREACHABLE.value, sight.failure
+    return alias, sight.role, state, since, why, sight.lag, sight.position
+
+
+def _watched() -> dict[str, Seen]:
+    """Return what this process's monitor found last, if one runs."""
+    return {
+        alias: Seen(
+            role=found.role,
+            failure=found.why,
+            lag=found.lag if isfinite(found.lag) else None,
+            position=found.position,
+        )
+        for alias, found in monitor.snapshot().items()
+    }
+
+
+def _own_sight(cluster: Cluster, alias: str) -> Seen:
+    """Return what this process's own reads have shown of a server."""
+    server = knowledge.last_server(alias)
+    lag = knowledge.staleness(cluster.name, server)
+    position = knowledge.position(server)
+    return Seen(lag=lag if isfinite(lag) else None, position="" if position is None else position.encode())
 
 
 def _away(seen: Mapping[str, Seen]) -> str:
@@ -216,6 +266,11 @@ class _Counted:
     summary: Summary | None = None
     processes: Sequence[ProcessView] = ()
     """What each process that is alive knows of its servers; the newest first."""
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Return how many reads there were for each reason."""
+        return {} if self.summary is None else {each.reason: each.reads for each in self.summary.causes}
 
     def opinions(self, alias: str) -> list[ServerView]:
         """Return what the processes know of one server."""
@@ -285,7 +340,7 @@ class _Known:
         alias = cluster.primary
         sight = self._sight(cluster, alias)
         failure = sight.failure
-        if not failure and not self.seen and health.is_away(cluster.name):
+        if not failure and alias not in self.seen and health.is_away(cluster.name):
             failure = "no answer"
         return Server(
             alias=alias,
@@ -338,15 +393,7 @@ class _Known:
 
     def _sight(self, cluster: Cluster, alias: str) -> Seen:
         """Return what is known of a server, by whom ever: this process, or else the others."""
-        if alias in self.seen:
-            sight = self.seen[alias]
-        else:
-            server = knowledge.last_server(alias)
-            lag = knowledge.staleness(cluster.name, server)
-            position = knowledge.position(server)
-            sight = Seen(
-                lag=lag if isfinite(lag) else None, position="" if position is None else position.encode()
-            )
+        sight = self.seen.get(alias) or _own_sight(cluster, alias)
         others = self.counted.opinions(alias)
         lags = [each.lag for each in others if each.lag is not None]
         return Seen(

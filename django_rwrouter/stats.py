@@ -13,117 +13,25 @@ import math
 import os
 import random
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
-from typing import Final, Protocol
+from typing import Final
 
 from django.core.signals import setting_changed
-from django.db import DatabaseError, connections
 from django.utils.module_loading import import_string
 
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.counters import Counters, Row, ServerEntry
 from django_rwrouter.exit_hooks import call_at_exit
 from django_rwrouter.state import silenced
+from django_rwrouter.storage import BACKENDS, StatisticsBackend, StatisticsTableMissing
 
 logger: Final = logging.getLogger("django_rwrouter")
 
-PRUNE_SECONDS: Final = 3600.0
-"""Seconds between two looks of one process for rows that are too old."""
 EXIT_PATIENCE: Final = 5.0
 """Seconds that an ending process waits for a flush that is under way."""
 FORK_PATIENCE: Final = 1.0
 """Seconds that a fork waits for one."""
-
-
-class StatisticsBackend(Protocol):
-    """Where statistics are written: what ``STATS["BACKEND"]`` names by its dotted path.
-
-    It is called without arguments, once for each process. Several processes write at the same time.
-    """
-
-    def write(self, process: str, rows: Sequence[Row]) -> None:
-        """Store the rows of one process, each over the earlier row of the same resolution and start.
-
-        The values are absolute: rows may come again, unchanged or grown, and a row may come back empty. When
-        a row cannot change any more it comes once more with ``final`` set, after it was stored; rows that
-        are final come apart from others.
-        Any exception means that the rows are kept and offered again.
-        """
-
-
-class StatisticsTableMissing(Exception):  # noqa: N818  (a state that passes, not an error)
-    """The table for the statistics has not been made yet."""
-
-
-class DatabaseBackend:
-    """Writes to this package's table, on a primary; deletes what is older than ``RETENTION_DAYS``."""
-
-    def __init__(self) -> None:
-        # At a random time within the first period: processes that start together take turns.
-        self._prune_at = time.monotonic() + random.uniform(0, PRUNE_SECONDS)
-
-    def write(self, process: str, rows: Sequence[Row]) -> None:
-        """Write the rows with one statement, where the database has an upsert.
-
-        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``.
-        """
-        # Here, because this module is imported before the app registry is ready.
-        from django_rwrouter.models import RoutingStatistics
-
-        table = RoutingStatistics.objects.on_primary()
-        with _own_connection(table.db):
-            try:
-                if rows[0].final:
-                    table.finish(rows)
-                else:
-                    table.put(rows)
-            except DatabaseError:
-                if not table.exists_in_database():
-                    raise StatisticsTableMissing(
-                        "their table does not exist yet; run `manage.py migrate django_rwrouter`"
-                    ) from None
-                raise
-            if time.monotonic() >= self._prune_at:
-                self._prune_at = time.monotonic() + PRUNE_SECONDS
-                table.prune(int(time.time() - get_settings().stats.retention_days * 86400))
-
-
-class NoBackend:
-    """Keeps nothing."""
-
-    def write(self, process: str, rows: Sequence[Row]) -> None:
-        """Let the rows go."""
-
-
-BACKENDS: Final[Mapping[str, type[StatisticsBackend]]] = {
-    "database": DatabaseBackend,
-    "off": NoBackend,
-}
-"""By the name in ``STATS["BACKEND"]``; any other name is a dotted path."""
-
-
-@contextmanager
-def _own_connection(alias: str) -> Iterator[None]:
-    """Give this thread a fresh connection to ``alias``, and then the previous one again.
-
-    So a flush neither joins nor ends what the thread has under way there (such as a transaction of a script
-    that runs without autocommit), and holds no idle connection afterwards. Only inside ``atomic()`` is the
-    connection shared: that is a test, whose database may not even be visible to another connection.
-    """
-    present = connections[alias]
-    if present.in_atomic_block:
-        yield
-        return
-    own = connections.create_connection(alias)
-    connections[alias] = own
-    try:
-        yield
-    finally:
-        connections[alias] = present
-        own.close()
 
 
 class _Flusher:
@@ -181,18 +89,21 @@ class _Flusher:
         if not writing.acquire(timeout=patience):
             return
         pending: list[Row] = []
+        batch: list[Row] = []
         try:
             self._note_servers()
             # The second time those that are final, now that they are written.
             for _turn in range(2):
                 pending = self._counters.take(ending=ending)
                 while pending:
-                    self._write(batch := self._next_batch(pending))
+                    batch = self._next_batch(pending)
                     del pending[: len(batch)]
+                    self._write(batch)
+                    batch = []
         except Exception as error:  # noqa: BLE001  (whatever a backend raises: a flush never harms)
             self._report(error)
         finally:
-            self._counters.failed(pending)
+            self._counters.failed(batch, unsent=pending)
             writing.release()
 
     def _write(self, batch: Sequence[Row]) -> None:
@@ -206,7 +117,8 @@ class _Flusher:
         if self.describe is None:
             return
         try:
-            self._counters.note_servers([*self.describe()])
+            if servers := [*self.describe()]:  # Nothing known is nothing to write.
+                self._counters.note_servers(servers)
         except Exception:
             logger.exception("The state of the servers is missing from the statistics.")
 

@@ -44,6 +44,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
         "processes": overview.processes,
         "statistics": overview.statistics,
         "seconds": overview.seconds,
+        "reasons": dict(overview.reasons),
         "overrides_failure": overview.overrides_failure,
         "clusters": [_cluster_as_json(cluster) for cluster in overview.clusters],
         "ineffective": [

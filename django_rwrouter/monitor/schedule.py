@@ -59,8 +59,7 @@ class Schedule:
         return min((each.deadline for each in self._asked.values() if not each.overdue), default=None)
 
     def woke(self, planned: float, now: float) -> None:
-        """Give everybody as much more time as this process itself has lost since it was to wake up."""
-        late = now - planned
-        if late > OVERSLEPT * self._timeout:
+        """Let the time of all begin anew if this process has slept for longer than it wanted to."""
+        if now - planned > OVERSLEPT * self._timeout:
             for asked in self._asked.values():
-                asked.deadline += late
+                asked.deadline = now + self._timeout

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from django_rwrouter import events, servers
+from django_rwrouter import events, servers, stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
@@ -112,7 +112,7 @@ class Watch:
         return any(replica.alias in self._unplaced for replica in cluster.replicas)
 
     def end_round(self) -> None:
-        """Compare the replicas, from what they did since the last round."""
+        """Compare the replicas, from what they did since the last round, and keep how far behind they are."""
         unusable = health.unusable()
         for cluster in self._topology.clusters.values():
             zones: defaultdict[str, dict[str, Work]] = defaultdict(dict)
@@ -120,6 +120,8 @@ class Watch:
             for replica in cluster.replicas:
                 alias = replica.alias
                 reads, seconds = load_of(alias).take()
+                if alias in self._seen:
+                    stats.note_lag(alias, self._lag(self._seen[alias]))
                 if alias in self._works and alias in healthy:
                     zones[replica.zone][alias] = Work(reads, seconds, self._works[alias])
             for zone, works in zones.items():

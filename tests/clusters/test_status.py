@@ -128,3 +128,36 @@ def test_a_replica_that_is_the_primary_under_another_name_is_never_behind(cluste
     connections.close_all()
     servers, _seconds = status()
     assert servers["replica1"]["lag"] == 0
+
+
+def test_what_the_running_processes_know_is_shown(cluster, replica, board):
+    def status_when(there, else_):
+        """Return the status of replica1 as soon as it is as wanted."""
+        deadline = time.monotonic() + 60
+        while True:
+            said = json.loads(board.ask("rwrouter", "status", "--json"))
+            [now] = said["clusters"]
+            server = next(each for each in now["servers"] if each["alias"] == "replica1")
+            if there(server["opinions"]):
+                return server
+            assert time.monotonic() < deadline, f"{else_} {said}"
+
+    def visit_all(opinions):
+        if opinions == {"healthy": 2}:
+            return True
+        for _ in range(8):
+            browser = site.browser()
+            assert browser.get("/api/latest/?author=nobody").status == 404
+            browser.close()
+        return False
+
+    quick = {"RWROUTER_FLUSH_SECONDS": "0.5", "RWROUTER_MONITOR_INTERVAL": "0.2"}
+    with board.serve(workers=2, RWROUTER_CONSISTENCY="eventual", **quick) as site:
+        status_when(visit_all, "Not all processes have written.")
+        replica.kill()
+        now = status_when(lambda opinions: opinions == {"ejected": 2}, "Not all have ejected it.")
+        assert (now["condition"], now["failure"]) == ("unreachable", "OperationalError 2002")
+        cluster.heal()
+        now = status_when(lambda opinions: opinions == {"healthy": 2}, "Not all have taken it back.")
+        assert now["condition"] == "healthy"
+        assert 0 <= now["lag"] < 5

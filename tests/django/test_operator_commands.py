@@ -237,9 +237,21 @@ SERVER = {
 def test_the_form_for_programs_stays_as_it_is():
     overrides.drain("replica1", "a new disk", "kim")
     overrides.switch_off("default")
+    stats.count_statement("default", "replica2", "read", "window", "", 0.001)
+    stats.flush()
     said = json.loads(rwrouter("status", "--json"))
+    assert said["reasons"] == {"window": 1}
     assert said.keys() == {
-        *("at", "processes", "statistics", "seconds", "overrides_failure", "clusters", "ineffective")
+        *(
+            "at",
+            "processes",
+            "statistics",
+            "seconds",
+            "reasons",
+            "overrides_failure",
+            "clusters",
+            "ineffective",
+        )
     }
     [cluster] = said["clusters"]
     assert cluster.keys() == {

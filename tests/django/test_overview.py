@@ -221,6 +221,23 @@ def test_it_is_neither_routed_nor_counted(routed):
     assert RoutingStatistics.objects.on_primary().count() == 0
 
 
+def test_what_this_process_knows_is_written_for_the_others(cluster):
+    health.failed("replica2", "OperationalError 2013")
+    health.lost_primary("default", 60)
+    stats.count_event("request")
+    stats.flush()
+    [row] = RoutingStatistics.objects.on_primary()
+    assert [(entry[0], entry[2], entry[4]) for entry in row.data["servers"]] == [
+        ("default", "unreachable", ""),
+        ("replica1", "healthy", ""),
+        ("replica2", "ejected", "OperationalError 2013"),
+    ]
+    health.reset()
+    now = cluster()
+    assert now.replicas[1].opinions == {"ejected": 1}
+    assert now.replicas[1].condition is Condition.EJECTED
+
+
 def test_nothing_is_configured(settings):
     settings.RWROUTER = {}
     assert overview().clusters == ()

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, close_old_connections, connections
 from django.test import Client
 
 from django_rwrouter import events, monitor, overrides, routing_scope, stats
@@ -21,6 +21,7 @@ from django_rwrouter.signals import (
     role_changed,
 )
 from tests.app.models import Book
+from tests.positions import site as ours
 from tests.positions.conftest import forget
 from tests.positions.site import ALIASES, REPLICAS
 
@@ -495,3 +496,22 @@ def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldo
     assert 1 <= slow <= 6
     cluster.replicas[0].thaw()
     monitor.reset()
+
+
+def test_the_ping_of_a_kept_connection_does_not_hang(cluster, started, rwrouter, monkeypatch):
+    """A request that meets the frozen replica first; the ping comes before any statement."""
+    for alias in REPLICAS:
+        monkeypatch.setitem(connections.settings[alias], "CONN_MAX_AGE", None)
+        monkeypatch.setitem(connections.settings[alias], "CONN_HEALTH_CHECKS", True)
+    connections.close_all()
+    rwrouter(CONSISTENCY="eventual")
+    started()
+    while not all(connections[alias].connection for alias in REPLICAS):
+        assert Client().get("/plain/").content == b"old"
+    for server in cluster.replicas:
+        server.freeze()
+    close_old_connections()  # What Django does between requests, though not for its test client.
+    began = time.monotonic()
+    assert Client().get("/plain/").content == b"old"
+    # The ping, and at most one attempt to connect to the other, before that is found out as well.
+    assert time.monotonic() - began < 2 * INTERVAL + TIMEOUT + 1 + ours.TIMEOUT + BUSY

@@ -18,7 +18,7 @@ from django.db import (
 from django_rwrouter import ReplicaWriteError, hooks, load, stats, untracked_writes
 from django_rwrouter.decision import Reason
 from django_rwrouter.signals import statement_routed
-from django_rwrouter.state import RoutingState, entered, silenced
+from django_rwrouter.state import RoutingState, current_state, entered, silenced
 from django_rwrouter.topology import get_topology
 from tests.app.models import Book
 
@@ -418,9 +418,23 @@ def test_what_runs_now_is_known(alias, error):
         hooks.observe(execute, "SELECT 1", (), False, {"connection": connection, "cursor": SimpleNamespace()})
     assert running == [[connection]]
     assert not load.load_of(alias).running
-    count, seconds = load.load_of(alias).take()
-    assert count == 1
-    assert 0 < seconds < 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "counted"),
+    [(Reason.WINDOW, 1), (Reason.EVENTUAL, 1), (Reason.DEGRADED, 0), (Reason.FAILOVER, 0), (None, 0)],
+)
+@pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
+def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason, counted, error):
+    """Not by those that name one, or go where it is least bad."""
+    load.reset()
+    decision = get_topology().route(Book).decide("replica1", reason or Reason.EXPLICIT)
+    current_state().announced_reads["replica1"] = {"app_book": decision} if reason else {}
+    with nullcontext() if error is None else pytest.raises(OperationalError):
+        run("SELECT * FROM app_book", error=error, vendor="mysql", alias="replica1")
+    count, seconds = load.load_of("replica1").take()
+    assert count == counted
+    assert (seconds > 0) is bool(counted)
 
 
 @pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from django_rwrouter import stats
+from django_rwrouter import stats, storage
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -200,7 +200,7 @@ def test_a_failing_backend_harms_nobody_and_loses_nothing(keeper, caplog):
 
 
 def test_a_missing_table_is_explained_in_one_line(keeper, caplog):
-    keeper.failure = stats.StatisticsTableMissing("run `manage.py migrate`")
+    keeper.failure = storage.StatisticsTableMissing("run `manage.py migrate`")
     stats.count_event("hit")
     stats.flush()
     (record,) = caplog.records
