@@ -28,6 +28,16 @@ def stores() -> Sequence[Store]:
     return _stores(get_settings().stores)
 
 
+def stores_may_block() -> bool:
+    """Whether looking at a token may wait for a server."""
+    return _may_block(stores())
+
+
+@lru_cache(maxsize=16)
+def _may_block(among: Sequence[Store]) -> bool:
+    return any(store.blocks for store in among)
+
+
 @lru_cache(maxsize=16)
 def _stores(names: tuple[str, ...]) -> Sequence[Store]:
     return tuple(get_store(name) for name in names)
@@ -119,8 +129,12 @@ def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
 
 def must_save(state: RoutingState) -> bool:
     """Whether the client may have to be told anything."""
-    if any(scope.wrote for _name, scope in state.scopes()) or _must_tell_seen(state):
-        return True
+    clusters = get_topology().clusters
+    for name, scope in state.scopes():
+        if scope.wrote or (
+            clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica is not None)
+        ):
+            return True
     return bool(state.token) and any(store.blocks for store in stores())
 
 

@@ -34,6 +34,7 @@ from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.positions import has_positions
+from django_rwrouter.settled import settle
 from django_rwrouter.state import (
     Block,
     ClusterScope,
@@ -78,10 +79,9 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     decision = _take_steps(route, state, scope, block, instance_alias)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
-    try:
-        state.announced_reads[decision.alias][route.table] = decision
-    except KeyError:
-        state.announced_reads[decision.alias] = {route.table: decision}
+    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    if instance_alias is None:
+        settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
     return decision
 
 
@@ -128,6 +128,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     block = current_block(cluster.name)
     if scope.replica in failed:
         scope.replica = None
+    state.settled.clear()
     ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
     _look_around(ours, scope, cluster)
     attempts = Attempts(
@@ -314,6 +315,7 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
         options = connections.settings.get(cluster.primary, {})
         if options.get("ATOMIC_REQUESTS") and cluster.primary not in exempt:
             state.scope(cluster.name).view = view
+            state.settled.clear()
 
 
 def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:

@@ -35,6 +35,8 @@ class Level(str, Enum):
 class Reason(str, Enum):
     """Why a statement went where it went. Each rule of the router has one of its own."""
 
+    code: str
+    """The value, which an enumeration is slow to tell."""
     label: _StrPromise
     """A few words for people, translated when shown."""
     on_primary: bool
@@ -46,7 +48,7 @@ class Reason(str, Enum):
     def __new__(cls, value: str, label: _StrPromise, on_primary: bool) -> Reason:
         """Make a member with its label and its side."""
         member = str.__new__(cls, value)
-        member._value_ = value
+        member._value_ = member.code = value
         member.label = label
         member.on_primary = on_primary
         return member

@@ -84,9 +84,20 @@ class Health:
         self._ejected: frozenset[str] = frozenset()
         self._drained: dict[str, Standing] = {}
         self._away: dict[str, float] = {}
-        self._watched_until = -1.0
-        self.switched_off: frozenset[str] = frozenset()
+        self.watched_until = -1.0
+        self.version = 0
+        """Another one whenever a server or a switch changes its state, and when a monitor has looked."""
+        self._switched_off: frozenset[str] = frozenset()
+
+    @property
+    def switched_off(self) -> frozenset[str]:
         """Clusters whose kill switch is thrown."""
+        return self._switched_off
+
+    @switched_off.setter
+    def switched_off(self, clusters: frozenset[str]) -> None:
+        self._switched_off = clusters
+        self.version += 1
 
     # --- asked on the path of each read -----------------------------------------------------------
 
@@ -107,7 +118,7 @@ class Health:
     @property
     def watched(self) -> bool:
         """Whether a monitor looks after the servers, so that requests need not."""
-        return self._clock() < self._watched_until
+        return self._clock() < self.watched_until
 
     def is_away(self, cluster: str) -> bool:
         """Whether a cluster's primary has not answered lately."""
@@ -156,6 +167,7 @@ class Health:
                 breaker.ejected = True
                 breaker.since, breaker.since_unix, breaker.why = now, time.time(), why
                 self._ejected |= {alias}
+                self.version += 1
             breaker.until = now + breaker.pause * (1 + JITTER * self._jitter())
             return ejected_now
 
@@ -194,6 +206,7 @@ class Health:
         """
         new = {alias: Standing(State.DRAINED, since, why) for alias, since, why in drained}
         old, self._drained = self._drained, new
+        self.version += 1
         return new.keys() - old.keys(), old.keys() - new.keys()
 
     # --- the primary and the monitor --------------------------------------------------------------
@@ -210,14 +223,15 @@ class Health:
 
     def watch(self, seconds: float) -> None:
         """Leave it to a monitor for so long; it has to say so again and again."""
-        self._watched_until = self._clock() + seconds
+        self.watched_until = self._clock() + seconds
+        self.version += 1
 
     def reset(self) -> None:
         """Forget everything."""
         # New: in a forked child the old one may be held for ever, by a thread that is not there.
         self._lock = threading.Lock()
         self._breakers, self._ejected, self._drained, self._away = {}, frozenset(), {}, {}
-        self._watched_until = -1.0
+        self.watched_until = -1.0
         self.switched_off = frozenset()
 
     def _restore(self, alias: str) -> float | None:
@@ -228,6 +242,7 @@ class Health:
             now = self._clock()
             breaker.ejected, breaker.restored, breaker.proofs = False, now, 0
             self._ejected -= {alias}
+            self.version += 1
             return now - breaker.since
 
 

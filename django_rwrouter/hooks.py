@@ -132,22 +132,19 @@ def observe(
         note_write(state, cluster.name)
     if decision is None:
         return result  # It reads no data: Django asks for the version when it opens a connection.
-    if _can_be_followed(alias, cluster, statement, decision, topology):
+    if alias == cluster.primary and _can_be_followed(statement, decision, topology):
         state.scope(cluster.name).read_primary = True
     _tell(alias, cluster, statement, decision, text, seconds)
     return result
 
 
-def _can_be_followed(
-    alias: str, cluster: Cluster, statement: Statement, decision: Decision, topology: Topology
-) -> bool:
-    """Whether objects were read from the primary, however that came, so that they are followed there.
+def _can_be_followed(statement: Statement, decision: Decision, topology: Topology) -> bool:
+    """Whether objects were read that are followed on the primary, where they came from, however that was.
 
     By name, for a write, in a transaction: what has been read there may be on no replica yet.
     """
     return (
-        alias == cluster.primary
-        and not statement.writes
+        not statement.writes
         and decision.would_be is None
         and not statement.tables <= topology.primary_only_tables
     )
@@ -160,8 +157,8 @@ def _tell(
     stats.count_statement(
         cluster.name,
         alias,
-        statement.kind.value,
-        decision.reason.value,
+        statement.operation,
+        decision.reason.code,
         decision.would_be or "",
         seconds,
     )

@@ -95,7 +95,7 @@ def _begin(request: HttpRequest) -> RoutingState:
     # Looked at only when a read depends on it: most requests never need to know.
     state.token = None
     state.load_token = partial(client.load, request)
-    state.may_block = any(store.blocks for store in client.stores())
+    state.may_block = client.stores_may_block()
     return state
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from django_rwrouter.connections import decide_read, decide_write
+from django_rwrouter.settled import recall
 from django_rwrouter.topology import get_topology, is_historical, label_of
 
 if TYPE_CHECKING:
@@ -16,17 +17,22 @@ if TYPE_CHECKING:
 class ReadWriteRouter:
     """Sends writes to the primary and reads where the rules say.
 
-    It holds no state: one instance serves the whole process. Every method returns ``None`` for what is not
+    It holds no state: one instance serves the whole process, and what is called for each query is static, as
+    Django calls a plain function in less time than a method. Every method returns ``None`` for what is not
     ours, so that other routers and Django's own rule apply.
     """
 
-    def db_for_read(self, model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
+    @staticmethod
+    def db_for_read(model: type[Model], **hints: Any) -> str | None:
         """Return the alias to read the model from."""
+        if not hints and (alias := recall(model)) is not None:
+            return alias
         route = get_topology().route(model)
-        decision = None if route is None else decide_read(route, instance)
+        decision = None if route is None else decide_read(route, hints.get("instance"))
         return None if decision is None else decision.alias
 
-    def db_for_write(self, model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
+    @staticmethod
+    def db_for_write(model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
         """Return the alias to write the model to."""
         route = get_topology().route(model)
         decision = None if route is None else decide_write(route, instance)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -38,11 +38,14 @@ class Statement:
     """The one table that it writes, where that is certain."""
     in_parts: bool = False
     """Whether it may have done part of its work when it fails: several statements, or a procedure."""
+    writes: bool = field(init=False)
+    """Whether it counts as a write."""
+    operation: str = field(init=False)
+    """What it is counted as: the value of its kind, which an enumeration is slow to tell."""
 
-    @property
-    def writes(self) -> bool:
-        """Whether it counts as a write."""
-        return self.kind is Kind.WRITE
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writes", self.kind is Kind.WRITE)
+        object.__setattr__(self, "operation", self.kind.value)
 
 
 def classify(sql: str, vendor: str) -> Statement:

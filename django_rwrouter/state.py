@@ -22,6 +22,7 @@ from django_rwrouter.token import EMPTY, Position, Token
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import Model
 
     from django_rwrouter.decision import Decision, Level
 
@@ -139,6 +140,7 @@ class RoutingState:
         "outside",
         "safe",
         "sealed",
+        "settled",
         "silent",
         "spilled",
         "token",
@@ -174,6 +176,8 @@ class RoutingState:
         self.announced_writes: dict[str, dict[str, Decision]] = {}
         """By alias and table: the same for writes, which often run several statements each."""
 
+        self.settled: dict[type[Model], Any] = {}
+        """By model, the decision that holds for its reads until something changes."""
         self.spilled: dict[tuple[object, str], Place] = {}
         """By thread and cluster, the place of a read that goes to the primary because replicas lag."""
 
@@ -202,21 +206,23 @@ class RoutingState:
         except KeyError:
             return self._clusters.setdefault(cluster, ClusterScope())
 
-    def scopes(self) -> Iterator[tuple[str, ClusterScope]]:
-        """Yield the clusters that were used."""
-        yield from list(self._clusters.items())
+    def scopes(self) -> list[tuple[str, ClusterScope]]:
+        """Return the clusters that were used."""
+        return list(self._clusters.items())
 
     def note_write(self, cluster: str) -> None:
         """Remember that the scope, and every scope around it, has written to the cluster."""
         state: RoutingState | None = self
         while state is not None:
             state.scope(cluster).wrote = True
+            state.settled.clear()
             state = state.outer
 
     def known_token(self) -> Token:
         """Return what the client brought, looking for it first if nobody has."""
         if self.token is None:
             self.loading = True
+            self.settled.clear()
             try:
                 self.token = EMPTY if self.load_token is None else self.load_token()
             finally:
@@ -225,6 +231,7 @@ class RoutingState:
 
     def add_token(self, token: Token) -> None:
         """Merge a token into what the client brought, without looking at that if nobody has."""
+        self.settled.clear()
         if self.token is not None:
             self.token = self.token.merge(token)
             return
@@ -255,12 +262,16 @@ class _Thread(threading.local):
 _state: Final[ContextVar[RoutingState | None]] = ContextVar("rwrouter_state", default=None)
 _block: Final[ContextVar[Block | None]] = ContextVar("rwrouter_block", default=None)
 _untracked: Final[ContextVar[bool]] = ContextVar("rwrouter_untracked", default=False)
-_regions: Final[ContextVar[tuple[tuple[object, tuple[object, ...]], ...]]] = ContextVar(
-    "rwrouter_regions", default=()
-)
+_regions: Final[ContextVar[tuple[tuple[object, Any], ...]]] = ContextVar("rwrouter_regions", default=())
 """The ``with`` blocks that are open, each with what was in force before it."""
-_ALL: Final[tuple[ContextVar[Any], ...]] = (_state, _block, _untracked, _regions)
+_InForce = tuple["RoutingState | None", Block | None, bool, tuple[tuple[object, Any], ...]]
+"""The values of these four."""
 _thread: Final = _Thread()
+
+state_in_force: Final = _state.get
+"""Return the state of the scope or block that was entered, or ``None``."""
+block_in_force: Final = _block.get
+"""Return the innermost block, of whatever cluster, or ``None``."""
 
 
 def on_event_loop() -> bool:
@@ -356,28 +367,42 @@ class Paused:
             _put(outside)
 
 
-def _in_force() -> tuple[object, ...]:
-    return tuple(variable.get() for variable in _ALL)
+def _in_force() -> _InForce:
+    return _state.get(), _block.get(), _untracked.get(), _regions.get()
 
 
-def _put(values: tuple[object, ...]) -> None:
-    for variable, value in zip(_ALL, values, strict=True):
-        variable.set(value)
+def _put(values: _InForce) -> None:
+    # Spelled out, and set only where it differs, as each request comes this way.
+    state, block, untracked, regions = values
+    if _state.get() is not state:
+        _state.set(state)
+    if _block.get() is not block:
+        _block.set(block)
+    if _untracked.get() is not untracked:
+        _untracked.set(untracked)
+    if _regions.get() is not regions:
+        _regions.set(regions)
 
 
-@contextmanager
-def entered(state: RoutingState) -> Iterator[RoutingState]:
-    """Make a state the one in force, and end whatever is left open inside.
+class entered:  # noqa: N801  (used like a function)
+    """Makes a state the one in force, and ends whatever is left open inside.
 
     What was before is put back by setting it: a variable's own reset token refuses to work in another
     context, and a sync block may end in another one than it began in (``sync_to_async``).
     """
-    before = _in_force()
-    _state.set(state)
-    try:
-        yield state
-    finally:
-        _put(before)
+
+    __slots__ = ("_before", "_entered")
+
+    def __init__(self, state: RoutingState) -> None:
+        self._entered = state
+
+    def __enter__(self) -> RoutingState:
+        self._before = _in_force()
+        _state.set(self._entered)
+        return self._entered
+
+    def __exit__(self, *_error: object) -> None:
+        _put(self._before)
 
 
 class Isolation:

@@ -135,7 +135,10 @@ def test_strangers_are_asked_to_log_in(databases, client):
 
 def test_there_are_two_permissions():
     assert RoutingStatistics._meta.default_permissions == ()
-    assert [name for name, _label in RoutingStatistics._meta.permissions] == ["view_routing", "change_routing"]
+    assert [name for name, _label in RoutingStatistics._meta.permissions] == [
+        "view_routing",
+        "change_routing",
+    ]
 
 
 @pytest.mark.parametrize("path", ["add/", "1/change/", "1/delete/", "1/history/"])
