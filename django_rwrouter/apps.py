@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter import hooks
+from django_rwrouter import hooks, stats
 from django_rwrouter.state import current_state
 
 
@@ -24,7 +24,9 @@ class ReadWriteConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks and the hooks; asks no database."""
-        from django_rwrouter import checks  # noqa: F401  (they need the app registry)
+        from django_rwrouter import checks, overview  # noqa: F401  (they need the app registry)
+
+        stats.describe_servers_with(overview.own_view)
 
         connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
         user_logged_out.connect(_look_at_token, dispatch_uid="django_rwrouter")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from django.utils.formats import number_format
@@ -22,6 +22,15 @@ from django.utils.safestring import SafeString, mark_safe
 
 DROPPED: Final = frozenset({"script", "style", "defs", "desc"})
 """Elements of pygal's that do not get into the page. Its ``desc`` feed the tooltips of its script."""
+
+DOT: Final = 2.5
+"""Radius of the dots on a line, in pixels: large enough to be pointed at."""
+SMALL_DOT: Final = 1.25
+"""The same where there are so many that they would run together."""
+MANY: Final = 40
+TWO_DECIMALS_BELOW: Final = 100
+"""Numbers from here on are written without decimals."""
+TICKS_ARE_WHOLE: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,40 +73,103 @@ def stacked_bars(
     them. The title and the description are for screen readers, each value's tooltip for everybody else.
     ``name`` must be unique on the page. Raises ``ImportError`` without pygal.
     """
+    chart = _canvas("StackedBar", shape, labels, marks, spacing=8)
+    top = max(map(sum, zip(*series.values(), strict=True)), default=0)
+    chart.y_labels = [{"value": tick, "label": _grouped(tick)} for tick in ticks(top)]
+    chart.formatter = _grouped
+    return _finish(chart, f"{name}-{shape.name}", title, description, series, shape)
+
+
+def lines(
+    name: str,
+    *,
+    title: str,
+    description: str,
+    labels: Sequence[str],
+    marks: Sequence[int],
+    series: Mapping[str, Sequence[float | None]],
+    unit: str,
+    shape: Shape,
+) -> SafeString:
+    """Draw one line for each series, from 0 up, as :func:`stacked_bars` draws bars.
+
+    ``None`` leaves a gap: nothing was measured there. ``unit`` stands after each number.
+    """
+    known = [value for values in series.values() for value in values if value is not None]
+    steps = fine_ticks(max(known, default=0.0))
+    decimals = 0 if steps[1] >= 1 else -math.floor(math.log10(steps[1]))
+
+    def axis(value: float) -> str:
+        return f"{number_format(value, decimals, force_grouping=True)} {unit}"
+
+    def exact(value: float) -> str:
+        return f"{number_format(value, 2 if value < TWO_DECIMALS_BELOW else 0, force_grouping=True)} {unit}"
+
+    chart = _canvas(
+        "Line",
+        shape,
+        labels,
+        marks,
+        spacing=0,
+        dots_size=DOT if len(labels) <= MANY else SMALL_DOT,
+        allow_interruptions=True,
+        range=(0, steps[-1]),
+    )
+    chart.y_labels = [{"value": tick, "label": axis(tick)} for tick in steps]
+    chart.formatter = exact
+    return _finish(chart, f"{name}-{shape.name}", title, description, series, shape)
+
+
+def _canvas(kind: str, shape: Shape, labels: Sequence[str], marks: Sequence[int], **options: object) -> Any:
     pygal = _import_pygal()
     style = pygal.style.Style(
         label_font_size=shape.font, major_label_font_size=shape.font, no_data_font_size=shape.font
     )
-    chart = pygal.StackedBar(
+    chart = getattr(pygal, kind)(
         style=style,
         css=[],
         js=[],
         width=shape.width,
         height=shape.height,
         margin=8,
-        spacing=8,
         show_legend=False,
         truncate_label=-1,
         show_minor_x_labels=False,
         explicit_size=False,
         disable_xml_declaration=True,
+        **options,
     )
     chart.x_labels = list(labels)
     every = max(1, math.ceil(len(marks) / shape.labels))
     chart.x_labels_major = [labels[place] for place in marks[::every]]
-    top = max(map(sum, zip(*series.values(), strict=True)), default=0)
-    chart.y_labels = [{"value": tick, "label": _grouped(tick)} for tick in ticks(top)]
-    chart.formatter = _grouped
+    return chart
+
+
+def _finish(
+    chart: Any,
+    id_: str,
+    title: str,
+    description: str,
+    series: Mapping[str, Sequence[float | None]],
+    shape: Shape,
+) -> SafeString:
     for label, values in series.items():
-        chart.add(label, list(values))
+        chart.add(label, [_visible(values, place) for place in range(len(values))])
     # What comes from pygal is well-formed and made of our own numbers: no stranger's XML.
     svg = ET.fromstring(chart.render())  # noqa: S314
     _add_tooltips(svg, series)
     _undress(svg)
-    _describe(svg, f"{name}-{shape.name}", title, description)
+    _describe(svg, id_, title, description)
     svg.set("class", f"rwrouter-chart rwrouter-chart-{shape.name}")
     # Escaped by the serializer; nothing in it is markup of somebody else's.
     return mark_safe(ET.tostring(svg, encoding="unicode"))  # noqa: S308
+
+
+def _visible(values: Sequence[float | None], place: int) -> object:
+    """Return a value as pygal takes it, with a larger dot where no line leads to it."""
+    value = values[place]
+    alone = not any(values[other] is not None for other in (place - 1, place + 1) if 0 <= other < len(values))
+    return {"value": value, "node": {"r": DOT}} if value is not None and alone else value
 
 
 def _import_pygal() -> ModuleType:
@@ -124,6 +196,14 @@ def ticks(top: int) -> list[int]:
     return [step * place for place in range(steps + 1)]
 
 
+def fine_ticks(top: float) -> list[float]:
+    """Return a few round numbers from 0 to at least ``top``, fractions too."""
+    if top >= TICKS_ARE_WHOLE:
+        return [float(tick) for tick in ticks(math.ceil(top))]
+    scale: int = 10 ** (3 - math.floor(math.log10(top))) if top > 0 else 1000
+    return [tick / scale for tick in ticks(math.ceil(top * scale))]
+
+
 def _grouped(value: float) -> str:
     return number_format(int(value), force_grouping=True)
 
@@ -148,14 +228,19 @@ def _add_tooltips(svg: ET.Element, names: Iterable[str]) -> None:
     Bars of no height are taken out: nobody can point at them.
     """
     for place, name in enumerate(names):
-        for group in svg.findall(f".//{{*}}g[@class='series serie-{place} color-{place}']/{{*}}g"):
-            for bar in list(group):
-                texts = {each.get("class"): each.text for each in bar.findall("{*}desc")}
-                if texts.get("value") == "0":
-                    group.remove(bar)
-                    continue
-                tooltip = ET.SubElement(bar, "title")
-                tooltip.text = f"{texts.get('x_label')} · {name}: {texts.get('value')}"
+        for group in svg.iter("{http://www.w3.org/2000/svg}g"):
+            if group.get("class") != f"series serie-{place} color-{place}":
+                continue
+            for parent in (group, *group.findall("{*}g")):
+                for mark in list(parent):
+                    texts = {each.get("class"): each.text for each in mark.findall("{*}desc")}
+                    if "value" not in texts:
+                        continue
+                    if texts["value"] == "0":
+                        parent.remove(mark)
+                        continue
+                    tooltip = ET.SubElement(mark, "title")
+                    tooltip.text = f"{texts.get('x_label')} · {name}: {texts['value']}"
 
 
 def _describe(svg: ET.Element, id_: str, title: str, description: str) -> None:

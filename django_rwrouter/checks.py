@@ -29,7 +29,7 @@ from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.options import ClusterSettings, Settings
 from django_rwrouter.positions import has_positions
 from django_rwrouter.router import ReadWriteRouter
-from django_rwrouter.stats import BACKENDS
+from django_rwrouter.storage import BACKENDS
 from django_rwrouter.stores import get_store, known_stores
 from django_rwrouter.stores.cache import CacheStore
 from django_rwrouter.stores.cookie import CookieStore
@@ -331,6 +331,8 @@ def _replicas(settings: Settings) -> Iterator[CheckMessage]:
     store = _store(settings, CacheStore)
     if store is not None:
         yield from _cache_store(store)
+    if any(cluster.replicas for cluster in settings.clusters):
+        yield from _monitor(settings)
     for cluster in settings.clusters:
         yield from _positions(cluster)
         yield from _lag(cluster)
@@ -343,6 +345,17 @@ def _replicas(settings: Settings) -> Iterator[CheckMessage]:
             if vendor is not None:
                 yield from _server(cluster, replica.alias, vendor)
                 yield from _patience(replica.alias, options, vendor)
+
+
+def _monitor(settings: Settings) -> Iterator[CheckMessage]:
+    if settings.monitor.mode == "off":
+        yield _found(
+            "W016",
+            f"{SETTING}['MONITOR'] has MODE 'off': a replica that dies or freezes is found by the requests"
+            " that meet it, reads under 'window' ask the servers how late they are, and processes do not see"
+            " what is drained or switched off elsewhere.",
+            "Remove it, or write 'MODE': 'inline' where there can be no threads.",
+        )
 
 
 def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:

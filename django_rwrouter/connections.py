@@ -33,6 +33,7 @@ from django_rwrouter.engine import (
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
+from django_rwrouter.load import load_of
 from django_rwrouter.positions import has_positions
 from django_rwrouter.settled import settle
 from django_rwrouter.state import (
@@ -284,7 +285,11 @@ def open_replica(alias: str) -> Opening:
     if not health.begin_trial(alias):
         return Opening.FAILED
     try:
-        connection.close_if_health_check_failed()
+        if connection.connection is not None:
+            with load_of(alias).waiting(connection):  # The ping of a frozen server may last for ever.
+                connection.close_if_health_check_failed()
+            if health.watched and health.is_ejected(alias):
+                return Opening.FAILED
         connection.ensure_connection()
         if health.is_ejected(alias):
             # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
-from django_rwrouter import client, engine, hooks, positions, stats, streaming
+from django_rwrouter import client, engine, hooks, monitor, positions, stats, streaming
 from django_rwrouter.connections import decide_read
 from django_rwrouter.decision import Level
 from django_rwrouter.options import DEFAULT_CLUSTER
@@ -191,6 +191,7 @@ def routing_scope(*, safe: bool = False, token: str = "") -> Region:
 
     def begin() -> None:
         stats.start()
+        monitor.ensure_running()
         state = RoutingState(safe=safe, outer=current_scope())
         state.token = client.accept(token)
         begin_scope(state)

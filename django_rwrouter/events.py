@@ -103,6 +103,27 @@ def _is_news(what: str, cluster: str) -> bool:
     return True
 
 
+def primary_lost(alias: str, reason: str) -> None:
+    """Tell that a primary does not answer."""
+    cluster = cluster_of(alias)
+    stats.note_event("primary_lost", alias, reason)
+    logger.error(
+        "The primary %r does not answer: %s.",
+        alias,
+        reason,
+        extra={"alias": alias, "cluster": cluster, "why": reason},
+    )
+    signals.primary_lost.send_robust(sender=None, alias=alias, cluster=cluster, why=reason)
+
+
+def primary_found(alias: str) -> None:
+    """Tell that it answers again."""
+    cluster = cluster_of(alias)
+    stats.note_event("primary_found", alias)
+    logger.warning("The primary %r answers again.", alias, extra={"alias": alias, "cluster": cluster})
+    signals.primary_found.send_robust(sender=None, alias=alias, cluster=cluster)
+
+
 def role_changed(alias: str, role: str) -> None:
     """Tell that a server was found in another role than before."""
     cluster = cluster_of(alias)

@@ -267,8 +267,8 @@ RULES: Final = (
         Reason.CAUSAL,
         title=_("Level “causal”"),
         applies=_(
-            "A replica will do that has reached the position in the client's token; without one, a replica"
-            " that is no more than %(max_lag)s s behind (MAX_LAG)."
+            "A replica will do that has reached the position in the client's token; any replica, if the"
+            " client has not written."
         ),
         passed=_("The level in force is “%(level)s”%(fallback)s."),
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import perf_counter
 from typing import Any, Final, NamedTuple, cast
 
@@ -18,7 +18,7 @@ from django.db import Error, InterfaceError, InternalError, OperationalError, co
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers, stats
-from django_rwrouter.connections import open_replica, substitute
+from django_rwrouter.connections import Opening, open_replica, substitute
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.driver_errors import Loss, is_read_only_server, is_refused_write, loss, may_have_written
 from django_rwrouter.exceptions import ReplicaWriteError
@@ -34,6 +34,13 @@ logger = logging.getLogger("django_rwrouter")
 _TIMED_OUT: Final = 0.9
 """The part of the time that a driver waits for an answer, after which an error is taken for its end."""
 
+_IS_READ_ONLY: Final = """
+    SELECT pg_is_in_recovery() OR EXISTS (
+        SELECT FROM pg_settings
+        WHERE name = 'default_transaction_read_only'
+        AND setting = 'on' AND source NOT IN ('client', 'session')
+    )
+"""
 
 Call = tuple[Callable[..., Any], Any, Any, bool, dict[str, Any]]
 """What Django hands to an execute wrapper: ``execute``, ``sql``, ``params``, ``many`` and ``context``."""
@@ -98,21 +105,29 @@ def run_again(
 ) -> Rerun | None:
     """Run a statement elsewhere, if that is safe and not in vain; otherwise ``None``.
 
-    Raises the primary's own error if that fails in the end, and ``NoReplicaAvailable`` inside a block that
-    says ``strict=True``.
+    One that takes longer than the driver waits is run again once: more would multiply a load that is too
+    high already. Raises the primary's own error if that fails in the end, and ``NoReplicaAvailable`` inside a
+    block that says ``strict=True``.
     """
     execute, sql, params, many, context = call
     connection: BaseDatabaseWrapper = context["connection"]
     if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
         return None
+    lost = _loss(error, connection)
+    if lost is None:
+        return None
     cursor = context["cursor"]
     chunked = bool(getattr(cursor.cursor, "name", None))
     first, why = connection.alias, events.why(error)
     failed: set[str] = set()
-    while (lost := _loss(error, connection)) is not None:
+    too_long = False
+    while lost is not None:
         failed.add(connection.alias)
-        _leave(connection, cluster, lost, error, seconds)
+        alive = _leave(connection, cluster, lost, error, seconds)
         _close(cursor.cursor)
+        if alive and too_long:
+            break
+        too_long = too_long or alive
         decision = substitute(decision, cluster, failed)
         connection = connections[decision.alias]
         load = load_of(decision.alias)
@@ -120,23 +135,20 @@ def run_again(
         began = perf_counter()
         try:
             _replace_cursor(cursor, connection, chunked=chunked)
-            elsewhere = {"connection": connection, "cursor": cursor, DECISION: decision}
-            result = execute(sql, params, many, elsewhere)
-        except Error as again:
-            if decision.alias == cluster.primary:
-                stats.count_event("statement_failed", decision.alias)
-                raise
-            error = again
+            again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
+            result = execute(sql, params, many, again)
+        except Error as another:
+            error = another
+            lost = None if decision.alias == cluster.primary else _loss(error, connection)
         else:
             events.read_failed_over(first, decision.alias, why)
             return Rerun(result, decision, perf_counter() - began)
         finally:
             seconds = perf_counter() - began
-            load.end(running, seconds)
+            load.end(running, None)
             current_state().release_spill(cluster.name)
-    if failed:
-        raise error
-    return None
+    stats.count_event("statement_failed", connection.alias)
+    raise error
 
 
 def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException) -> None:
@@ -179,21 +191,24 @@ def _loss(error: BaseException, connection: BaseDatabaseWrapper) -> Loss | None:
 
 def _leave(
     connection: BaseDatabaseWrapper, cluster: Cluster, lost: Loss, error: BaseException, seconds: float
-) -> None:
-    """Give up what is lost, and find out whether it is the server, where that is not clear."""
+) -> bool:
+    """Give up what is lost; return whether it was the statement's fault, which took too long.
+
+    An error that came at once leaves open whether the server is gone, since a connection that was idle for
+    too long gives it as well: whoever opens the next one will see. After a time-out that is seen here, as a
+    frozen server lets nobody in. So a long query takes no replica out of use.
+    """
     if lost is Loss.STATEMENT:
-        return
+        return False
     alias = connection.alias
     with suppress(Error):
         connection.close()
     current_state().scope(cluster.name).forget(alias)
     if lost is Loss.SERVER:
         servers.pass_over(alias, cast("Error", error))
-    elif seconds >= _TIMED_OUT * _patience(connection) and not health.watched:
-        # Frozen, or busy with a query that takes longer: one such query must not take replica after replica
-        # out of use. A frozen server lets nobody in, so this passes it over. (An error that came at once
-        # says less: a connection that was idle for too long gives it, too. Whoever opens the next will see.)
-        open_replica(alias)
+        return False
+    timed_out = seconds >= _TIMED_OUT * _patience(connection)
+    return timed_out and not health.is_ejected(alias) and open_replica(alias) is Opening.OPENED
 
 
 def _patience(connection: BaseDatabaseWrapper) -> float:
@@ -224,17 +239,19 @@ def _close(cursor: Any) -> None:
 
 
 def _is_standby(connection: BaseDatabaseWrapper) -> bool:
-    """Whether PostgreSQL's server is read-only, not merely the transaction.
+    """Whether PostgreSQL's server is read-only, not merely the session or the transaction.
 
-    Servers from version 14 on tell each session, and each time it changes. Of an older one it is not known:
-    outside a transaction it does no harm to connect anew.
+    In a transaction that has failed no question is possible, but servers from version 14 on have told it.
     """
+    if not connection.in_atomic_block and connection.autocommit:
+        try:
+            with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+                cursor.execute(_IS_READ_ONLY)
+                return bool(cursor.fetchone()[0])
+        except Error:
+            return True
     info = getattr(connection.connection, "info", None)
-    told = [
-        info.parameter_status(name) if info is not None else None
-        for name in ("in_hot_standby", "default_transaction_read_only")
-    ]
-    return "on" in told or (told == [None, None] and not connection.in_atomic_block)
+    return info is not None and info.parameter_status("in_hot_standby") == "on"
 
 
 def _replica_write_error(alias: str, statement: Statement) -> ReplicaWriteError:

@@ -12,7 +12,7 @@ from django.core import mail
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import stats
+from django_rwrouter import sockets, stats
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.knowledge import set_server
 from django_rwrouter.load import load_of
@@ -30,6 +30,8 @@ READ_ONLY_STATEMENTS: Final = {
 }
 DECISION: Final = "rwrouter_decision"
 """Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
+_UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
+"""Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 RAW_DECISION: Final = "_rwrouter_decision"
 """Under this name a cursor keeps the decision of ``read_connection()``."""
 
@@ -55,6 +57,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if cluster is None:
         return
     install(connection)
+    sockets.remember(connection.connection)
     # A new connection may have reached another server.
     set_server(connection, None)
     current_state().scope(cluster.name).forget(connection.alias)
@@ -109,6 +112,7 @@ def observe(
         operation: Operation = "write" if statement.writes else "read"
         decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
+    is_even = decision is not None and decision.reason not in _UNEVEN
     load = load_of(alias)
     running = load.begin(connection)
     started = perf_counter()
@@ -116,7 +120,7 @@ def observe(
         result = execute(sql, params, many, context)
     except BaseException as error:  # noqa: BLE001  (it is raised again)
         seconds = perf_counter() - started
-        load.end(running, seconds)
+        load.end(running, seconds if is_even else None)
         # Here, because it stands on the connections, which are hooked.
         from django_rwrouter import failover
 
@@ -125,7 +129,7 @@ def observe(
         alias = decision.alias
     else:
         seconds = perf_counter() - started
-        load.end(running, seconds)
+        load.end(running, seconds if is_even else None)
         if decision is not None and decision.reason is Reason.SPILLED:
             state.release_spill(cluster.name)
     if statement.writes and pins(statement, topology):

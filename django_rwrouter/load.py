@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,17 +29,31 @@ class Load:
         self.fresh_at = -math.inf
         """Monotonic time up to which it is known to have everything; the later, the less it lags."""
 
+    @contextmanager
+    def waiting(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Let a question of our own be seen among the reads that run, which is not counted as one.
+
+        Whoever ends the reads that hang on a server ends it, too.
+        """
+        key = object()
+        self.running[key] = connection
+        try:
+            yield
+        finally:
+            self.running.pop(key, None)
+
     def begin(self, connection: BaseDatabaseWrapper) -> object:
         """Note that a read begins; give what is returned to :meth:`end`."""
         key = object()
         self.running[key] = connection
         return key
 
-    def end(self, key: object, seconds: float) -> None:
-        """Note that it has ended, after so long."""
+    def end(self, key: object, seconds: float | None) -> None:
+        """Note that it has ended, after so long; ``None`` if that does not compare with other replicas."""
         self.running.pop(key, None)
-        self.count += 1
-        self.seconds += seconds
+        if seconds is not None:
+            self.count += 1
+            self.seconds += seconds
 
     def take(self) -> tuple[int, float]:
         """Return how many reads there were and what they took, and begin anew."""

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_rwrouter import client, connections, stats, streaming
+from django_rwrouter import client, connections, monitor, stats, streaming
 from django_rwrouter.state import RoutingState, current_scope, entered
 from django_rwrouter.topology import get_topology
 
@@ -90,6 +90,7 @@ class ReadWriteMiddleware:
 
 def _begin(request: HttpRequest) -> RoutingState:
     stats.start()
+    monitor.ensure_running()
     stats.count_event("request")
     state = RoutingState(safe=request.method in SAFE_METHODS)
     # Looked at only when a read depends on it: most requests never need to know.

@@ -6,18 +6,23 @@ always name that database.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter.counters import RESOLUTION, Counts, Row
+from django_rwrouter.counters import Counts, Row
 from django_rwrouter.topology import OWN_APP, get_topology
 
 ROW_KEY: Final = ("process", "resolution", "start")
 """What names a row."""
+MERGED: Final = ""
+"""In place of a process: the row is of all of them."""
+UPSERTED: Final = ["data", "written"]
 PRUNE_AT_ONCE: Final = 500
 """Rows that one statement deletes: a bound on how long it holds locks."""
 
@@ -32,6 +37,17 @@ def _home(model_name: str) -> str:
     """Return the database with a table of ours."""
     owner = get_topology().owner(OWN_APP, model_name)
     return owner.primary if owner else DEFAULT_DB_ALIAS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A row as it is in the table."""
+
+    process: str
+    resolution: int
+    start: int
+    written: int
+    data: Counts
 
 
 class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
@@ -54,36 +70,66 @@ class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
 
         One statement, where the database has an upsert. Safe to repeat.
         """
+        now = int(time.time())
         objects = [
-            RoutingStatistics(process=row.process, resolution=row.resolution, start=row.start, data=row.data)
+            RoutingStatistics(
+                process=row.process, resolution=row.resolution, start=row.start, written=now, data=row.data
+            )
             for row in rows
         ]
         features = connections[self.db].features
         if features.supports_update_conflicts:
             # MySQL and MariaDB find the conflicting key themselves, and take no target.
             target = ROW_KEY if features.supports_update_conflicts_with_target else None
-            self.bulk_create(objects, update_conflicts=True, update_fields=["data"], unique_fields=target)
+            self.bulk_create(objects, update_conflicts=True, update_fields=UPSERTED, unique_fields=target)
             return
         for entry in objects:
             key = {name: getattr(entry, name) for name in ROW_KEY}
-            self.update_or_create(**key, defaults={"data": entry.data})
+            self.update_or_create(**key, defaults={name: getattr(entry, name) for name in UPSERTED})
 
-    def since(self, start: int) -> models.QuerySet[RoutingStatistics, tuple[int, Counts]]:
-        """Return begin and counts of the rows of all processes from ``start`` on (seconds since 1970)."""
-        recent: RoutingStatisticsQuerySet = self.filter(resolution=RESOLUTION, start__gte=start)
-        return recent.values_list("start", "data")
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Note that rows are final; those that are gone already stay gone."""
+        keys = models.Q()
+        for row in rows:
+            keys |= models.Q(process=row.process, resolution=row.resolution, start=row.start)
+        # By primary key: a look-up in an UPDATE would lock, on MySQL, the place of a row that is not there.
+        found = list(self.filter(keys, final=False).values_list("pk", flat=True))
+        if found:
+            self.filter(pk__in=found).update(final=True)
+
+    def recorded(self, since: int) -> list[Recorded]:
+        """Return the rows from ``since`` on (seconds since 1970): those of processes, and merged ones.
+
+        Each count is in exactly one of them.
+        """
+        return _recorded(self.filter(resolution__gt=0, start__gte=since))
+
+    def in_total(self) -> list[Recorded]:
+        """Return the row of the grand totals, and those that are not in it yet.
+
+        One statement, so that each count since ever is in exactly one of them, whatever is merged meanwhile.
+        """
+        return _recorded(self.filter(models.Q(resolution=0) | ~models.Q(process=MERGED)))
 
     def prune(self, before: int) -> int:
-        """Delete rows that start before ``before`` (seconds since 1970); return how many.
+        """Delete merged rows that start before ``before`` (seconds since 1970); return how many.
 
-        Harmless when several processes do it at once.
+        The grand totals stay. Harmless when several processes do it at once.
         """
         deleted = 0
         # By primary key: a range in a DELETE would lock, on MySQL, what other processes insert.
-        old = self.filter(start__lt=before).values_list("pk", flat=True)
+        old = self.filter(process=MERGED, resolution__gt=0, start__lt=before).values_list("pk", flat=True)
         while keys := list(old[:PRUNE_AT_ONCE]):
             deleted += self.filter(pk__in=keys).delete()[0]
         return deleted
+
+
+def _recorded(found: models.QuerySet[RoutingStatistics]) -> list[Recorded]:
+    values = found.values_list("process", "resolution", "start", "written", "data")
+    return [
+        Recorded(process=process, resolution=resolution, start=start, written=written, data=data)
+        for process, resolution, start, written, data in values
+    ]
 
 
 class RoutingStatistics(models.Model):
@@ -95,19 +141,24 @@ class RoutingStatistics(models.Model):
     # Whatever DEFAULT_AUTO_FIELD says: MySQL uses up a number for each upsert.
     id = models.BigAutoField(primary_key=True)
     process = models.CharField(max_length=32)
-    """Random key of the process that counted."""
+    """Random key of the process that counted; empty in rows that many were merged into."""
     resolution = models.PositiveIntegerField()
-    """Seconds that the row covers."""
+    """Seconds that the row covers; 0 in the row of the grand totals."""
     start = models.BigIntegerField()
     """Begin of the span in seconds since 1970 (UTC): a number, so that ``USE_TZ`` does not matter."""
+    written = models.BigIntegerField(db_default=0)
+    """When the process wrote it last, by its own clock; of the grand totals, when rows were merged last."""
+    final = models.BooleanField(db_default=False)
+    """Whether its process will not write it again."""
     data = models.JSONField()
     """The counts; see :class:`django_rwrouter.counters.Counts`."""
 
     objects = RoutingStatisticsQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("read/write routing")
-        verbose_name_plural = _("read/write routing")
+        # What the admin's index calls the panel, below the name of the app.
+        verbose_name = _("primary and replicas")
+        verbose_name_plural = _("primary and replicas")
         # The rows are nobody's to edit.
         default_permissions = ()
         # Two permissions: to see the page, and to act on it.

@@ -248,5 +248,9 @@ def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
 def _cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
     """Open a cursor that users' wrappers, logs and ``assertNumQueries`` do not see."""
     connection.validate_thread_sharing()
-    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+    with (
+        connection.wrap_database_errors,
+        load_of(connection.alias).waiting(connection),
+        closing(connection.connection.cursor()) as cursor,
+    ):
         yield cursor

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,12 +16,14 @@ from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.health import health
 from django_rwrouter.options import ClusterSettings
 from django_rwrouter.state import (
+    THREAD,
     Block,
     ClusterScope,
     RoutingState,
     ThreadConnections,
     block_in_force,
     state_in_force,
+    this_thread,
 )
 from django_rwrouter.topology import ModelRoute
 
@@ -58,7 +59,8 @@ class Settled:
     announced: dict[str, Decision]
     """Where a read is announced to the statement that follows."""
     block: Block | None
-    thread: int
+    thread: object
+    """Its stand-in: unlike a thread's number, it is never used again."""
     primary: BaseDatabaseWrapper
     in_atomic_block: bool
     autocommit: bool
@@ -79,11 +81,11 @@ def recall(model: type[Model]) -> str | None:
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
     """
     state = state_in_force()
+    settled: Settled | None = None if state is None else state.settled.get(model)
     if (
-        state is not None
-        and (settled := state.settled.get(model)) is not None
+        settled is not None
         and block_in_force() is settled.block
-        and get_ident() == settled.thread
+        and THREAD.outside is settled.thread
         and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
         and primary.autocommit is settled.autocommit
         and settled.connection.connection is settled.opened
@@ -134,7 +136,7 @@ def settle(
         route.table,
         state.announced_reads[decision.alias],
         block_in_force(),
-        get_ident(),
+        this_thread(),
         primary,
         primary.in_atomic_block,
         primary.autocommit,

@@ -28,6 +28,12 @@ Arguments: ``alias`` (the replica), ``substitute`` (the database that answered),
 read_spilled = Signal()
 """Sent when a read goes to the primary because all replicas lag. Argument: ``cluster``."""
 
+primary_lost = Signal()
+"""Sent when a monitor finds that a primary does not answer. Arguments: ``alias``, ``cluster`` and ``why``."""
+
+primary_found = Signal()
+"""Sent when it answers again. Arguments: ``alias``, ``cluster``."""
+
 role_changed = Signal()
 """Sent when a server is found in another role than before.
 

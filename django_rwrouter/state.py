@@ -177,7 +177,7 @@ class RoutingState:
         """By alias and table: the same for writes, which often run several statements each."""
 
         self.settled: dict[type[Model], Any] = {}
-        """By model, the decision that holds for its reads until something changes."""
+        """By model, the decision that holds for its reads until something changes (a ``settled.Settled``)."""
         self.spilled: dict[tuple[object, str], Place] = {}
         """By thread and cluster, the place of a read that goes to the primary because replicas lag."""
 
@@ -266,7 +266,8 @@ _regions: Final[ContextVar[tuple[tuple[object, Any], ...]]] = ContextVar("rwrout
 """The ``with`` blocks that are open, each with what was in force before it."""
 _InForce = tuple["RoutingState | None", Block | None, bool, tuple[tuple[object, Any], ...]]
 """The values of these four."""
-_thread: Final = _Thread()
+THREAD: Final = _Thread()
+"""What belongs to the running thread."""
 
 state_in_force: Final = _state.get
 """Return the state of the scope or block that was entered, or ``None``."""
@@ -281,12 +282,12 @@ def on_event_loop() -> bool:
 
 def this_thread() -> object:
     """Return an object that stands for the running thread; unlike its number, it is never used again."""
-    return _thread.outside
+    return THREAD.outside
 
 
 def current_state() -> RoutingState:
     """Return the state in force; outside any scope, a stand-in that remembers nothing."""
-    return _state.get() or _thread.outside
+    return _state.get() or THREAD.outside
 
 
 def current_scope() -> RoutingState | None:

@@ -9,115 +9,29 @@ or half-failed flush changes nothing. While nothing can be written the counts ar
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
-from typing import Final, Protocol
+from typing import Final
 
 from django.core.signals import setting_changed
-from django.db import DatabaseError, connections
 from django.utils.module_loading import import_string
 
 from django_rwrouter.conf import SETTING, get_settings
-from django_rwrouter.counters import Counters, Row
+from django_rwrouter.counters import Counters, Row, ServerEntry
 from django_rwrouter.exit_hooks import call_at_exit
 from django_rwrouter.state import silenced
+from django_rwrouter.storage import BACKENDS, StatisticsBackend, StatisticsTableMissing
 
 logger: Final = logging.getLogger("django_rwrouter")
 
-PRUNE_SECONDS: Final = 3600.0
-"""Seconds between two looks of one process for rows that are too old."""
 EXIT_PATIENCE: Final = 5.0
 """Seconds that an ending process waits for a flush that is under way."""
 FORK_PATIENCE: Final = 1.0
 """Seconds that a fork waits for one."""
-
-
-class StatisticsBackend(Protocol):
-    """Where statistics are written: what ``STATS["BACKEND"]`` names by its dotted path.
-
-    It is called without arguments, once for each process. Several processes write at the same time.
-    """
-
-    def write(self, process: str, rows: Sequence[Row]) -> None:
-        """Store the rows of one process, each over the earlier row of the same resolution and start.
-
-        The values are absolute: rows may come again, unchanged or grown, and a row may come back empty.
-        Any exception means that the rows are kept and offered again.
-        """
-
-
-class StatisticsTableMissing(Exception):  # noqa: N818  (a state that passes, not an error)
-    """The table for the statistics has not been made yet."""
-
-
-class DatabaseBackend:
-    """Writes to this package's table, on a primary; deletes what is older than ``RETENTION_DAYS``."""
-
-    def __init__(self) -> None:
-        # At a random time within the first period: processes that start together take turns.
-        self._prune_at = time.monotonic() + random.uniform(0, PRUNE_SECONDS)
-
-    def write(self, process: str, rows: Sequence[Row]) -> None:
-        """Write the rows with one statement, where the database has an upsert.
-
-        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``.
-        """
-        # Here, because this module is imported before the app registry is ready.
-        from django_rwrouter.models import RoutingStatistics
-
-        table = RoutingStatistics.objects.on_primary()
-        with _own_connection(table.db):
-            try:
-                table.put(rows)
-            except DatabaseError:
-                if not table.exists_in_database():
-                    raise StatisticsTableMissing(
-                        "their table does not exist yet; run `manage.py migrate django_rwrouter`"
-                    ) from None
-                raise
-            if time.monotonic() >= self._prune_at:
-                self._prune_at = time.monotonic() + PRUNE_SECONDS
-                table.prune(int(time.time() - get_settings().stats.retention_days * 86400))
-
-
-class NoBackend:
-    """Keeps nothing."""
-
-    def write(self, process: str, rows: Sequence[Row]) -> None:
-        """Let the rows go."""
-
-
-BACKENDS: Final[Mapping[str, type[StatisticsBackend]]] = {
-    "database": DatabaseBackend,
-    "off": NoBackend,
-}
-"""By the name in ``STATS["BACKEND"]``; any other name is a dotted path."""
-
-
-@contextmanager
-def _own_connection(alias: str) -> Iterator[None]:
-    """Give this thread a fresh connection to ``alias``, and then the previous one again.
-
-    So a flush neither joins nor ends what the thread has under way there (such as a transaction of a script
-    that runs without autocommit), and holds no idle connection afterwards. Only inside ``atomic()`` is the
-    connection shared: that is a test, whose database may not even be visible to another connection.
-    """
-    present = connections[alias]
-    if present.in_atomic_block:
-        yield
-        return
-    own = connections.create_connection(alias)
-    connections[alias] = own
-    try:
-        yield
-    finally:
-        connections[alias] = present
-        own.close()
 
 
 class _Flusher:
@@ -125,6 +39,7 @@ class _Flusher:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
+        self.describe: Callable[[], Iterable[ServerEntry]] | None = None
         self.renew()
 
     def renew(self) -> None:
@@ -168,34 +83,52 @@ class _Flusher:
             # The system allows no more threads, or the interpreter is going; no reason to fail a request.
             logger.warning("The read/write routing statistics are written at the end only: %s.", error)
 
-    def flush(self, patience: float = -1) -> None:
+    def flush(self, patience: float = -1, *, ending: bool = False) -> None:
         """Write what has changed; wait at most ``patience`` seconds for a flush under way (-1: for ever)."""
         writing = self._writing  # A change of the settings puts another in its place.
         if not writing.acquire(timeout=patience):
             return
         pending: list[Row] = []
+        batch: list[Row] = []
         try:
-            pending = self._counters.take()
-            while pending:
-                batch = self._next_batch(pending)
-                with silenced():
-                    self._get_backend().write(batch[0].process, batch)
-                del pending[: len(batch)]
-                if self._failing:
-                    self._failing = False
-                    logger.info("The read/write routing statistics are written again.")
+            self._note_servers()
+            # The second time those that are final, now that they are written.
+            for _turn in range(2):
+                pending = self._counters.take(ending=ending)
+                while pending:
+                    batch = self._next_batch(pending)
+                    del pending[: len(batch)]
+                    self._write(batch)
+                    batch = []
         except Exception as error:  # noqa: BLE001  (whatever a backend raises: a flush never harms)
             self._report(error)
         finally:
-            self._counters.failed(pending)
+            self._counters.failed(batch, unsent=pending)
             writing.release()
+
+    def _write(self, batch: Sequence[Row]) -> None:
+        with silenced():
+            self._get_backend().write(batch[0].process, batch)
+        if self._failing:
+            self._failing = False
+            logger.info("The read/write routing statistics are written again.")
+
+    def _note_servers(self) -> None:
+        if self.describe is None:
+            return
+        try:
+            if servers := [*self.describe()]:  # Nothing known is nothing to write.
+                self._counters.note_servers(servers)
+        except Exception:
+            logger.exception("The state of the servers is missing from the statistics.")
 
     def _next_batch(self, pending: Sequence[Row]) -> list[Row]:
         # After a failure one row is tried alone: so while the database is away, whatever the
         # failures are like, the rest has certainly not been written and can still be put together.
+        first = pending[0]
         if self._failing:
-            return [pending[0]]
-        return list(takewhile(lambda row: row.process == pending[0].process, pending))
+            return [first]
+        return list(takewhile(lambda row: (row.process, row.final) == (first.process, first.final), pending))
 
     def _report(self, error: Exception) -> None:
         """Log a failure: loudly for the first of several in a row only."""
@@ -243,7 +176,7 @@ class _Flusher:
 
     def _at_exit(self) -> None:
         self._stop.set()
-        self.flush(EXIT_PATIENCE)
+        self.flush(EXIT_PATIENCE, ending=True)
 
 
 def _is_test_environment() -> bool:
@@ -264,7 +197,22 @@ count_event = _counters.count_event
 
 def note_event(name: str, subject: str = "", detail: str = "") -> None:
     """Count an event that people want to see one by one, with its time and a few words of detail."""
-    _counters.count_event(name, subject)
+    _counters.note_event(name, subject, detail)
+
+
+def note_lag(alias: str, seconds: float | None) -> None:
+    """Keep how many seconds a replica is behind; nothing where that is not known."""
+    if seconds is not None and math.isfinite(seconds):
+        _counters.note_lag(alias, max(0.0, seconds))
+
+
+def describe_servers_with(describe: Callable[[], Iterable[ServerEntry]]) -> None:
+    """Have ``describe`` called before each flush, for what the process knows of its servers at that time.
+
+    It returns for each: alias, role, state, since (unix time), why, lag (seconds or ``None``) and position.
+    It must not block.
+    """
+    _flusher.describe = describe
 
 
 def start() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 from faults import FAULTS, SPILL_LIMIT, Fault, Stage
 from load_client import Browser
-from loadtest import CLUSTERS
-from steady_load import Request, SteadyLoad
+from loadtest import CLUSTERS, SERVERS
+from steady_load import Request, Role, SteadyLoad
 from web_server import HOST, manage, web_server
 
 # isort: split
@@ -27,10 +27,11 @@ from servers.ports import free_port
 from servers.tcp_proxy import TcpProxy
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
-SERVERS = ("gunicorn", "uvicorn")
+RATES = {"gunicorn": 150.0, "uvicorn": 50.0}
+"""Requests a second that two processors manage: under ASGI, each opens its own connections."""
 DATABASE = "board"
-WORKERS = 4
 THREADS = 4
+"""Of each of gunicorn's processes."""
 
 TIMEOUT_SECONDS = 2
 """``connect_timeout`` of both databases; MariaDB's ``read_timeout`` and ``write_timeout`` as well."""
@@ -41,13 +42,15 @@ TIMEOUTS = {
     "postgresql": f"?connect_timeout={TIMEOUT_SECONDS}",
 }
 SILENCE_SECONDS = {
-    "mariadb": TIMEOUT_SECONDS,
+    # An open connection is found dead after the one, and a new one cannot be made after the other.
+    "mariadb": TIMEOUT_SECONDS + TIMEOUT_SECONDS,
     # libpq has no limit for reads: the monitor ends those on a server that has not answered it in time.
     "postgresql": max(TIMEOUT_SECONDS, 1.2 * MONITOR_SECONDS + MONITOR_SECONDS),
 }
-"""After how long one silent server is given up."""
+"""After how long silent servers are given up, those that are silent at the same time together."""
 SLACK_SECONDS = 1.0
-"""What a request may take besides, on a machine where servers, site and users share the processors."""
+"""What a request may take besides, on a machine where servers, site and users share the processors: so long
+after the slowest before the fault."""
 INTERVALS = 3
 """Within so many of the monitor's intervals a replica that is well again has reads again."""
 RETURN_PATIENCE = 30.0
@@ -60,17 +63,58 @@ STATE_CHANGE = re.compile(
 FAILOVER = re.compile(r"django_rwrouter: A read on the replica '\w+' failed .* was run again")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is to be."""
+
+    database: str
+    server: str
+    """One of ``loadtest.SERVERS``."""
+    fault: str
+    """One of ``faults.FAULTS``."""
+    hit: str
+    """``one`` replica, ``all`` of them, or the ``primary``."""
+    requests: int = 20_000
+    """At least so many; more if what happens takes longer."""
+    rate: float = 0.0
+    """Requests a second; 0: as many as suit the web server."""
+    users: int = 24
+    workers: int = 4
+    """Processes of the site."""
+    seconds: float | None = None
+    """How long the fault lasts at least, if not as long as it usually does."""
+    settle: float = 6.0
+    """Seconds for which the load goes on at least when all is well again."""
+    roles: Sequence[Role] = ()
+    """What users do, if not what they usually do under this fault."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of the site."""
+    arguments: Sequence[str] = ()
+    """Further arguments of the web server."""
+
+    @property
+    def the_fault(self) -> Fault:
+        """What happens."""
+        return FAULTS[self.fault]
+
+    @property
+    def requests_per_second(self) -> float:
+        """How much load there is."""
+        return self.rate or RATES[self.server]
+
+    @property
+    def least_seconds(self) -> float:
+        """How long the fault lasts at least."""
+        return self.the_fault.seconds if self.seconds is None else self.seconds
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """What came of a run."""
 
-    database: str
-    server: str
-    fault: str
-    hit: str
-    """``one``, ``all`` or ``primary``."""
+    plan: Plan
     version: str
-    expected_requests: int
+    """What the primary calls itself."""
     requests: Sequence[Request]
     began: float
     made: float
@@ -126,70 +170,56 @@ class Outcome:
         return sum(alias in aliases for alias in reads) / max(len(reads), 1)
 
 
-def run(
-    cluster: Any,
-    *,
-    database: str,
-    server: str,
-    fault_name: str,
-    hit: str,
-    requests: int,
-    rate: float = 150.0,
-    users: int = 24,
-    workers: int = WORKERS,
-    environment: Mapping[str, str] | None = None,
-) -> Outcome:
+def run(cluster: Any, plan: Plan) -> Outcome:
     """Serve the board on a running cluster, and let a fault happen to it."""
-    fault = FAULTS[fault_name]
+    fault = plan.the_fault
     aliases = {
         cluster.primary: "default",
         **{replica: f"replica{number}" for number, replica in enumerate(cluster.replicas, start=1)},
     }
-    servers = {"one": cluster.replicas[:1], "all": cluster.replicas[:], "primary": [cluster.primary]}[hit]
+    servers = {"one": cluster.replicas[:1], "all": cluster.replicas[:], "primary": [cluster.primary]}[
+        plan.hit
+    ]
     hit_aliases = [aliases[each] for each in servers]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="rwrouter-availability-")))
         proxies = {}
         if fault.network:
             proxies = {each: stack.enter_context(TcpProxy(each.port)) for each in aliases}
-        stage = Stage(database=database, cluster=cluster, proxies=proxies)
-        version = _version(cluster, database)
+        stage = Stage(database=plan.database, cluster=cluster, proxies=proxies)
+        version = str(cluster.primary.sql("SELECT VERSION()")[0][0])
         port = free_port()
         log = folder / "log"
-        with _site(stage, fault, server, port, log, workers, environment or {}) as (thread, post):
+        with serve(stage, plan, port, log) as (thread, post):
             load = SteadyLoad(
                 host=HOST,
                 port=port,
                 thread=thread,
                 post=post,
-                prefix="/api" if server == "gunicorn" else "/api/async",
-                users=users,
-                rate=rate,
-                roles=fault.roles,
+                prefix=SERVERS[plan.server],
+                users=plan.users,
+                rate=plan.requests_per_second,
+                roles=plan.roles or fault.roles,
             )
             began = time.monotonic()
             with load:
-                load.wait_for(int(requests * MADE_AT))
+                load.wait_for(int(plan.requests * MADE_AT))
                 made = time.monotonic()
                 with fault.make(stage, servers):
                     in_force = time.monotonic()
-                    load.wait(lambda: _lasted(load, in_force, fault, requests), timeout=120.0)
+                    load.wait(lambda: _lasted(load, plan, in_force), timeout=120.0)
                     undone = time.monotonic()
-                    if hit == "primary" and not fault.keeps_cluster:
+                    if not fault.keeps_cluster:  # Another server is the primary now.
                         servers = [cluster.primary]
                 returned = _wait_for_return(cluster, servers)
                 back = _watch_return(load, hit_aliases, returned) if returned is not None else {}
-                load.wait_for(requests)
-                load.wait(lambda: time.monotonic() > undone + 2 * INTERVALS * MONITOR_SECONDS, 60.0)
+                load.wait_for(plan.requests)
+                load.wait(lambda: time.monotonic() > (returned or undone) + plan.settle, timeout=60.0)
                 ended = time.monotonic()
         text = log.read_text(encoding="utf-8", errors="replace")
     outcome = Outcome(
-        database=database,
-        server=server,
-        fault=fault_name,
-        hit=hit,
+        plan=plan,
         version=version,
-        expected_requests=requests,
         requests=tuple(load.requests),
         began=began,
         made=made,
@@ -203,14 +233,14 @@ def run(
         seen=stage.seen,
         log=text[-20_000:],
     )
-    outcome.bound = bound(outcome, fault)
-    outcome.broken = broken(outcome, fault, workers)
+    outcome.bound = bound(outcome)
+    outcome.broken = [broken for promise in PROMISES for broken in promise(outcome)]
     return outcome
 
 
-def _lasted(load: SteadyLoad, since: float, fault: Fault, requests: int) -> bool:
-    enough = len(load.requests) >= requests * UNDONE_AT or fault.seconds == 0.0
-    return enough and time.monotonic() >= since + fault.seconds
+def _lasted(load: SteadyLoad, plan: Plan, since: float) -> bool:
+    enough = len(load.requests) >= plan.requests * UNDONE_AT or plan.least_seconds == 0.0
+    return enough and time.monotonic() >= since + plan.least_seconds
 
 
 def _wait_for_return(cluster: Any, servers: Sequence[Any]) -> float | None:
@@ -252,15 +282,7 @@ def _watch_return(
 
 
 @contextmanager
-def _site(
-    stage: Stage,
-    fault: Fault,
-    server: str,
-    port: int,
-    log: Path,
-    workers: int,
-    more: Mapping[str, str],
-) -> Iterator[tuple[int, int]]:
+def serve(stage: Stage, plan: Plan, port: int, log: Path) -> Iterator[tuple[int, int]]:
     """Serve the board; yields a thread, and a post in it that every database has."""
     cluster = stage.cluster
 
@@ -272,7 +294,7 @@ def _site(
     environment = {
         "ALLOWED_HOSTS": HOST,
         # Under ASGI each request has a thread of its own, and with it a connection.
-        "CONN_MAX_AGE": "60" if server == "gunicorn" else "0",
+        "CONN_MAX_AGE": "60" if plan.server == "gunicorn" else "0",
         "DATABASE_URL": url(cluster.primary),
         "DEBUG": "0",
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -283,11 +305,19 @@ def _site(
         "RWROUTER_MONITOR_INTERVAL": str(MONITOR_SECONDS),
         "RWROUTER_MONITOR_TIMEOUT": str(MONITOR_SECONDS),
         "SECRET_KEY": secrets.token_urlsafe(32),
-        **fault.environment,
-        **more,
+        **plan.the_fault.environment,
+        **plan.environment,
     }
     manage(environment, "migrate", "--verbosity=0", "--no-input")
-    with web_server(environment, port, server=server, workers=workers, threads=THREADS, log=log):
+    with web_server(
+        environment,
+        port,
+        server=plan.server,
+        workers=plan.workers,
+        threads=THREADS,
+        arguments=plan.arguments,
+        log=log,
+    ):
         thread = _start_thread(port)
         cluster.wait_all()
         yield thread
@@ -304,46 +334,31 @@ def _start_thread(port: int) -> tuple[int, int]:
         browser.close()
 
 
-def _version(cluster: Any, database: str) -> str:
-    return str(cluster.primary.sql("SELECT VERSION()")[0][0])
+def bound(outcome: Outcome) -> float:
+    """Return how long a request may take."""
+    plan = outcome.plan
+    silence = SILENCE_SECONDS[plan.database] if plan.the_fault.silent else 0.0
+    slow = max(role.sleep for role in plan.roles or plan.the_fault.roles)
+    slowest_before = max((each.seconds for each in outcome.phases["before"]), default=0.0)
+    return silence + slow + slowest_before + SLACK_SECONDS
 
 
-def bound(outcome: Outcome, fault: Fault) -> float:
-    """Return how long a request may take: each silent server is given up once, besides the slack."""
-    silent = len(outcome.hit_aliases) if fault.silent else 0
-    slow = max(role.sleep for role in fault.roles)
-    return silent * SILENCE_SECONDS[outcome.database] + slow + SLACK_SECONDS
-
-
-def broken(outcome: Outcome, fault: Fault, workers: int) -> list[str]:
-    """Return which promises a run has not kept, in words."""
-    checks: Sequence[Callable[[Outcome, Fault, int], Iterator[str]]] = (
-        _load_was_there,
-        _nobody_met_an_error,
-        _nobody_missed_anything,
-        _nobody_waited_too_long,
-        _reads_came_back,
-        _special_promises,
-    )
-    return [each for check in checks for each in check(outcome, fault, workers)]
-
-
-def _load_was_there(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
-    if len(outcome.requests) < outcome.expected_requests:
+def _load_was_there(outcome: Outcome) -> Iterator[str]:
+    if len(outcome.requests) < outcome.plan.requests:
         yield f"only {len(outcome.requests)} requests"
     for phase, requests in outcome.phases.items():
-        if not requests and not (phase == "during" and fault.seconds == 0.0):
+        if not requests and not (phase == "during" and outcome.plan.least_seconds == 0.0):
             yield f"no request {phase} the fault"
     if outcome.share("before", outcome.hit_aliases) == 0:
         yield "the servers that were hit had no reads before"
     processes = {request.process for request in outcome.requests if request.process}
-    if len(processes) < workers:
-        yield f"only {len(processes)} of {workers} processes had requests"
+    if len(processes) < outcome.plan.workers:
+        yield f"only {len(processes)} of {outcome.plan.workers} processes had requests"
 
 
-def _nobody_met_an_error(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+def _nobody_met_an_error(outcome: Outcome) -> Iterator[str]:
     failed = outcome.failed
-    if outcome.hit == "primary":
+    if outcome.plan.hit == "primary":
         # Writes, and reads that are bound to it, fail while it is away: with the driver's error.
         end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
         failed = [each for each in failed if not each.writer or each.at < outcome.made or each.at > end]
@@ -352,21 +367,21 @@ def _nobody_met_an_error(outcome: Outcome, fault: Fault, workers: int) -> Iterat
         yield f"{len(failed)} failed: {errors}"
 
 
-def _nobody_missed_anything(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:
     if outcome.stale:
         kinds = Counter((each.level, each.served_by) for each in outcome.stale).most_common(3)
         yield f"{len(outcome.stale)} stale: {kinds}"
 
 
-def _nobody_waited_too_long(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
+def _nobody_waited_too_long(outcome: Outcome) -> Iterator[str]:
     if outcome.slowest > outcome.bound:
         late = [each for each in outcome.requests if each.seconds > outcome.bound]
         kinds = Counter((each.method, each.level, each.served_by) for each in late).most_common(3)
         yield f"{len(late)} took longer than {outcome.bound:.1f} s: {kinds}"
 
 
-def _reads_came_back(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
-    if not fault.returns:
+def _reads_came_back(outcome: Outcome) -> Iterator[str]:
+    if not outcome.plan.the_fault.returns:
         return
     if outcome.returned is None:
         yield "the servers have not caught up again"
@@ -378,21 +393,21 @@ def _reads_came_back(outcome: Outcome, fault: Fault, workers: int) -> Iterator[s
         yield f"reads came back after {longest:.1f} s"
 
 
-def _special_promises(outcome: Outcome, fault: Fault, workers: int) -> Iterator[str]:
-    if outcome.fault == "flap":
+def _special_promises(outcome: Outcome) -> Iterator[str]:
+    if outcome.plan.fault == "flap":
         most = max(outcome.state_changes.values(), default=0)
         if most >= 10:
             yield f"{most} changes of state in one process"
-    if outcome.fault == "delay":
+    if outcome.plan.fault == "delay":
         at_once = outcome.seen["slow reads on the primary at once"]
-        if at_once > SPILL_LIMIT * workers:
-            yield f"{at_once} spilled reads at once on the primary, with {workers} processes"
+        if at_once > SPILL_LIMIT * outcome.plan.workers:
+            yield f"{at_once} spilled reads at once on the primary, of {outcome.plan.workers} processes"
         if at_once == 0:
             yield "no read spilled to the primary"
         eventual = [each for each in outcome.phases["during"] if each.level == "eventual"]
         if any(alias == "default" for each in eventual for alias, _ in each.reads):
             yield "eventual reads went to the primary"
-    if outcome.fault in {"delay", "primary-freeze"}:
+    if outcome.plan.fault in {"delay", "primary-freeze"}:
         rates = [_rate(outcome, phase) for phase in ("before", "during")]
         if rates[1] < 0.9 * rates[0]:
             yield f"eventual reads: {rates[0]:.0f} a second before, {rates[1]:.0f} during the fault"
@@ -402,6 +417,17 @@ def _rate(outcome: Outcome, phase: str) -> float:
     start, end = {"before": (outcome.began, outcome.made), "during": (outcome.made, outcome.undone)}[phase]
     answered = [each for each in outcome.phases[phase] if each.level == "eventual" and not each.failed]
     return len(answered) / (end - start)
+
+
+PROMISES: Sequence[Callable[[Outcome], Iterator[str]]] = (
+    _load_was_there,
+    _nobody_met_an_error,
+    _nobody_missed_anything,
+    _nobody_waited_too_long,
+    _reads_came_back,
+    _special_promises,
+)
+"""Each yields what was not kept, in words."""
 
 
 def new_cluster(database: str) -> Any:

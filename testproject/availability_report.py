@@ -13,13 +13,15 @@ import django
 
 from availability import (
     INTERVALS,
+    MADE_AT,
     MONITOR_SECONDS,
     SILENCE_SECONDS,
     SLACK_SECONDS,
     TIMEOUT_SECONDS,
+    UNDONE_AT,
     Outcome,
+    Plan,
 )
-from faults import FAULTS
 
 HIT_WORDS = {"one": "one replica", "all": "all replicas", "primary": "the primary"}
 HEADINGS = (
@@ -38,7 +40,7 @@ HEADINGS = (
     "",
 )
 INTRODUCTION = """\
-Each row is a run of its own: the board under a steady load, {users} users, {rate:.0f} requests a second, \
+Each row is a run of its own: the board under a steady load, {users} users, {rate} requests a second, \
 served by {workers} processes. A quarter of the users read and write at the level `window`, a quarter at \
 `causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of what writing users send \
 are writes, which are read back at once, and again later. The fault is made after {made:.0%} of the \
@@ -48,10 +50,10 @@ requests, and undone after {undone:.0%} at the earliest.
 those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
 driver's own error.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
-- *slowest*: of all requests, with the bound: the timeouts of the servers that say nothing \
-(`connect_timeout`, on MariaDB also `read_timeout` and `write_timeout`: {timeout} s; on PostgreSQL, whose \
-library has no limit for reads, the monitor ends them: {silence:.1f} s), and {slack:.0f} s for a machine on \
-which servers, site and users share the processors.
+- *slowest*: of all requests, with the bound: the timeouts where servers say nothing (MariaDB: \
+`read_timeout` on an open connection and then `connect_timeout`, {timeout} s each; PostgreSQL, whose library \
+has no limit for reads: the monitor ends them after {silence:.1f} s), and {slack:.0f} s more than the \
+slowest took before the fault, as servers, site and users share the processors.
 - *reads back after*: the seconds from when the servers answered again and had caught up until the last \
 process of the site used the last of them again. Promised: within {intervals} intervals of the monitor, \
 {within:.0f} s.
@@ -61,8 +63,9 @@ process of the site used the last of them again. Promised: within {intervals} in
 def summary(outcome: Outcome) -> str:
     """Return the report of one run for people."""
     lasted, ran = outcome.undone - outcome.made, outcome.ended - outcome.began
+    plan = outcome.plan
     lines = [
-        f"{outcome.database}, {outcome.server}: {outcome.fault}, {outcome.hit} ({lasted:.1f} s of {ran:.1f} s)",
+        f"{plan.database}, {plan.server}: {plan.fault}, {plan.hit}, {lasted:.1f} s of {ran:.1f} s",
         f"  requests {len(outcome.requests)}, failed {len(outcome.failed)}, stale {len(outcome.stale)}",
         f"  slowest {outcome.slowest:.2f} s of {outcome.bound:.1f} s, failovers {outcome.failovers}",
         f"  reads back: {back(outcome)}; changes of state: {dict(outcome.state_changes)}",
@@ -79,10 +82,15 @@ def summary(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
+def name(plan: Plan) -> str:
+    """Return what a run is called."""
+    return f"{plan.database}, {plan.server}, {plan.the_fault.what} ({HIT_WORDS[plan.hit]})"
+
+
 def back(outcome: Outcome) -> str:
     """Return after how long reads were back, in words."""
     if outcome.returned is None or None in outcome.back.values():
-        return "never" if FAULTS[outcome.fault].returns else "-"
+        return "never" if outcome.plan.the_fault.returns else "-"
     longest = max((seconds for seconds in outcome.back.values() if seconds is not None), default=0.0)
     return f"{longest:.1f} s"
 
@@ -93,15 +101,15 @@ def row(outcome: Outcome) -> Sequence[str]:
     def shares(aliases: Sequence[str]) -> str:
         return ", ".join(f"{outcome.share(phase, aliases):.0%}" for phase in outcome.phases)
 
-    excused = [each for each in outcome.failed if each.writer] if outcome.hit == "primary" else []
+    excused = [each for each in outcome.failed if each.writer] if outcome.plan.hit == "primary" else []
     failed = f"**{len(outcome.failed) - len(excused)}**"
-    if outcome.hit == "primary":
+    if outcome.plan.hit == "primary":
         failed += f" + {len(excused)} of those who write"
     return (
-        outcome.database,
-        outcome.server,
-        FAULTS[outcome.fault].what,
-        HIT_WORDS[outcome.hit],
+        outcome.plan.database,
+        outcome.plan.server,
+        outcome.plan.the_fault.what,
+        HIT_WORDS[outcome.plan.hit],
         f"{len(outcome.requests):,}",
         failed,
         f"**{len(outcome.stale)}**",
@@ -117,13 +125,13 @@ def row(outcome: Outcome) -> Sequence[str]:
 def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespace) -> str:
     """Return the report of many runs."""
     rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(outcome) for outcome in outcomes)]
-    versions = {outcome.database: outcome.version for outcome in outcomes}
+    versions = {outcome.plan.database: outcome.version for outcome in outcomes}
     introduction = INTRODUCTION.format(
         users=options.users,
-        rate=options.rate,
+        rate=" or ".join(sorted({f"{outcome.plan.requests_per_second:.0f}" for outcome in outcomes})),
         workers=options.workers,
-        made=0.3,
-        undone=0.6,
+        made=MADE_AT,
+        undone=UNDONE_AT,
         timeout=TIMEOUT_SECONDS,
         silence=SILENCE_SECONDS["postgresql"],
         slack=SLACK_SECONDS,
@@ -131,15 +139,15 @@ def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespa
         within=INTERVALS * MONITOR_SECONDS,
     )
     notes = [
-        f"- {outcome.database}, {outcome.server}, {FAULTS[outcome.fault].what} ({outcome.hit}): {note}"
+        f"- {name(outcome.plan)}: {note}"
         for outcome in outcomes
         for note in [*outcome.broken, *(f"{what}: {count:g}" for what, count in outcome.seen.items())]
     ]
     changes = [
-        f"- {outcome.database}, {outcome.server}, {FAULTS[outcome.fault].what}: at most"
+        f"- {name(outcome.plan)}: at most"
         f" {max(outcome.state_changes.values(), default=0)} changes of state in a process"
         for outcome in outcomes
-        if outcome.fault == "flap"
+        if outcome.plan.fault == "flap"
     ]
     lines = [
         "# Servers that fail: the proof",

@@ -115,18 +115,27 @@ class Browser:
                 self._cookies[name] = (morsel.coded_value, time.monotonic() + seconds)
 
 
-def drive(host: str, port: int, *, users: int, pairs: int, thread: int, another_reads: bool = False) -> Tally:
+def drive(
+    host: str,
+    port: int,
+    *,
+    users: int,
+    pairs: int,
+    thread: int,
+    another_reads: bool = False,
+    prefix: str = "/api",
+) -> Tally:
     """Let ``users`` users at once write and read back ``pairs`` posts in all, in a board's thread.
 
-    With ``another_reads``, each post is read by somebody else than its writer, who has written
-    nothing and is told nothing but its number. Returns what they saw, added up.
+    ``prefix`` is that of the API. With ``another_reads``, each post is read by somebody else than its writer,
+    who has written nothing and is told nothing but its number. Returns what they saw, added up.
     """
     tallies = [Tally() for _ in range(users)]
     shares = [pairs // users + (number < pairs % users) for number in range(users)]
     workers = [
         threading.Thread(
             target=_write_and_read_back,
-            args=(host, port, f"user {number}", share, thread, tally, another_reads),
+            args=(host, port, f"user {number}", share, thread, tally, another_reads, prefix),
             name=f"user-{number}",
             daemon=True,
         )
@@ -142,14 +151,21 @@ def drive(host: str, port: int, *, users: int, pairs: int, thread: int, another_
 
 
 def _write_and_read_back(
-    host: str, port: int, author: str, pairs: int, thread: int, tally: Tally, another_reads: bool
+    host: str,
+    port: int,
+    author: str,
+    pairs: int,
+    thread: int,
+    tally: Tally,
+    another_reads: bool,
+    prefix: str,
 ) -> None:
     browser = Browser(host, port)
     reader = Browser(host, port) if another_reads else browser
     try:
         for number in range(pairs):
             try:
-                _one_pair(browser, reader, author, f"post {number}", thread, tally)
+                _one_pair(browser, reader, f"{prefix}/posts/", author, f"post {number}", thread, tally)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 tally.note_error(f"{author}, post {number}: {error!r}")
     finally:
@@ -157,14 +173,16 @@ def _write_and_read_back(
         reader.close()
 
 
-def _one_pair(browser: Browser, reader: Browser, author: str, text: str, thread: int, tally: Tally) -> None:
-    written = browser.post("/api/posts/", {"thread": thread, "author": author, "text": text})
+def _one_pair(
+    browser: Browser, reader: Browser, posts: str, author: str, text: str, thread: int, tally: Tally
+) -> None:
+    written = browser.post(posts, {"thread": thread, "author": author, "text": text})
     if written.status != 201:
         tally.note_error(f"{author}: POST answered {written.status}: {written.body[:200]!r}")
         return
     pk = json.loads(written.body)["id"]
     started = time.monotonic()
-    read = reader.get(f"/api/posts/{pk}/")
+    read = reader.get(f"{posts}{pk}/")
     tally.slowest_pair = max(tally.slowest_pair, time.monotonic() - started)
     tally.pairs += 1
     tally.reads_by_alias[read.served_by.partition(" ")[0]] += 1

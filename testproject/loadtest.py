@@ -29,7 +29,7 @@ from typing import Any
 
 from disturbance import GENTLE, ROUGH, Disturbance
 from load_client import Browser, Tally, drive
-from web_server import HOST, WebServerError, gunicorn_is_installed, manage, web_server
+from web_server import HOST, WebServerError, is_installed, manage, web_server
 
 # isort: split
 # `web_server` puts `servers` on the path.
@@ -40,6 +40,8 @@ CLUSTERS = {
     "mysql": ("servers.mysql", "MySQLCluster"),
     "postgresql": ("servers.postgresql", "PostgreSQLCluster"),
 }
+SERVERS = {"gunicorn": "/api", "uvicorn": "/api/async"}
+"""Which part of the board's API is asked through which web server."""
 LEVELS = ("primary", "eventual", "window", "causal", "strong", "sync")
 SYNC_TIMEOUT_SECONDS = 30
 """Longer than any disturbance: a write that gives up waiting promises nothing."""
@@ -56,6 +58,7 @@ class Report:
     database: str = "mariadb"
     version: str = ""
     """What the primary calls itself."""
+    server: str = "gunicorn"
     workers: int = 4
     disturbances: Counter[str] = field(default_factory=Counter)
 
@@ -84,7 +87,7 @@ class Report:
         reasons = "; ".join(f"{text} {count}" for text, count in tally.served_by.most_common(8))
         reader = "another user" if self.consistency == "strong" else "the writer"
         lines = [
-            f"{self.database} {self.version}",
+            f"{self.database} {self.version}, {self.server}",
             f"level {self.consistency}: {self.users} users wrote and read back {tally.pairs} posts",
             f"time: {self.seconds:.1f} s ({2 * tally.pairs / self.seconds:.0f} requests a second)",
             f"stale reads by {reader}: {self.stale}",
@@ -109,21 +112,23 @@ def run(
     workers: int = 4,
     store: str = "cookie",
     database: str = "mariadb",
+    server: str = "gunicorn",
 ) -> Report:
     """Run the load test on a cluster of its own.
 
-    ``pairs`` is the number of posts in all, ``workers`` the number of gunicorn's processes. Under
+    ``pairs`` is the number of posts in all, ``workers`` the number of the site's processes. Under
     ``window`` no read can be stale as long as each comes within ``pin_seconds`` of its write.
     ``disturb`` takes the place of ``pause_replicas``. Raises :class:`WebServerError` without
-    gunicorn: one process would prove nothing.
+    the web server: Django's own is one process, which would prove nothing.
     """
-    if not gunicorn_is_installed():
-        raise WebServerError("gunicorn is not installed: pip install gunicorn")
+    if not is_installed(server):
+        raise WebServerError(f"{server} is not installed: pip install {server}")
     sync = consistency == "sync"
     with _new_cluster(database) as cluster:
         environment = {
             **cluster.environment(),
-            "CONN_MAX_AGE": "60",
+            # Under ASGI each request has a thread of its own, and with it a connection.
+            "CONN_MAX_AGE": "60" if server == "gunicorn" else "0",
             "DEBUG": "0",
             "LOAD_TEST_API": "1",
             "RWROUTER_CONSISTENCY": "eventual" if sync else consistency,
@@ -136,7 +141,7 @@ def run(
         manage(environment, "migrate", "--verbosity=0", "--no-input")
         version = cluster.primary.sql("SELECT VERSION()")[0][0] or ""
         port = free_port()
-        with web_server(environment, port, workers=workers):
+        with web_server(environment, port, server=server, workers=workers):
             thread = _start_thread(port)
             cluster.wait_all()
             with _held_up(cluster, disturb=disturb, gently=sync, pause=pause_replicas) as disturbances:
@@ -148,6 +153,7 @@ def run(
                     pairs=pairs,
                     thread=thread,
                     another_reads=consistency == "strong",
+                    prefix=SERVERS[server],
                 )
                 seconds = time.monotonic() - started
     return Report(
@@ -157,6 +163,7 @@ def run(
         tally=tally,
         database=database,
         version=version,
+        server=server,
         workers=workers,
         disturbances=disturbances,
     )
@@ -199,7 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=10_000, metavar="N", help="posts in all")
     parser.add_argument("--level", "--consistency", choices=LEVELS, default="window")
     parser.add_argument("--pin-seconds", type=float, default=5.0, metavar="SECONDS")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="gunicorn's processes")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
+    parser.add_argument("--server", choices=SERVERS, default="gunicorn", help="uvicorn: async views")
     parser.add_argument("--store", default="cookie", help="where the client's token is kept")
     parser.add_argument(
         "--pause-replicas",
@@ -222,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
         store=options.store,
         database=options.db,
+        server=options.server,
     )
     print(report.summary())
     as_expected = report.stale > 0 if options.expect_stale else report.stale == 0

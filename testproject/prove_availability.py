@@ -12,40 +12,46 @@ each run, so that a long one that is broken off leaves what it has found.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from availability import REPLICAS, SERVERS, Outcome, new_cluster, run
+from availability import REPLICAS, Outcome, Plan, new_cluster, run
 from availability_report import summary, written
 from faults import FAULTS
+from loadtest import SERVERS
 
 
 @contextmanager
-def running_clusters() -> Iterator[Any]:
-    """Yield a function that returns a healthy cluster of a database: the same again while it is as it was."""
-    running: dict[str, Any] = {}
+def running_clusters() -> Iterator[Callable[[str], Any]]:
+    """Yield a function that returns a healthy cluster of a database.
+
+    It is the same again while its primary is the one that it was started with; one runs at a time.
+    """
+    running: dict[str, tuple[Any, Any]] = {}
 
     def stop(database: str) -> None:
-        if database in running:
-            running.pop(database).stop()
+        cluster, _primary = running.pop(database)
+        cluster.stop()
 
-    def cluster(database: str, *, anew: bool) -> Any:
-        for other in list(running):
-            if anew or other != database:
+    def cluster_of(database: str) -> Any:
+        for other, (cluster, primary) in list(running.items()):
+            if other != database or cluster.primary is not primary:
                 stop(other)
         if database not in running:
-            running[database] = new_cluster(database)
-            running[database].start()
-        else:
-            running[database].heal()
-        return running[database]
+            cluster = new_cluster(database)
+            cluster.start()
+            running[database] = cluster, cluster.primary
+        cluster = running[database][0]
+        cluster.heal()
+        return cluster
 
     try:
-        yield cluster
+        yield cluster_of
     finally:
         for database in list(running):
             stop(database)
@@ -61,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hits = ("one", "all", "primary")
     parser.add_argument("--hit", nargs="+", choices=hits, default=list(hits), help="which servers fail")
     parser.add_argument("--requests", type=int, default=20_000, metavar="N", help="for each of them")
-    parser.add_argument("--rate", type=float, default=150.0, metavar="N", help="requests a second")
+    parser.add_argument("--rate", type=float, default=0.0, metavar="N", help="requests a second")
     parser.add_argument("--users", type=int, default=24, metavar="N")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
@@ -70,25 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", f"testproject/{Path(__file__).name}", *given])
     outcomes: list[Outcome] = []
     with running_clusters() as cluster_of:
-        anew = False
-        for database, server, name, hit in planned(options):
-            outcome = run(
-                cluster_of(database, anew=anew),
-                database=database,
-                server=server,
-                fault_name=name,
-                hit=hit,
-                requests=options.requests,
-                rate=options.rate,
-                users=options.users,
-                workers=options.workers,
-            )
-            anew = not FAULTS[name].keeps_cluster
+        for plan in planned(options):
+            outcome = run(cluster_of(plan.database), plan)
             outcomes.append(outcome)
             print(summary(outcome), end="\n\n", flush=True)
             if outcome.broken and options.logs is not None:
                 options.logs.mkdir(exist_ok=True)
-                log = options.logs / f"{database}-{server}-{name}-{hit}.log"
+                log = options.logs / f"{plan.database}-{plan.server}-{plan.fault}-{plan.hit}.log"
                 log.write_text(outcome.log, encoding="utf-8")
             if options.output is not None:
                 options.output.write_text(written(outcomes, command, options), encoding="utf-8")
@@ -97,14 +91,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if outcomes and not any(outcome.broken for outcome in outcomes) else 1
 
 
-def planned(options: argparse.Namespace) -> Iterator[tuple[str, str, str, str]]:
-    """Yield database, web server, fault and what it hits, of each run."""
-    for database in options.db:
-        for server in options.server:
-            for name in options.fault:
-                for hit in FAULTS[name].hits:
-                    if hit in options.hit:
-                        yield database, server, name, hit
+def planned(options: argparse.Namespace) -> Iterator[Plan]:
+    """Yield what runs there are to be."""
+    for database, server, fault in itertools.product(options.db, options.server, options.fault):
+        for hit in FAULTS[fault].hits:
+            if hit in options.hit:
+                yield Plan(
+                    database=database,
+                    server=server,
+                    fault=fault,
+                    hit=hit,
+                    requests=options.requests,
+                    rate=options.rate,
+                    users=options.users,
+                    workers=options.workers,
+                )
 
 
 if __name__ == "__main__":

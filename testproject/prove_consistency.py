@@ -3,8 +3,8 @@
     python testproject/prove_consistency.py --pairs 50000 --output docs/consistency.md
     python testproject/prove_consistency.py --db postgresql --level causal strong --pairs 5000
 
-For each database and level: a primary with two replicas, which are paused, delayed and resumed at
-random the whole time; gunicorn with several processes; users that write and read back over HTTP.
+For each database, web server and level: a primary with two replicas, which are paused, delayed and resumed
+at random the whole time; a site with several processes; users that write and read back over HTTP.
 Under ``eventual`` stale reads must be found, under every other level none. Exits with 0 if all that
 was so, and nobody met an error. The report is written after each run, so that a long one that is
 broken off leaves what it has found.
@@ -13,6 +13,7 @@ broken off leaves what it has found.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import sys
@@ -22,11 +23,12 @@ from pathlib import Path
 
 import django
 
-from loadtest import CLUSTERS, LEVELS, Report, run
+from loadtest import CLUSTERS, LEVELS, SERVERS, Report, run
 
 PROVEN = ("causal", "strong", "sync", "eventual")
 HEADINGS = (
     "database",
+    "server",
     "level",
     "reader",
     "pairs",
@@ -51,6 +53,7 @@ def row(report: Report, pairs: int) -> Sequence[str]:
     """Return what stands in the table for one run."""
     return (
         report.database,
+        report.server,
         report.consistency,
         "another user" if report.consistency == "strong" else "the writer",
         f"{report.tally.pairs:,}",
@@ -70,7 +73,7 @@ def written(reports: Sequence[Report], pairs: int, users: int, workers: int) -> 
     rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(report, pairs) for report in reports)]
     versions = {report.database: report.version for report in reports}
     errors = [
-        f"- {report.database}, {report.consistency}: {error}"
+        f"- {report.database}, {report.server}, {report.consistency}: {error}"
         for report in reports
         for error in report.tally.errors
     ]
@@ -79,9 +82,9 @@ def written(reports: Sequence[Report], pairs: int, users: int, workers: int) -> 
         "",
         (
             f"Made by `python testproject/{Path(__file__).name} --pairs {pairs}` on"
-            f" {datetime.now(timezone.utc):%Y-%m-%d}, with {users} users and gunicorn with {workers}"
-            f" processes, Python {platform.python_version()}, Django {django.get_version()},"
-            f" {os.cpu_count()} cores for servers, site and users together."
+            f" {datetime.now(timezone.utc):%Y-%m-%d}, with {users} users, and a site of {workers}"
+            f" processes (gunicorn; uvicorn with async views), Python {platform.python_version()},"
+            f" Django {django.get_version()}, {os.cpu_count()} cores for all together."
         ),
         "",
         (
@@ -106,27 +109,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write-then-read pairs on every database and level.")
     parser.add_argument("--db", nargs="+", choices=CLUSTERS, default=list(CLUSTERS))
     parser.add_argument("--level", nargs="+", choices=LEVELS, default=list(PROVEN))
+    parser.add_argument("--server", nargs="+", choices=SERVERS, default=list(SERVERS))
     parser.add_argument("--pairs", type=int, default=50_000, metavar="N", help="for each of them")
     parser.add_argument("--users", type=int, default=50, metavar="N")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="gunicorn's processes")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
     options = parser.parse_args(arguments)
     reports: list[Report] = []
-    for database in options.db:
-        for level in options.level:
-            report = run(
-                options.users,
-                options.pairs,
-                level,
-                disturb=True,
-                workers=options.workers,
-                database=database,
-            )
-            reports.append(report)
-            print(report.summary(), end="\n\n", flush=True)
-            if options.output is not None:
-                text = written(reports, options.pairs, options.users, options.workers)
-                options.output.write_text(text, encoding="utf-8")
+    for database, server, level in itertools.product(options.db, options.server, options.level):
+        report = run(
+            options.users,
+            options.pairs,
+            level,
+            disturb=True,
+            workers=options.workers,
+            database=database,
+            server=server,
+        )
+        reports.append(report)
+        print(report.summary(), end="\n\n", flush=True)
+        if options.output is not None:
+            text = written(reports, options.pairs, options.users, options.workers)
+            options.output.write_text(text, encoding="utf-8")
     if options.output is None:
         print(written(reports, options.pairs, options.users, options.workers))
     return 0 if all(is_proven(report, options.pairs) for report in reports) else 1

@@ -35,6 +35,8 @@ class Request:
     level: str
     writer: bool
     """Whether its user ever writes: others are bound to nothing, and need no primary."""
+    excusable: bool
+    """Whether its user puts up with stale reads at the level ``eventual``."""
     method: str
     status: int
     """0 where no answer came."""
@@ -57,7 +59,9 @@ class Request:
     @property
     def excused(self) -> bool:
         """Whether it may be stale."""
-        return self.level == "eventual" or any(EXCUSED.intersection(reasons) for _, reasons in self.reads)
+        if self.level == "eventual":
+            return self.excusable
+        return any(EXCUSED.intersection(reasons) for _, reasons in self.reads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,10 @@ class Role:
     writes: bool = False
     sleep: float = 0.0
     """Seconds that the database takes for each of the user's reads."""
+    using: str = ""
+    """The database that is named for each of them, so that no other can take its place."""
+    excusable: bool = True
+    """Whether stale reads are none of the user's concern at the level ``eventual``."""
 
 
 READERS_AND_WRITERS = (
@@ -145,6 +153,7 @@ class _User:
         """The last post that this user was told to have written."""
         self._read_back = False
         query = f"level={role.level}" + (f"&sleep={role.sleep}" if role.sleep else "")
+        query += f"&using={role.using}" if role.using else ""
         self._paths = {
             "common": f"{load.prefix}/posts/{load.post}/?{query}",
             "latest": f"{load.prefix}/latest/?{query}&author={self._name.replace(' ', '+')}",
@@ -214,6 +223,7 @@ class _User:
                 seconds=seconds,
                 level=self._role.level,
                 writer=self._role.writes,
+                excusable=self._role.excusable,
                 method=method,
                 status=answer.status,
                 served_by=answer.served_by,

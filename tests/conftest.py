@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-MUST_RUN = tuple(Path(__file__).parent / folder for folder in ("clusters", "contrib", "browser", "packaging"))
+MUST_RUN = tuple(
+    Path(__file__).parent / folder for folder in ("clusters", "faults", "contrib", "browser", "packaging")
+)
 EXCUSES = ("not for this Django", "There is no MySQL", "MySQL cannot be had")
 """In the reason of a skip that is none of ours: other environments of tox run the test; and MySQL is in no
 stable Debian, so it may not be there to be fetched."""

@@ -32,6 +32,7 @@ class Suite:
 SUITES = (
     Suite(name="quick", folders=("tests/unit", "tests/django")),
     Suite(name="clusters", folders=("tests/clusters",), settings="tests.clusters.settings"),
+    Suite(name="faults", folders=("tests/faults",), settings="tests.faults.settings"),
     Suite(name="contrib", folders=("tests/contrib",), settings="tests.contrib.settings"),
     *(
         Suite(name=database, folders=("tests/positions",), settings=f"tests.positions.{database}")

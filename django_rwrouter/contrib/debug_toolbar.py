@@ -98,7 +98,11 @@ class RoutingPanel(Panel):
                 **query,
                 "label": REASONS.get(query["reason"], query["reason"]),
                 "steps": [
-                    {"text": STEPS.get(name, name), "alias": alias, "milliseconds": milliseconds}
+                    {
+                        "text": STEPS.get(name, name),
+                        "alias": "" if name == "LoadToken" else alias,  # A token is in no database of ours.
+                        "milliseconds": milliseconds,
+                    }
                     for name, alias, milliseconds in query["steps"]
                 ],
             }
@@ -135,7 +139,6 @@ def _clusters(state: RoutingState | None) -> Iterator[dict[str, Any]]:
             continue
         yield {
             "name": name,
-            "primary": cluster.primary,
             "level": cluster.settings.consistency.value,
             "replica": scope.replica or "",
             "wrote": scope.wrote,

@@ -56,6 +56,9 @@ class Reading:
 class Driver(Protocol):
     """The queries of one database. All of them are single statements on the driver's own cursor."""
 
+    replicas_are_read_only: bool
+    """Whether a replica can never take writes, so that a server that does is none."""
+
     def read_primary(self, cursor: Any) -> Position | None:
         """Return where the primary stands now: whatever was committed before is covered."""
         ...

@@ -75,6 +75,8 @@ class MariaDBPosition:
 class MariaDBDriver:
     """Asks MariaDB 10.2 or later. No privilege is needed."""
 
+    replicas_are_read_only: Final = False
+
     def read_primary(self, cursor: Any) -> MariaDBPosition | None:
         """Return the end of the binary log."""
         cursor.execute(_PRIMARY)

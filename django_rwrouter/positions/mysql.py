@@ -117,6 +117,8 @@ def _has_all(own: tuple[Interval, ...], wanted: tuple[Interval, ...]) -> bool:
 class MySQLDriver:
     """Asks MySQL 8.0 or later with ``gtid_mode=ON``. No privilege is needed."""
 
+    replicas_are_read_only: Final = False
+
     def read_primary(self, cursor: Any) -> MySQLPosition | None:
         """Return all transactions that the server has committed."""
         cursor.execute(_EXECUTED)

@@ -81,6 +81,8 @@ class PostgreSQLPosition:
 class PostgreSQLDriver:
     """Asks PostgreSQL 12 or later. Needs no privilege; ``pg_monitor`` lets it see a standby's timeline."""
 
+    replicas_are_read_only: Final = True
+
     def read_primary(self, cursor: Any) -> PostgreSQLPosition | None:
         """Return the end of the flushed log, and the timeline."""
         cursor.execute(_PRIMARY)

@@ -1,8 +1,8 @@
 """JSON for load tests: write, and ask whether it can be read back.
 
 Reachable with ``LOAD_TEST_API=1`` alone, because it takes posts without CSRF protection. Each view is there
-twice, the second time for the event loop. Reads obey ``?level=``, and take their time with ``?sleep=``: that
-many seconds are slept by the database.
+twice, the second time for the event loop. Reads obey ``?level=``, take their time with ``?sleep=`` (so
+many seconds are slept by the database), and go where ``?using=`` says.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _level(request: HttpRequest) -> AbstractContextManager[object]:
 
 
 def _posts(request: HttpRequest) -> QuerySet[Post]:
-    posts: QuerySet[Post] = Post.objects.all()
+    posts: QuerySet[Post] = Post.objects.using(request.GET.get("using"))
     if "sleep" not in request.GET:
         return posts
     seconds = Value(float(request.GET["sleep"]))

@@ -75,7 +75,10 @@ RWROUTER = {
         "INTERVAL": env.float("RWROUTER_MONITOR_INTERVAL", default=1.0),
         "TIMEOUT": env.float("RWROUTER_MONITOR_TIMEOUT", default=1.0),
     },
-    "STATS": {"FLUSH_SECONDS": env.float("RWROUTER_FLUSH_SECONDS", default=10)},
+    "STATS": {
+        "BACKEND": env.str("RWROUTER_STATS", default="database"),
+        "FLUSH_SECONDS": env.float("RWROUTER_FLUSH_SECONDS", default=10),
+    },
 }
 
 # --- applications ---

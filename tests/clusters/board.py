@@ -1,5 +1,7 @@
 """The message board of ``testproject/``, on a cluster, under gunicorn with several processes."""
 
+import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +70,21 @@ class Board:
         cluster.primary.sql(f"CREATE DATABASE {DATABASE}")
         manage(self._environment, "prepare_board")
         cluster.wait_all()
+
+    def manage(self, *arguments, **environment):
+        """Run a management command, as an operator would."""
+        manage({**self._environment, **environment}, *arguments)
+
+    def ask(self, *arguments):
+        """Run a management command, and return what it says."""
+        return subprocess.run(
+            [sys.executable, TESTPROJECT / "manage.py", *arguments],
+            env={**os.environ, **self._environment},
+            cwd=TESTPROJECT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
 
     @contextmanager
     def serve(self, *, workers=2, **environment):

@@ -18,6 +18,7 @@ from servers.programs import find_program
 from tests.app.models import Book
 from tests.clusters import settings as ours
 from tests.clusters.administration import Administration
+from tests.clusters.board import Board
 
 KEPT = ("django_migrations", "django_content_type", "auth_permission")
 """What ``migrate`` fills."""
@@ -92,6 +93,12 @@ def sample():
     for alias in ours.REPLICAS:
         connections[alias].ensure_connection()
         servers.ask_replica(cluster, connections[alias])
+
+
+@pytest.fixture(scope="session")
+def board(running):
+    """The message board, with a database of its own on the cluster."""
+    return Board(running)
 
 
 @pytest.fixture

@@ -23,8 +23,20 @@ def needed(database):
 @pytest.mark.parametrize("database", ["mariadb", "mysql", "postgresql"])
 @pytest.mark.parametrize("level", ["causal", "strong", "sync", "eventual"])
 def test_nobody_misses_what_was_written(database, level):
+    write_and_read_back(database, level, "gunicorn")
+
+
+@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("level", ["causal", "strong", "eventual"])
+def test_nobody_misses_what_was_written_on_the_event_loop(database, level):
+    pytest.importorskip("uvicorn")
+    write_and_read_back(database, level, "uvicorn")
+
+
+def write_and_read_back(database, level, server):
     needed(database)
     command = [sys.executable, "testproject/loadtest.py", f"--db={database}", f"--level={level}", "--disturb"]
+    command += [f"--server={server}"]
     command += [f"--users={USERS}", f"--pairs={PAIRS}", *(["--expect-stale"] * (level == "eventual"))]
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     run = subprocess.run(

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from django.db import connections
 
-from django_rwrouter import stats
+from django_rwrouter import stats, storage
 from django_rwrouter.counters import Row
 from django_rwrouter.models import RoutingStatistics
 
@@ -22,7 +22,7 @@ def test_processes_that_write_at_once_do_not_get_in_each_others_way(cluster, cap
 
     def work(_number):
         process = uuid4().hex
-        backend = stats.DatabaseBackend()
+        backend = storage.DatabaseBackend()
         for turn in range(rounds):
             data = {"statements": [], "events": [("hit", "", turn % 10 + 1)]}
             start = 60 * (turn // 10)

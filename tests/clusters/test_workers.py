@@ -10,17 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.clusters import board as board_module
-from tests.clusters.board import Board
 
 STATISTICS = f"{board_module.DATABASE}.django_rwrouter_routingstatistics"
 REPLICAS = {"replica1", "replica2"}
 PATIENT = {"RWROUTER_PIN_SECONDS": "60"}
 """For tests that are not about the time: on a busy machine, a request may be late."""
-
-
-@pytest.fixture(scope="session")
-def board(running):
-    return Board(running)
 
 
 def make_thread(site):
@@ -161,6 +155,12 @@ def test_statistics_of_many_processes_add_up(cluster, administration, board):
         ("pin_set", ""): 1 + pairs,
         ("pinned_request", "default"): pairs,
     }
+    said = json.loads(board.ask("rwrouter", "status", "--json", "--minutes", "60"))
+    assert said["reasons"] == {"window": 2 * visits, "unsafe_method": pairs, "pinned": pairs}
+    [now] = said["clusters"]
+    primary, *replicas = now["servers"]
+    assert (primary["reads"], primary["writes"]) == (2 * pairs, 2 + pairs)
+    assert sum(each["reads"] for each in replicas) == 2 * visits
     # Four and the one that took the place of the one that ended; each that answered at all.
     assert 2 <= len({row["process"] for row in rows}) <= 5
 

@@ -1,7 +1,7 @@
 """OpenTelemetry: attributes on the statements' spans, spans where nobody makes them, and metrics."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from django.db import DatabaseError, connections
@@ -180,6 +180,23 @@ def test_a_statement_that_fails_has_a_span_with_the_error(finished):
     assert made.status.status_code is StatusCode.ERROR
     assert made.status.description is None
     assert made.attributes["error.type"] == "OperationalError"
+
+
+@pytest.mark.parametrize("instrumented", [True, False], ids=["the driver's", "ours"])
+def test_a_read_that_fails_over_has_a_span_for_each_attempt(finished, cluster, settings, instrumented):
+    settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"], "CONSISTENCY": "eventual"}
+    replicas = dict(zip(["replica1", "replica2"], cluster.replicas, strict=True))
+    with request(), instrumented_driver() if instrumented else nullcontext():
+        Book.objects.count()
+        first = finished()[0].attributes["rwrouter.alias"]
+        replicas.pop(first).kill()
+        assert Book.objects.count() == 1
+    _well, lost, again = finished()
+    assert (lost.attributes["rwrouter.alias"], lost.attributes["rwrouter.reason"]) == (first, "eventual")
+    assert lost.status.status_code is StatusCode.ERROR
+    assert [again.attributes["rwrouter.alias"]] == list(replicas)
+    assert again.attributes["rwrouter.reason"] == "failover"
+    assert again.status.status_code is StatusCode.UNSET
 
 
 def test_what_is_not_traced_makes_no_traces_of_its_own(finished):

@@ -340,6 +340,7 @@ MISTAKES = [
         ["MAX_LAG", "'default'", "7 seconds", "PIN_SECONDS 3"],
     ),
     ("W015", {"RWROUTER": routing(BALANCER="zone")}, ["'zone'", "['ZONE'] is ''", "none"]),
+    ("W016", {"RWROUTER": routing(MONITOR={"MODE": "off"})}, ["['MONITOR']", "'off'", "'inline'"]),
     (
         "W015",
         {

@@ -3,13 +3,15 @@
 import getpass
 import io
 import json
+import re
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from django_rwrouter import overrides
+from django_rwrouter import overrides, stats
 from django_rwrouter.health import health
+from django_rwrouter.management.subcommands import status
 from django_rwrouter.models import OverrideKind, RoutingStatistics
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -161,3 +163,164 @@ def test_a_model_of_no_cluster_is_not_decided_here(settings):
     settings.RWROUTER = {"CLUSTERS": {"apart": {"PRIMARY": "other", "MODELS": ["auth"]}}}
     assert rwrouter("explain", "app.Book").endswith("-> not decided here\n")
     assert json.loads(rwrouter("explain", "app.Book", "--json"))["outcome"] is None
+
+
+# --- status --------------------------------------------------------------------------------------
+
+
+def test_the_status_is_a_table_for_each_cluster():
+    overrides.drain("replica1", "a new disk", "kim")
+    for alias, times in (("default", 1), ("replica2", 3)):
+        for _ in range(times):
+            stats.count_statement("default", alias, "read", "window", "", 0.001)
+    stats.flush()
+    heading, titles, *servers = rwrouter("status").splitlines()[:5]
+    assert heading == "default  level window, reads are routed"
+    assert titles.split() == [
+        *("database", "role", "state", "since", "lag"),
+        *("reads/s", "share", "weight", "p50", "p95", "writes/s", "errors"),
+    ]
+    assert [line.split()[:3] for line in servers] == [
+        ["default", "unknown", "healthy"],
+        ["replica1", "unknown", "drained"],
+        ["replica2", "unknown", "healthy"],
+    ]
+    assert "75 %    50 %" in servers[2]
+
+
+def test_below_it_is_what_needs_more_words():
+    overrides.drain("replica1", "a new disk", "kim")
+    overrides.switch_off("default", "stale reads", "lee")
+    said = rwrouter("status")
+    assert "switched off: all reads go to the primary" in said
+    assert "by lee: stale reads" in said
+    assert "  replica1: " in said
+    assert "by kim: a new disk" in said
+    assert said.endswith("No process has written lately what it knows of the servers.\n")
+
+
+def test_colours_are_put_around_what_is_lined_up():
+    output = io.StringIO()
+    call_command("rwrouter", "status", stdout=output, force_color=True)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", output.getvalue())
+    assert plain != output.getvalue()
+    assert plain == rwrouter("status")
+
+
+SERVER = {
+    *(
+        "alias",
+        "is_primary",
+        "role",
+        "condition",
+        "since",
+        "why",
+        "failure",
+        "drained",
+        "lag",
+        "lag_at_least",
+    ),
+    *(
+        "position",
+        "opinions",
+        "weight_share",
+        "reads",
+        "reads_per_second",
+        "share",
+        "replica_share",
+        "writes",
+    ),
+    *("writes_per_second", "p50_milliseconds", "p95_milliseconds", "errors"),
+}
+
+
+def test_the_form_for_programs_stays_as_it_is():
+    overrides.drain("replica1", "a new disk", "kim")
+    overrides.switch_off("default")
+    stats.count_statement("default", "replica2", "read", "window", "", 0.001)
+    stats.flush()
+    said = json.loads(rwrouter("status", "--json"))
+    assert said["reasons"] == {"window": 1}
+    assert said.keys() == {
+        *(
+            "at",
+            "processes",
+            "statistics",
+            "seconds",
+            "reasons",
+            "overrides_failure",
+            "clusters",
+            "ineffective",
+        )
+    }
+    [cluster] = said["clusters"]
+    assert cluster.keys() == {
+        *("name", "level", "routing", "switched_off", "spilled", "degraded", "servers"),
+    }
+    assert [server.keys() for server in cluster["servers"]] == [SERVER] * 3
+    assert cluster["servers"][1]["condition"] == "drained"
+    assert cluster["servers"][1]["drained"].keys() == {"reason", "by", "at"}
+    assert cluster["switched_off"].keys() == {"reason", "by", "at"}
+
+
+def test_a_replica_that_is_away_is_shown_and_no_failure(servers):
+    servers.kill("replica1")
+    said = rwrouter("status")
+    assert "replica1  unknown  unreachable" in said
+    assert "replica1: it does not answer (OperationalError)" in said
+
+
+def test_a_primary_that_is_away_is_one(monkeypatch, tmp_path):
+    connections["default"].close()
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(tmp_path))
+    output = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("rwrouter", "status", stdout=output, no_color=True)
+    assert ended.value.code == 1
+    said = output.getvalue()
+    assert "default   unknown  unreachable" in said
+    assert "replica1  unknown  healthy" in said
+    assert "No statistics: the primary that keeps them does not answer." in said
+    assert "What is drained or switched off is not known" in said
+    assert str(tmp_path) not in said
+
+
+def test_an_override_without_effect_is_told(settings):
+    overrides.drain("replica2")
+    settings.RWROUTER = {"REPLICAS": ["replica1"]}
+    assert "drain of 'replica2' has no effect, as the settings do not name it" in rwrouter("status")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--timeout", "0"], "--timeout must be more than 0"),
+        (["--minutes", "0"], "--minutes must be from 1 to 60"),
+        (["--watch", "0"], "--watch must be more than 0"),
+        (["--watch", "--json"], "not allowed with"),
+    ],
+)
+def test_what_the_status_cannot_work_with(arguments, message):
+    with pytest.raises(CommandError, match=message):
+        rwrouter("status", *arguments)
+
+
+def test_it_is_shown_again_and_again_until_interrupted(monkeypatch):
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.time, "sleep", sleep)
+    said = rwrouter("status", "--watch", "0.5")
+    assert pauses == [0.5, 0.5, 0.5]
+    assert said.count("default  level window") == 3
+    assert "\x1b" not in said  # Not a terminal.
+
+
+def test_a_project_that_configures_nothing_has_no_status(settings):
+    settings.RWROUTER = {}
+    with pytest.raises(CommandError, match="nothing is routed"):
+        rwrouter("status")

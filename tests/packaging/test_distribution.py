@@ -29,6 +29,10 @@ def test_the_wheel_carries_what_the_admin_page_needs(wheel, folder):
     assert any(name.startswith(f"django_rwrouter/{folder}/") for name in names_in_wheel(wheel))
 
 
+def test_the_wheel_carries_the_translations_compiled(wheel):
+    assert "django_rwrouter/locale/ko/LC_MESSAGES/django.mo" in names_in_wheel(wheel)
+
+
 def test_the_wheel_says_that_it_is_typed(wheel):
     assert "django_rwrouter/py.typed" in names_in_wheel(wheel)
 

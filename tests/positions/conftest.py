@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from django_rwrouter import stats
+from django_rwrouter import monitor, stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.testing import capture_routing
@@ -48,6 +48,7 @@ def lead_to(alias, server):
 
 
 def forget():
+    monitor.reset()
     health.reset()
     knowledge.reset()
     stats.reset()

@@ -30,10 +30,16 @@ class Table:
 
     def __init__(self):
         self.rows = {}
+        self.final = set()
 
     def put(self, rows):
         for row in rows:
-            self.rows[row.process, row.start] = row.data
+            key = row.process, row.start
+            assert key not in self.final or row.final, "What was final is written again."
+            if row.final:
+                assert self.rows[key] == row.data, "What is final was not written so."
+                self.final.add(key)
+            self.rows[key] = row.data
 
     def events(self):
         found = Counter()
@@ -88,7 +94,10 @@ def test_a_row_covers_a_whole_minute_of_utc(counters, clock):
     assert (row.resolution, row.start) == (60, 1_000_000_020)
     clock.now = 1_000_000_080.0
     counters.count_event("hit")
-    assert [row.start for row in counters.take()] == [1_000_000_080]
+    assert [(row.start, row.final) for row in counters.take()] == [
+        (1_000_000_080, False),
+        (1_000_000_020, True),
+    ]
 
 
 def test_a_row_says_all_that_was_counted_not_what_is_new(counters):
@@ -147,7 +156,8 @@ def test_counting_goes_on_in_a_minute_that_was_let_go(counters, clock):
     counters.count_event("hit")
     flush(counters, table)
     clock.now += RESOLUTION
-    assert counters.take() == []
+    assert [row.final for row in flush(counters, table)] == [True]
+    assert flush(counters, table) == []
     clock.now -= RESOLUTION
     counters.count_event("hit")
     flush(counters, table)
@@ -163,7 +173,8 @@ def test_counts_are_put_where_the_clock_says_also_when_it_was_put_back(counters,
     flush(counters, table)
     starts = Counter()
     for (_process, start), data in table.rows.items():
-        starts[start - 1_000_000_020] += sum(entry[-1] for entries in data.values() for entry in entries)
+        starts[start - 1_000_000_020] += sum(entry[2] for entry in data["events"])
+        starts[start - 1_000_000_020] += sum(entry[5] for entry in data["statements"])
     assert starts == {-60: 1, 0: 2, 60: 1}
 
 
@@ -207,8 +218,10 @@ def test_a_row_that_may_have_been_written_is_emptied_when_its_counts_move(counte
         clock.now += RESOLUTION
     flush(counters, table)
     assert table.events()["hit"] == 2 * MAX_BUCKETS
+    flush(counters, table)
+    assert table.final == table.rows.keys()
     assert counters.take() == []
-    assert counters._emptied == []
+    assert counters._closed == []
 
 
 def test_a_row_is_emptied_when_its_counts_move_while_it_is_being_written(counters, clock):

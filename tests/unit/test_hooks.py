@@ -1,5 +1,6 @@
 """The hook on a connection, asked as Django asks an execute wrapper; the databases are made up."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +15,12 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter import ReplicaWriteError, hooks, stats, untracked_writes
+from django_rwrouter import ReplicaWriteError, hooks, load, stats, untracked_writes
 from django_rwrouter.decision import Reason
 from django_rwrouter.signals import statement_routed
-from django_rwrouter.state import RoutingState, entered, silenced
+from django_rwrouter.state import RoutingState, current_state, entered, silenced
+from django_rwrouter.topology import get_topology
+from tests.app.models import Book
 
 INSERT = "INSERT INTO app_book (title) VALUES (%s)"
 
@@ -43,7 +46,12 @@ def run(sql, *, error=None, alias="default", vendor="sqlite", many=False):
         return "result"
 
     connection = SimpleNamespace(
-        alias=alias, vendor=vendor, in_atomic_block=False, connection=None, close=lambda: None
+        alias=alias,
+        vendor=vendor,
+        in_atomic_block=False,
+        autocommit=False,
+        connection=None,
+        close=lambda: None,
     )
     return hooks.observe(execute, sql, ("x",), many, {"connection": connection, "cursor": SimpleNamespace()})
 
@@ -387,3 +395,73 @@ def test_wrappers_inside_are_told_the_decision_while_the_statement_runs(scope, s
     hooks.observe(execute, sql, (), False, {"connection": connection, "cursor": SimpleNamespace()})
     (decision,) = found
     assert (decision and (decision.reason, decision.operation)) == told
+
+
+# --- what a server has to do ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
+@pytest.mark.parametrize("alias", ["default", "replica1"])
+def test_what_runs_now_is_known(alias, error):
+    load.reset()
+    running = []
+
+    def execute(sql, params, many, context):
+        running.append(list(load.load_of(alias).running.values()))
+        if error is not None:
+            raise error
+
+    connection = SimpleNamespace(
+        alias=alias, vendor="mysql", in_atomic_block=False, autocommit=True, connection=None
+    )
+    with nullcontext() if error is None else pytest.raises(OperationalError):
+        hooks.observe(execute, "SELECT 1", (), False, {"connection": connection, "cursor": SimpleNamespace()})
+    assert running == [[connection]]
+    assert not load.load_of(alias).running
+
+
+@pytest.mark.parametrize(
+    ("reason", "counted"),
+    [(Reason.WINDOW, 1), (Reason.EVENTUAL, 1), (Reason.DEGRADED, 0), (Reason.FAILOVER, 0), (None, 0)],
+)
+@pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
+def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason, counted, error):
+    """Not by those that name one, or go where it is least bad."""
+    load.reset()
+    decision = get_topology().route(Book).decide("replica1", reason or Reason.EXPLICIT)
+    current_state().announced_reads["replica1"] = {"app_book": decision} if reason else {}
+    with nullcontext() if error is None else pytest.raises(OperationalError):
+        run("SELECT * FROM app_book", error=error, vendor="mysql", alias="replica1")
+    count, seconds = load.load_of("replica1").take()
+    assert count == counted
+    assert (seconds > 0) is bool(counted)
+
+
+@pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
+def test_a_read_that_spilled_gives_its_place_back(error):
+    with entered(RoutingState(safe=True)) as state:
+        assert state.may_spill("default", 1)
+        route = get_topology().route(Book)
+        state.announced_reads["default"] = {"app_book": route.decide("default", Reason.SPILLED)}
+        with nullcontext() if error is None else pytest.raises(OperationalError):
+            run("SELECT * FROM app_book", error=error, vendor="mysql")
+        assert not state.spilled
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (OperationalError(2013, ""), True),
+        (InterfaceError(0, ""), True),
+        (InternalError(3032, ""), True),
+        (IntegrityError(1062, ""), False),
+        (ProgrammingError(1064, ""), False),
+        (DataError(1264, ""), False),
+    ],
+    ids=repr,
+)
+def test_what_failed_because_of_the_server_is_counted(error, counted):
+    with pytest.raises(type(error)):
+        run("SELECT 1", error=error, vendor="mysql")
+    events = [tuple(event) for row in stats._counters.take() for event in row.data["events"]]
+    assert events == [("statement_failed", "default", 1)] * counted

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from django_rwrouter import stats
+from django_rwrouter import stats, storage
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -200,7 +200,7 @@ def test_a_failing_backend_harms_nobody_and_loses_nothing(keeper, caplog):
 
 
 def test_a_missing_table_is_explained_in_one_line(keeper, caplog):
-    keeper.failure = stats.StatisticsTableMissing("run `manage.py migrate`")
+    keeper.failure = storage.StatisticsTableMissing("run `manage.py migrate`")
     stats.count_event("hit")
     stats.flush()
     (record,) = caplog.records
@@ -217,7 +217,7 @@ def test_during_an_outage_one_row_is_tried_and_then_all(keeper, clock):
     assert len({rows[0].start for rows in keeper.calls}) == 1
     keeper.failure = None
     stats.flush()
-    assert [len(rows) for rows in keeper.calls[5:]] == [1, 4]
+    assert [len(rows) for rows in keeper.calls[5:] if not rows[0].final] == [1, 4]
     assert keeper.total() == 5
 
 
@@ -227,7 +227,7 @@ def test_rows_of_different_keys_are_written_apart(keeper, clock):
     clock[0] -= 60
     stats.count_event("hit")
     stats.flush()
-    assert len(keeper.calls) == 2
+    assert len([rows for rows in keeper.calls if not rows[0].final]) == 2
     assert keeper.total() == 2
 
 

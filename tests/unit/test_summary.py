@@ -19,11 +19,11 @@ def read(alias, reason="window", count=1, microseconds=0, would_be="", cluster="
 
 def summary(*statements, events=(), start=MINUTES[-1]):
     row = (start, {"statements": list(statements), "events": list(events)})
-    return summarize([row], minutes=MINUTES, aliases=ALIASES)
+    return summarize([row], steps=MINUTES, aliases=ALIASES)
 
 
 def test_nothing_counted_is_empty_and_divides_by_nothing():
-    nothing = summarize([], minutes=MINUTES, aliases=ALIASES)
+    nothing = summarize([], steps=MINUTES, aliases=ALIASES)
     assert nothing.is_empty
     assert nothing.replica_share == 0
     assert [each.share for each in nothing.databases] == [0] * 4
@@ -46,7 +46,7 @@ def test_anything_counted_is_not_empty(found):
 def test_processes_and_minutes_are_added_up():
     row = {"statements": [read("replica1", count=2, microseconds=3000)], "events": [["e", "s", 2]]}
     found = summarize(
-        [(MINUTES[0], row), (MINUTES[0], row), (MINUTES[2], row)], minutes=MINUTES, aliases=ALIASES
+        [(MINUTES[0], row), (MINUTES[0], row), (MINUTES[2], row)], steps=MINUTES, aliases=ALIASES
     )
     replica = found.databases[1]
     assert (replica.reads.count, replica.reads.mean_milliseconds) == (6, 1.5)
@@ -141,7 +141,7 @@ def test_what_a_newer_version_adds_is_skipped():
         "events": [["e", "", 1, "more"]],
         "gauges": [1],
     }
-    found = summarize([(MINUTES[0], row), (MINUTES[1], {})], minutes=MINUTES, aliases=ALIASES)
+    found = summarize([(MINUTES[0], row), (MINUTES[1], {})], steps=MINUTES, aliases=ALIASES)
     assert (found.reads, found.total("e")) == (1, 1)
 
 

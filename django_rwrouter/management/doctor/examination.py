@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter.management.doctor import general, mariadb, mysql, postgresql
 from django_rwrouter.management.doctor.facts import Facts
 from django_rwrouter.management.doctor.findings import Finding, Notes
+from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import get_driver, product
 from django_rwrouter.state import silenced
 from django_rwrouter.topology import Cluster
@@ -86,7 +86,7 @@ def _ask_all(cluster: Cluster, aliases: list[str], floor: Any, timeout: float) -
 
 def _ask(cluster: Cluster, alias: str, floor: Any, timeout: float) -> Answer:
     try:
-        connection = _own_connection(alias, timeout)
+        connection = own_connection(alias, timeout)
         with silenced(), closing(connection):
             connection.ensure_connection()
             with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
@@ -95,20 +95,6 @@ def _ask(cluster: Cluster, alias: str, floor: Any, timeout: float) -> Answer:
         return _why(error)
     except Exception as error:  # noqa: BLE001  (a finding, not a traceback; its text may hold anything)
         return f"it cannot be asked ({type(error).__name__})"
-
-
-def _own_connection(alias: str, timeout: float) -> BaseDatabaseWrapper:
-    """Make a connection that nobody else uses, with short timeouts."""
-    connection = connections.create_connection(alias)
-    options = dict(connection.settings_dict["OPTIONS"])
-    seconds = math.ceil(timeout)
-    if connection.vendor == "mysql":
-        options |= {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
-    elif connection.vendor == "postgresql":
-        options.pop("pool", None)
-        options["connect_timeout"] = seconds
-    connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
-    return connection
 
 
 def _take_down(

@@ -8,6 +8,7 @@ from django_rwrouter.management.doctor import mysql_protocol
 from django_rwrouter.management.doctor.facts import Facts
 from django_rwrouter.management.doctor.findings import Notes
 from django_rwrouter.management.doctor.general import judge_position
+from django_rwrouter.replication.mysql_protocol import replica_status
 
 _VARIABLES: Final = (
     "binlog_format",
@@ -29,7 +30,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     facts.version = f"MariaDB {str(version).partition('-')[0]}"
     facts.identity = "/".join(map(str, identity))
     facts.variables = mysql_protocol.variables(cursor, _VARIABLES)
-    facts.replication = mysql_protocol.replication(cursor)
+    facts.replication = replica_status(cursor)
     facts.writes_anyway = mysql_protocol.may_write_anyway(
         cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}
     )

@@ -10,11 +10,6 @@ from typing import Any, Final
 from django_rwrouter.management.doctor.facts import Facts
 from django_rwrouter.management.doctor.findings import Notes
 
-_NOT_ALLOWED: Final = frozenset({1044, 1045, 1142, 1143, 1227})
-"""ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED,
-ER_SPECIFIC_ACCESS_DENIED."""
-_SYNTAX: Final = 1064
-"""ER_PARSE_ERROR: a version that does not know the statement."""
 _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
 
 # --- asking ------------------------------------------------------------------------------------
@@ -25,25 +20,6 @@ def variables(cursor: Any, names: Collection[str]) -> Mapping[str, str]:
     wanted = ", ".join(f"'{name}'" for name in names)
     cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({wanted})")
     return {_text(name).lower(): _text(value) for name, value in cursor.fetchall()}
-
-
-def replication(cursor: Any) -> Mapping[str, Any] | None:
-    """Return ``SHOW REPLICA STATUS`` by column, empty for no replica; ``None`` if it may not be seen."""
-    for statement in ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS"):
-        try:
-            cursor.execute(statement)
-        except Exception as error:
-            code = error.args[0] if error.args else None
-            if code in _NOT_ALLOWED:
-                return None
-            if code == _SYNTAX:
-                continue
-            raise
-        row = cursor.fetchone()
-        if row is None:
-            return {}
-        return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-    return None
 
 
 def may_write_anyway(cursor: Any, privileges: Collection[str]) -> bool:

@@ -7,7 +7,15 @@ from typing import Any, Final, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_rwrouter.management.subcommands import doctor, drain, explain, switch_off, switch_on, undrain
+from django_rwrouter.management.subcommands import (
+    doctor,
+    drain,
+    explain,
+    status,
+    switch_off,
+    switch_on,
+    undrain,
+)
 
 
 class Subcommand(Protocol):
@@ -26,6 +34,7 @@ class Subcommand(Protocol):
 
 
 SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
+    "status": status,
     "explain": explain,
     "doctor": doctor,
     "drain": drain,

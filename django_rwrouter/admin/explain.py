@@ -1,0 +1,121 @@
+"""The page "Explain": which rule a read would meet, step by step, from the engine itself."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
+
+from django import forms
+from django.apps import apps
+from django.http import HttpRequest, QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from django_rwrouter.admin.wording import REASONS, word_for
+from django_rwrouter.conf import get_settings
+from django_rwrouter.decision import Level
+from django_rwrouter.explanation import Explanation, Outcome, Question, explain
+
+OUTSIDE: Final = "outside"
+"""In place of a method. Not empty: that is a question that was not asked."""
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+class ExplainForm(forms.Form):
+    """A read that somebody wants to know about."""
+
+    model = forms.ChoiceField(label=_("Model"))
+    method = forms.ChoiceField(
+        label=_("Request method"),
+        choices=[*((method, method) for method in METHODS), (OUTSIDE, _("outside any request"))],
+    )
+    level = forms.ChoiceField(
+        label=_("Level"),
+        required=False,
+        choices=[("", _("as in the settings")), *((level.value, level.value) for level in Level)],
+    )
+    max_staleness = forms.FloatField(
+        label=_("Seconds that a replica may be behind, at the level “bounded”"),
+        min_value=0,
+        initial=1,
+        required=False,
+    )
+    token_age = forms.FloatField(
+        label=_("Seconds since the client wrote, in an earlier request"),
+        min_value=0,
+        required=False,
+        help_text=_("Leave it empty for a client that has not written."),
+    )
+    wrote = forms.BooleanField(label=_("This request has written already"), required=False)
+    in_transaction = forms.BooleanField(label=_("Inside a transaction on the primary"), required=False)
+    from_primary = forms.BooleanField(
+        label=_("It follows an object that was read from the primary"), required=False
+    )
+
+    def __init__(self, data: QueryDict | None) -> None:
+        super().__init__(data, label_suffix="")
+        field = self.fields["model"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
+        field.choices = model_choices()
+
+    def question(self) -> Question:
+        """Return what was asked, of valid data."""
+        asked = self.cleaned_data
+        staleness = asked["max_staleness"]
+        return Question(
+            model=apps.get_model(asked["model"]),
+            method="" if asked["method"] == OUTSIDE else asked["method"],
+            level=Level(asked["level"]) if asked["level"] else None,
+            max_staleness=1.0 if staleness is None else staleness,
+            token_age=asked["token_age"],
+            wrote=asked["wrote"],
+            in_transaction=asked["in_transaction"],
+            from_primary=asked["from_primary"],
+        )
+
+
+def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return all models, by app."""
+    models = sorted(apps.get_models(), key=lambda model: (model._meta.app_label, model.__name__))
+    return [
+        (
+            str(apps.get_app_config(label).verbose_name),
+            [(model._meta.label, model._meta.label) for model in group],
+        )
+        for label, group in groupby(models, key=attrgetter("_meta.app_label"))
+    ]
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Answer the question, if one was asked."""
+    if get_settings().inert:
+        return {"inert": True}
+    asked = "model" in request.GET
+    form = ExplainForm(request.GET if asked else None)
+    if not asked or not form.is_valid():
+        return {"form": form}
+    explanation = explain(form.question())
+    return {"form": form, "explanation": explanation, "outcomes": list(_outcomes(explanation))}
+
+
+def _outcomes(explanation: Explanation) -> list[tuple[str, dict[str, Any]]]:
+    outcome, otherwise = explanation.outcome, explanation.otherwise
+    if outcome is None:
+        return []
+    if otherwise is None:
+        return [("", _shown(outcome))]
+    return [
+        (str(_("If a replica has what is asked of it")), _shown(outcome)),
+        (str(_("If all replicas are too far behind")), _shown(otherwise)),
+    ]
+
+
+def _shown(outcome: Outcome) -> dict[str, Any]:
+    decision = outcome.decision
+    return {
+        "aliases": outcome.among,
+        "reason": word_for(REASONS, decision.reason.value),
+        "code": decision.reason.value,
+        "steps": outcome.steps,
+        "would_be": decision.would_be,
+    }

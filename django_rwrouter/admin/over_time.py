@@ -1,0 +1,181 @@
+"""The page "Over time": where reads went, why, and how the servers did, for a span of time to choose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_rwrouter import charts
+from django_rwrouter.admin.chart import Axis, Chart, bars, lines
+from django_rwrouter.admin.reporting import statistics
+from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, word_for
+from django_rwrouter.reports import Report
+from django_rwrouter.summary import SPANS, Step, Summary, percent
+from django_rwrouter.topology import get_topology
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+CHOICES: Final[dict[str, _StrPromise]] = {
+    "15m": gettext_lazy("15 minutes"),
+    "1h": gettext_lazy("1 hour"),
+    "24h": gettext_lazy("24 hours"),
+    "7d": gettext_lazy("7 days"),
+}
+"""What there is to choose from, by the names of :data:`django_rwrouter.summary.SPANS`."""
+FIRST: Final = "1h"
+"""What is shown unless something else was chosen."""
+DAY: Final = 86_400
+CAUSES_DRAWN: Final = 5
+"""Reasons with a colour of their own; the others are put together."""
+SHOWN_APART: Final = frozenset({"request", "pinned_request"})
+SPILLS: Final = ("read_spilled", "read_degraded", "failover", "replica_ejected")
+"""Events that are drawn."""
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the template shows."""
+    chosen = request.GET.get("span", "")
+    chosen = chosen if chosen in SPANS else FIRST
+    found = statistics(SPANS[chosen])
+    context = found.context | {
+        "spans": [(name, label, name == chosen) for name, label in CHOICES.items()],
+        "span": CHOICES[chosen],
+        "has_charts": charts.available(),
+    }
+    if found.report is None:
+        return context
+    summary = found.report.summary
+    if summary.is_empty:
+        return context | {"state": "empty"}
+    return context | {
+        "summary": summary,
+        "since": moment(summary.steps[0].start),
+        "until": moment(found.report.now),
+        "is_long": SPANS[chosen].seconds > DAY,
+        "several_clusters": len(get_topology().clusters) > 1,
+        "causes": [(word_for(REASONS, cause.reason), cause) for cause in summary.causes],
+        "pinned": _pinned(summary),
+        "events": list(_events(summary)),
+        "charts": _charts(found.report),
+    }
+
+
+def _pinned(summary: Summary) -> dict[str, Any]:
+    """Return how many requests came from a client that had just written."""
+    requests = summary.total("request")
+    by_cluster = [
+        (cluster, count, percent(count, requests))
+        for cluster, count in summary.events.get("pinned_request", Counter()).most_common()
+    ]
+    # A client may be pinned to several clusters: the largest is the least that is certainly true.
+    return {
+        "requests": requests,
+        "share": max((share for _cluster, _count, share in by_cluster), default=0.0),
+        "clusters": by_cluster,
+    }
+
+
+def _events(summary: Summary) -> Iterator[tuple[str, int, str]]:
+    """Yield what else happened: label, how often, and of what in detail."""
+    names = [*EVENTS, *sorted(summary.events.keys() - EVENTS.keys() - SHOWN_APART)]
+    for name in names:
+        if not summary.total(name):
+            continue
+        subjects = summary.events.get(name, Counter())
+        details = [
+            f"{word_for(FLAWS, subject) if name == 'token_rejected' else subject}: {count}"
+            for subject, count in subjects.most_common()
+            if subject
+        ]
+        yield word_for(EVENTS, name), summary.total(name), ", ".join(details)
+
+
+# --- the charts --------------------------------------------------------------------------------
+
+
+def _charts(report: Report) -> list[Chart]:
+    summary = report.summary
+    steps = summary.steps
+    axis = Axis(span=report.span, moments=[moment(step.start) for step in steps])
+    aliases = [database.alias for database in summary.databases]
+    replicas = [database.alias for database in summary.databases if not database.is_primary]
+    title = _("Reads by database")
+    if summary.shadow_reads:
+        title = _("Reads by the database that would have answered")
+    return [
+        bars(
+            "reads",
+            title,
+            axis,
+            {alias: [step.reads[alias] for step in steps] for alias in aliases},
+            empty=_("There were no reads."),
+        ),
+        bars(
+            "reasons",
+            _("Why the primary had to answer"),
+            axis,
+            _reasons(steps),
+            empty=_("The primary had to answer no read."),
+        ),
+        lines(
+            "pinned",
+            _("Requests of pinned clients"),
+            axis,
+            {
+                _("Share of requests"): [
+                    step.pinned_share if step.events["request"] else None for step in steps
+                ]
+            },
+            unit="%",
+            empty=_("There were no requests."),
+        ),
+        lines(
+            "lag",
+            _("Lag of each replica, at most"),
+            axis,
+            {alias: [step.lag.get(alias) for step in steps] for alias in replicas},
+            unit=_("s"),
+            empty=_("No lag was measured: the monitor measures it, where the database has positions."),
+        ),
+        lines(
+            "latency",
+            _("What 95 % of the reads took at most"),
+            axis,
+            {alias: [step.milliseconds(alias, 0.95) for step in steps] for alias in aliases},
+            unit=_("ms"),
+            empty=_("There were no reads."),
+        ),
+        bars(
+            "spills",
+            _("Spills, failovers and ejections"),
+            axis,
+            {
+                word_for(EVENTS, name): [step.events[name] for step in steps]
+                for name in SPILLS
+                if summary.total(name)
+            },
+            empty=_("None: no read was spilled or failed over, no replica was ejected."),
+        ),
+    ]
+
+
+def _reasons(steps: list[Step]) -> dict[str, list[int]]:
+    """Return the reads of the primary by reason, the rarer ones put together."""
+    totals: Counter[str] = Counter()
+    for step in steps:
+        totals.update(step.primary_reasons)
+    drawn = [reason for reason, _count in totals.most_common(CAUSES_DRAWN)]
+    series = {word_for(REASONS, reason): [step.primary_reasons[reason] for step in steps] for reason in drawn}
+    if len(totals) > CAUSES_DRAWN:
+        rest = [
+            sum(count for reason, count in step.primary_reasons.items() if reason not in drawn)
+            for step in steps
+        ]
+        series[_("other reasons")] = rest
+    return series

@@ -1,0 +1,45 @@
+"""The page "Replication": what was written, received and replayed, and where each replica is held up."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from django_rwrouter.conf import get_settings
+from django_rwrouter.replication import Step, look
+from django_rwrouter.topology import get_topology
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+VERDICTS: Final[dict[Step, tuple[str, _StrPromise]]] = {
+    Step.LEVEL: ("good", _("level with the primary")),
+    Step.RECEIVING: ("busy", _("receiving: some of the log has not arrived yet")),
+    Step.REPLAYING: ("busy", _("replaying: everything has arrived, some of it is not replayed yet")),
+    Step.BEHIND: ("busy", _("behind; whether in receiving or in replaying cannot be seen")),
+    Step.NOT_RECEIVING: ("bad", _("stuck: it receives nothing")),
+    Step.NOT_REPLAYING: ("bad", _("stuck: it replays nothing")),
+    Step.NOT_REPLICATING: ("bad", _("it follows no other server")),
+    Step.AWAY: ("bad", _("it does not answer")),
+    Step.UNKNOWN: ("unknown", _("unknown: it does not say where it is, or belongs to another history")),
+}
+"""How bad it is, and what to call it."""
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Ask all servers, those of different clusters at the same time."""
+    if get_settings().inert:
+        return {"inert": True}
+    clusters = list(get_topology().clusters.values())
+    with ThreadPoolExecutor(max_workers=len(clusters)) as pool:
+        found = list(pool.map(look, clusters))
+    return {
+        "several_clusters": len(clusters) > 1,
+        "clusters": [
+            (each, [(steps, steps.step.value, *VERDICTS[steps.step]) for steps in each.replicas])
+            for each in found
+        ],
+    }

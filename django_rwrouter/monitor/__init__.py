@@ -1,0 +1,167 @@
+"""Asks all servers again and again how they are, so that no request has to.
+
+One thread for each process, which begins with the first request, task or scope that is routed, and one for
+each server. What it finds is in :mod:`django_rwrouter.health` and :mod:`django_rwrouter.knowledge`, where the
+path of a read looks; nothing there waits for it. Where it is off, or has found nothing yet, reads ask for
+themselves what they must know.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from django.core import mail
+from django.core.signals import setting_changed
+
+from django_rwrouter import load, spills
+from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.exit_hooks import call_at_exit
+from django_rwrouter.health import health
+from django_rwrouter.knowledge import knowledge
+from django_rwrouter.monitor.rounds import InlineRounds, ThreadedRounds
+from django_rwrouter.monitor.watch import Seen
+from django_rwrouter.topology import get_topology
+
+__all__ = ["Seen", "ensure_running", "reset", "snapshot"]
+
+logger = logging.getLogger("django_rwrouter")
+
+FORK_PATIENCE: Final = 0.5
+"""Seconds that a fork waits for the monitor's thread to hold no lock of anything."""
+
+
+class _Monitor:
+    """This process's."""
+
+    def __init__(self) -> None:
+        self.in_tests = False
+        """Whether to run in Django's test environment, too."""
+        self._renew()
+
+    def _renew(self) -> None:
+        self.calls = True
+        """Whether the begin of a request should call."""
+        self._starting = threading.Lock()
+        self._threaded: ThreadedRounds | None = None
+        self._inline: InlineRounds | None = None
+        self._paused: threading.Lock | None = None
+
+    def called(self) -> None:
+        """Start, or make a round, whichever it is time for."""
+        # Who comes while another starts it goes on.
+        if self.rounds is None and self._starting.acquire(blocking=False):
+            try:
+                if self.calls and self.rounds is None:
+                    self._start()
+            finally:
+                self._starting.release()
+        if self._inline is not None:
+            self._inline.run_if_due()
+
+    def _start(self) -> None:
+        if hasattr(mail, "outbox") and not self.in_tests:
+            return  # Django's test environment: threads would meet the tests' transactions.
+        topology = get_topology()
+        settings = get_settings().monitor
+        watches = not topology.inert and any(each.replicas for each in topology.clusters.values())
+        if watches and settings.mode == "inline":
+            self._inline = InlineRounds(topology, settings)
+            return
+        self.calls = False
+        if watches and settings.mode == "thread":
+            try:
+                self._threaded = ThreadedRounds(topology, settings)
+            except RuntimeError as error:
+                # The system allows no more threads, or the interpreter is going.
+                logger.warning("The databases are not monitored: %s.", error)
+            else:
+                call_at_exit(self.stop)
+
+    @property
+    def rounds(self) -> ThreadedRounds | InlineRounds | None:
+        """What runs now."""
+        return self._threaded or self._inline
+
+    def stop(self) -> None:
+        """End, without waiting for anything."""
+        rounds = self.rounds
+        if rounds is not None:
+            rounds.stop()
+
+    def forget(self, patience: float = 0.0) -> None:
+        """End, and have the next call read the settings again; wait for the thread for so many seconds."""
+        self.stop()
+        threaded = self._threaded
+        self._renew()
+        if threaded is not None and patience:
+            threaded.join(patience)
+
+    def before_fork(self) -> None:
+        """Have the thread hold no lock while the process forks: the child would have it for ever."""
+        threaded = self._threaded
+        if threaded is not None and threaded.handling.acquire(timeout=FORK_PATIENCE):
+            self._paused = threaded.handling
+
+    def after_fork_in_parent(self) -> None:
+        """Let it go on."""
+        paused, self._paused = self._paused, None
+        if paused is not None:
+            paused.release()
+
+    def after_fork_in_child(self) -> None:
+        """Be as in a new process. Nothing of before is used, and no connection of the parent is touched."""
+        rounds = self.rounds
+        if rounds is not None:
+            rounds.abandon()
+        self._renew()
+
+
+_monitor: Final = _Monitor()
+
+
+def ensure_running() -> None:
+    """See to it that the servers are watched: called wherever a request, a task or a scope begins.
+
+    Does nothing where that is done already, where ``MONITOR["MODE"]`` is ``"off"``, where there are no
+    replicas, and in Django's test environment. With ``"inline"``, makes a round if it is time for one.
+    """
+    if _monitor.calls:
+        _monitor.called()
+
+
+def snapshot() -> Mapping[str, Seen]:
+    """Return what the last probe of each server found, by alias; empty where nothing is watched."""
+    rounds = _monitor.rounds
+    return {} if rounds is None else rounds.snapshot()
+
+
+def reset(patience: float = 5.0) -> None:
+    """Stop, and begin anew as in a new process; wait at most ``patience`` seconds for the end. For tests."""
+    _monitor.forget(patience)
+
+
+def _after_fork_in_child() -> None:
+    _monitor.after_fork_in_child()
+    # What the parent's threads were doing, none does here; and their locks may be held for ever.
+    health.reset()
+    knowledge.reset()
+    load.reset()
+    spills.reset()
+
+
+def _forget_settings(*, setting: str, **_kwargs: object) -> None:
+    if setting == SETTING:
+        _monitor.forget()
+
+
+setting_changed.connect(_forget_settings, dispatch_uid="django_rwrouter.monitor")
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_monitor.before_fork,
+        after_in_parent=_monitor.after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

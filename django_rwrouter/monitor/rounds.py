@@ -1,0 +1,323 @@
+"""The rounds of probes: by a thread of their own, or on the path of requests."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+from collections.abc import Mapping
+from time import monotonic
+from typing import Final
+
+from django_rwrouter import sockets
+from django_rwrouter.health import health
+from django_rwrouter.load import load_of
+from django_rwrouter.monitor.probes import Finding, Prober, Sample
+from django_rwrouter.monitor.schedule import Schedule
+from django_rwrouter.monitor.watch import TIMEOUT, Seen, Watch
+from django_rwrouter.options import MonitorSettings
+from django_rwrouter.state import on_event_loop
+from django_rwrouter.topology import Topology
+
+logger = logging.getLogger("django_rwrouter")
+
+JITTER: Final = 0.1
+"""The part of an interval by which it is made longer or shorter at random, so that processes that started
+together do not ask all at once."""
+MISSED_ROUNDS: Final = 3
+"""After how many intervals without an answer something is taken to be gone: the primary, or the monitor."""
+HEAD_START: Final = 0.1
+"""Seconds at most that replicas wait for the primary's sample, to be asked after it. One that was away in the
+last round is not waited for."""
+SECOND_CHANCE: Final = 1.0
+"""Seconds at most that a server has to answer on a new connection, when it has not on the old one. If it does
+not, the reads that hang on it are ended."""
+LONGEST_PAUSE: Final = 60.0
+"""Seconds that ``inline`` at most waits to ask a server again that has not answered."""
+
+
+def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
+    """Return what asks each server, by alias, primaries first."""
+    from django_rwrouter import overrides  # It imports models, which the app registry has to be ready for.
+
+    watched = {
+        alias: cluster.primary
+        for cluster in topology.clusters.values()
+        if cluster.replicas
+        for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
+    }
+    # The primary with this app's table may belong to a cluster without replicas, or to none at all.
+    control = overrides.database()
+    watched.setdefault(control, control)
+    return {
+        alias: Prober(alias, primary, timeout, reads_overrides=alias == control)
+        for alias, primary in sorted(watched.items(), key=lambda item: item[0] != item[1])
+    }
+
+
+def cut_off(alias: str) -> int:
+    """End the reads that run on a replica; return how many there were. For one that has fallen silent.
+
+    psycopg has no timeout for reading, and mysqlclient's is often long, for the sake of slow queries. So a
+    read on a server that froze, or that the network has cut off, would wait for long, or for ever.
+    """
+    running = load_of(alias).running
+    ended = 0
+    for key, connection in list(running.items()):
+        raw = connection.connection
+        if raw is not None:
+            ended += sockets.sever(raw, lambda key=key: key in running)  # type: ignore[misc]
+    return ended
+
+
+class _Reports:
+    """Logs what goes wrong in the monitor itself: each kind of error once."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def __call__(self, error: Exception) -> None:
+        kind = (type(error).__name__, str(error.__traceback__ and error.__traceback__.tb_lineno))
+        level = logging.DEBUG if kind in self._known else logging.ERROR
+        self._known.add(kind)
+        logger.log(level, "The monitor of the databases has met an error, and goes on.", exc_info=error)
+
+
+class _Worker:
+    """Asks one server, in a thread of its own, so that a frozen server holds up nobody else."""
+
+    def __init__(self, prober: Prober, inbox: queue.SimpleQueue[Finding | None]) -> None:
+        self.prober = prober
+        self._inbox = inbox
+        self._orders: queue.SimpleQueue[tuple[Sample, float, bool] | None] = queue.SimpleQueue()
+        name = f"rwrouter-probe-{prober.alias}"
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def ask(self, sample: Sample, patience: float, *, fresh: bool) -> None:
+        self._orders.put((sample, patience, fresh))
+
+    def stop(self) -> None:
+        self._orders.put(None)
+
+    def _run(self) -> None:
+        while (order := self._orders.get()) is not None:
+            sample, patience, fresh = order
+            self._inbox.put(self.prober.probe(sample, patience=patience, fresh=fresh))
+        self.prober.close()
+
+
+class ThreadedRounds:
+    """One thread that has all servers asked at once, again and again, and takes in what they answer."""
+
+    def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
+        self._topology = topology
+        self._interval, self._timeout = settings.interval, settings.timeout
+        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + self._timeout)
+        self._schedule = Schedule(self._timeout)
+        self._inbox: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
+        self._workers: dict[str, _Worker] = {}
+        self._stopped = False
+        self._report = _Reports()
+        self.handling = threading.Lock()
+        """Held while the thread does anything but wait."""
+        self._probers = _make_probers(topology, self._timeout)
+        self.thread = threading.Thread(target=self._run, name="rwrouter-monitor", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End, without waiting for anything."""
+        self._stopped = True
+        self._inbox.put(None)
+        health.watch(0.0)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of all threads, at most so long."""
+        until = monotonic() + seconds
+        for thread in (self.thread, *(worker.thread for worker in self._workers.values())):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - monotonic()))
+
+    def abandon(self) -> None:
+        """Let go of the connections, in a forked child."""
+        for prober in self._probers.values():
+            prober.disarm()
+
+    def snapshot(self) -> Mapping[str, Seen]:
+        """Return what was found."""
+        return self._watch.snapshot()
+
+    def _run(self) -> None:
+        try:
+            for alias, prober in self._probers.items():
+                self._workers[alias] = _Worker(prober, self._inbox)
+            while not self._stopped:
+                try:
+                    self._round()
+                except Exception as error:  # noqa: BLE001  (the monitor goes on, whatever there is)
+                    self._report(error)
+        except RuntimeError as error:
+            # The system allows no more threads, or the interpreter is going. Requests do without a monitor.
+            logger.warning("The databases are not monitored: %s.", error)
+        finally:
+            for alias, worker in self._workers.items():
+                worker.stop()
+                if not self._schedule.idle([alias]):
+                    worker.prober.abort()
+
+    def _round(self) -> None:
+        began = monotonic()
+        until = began + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
+        with self.handling:
+            if not self._stopped:
+                health.watch(MISSED_ROUNDS * self._interval + self._timeout)
+            samples = {
+                cluster.primary: Sample(expected=not self._watch.is_lost(cluster.name))
+                for cluster in self._topology.clusters.values()
+            }
+            for alias in self._schedule.idle(self._probers):
+                self._ask(alias, samples)
+        while not self._stopped and (now := monotonic()) < until:
+            deadline = self._schedule.next_deadline()
+            wake = until if deadline is None else min(until, deadline)
+            try:
+                finding = self._inbox.get(timeout=max(0.0, wake - now))
+            except queue.Empty:
+                finding = None
+                self._schedule.woke(wake, monotonic())
+            with self.handling:
+                try:
+                    if finding is not None:
+                        self._hear(finding)
+                    elif self._inbox.empty():
+                        self._look_for_overdue()
+                except Exception as error:  # noqa: BLE001  (what one server does must not hide the others)
+                    self._report(error)
+        with self.handling:
+            self._watch.end_round()
+
+    def _ask(self, alias: str, samples: Mapping[str, Sample]) -> None:
+        cluster = self._topology.by_alias.get(alias)
+        sample = samples.get(alias if cluster is None else cluster.primary) or Sample()
+        self._schedule.ask(alias, monotonic())
+        self._workers[alias].ask(sample, min(HEAD_START, self._timeout / 4), fresh=health.is_ejected(alias))
+
+    def _ask_anew(self, alias: str, timeout: float, *, fresh: bool) -> None:
+        self._schedule.ask(alias, monotonic(), timeout)
+        self._workers[alias].ask(Sample(expected=False), 0.0, fresh=fresh)
+
+    def _hear(self, finding: Finding) -> None:
+        alias = finding.alias
+        if not self._schedule.answer(alias):
+            # It was given up, and what it says now is old. A new connection shows at once what is the matter.
+            if self._schedule.misses(alias) == 1:
+                self._ask_anew(alias, min(self._timeout, SECOND_CHANCE), fresh=True)
+            return
+        self._watch.heard(finding, monotonic())
+        cluster = self._topology.by_alias.get(alias)
+        if (
+            cluster is not None
+            and self._watch.must_place(cluster)
+            and not self._watch.is_lost(cluster.name)
+            and self._schedule.idle([cluster.primary])
+        ):
+            self._ask_anew(cluster.primary, self._timeout, fresh=False)
+
+    def _look_for_overdue(self) -> None:
+        for alias in self._schedule.overdue(monotonic()):
+            prober = self._probers[alias]
+            self._watch.failed(alias, TIMEOUT)
+            prober.abort()
+            if not prober.is_primary and self._schedule.misses(alias) > 1:
+                ended = cut_off(alias)
+                if ended:
+                    logger.warning(
+                        "%d reads that hung on the replica %r were ended.",
+                        ended,
+                        alias,
+                        extra={"alias": alias},
+                    )
+
+
+class InlineRounds:
+    """Rounds on the path of requests, one server after another, where there can be no threads."""
+
+    def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
+        self._topology = topology
+        self._interval, self._timeout = settings.interval, settings.timeout
+        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + LONGEST_PAUSE)
+        self._probers = _make_probers(topology, self._timeout)
+        self._turn = threading.Lock()
+        self._next = 0.0
+        self._pauses: dict[str, float] = {}
+        self._rest_until: dict[str, float] = {}
+        self._stopped = False
+        self._report = _Reports()
+
+    def stop(self) -> None:
+        """End, and close the connections if nobody uses them now."""
+        self._stopped = True
+        health.watch(0.0)
+        if self._turn.acquire(blocking=False):
+            self._close()
+            self._turn.release()
+
+    def abandon(self) -> None:
+        """Let go of the connections, in a forked child."""
+        for prober in self._probers.values():
+            prober.disarm()
+
+    def snapshot(self) -> Mapping[str, Seen]:
+        """Return what was found."""
+        return self._watch.snapshot()
+
+    def run_if_due(self) -> None:
+        """Make a round if the last is an interval ago, nobody else makes one, and waiting harms only one."""
+        if monotonic() < self._next or on_event_loop() or not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._round()
+        finally:
+            self._next = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
+            if self._stopped:
+                self._close()
+            self._turn.release()
+
+    def _round(self) -> None:
+        began = monotonic()
+        health.watch(MISSED_ROUNDS * self._interval + self._timeout)
+        samples: dict[str, Sample] = {}
+        # Those that were asked longest ago come first after the primaries, as time may run out.
+        for alias, prober in list(self._probers.items()):
+            if monotonic() - began >= self._timeout:
+                break
+            if monotonic() < self._rest_until.get(alias, 0.0):
+                continue
+            cluster = self._topology.by_alias.get(alias)
+            primary = alias if cluster is None else cluster.primary
+            self._ask(prober, samples.setdefault(primary, Sample()))
+            if not prober.is_primary:
+                self._probers[alias] = self._probers.pop(alias)
+        for cluster in self._topology.clusters.values():
+            if self._watch.must_place(cluster) and not self._watch.is_lost(cluster.name):
+                self._ask(self._probers[cluster.primary], Sample())
+        self._watch.end_round()
+
+    def _ask(self, prober: Prober, sample: Sample) -> None:
+        alias = prober.alias
+        # Reading from an open connection to PostgreSQL may take for ever, opening one may not.
+        finding = prober.probe(sample, fresh=health.is_ejected(alias) or not prober.reads_in_bounded_time)
+        try:
+            self._watch.heard(finding, monotonic())
+        except Exception as error:  # noqa: BLE001  (no reason to fail a request)
+            self._report(error)
+        if finding.failure:
+            pause = self._pauses[alias] = min(2 * self._pauses.get(alias, self._interval / 2), LONGEST_PAUSE)
+            self._rest_until[alias] = monotonic() + pause
+        else:
+            self._pauses.pop(alias, None)
+
+    def _close(self) -> None:
+        for prober in self._probers.values():
+            prober.close()

@@ -1,0 +1,65 @@
+"""When each server is asked, and which have not answered in time. Pure: it is told the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+OVERSLEPT: Final = 0.25
+"""The part of the timeout by which a wait may end too late before that says something: the process stood
+still (stopped, or starved of processor time), and the servers are not to blame for it."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    deadline: float
+    overdue: bool = False
+
+
+class Schedule:
+    """The probes that are under way. A server that has not answered is not asked again until it has."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._asked: dict[str, _Asked] = {}
+        self._misses: dict[str, int] = {}
+
+    def idle(self, aliases: Iterable[str]) -> list[str]:
+        """Return those that may be asked now."""
+        return [alias for alias in aliases if alias not in self._asked]
+
+    def ask(self, alias: str, now: float, timeout: float | None = None) -> None:
+        """Note that a server is asked, and has so many seconds to answer."""
+        self._asked[alias] = _Asked(now + (self._timeout if timeout is None else timeout))
+
+    def answer(self, alias: str) -> bool:
+        """Note that a probe has come to its end; return whether that was in time."""
+        asked = self._asked.pop(alias)
+        if not asked.overdue:
+            self._misses.pop(alias, None)
+        return not asked.overdue
+
+    def overdue(self, now: float) -> list[str]:
+        """Return the servers whose time has just run out."""
+        found = []
+        for alias, asked in self._asked.items():
+            if not asked.overdue and now >= asked.deadline:
+                asked.overdue = True
+                self._misses[alias] = self._misses.get(alias, 0) + 1
+                found.append(alias)
+        return found
+
+    def misses(self, alias: str) -> int:
+        """Return how many probes in a row have not been answered in time."""
+        return self._misses.get(alias, 0)
+
+    def next_deadline(self) -> float | None:
+        """Return when the first time runs out, if any does."""
+        return min((each.deadline for each in self._asked.values() if not each.overdue), default=None)
+
+    def woke(self, planned: float, now: float) -> None:
+        """Let the time of all begin anew if this process has slept for longer than it wanted to."""
+        if now - planned > OVERSLEPT * self._timeout:
+            for asked in self._asked.values():
+                asked.deadline = now + self._timeout

@@ -1,0 +1,64 @@
+"""The sockets under drivers' connections: shut down from another thread, or cut loose after a fork."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Any, Final
+
+_NUMBER: Final = "_rwrouter_socket"
+
+
+def remember(raw: Any) -> None:
+    """Note the number of a new connection's socket: mysqlclient does not tell while a thread waits on it."""
+    with suppress(Exception):  # Not every driver has a number to tell, or room for a note.
+        setattr(raw, _NUMBER, raw.fileno())
+
+
+def sever(raw: Any, wanted: Callable[[], bool] = lambda: True) -> bool:
+    """Shut down a driver's connection, whichever thread waits on it; tell whether that could be done.
+
+    That ends the wait with the error of a lost connection. ``wanted`` is asked at the last moment. Never
+    raises: the connection may be closing at the same time.
+    """
+    try:
+        number = _number(raw)
+        if number is None:
+            return False
+        twin = socket.socket(fileno=os.dup(number))
+        with closing(twin):
+            # The number may have passed to another connection before it was doubled. It has not if this one
+            # is open still, and has it still.
+            if _number(raw) != number or not wanted():
+                return False
+            twin.shutdown(socket.SHUT_RDWR)
+    except Exception:  # noqa: BLE001  (each driver has its own way to say that it is closed)
+        return False
+    return True
+
+
+def disarm(raw: Any) -> None:
+    """Let a connection that a fork has copied lead nowhere in this process.
+
+    Whatever closes it here would tell the server goodbye in the name of the parent, who still uses it.
+    """
+    with suppress(Exception):  # As in sever().
+        number = _number(raw)
+        if number is not None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number, inheritable=False)
+            os.close(nowhere)
+
+
+def _number(raw: Any) -> int | None:
+    """Return the number of an open connection's socket; raises the driver's error for a closed one."""
+    try:
+        number: int = raw.fileno()
+    except Exception as error:
+        # mysqlclient (2.2.5): "already in use from another thread". So it is open, and is what it was.
+        if type(error).__name__ != "ProgrammingError":
+            raise
+        return getattr(raw, _NUMBER, None)
+    return number

@@ -1,0 +1,159 @@
+"""What drivers' errors mean; each database has words of its own."""
+
+import pytest
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+
+from django_rwrouter.driver_errors import Loss, is_read_only_server, loss
+
+
+class DriverError(Exception):
+    def __init__(self, sqlstate):
+        self.sqlstate = sqlstate
+
+
+class OlderDriverError(Exception):
+    """Psycopg 2 calls it so."""
+
+    def __init__(self, sqlstate):
+        self.pgcode = sqlstate
+
+
+def postgresql(kind, sqlstate, driver=DriverError):
+    error = kind("made up")
+    error.__cause__ = driver(sqlstate)
+    return error
+
+
+def mysql(code, kind=OperationalError):
+    return kind(code, "made up")
+
+
+CONNECTION = {
+    "no connection by socket": mysql(2002),
+    "no connection by TCP": mysql(2003),
+    "gone away": mysql(2006),
+    "lost": mysql(2013),
+    "TLS broken": mysql(2026),
+    "malformed packet": mysql(2027),
+    "lost, extended": mysql(2055),
+    "closed on our side": mysql(0, InterfaceError),
+    "gone away, as an InterfaceError": mysql(2006, InterfaceError),
+    "aborted": mysql(1152),
+    "network read error": mysql(1158),
+    "killed, MariaDB": mysql(1927),
+    "killed, MySQL": mysql(3169, InternalError),
+    "idle for too long, MySQL": mysql(4031),
+}
+SERVER = {
+    "shutting down": mysql(1053),
+    "normal shutdown": mysql(1077),
+    "too many connections": mysql(1040),
+    "too many connections of the user": mysql(1203),
+    "not in the Galera cluster": mysql(1047),
+    "offline mode": mysql(3032, InternalError),
+    "ProxySQL without servers": mysql(9001),
+}
+NOTHING = {
+    "KILL QUERY": mysql(1317),
+    "max_execution_time": mysql(3024),
+    "max_statement_time": mysql(1969),
+    "deadlock": mysql(1213),
+    "lock wait": mysql(1205),
+    "syntax error": mysql(1064, ProgrammingError),
+    "no such table": mysql(1146, ProgrammingError),
+    "commands out of sync": mysql(2014, ProgrammingError),
+    "out of memory here": mysql(2008),
+    "read-only": mysql(1290),
+    "out of range": mysql(1264, DataError),
+    "duplicate": mysql(1062, IntegrityError),
+    "not supported": mysql(1235, NotSupportedError),
+    "no code": OperationalError("lost"),
+    "empty": OperationalError(),
+    "a signal's exception": TimeoutError(),
+    "interrupted": KeyboardInterrupt(),
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        *[pytest.param(error, Loss.CONNECTION, id=name) for name, error in CONNECTION.items()],
+        *[pytest.param(error, Loss.SERVER, id=name) for name, error in SERVER.items()],
+        *[pytest.param(error, None, id=name) for name, error in NOTHING.items()],
+    ],
+)
+@pytest.mark.parametrize("closed", [False, True])
+def test_mysql(error, lost, closed):
+    """Its driver does not know when a connection is closed by the other side."""
+    assert loss(error, "mysql", closed=closed) is lost
+
+
+@pytest.mark.parametrize(
+    ("error", "closed", "lost"),
+    [
+        pytest.param(error, closed, lost, id=f"{name}, {'closed' if closed else 'open'}")
+        for name, error, lost_open, lost_closed in [
+            ("the library", postgresql(OperationalError, None), None, Loss.CONNECTION),
+            ("psycopg 2", postgresql(InterfaceError, None, OlderDriverError), None, Loss.CONNECTION),
+            ("too many parameters", postgresql(DataError, None), None, None),
+            ("connection failure", postgresql(OperationalError, "08006"), *[Loss.CONNECTION] * 2),
+            ("ended by an administrator", postgresql(OperationalError, "57P01"), *[Loss.CONNECTION] * 2),
+            (
+                "the same, psycopg 2",
+                postgresql(OperationalError, "57P01", OlderDriverError),
+                *[Loss.CONNECTION] * 2,
+            ),
+            ("another process crashed", postgresql(OperationalError, "57P02"), *[Loss.CONNECTION] * 2),
+            ("idle for too long", postgresql(OperationalError, "57P05"), *[Loss.CONNECTION] * 2),
+            ("starting up", postgresql(OperationalError, "57P03"), *[Loss.SERVER] * 2),
+            ("PgBouncer", postgresql(OperationalError, "08P01"), *[Loss.SERVER] * 2),
+            ("too many connections", postgresql(OperationalError, "53300"), *[Loss.SERVER] * 2),
+            (
+                "a recovery conflict",
+                postgresql(OperationalError, "40001"),
+                Loss.STATEMENT,
+                Loss.CONNECTION,
+            ),
+            ("cancelled", postgresql(OperationalError, "57014"), None, None),
+            ("deadlock", postgresql(OperationalError, "40P01"), None, None),
+            ("no such column", postgresql(ProgrammingError, "42703"), None, None),
+            ("read-only", postgresql(InternalError, "25006"), None, None),
+            ("disk full", postgresql(OperationalError, "53100"), None, None),
+        ]
+        for closed, lost in [(False, lost_open), (True, lost_closed)]
+    ],
+)
+def test_postgresql(error, closed, lost):
+    assert loss(error, "postgresql", closed=closed) is lost
+
+
+@pytest.mark.parametrize("vendor", ["sqlite", "oracle"])
+def test_of_other_databases_nothing_is_known(vendor):
+    assert loss(mysql(2013), vendor, closed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "vendor", "expected"),
+    [
+        (OperationalError(1290, "The MariaDB server is running with the --read-only option"), "mysql", True),
+        (OperationalError(1290, "... running with the --super-read-only option"), "mysql", True),
+        (OperationalError(1290, "... running with the --read_only=NO_LOCK option"), "mysql", True),
+        (OperationalError(1290, "... running with the --secure-file-priv option"), "mysql", False),
+        (OperationalError(1836, "Running in read-only mode"), "mysql", True),
+        (OperationalError(1792, "Cannot execute statement in a READ ONLY transaction"), "mysql", False),
+        (postgresql(InternalError, "25006"), "postgresql", True),
+        (postgresql(InternalError, "25P02"), "postgresql", False),
+        (OperationalError("attempt to write a readonly database"), "sqlite", False),
+    ],
+    ids=str,
+)
+def test_a_server_that_is_read_only(error, vendor, expected):
+    assert is_read_only_server(error, vendor) is expected
