@@ -44,8 +44,8 @@ TIMEOUTS = {
 SILENCE_SECONDS = {
     # An open connection is found dead after the one, and a new one cannot be made after the other.
     "mariadb": TIMEOUT_SECONDS + TIMEOUT_SECONDS,
-    # libpq has no limit for reads: the monitor ends those on a server that has not answered it in time.
-    "postgresql": max(TIMEOUT_SECONDS, 1.2 * MONITOR_SECONDS + MONITOR_SECONDS),
+    # libpq has no limit for reads: the monitor ends those on a server that has not answered it twice.
+    "postgresql": 1.1 * MONITOR_SECONDS + 2 * MONITOR_SECONDS,
 }
 """After how long silent servers are given up, those that are silent at the same time together."""
 SLACK_SECONDS = 1.0
@@ -339,7 +339,8 @@ def bound(outcome: Outcome) -> float:
     plan = outcome.plan
     silence = SILENCE_SECONDS[plan.database] if plan.the_fault.silent else 0.0
     slow = max(role.sleep for role in plan.roles or plan.the_fault.roles)
-    slowest_before = max((each.seconds for each in outcome.phases["before"]), default=0.0)
+    untroubled = [each.seconds for each in outcome.phases["before"] if each.at + each.seconds < outcome.made]
+    slowest_before = max(untroubled, default=0.0)
     return silence + slow + slowest_before + SLACK_SECONDS
 
 
@@ -388,7 +389,13 @@ def _reads_came_back(outcome: Outcome) -> Iterator[str]:
     missing = [key for key, seconds in outcome.back.items() if seconds is None]
     if missing:
         yield f"no reads again within {RETURN_PATIENCE:.0f} s: {missing}"
-    longest = max((seconds for seconds in outcome.back.values() if seconds is not None), default=0.0)
+    # One that has come and gone is left alone for longer each time.
+    steady = [
+        seconds
+        for key, seconds in outcome.back.items()
+        if seconds is not None and (outcome.state_changes[key] <= 2 or not outcome.plan.the_fault.flaps)
+    ]
+    longest = max(steady, default=0.0)
     if longest > INTERVALS * MONITOR_SECONDS:
         yield f"reads came back after {longest:.1f} s"
 

@@ -13,7 +13,7 @@ from django.db import connections
 from django_rwrouter import stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.models import RoutingOverride, RoutingStatistics
 from django_rwrouter.testing import capture_routing
 from servers.mariadb import MariaDBCluster, ServerError
 from tests.app.models import Book
@@ -58,6 +58,7 @@ def cluster(running, tables, django_db_blocker):
     with django_db_blocker.unblock():
         Book.objects.all().delete()
         RoutingStatistics.objects.all().delete()
+        RoutingOverride.objects.all().delete()
         running.wait_all()
         forget()
         try:

@@ -22,6 +22,7 @@ BROKER_VARIABLE = "RWROUTER_TEST_BROKER"
 """The address of Celery's messages and results."""
 PORTS_VARIABLE = "RWROUTER_TEST_PORTS"
 """Those of primary and replicas."""
+FLUSH_VARIABLE = "RWROUTER_TEST_FLUSH_SECONDS"
 WITHOUT_VARIABLE = "RWROUTER_TEST_WITHOUT"
 """Set for a worker that must not have what connects it to the router."""
 
@@ -69,7 +70,7 @@ RWROUTER = {
     "STORE": ["cookie", "header"],
     "PRIMARY_ONLY": ["django_tasks_database"] if TASKS else [],
     # Longer than any test: what is read after it would have been written at the process's end.
-    "STATS": {"FLUSH_SECONDS": 3600},
+    "STATS": {"FLUSH_SECONDS": float(os.environ.get(FLUSH_VARIABLE, "3600"))},
 }
 INSTALLED_APPS = [
     *sqlite.INSTALLED_APPS,

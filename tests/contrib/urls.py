@@ -7,3 +7,5 @@ from django.urls import include, path
 urlpatterns = [path("", include("tests.app.urls"))]
 if find_spec("rest_framework"):
     urlpatterns.append(path("api/", include("tests.contrib.api")))
+if find_spec("prometheus_client"):
+    urlpatterns.append(path("", include("tests.contrib.metrics")))
