@@ -233,9 +233,9 @@ class Counters:
         """Return what has changed since it was last taken, oldest first, to be written.
 
         After that come, as final, the rows that are written and can grow no more: those of minutes that
-        are over. If the process is ``ending`` no row grows any more: what is counted from here on is as another
-        process's. Rows that cannot be written, or may not have been, are to be given to :meth:`failed` before
-        the next call; all others count as written then.
+        are over. If the process is ``ending`` no row grows any more: what is counted from here on is as
+        another process's. Rows that cannot be written, or may not have been, are to be given to
+        :meth:`failed` before the next call; all others count as written then.
         """
         with self._lock:
             now = self._clock()
