@@ -50,10 +50,12 @@ requests, and undone after {undone:.0%} at the earliest.
 those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
 driver's own error.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
-- *slowest*: of all requests, with the bound: the timeouts where servers say nothing (MariaDB: \
-`read_timeout` on an open connection and then `connect_timeout`, {timeout} s each; PostgreSQL, whose library \
-has no limit for reads: the monitor ends them after {silence:.1f} s), and {slack:.0f} s more than the \
-slowest took before the fault, as servers, site and users share the processors.
+- *slowest*: of all requests, with the bound: {slack:.0f} s more than the slowest before the fault (servers, \
+site and users share the processors), and, where a server says nothing, the timeouts. MariaDB: \
+`read_timeout` of an open connection, then `connect_timeout`, {timeout} s each, and that once more for the \
+primary. PostgreSQL's library has no limit for reads: the monitor ends them when a replica has not answered \
+it twice ({replica:.1f} s); the primary's, when it has not answered three times, and twice `connect_timeout` \
+may follow ({primary:.1f} s).
 - *reads back after*: the seconds from when the servers answered again and had caught up until the last \
 process of the site used the last of them again. Promised: within {intervals} intervals of the monitor, \
 {within:.0f} s.
@@ -133,7 +135,8 @@ def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespa
         made=MADE_AT,
         undone=UNDONE_AT,
         timeout=TIMEOUT_SECONDS,
-        silence=SILENCE_SECONDS["postgresql"],
+        replica=SILENCE_SECONDS["postgresql", "replica"],
+        primary=SILENCE_SECONDS["postgresql", "primary"],
         slack=SLACK_SECONDS,
         intervals=INTERVALS,
         within=INTERVALS * MONITOR_SECONDS,
