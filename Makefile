@@ -18,11 +18,11 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint format types imports docs package matrix clean \
+.PHONY: help demo test check lint format types imports translations docs package matrix clean \
         system-mariadb system-tests
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- what a person runs -------------------------------------------------------------------
 
@@ -52,6 +52,9 @@ types: $(VENV)/.dev ## mypy --strict
 
 imports: $(VENV)/.dev ## the layers, as import-linter knows them
 	$(BIN)/lint-imports --no-logo
+
+translations: $(VENV)/.dev ## all texts into the catalogues, and what is translated compiled
+	$(BIN)/python tools/translations.py
 
 docs: $(VENV)/.dev ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html

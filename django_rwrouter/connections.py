@@ -80,6 +80,10 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     decision = _take_steps(route, state, scope, block, instance_alias)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
+    if decision.reason is Reason.SPILLED:
+        events.read_spilled(cluster.name)
+    elif decision.reason is Reason.DEGRADED:
+        events.read_degraded(cluster.name)
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if instance_alias is None:
         settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
@@ -210,10 +214,6 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
             _ask(alias, cluster, attempts)
         case Spill():
             attempts.spilled = state.may_spill(cluster.name, cluster.settings.spill_limit)
-            if attempts.spilled:
-                events.read_spilled(cluster.name)
-            else:
-                events.read_degraded(cluster.name)
         case WaitFor(alias=alias, position=position):
             attempts.waited = True
             try:

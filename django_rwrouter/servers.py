@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from time import monotonic
 from typing import Any, Final
 
-from django.db import Error, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, stats
@@ -125,7 +125,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             events.why(error),
             extra={"alias": connection.alias, "cluster": cluster.name},
         )
-        if not health.watched:
+        # Not in a transaction that has failed before: then it answers, and says so.
+        if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
             health.lost_primary(cluster.name)
         return None
     health.found_primary(cluster.name)

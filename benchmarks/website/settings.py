@@ -15,6 +15,7 @@ contestant = CONTESTANTS[os.environ.get("BENCH_CONTESTANT", "none")]
 SECRET_KEY = "for benchmarks on 127.0.0.1 alone"
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
+STATIC_URL = "static/"
 ROOT_URLCONF = "benchmarks.website.urls"
 WSGI_APPLICATION = "benchmarks.website.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

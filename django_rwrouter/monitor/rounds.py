@@ -198,7 +198,9 @@ class ThreadedRounds:
         cluster = self._topology.by_alias.get(alias)
         sample = samples.get(alias if cluster is None else cluster.primary) or Sample()
         self._schedule.ask(alias, monotonic())
-        self._workers[alias].ask(sample, min(HEAD_START, self._timeout / 4), fresh=health.is_ejected(alias))
+        self._workers[alias].ask(
+            sample, min(HEAD_START, self._timeout / 4), fresh=self._watch.must_connect(alias)
+        )
 
     def _ask_anew(self, alias: str, timeout: float, *, fresh: bool) -> None:
         self._schedule.ask(alias, monotonic(), timeout)
@@ -302,7 +304,9 @@ class InlineRounds:
     def _ask(self, prober: Prober, sample: Sample) -> None:
         alias = prober.alias
         # Reading from an open connection to PostgreSQL may take for ever, opening one may not.
-        finding = prober.probe(sample, fresh=health.is_ejected(alias) or not prober.reads_in_bounded_time)
+        finding = prober.probe(
+            sample, fresh=self._watch.must_connect(alias) or not prober.reads_in_bounded_time
+        )
         try:
             self._watch.heard(finding, monotonic())
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)

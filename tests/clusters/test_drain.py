@@ -31,7 +31,7 @@ class Visitors:
         self._site = site
 
     def used(self):
-        """Return the databases that answer now: 24 visits, so that any of two will be drawn in each process."""
+        """Return the databases that answer now: 24 visits, so that each of two will be drawn."""
         with ThreadPoolExecutor(4) as pool:
             return set(pool.map(self._visit, range(24)))
 

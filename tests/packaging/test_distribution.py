@@ -29,6 +29,10 @@ def test_the_wheel_carries_what_the_admin_page_needs(wheel, folder):
     assert any(name.startswith(f"django_rwrouter/{folder}/") for name in names_in_wheel(wheel))
 
 
+def test_the_wheel_carries_the_translations_compiled(wheel):
+    assert "django_rwrouter/locale/ko/LC_MESSAGES/django.mo" in names_in_wheel(wheel)
+
+
 def test_the_wheel_says_that_it_is_typed(wheel):
     assert "django_rwrouter/py.typed" in names_in_wheel(wheel)
 
@@ -39,7 +43,16 @@ def test_the_wheel_asks_for_django_alone(wheel):
     always = [name for name in fields.get_all("Requires-Dist") if "extra ==" not in name]
 
     assert [re.match(r"[\w-]+", name)[0].lower() for name in always] == ["django"]
-    assert set(fields.get_all("Provides-Extra")) == {"celery", "charts", "environ", "mysql", "postgresql"}
+    assert set(fields.get_all("Provides-Extra")) == {
+        "celery",
+        "charts",
+        "debug-toolbar",
+        "environ",
+        "mysql",
+        "opentelemetry",
+        "postgresql",
+        "prometheus",
+    }
 
 
 def test_the_clean_environment_is_clean(clean_python):
