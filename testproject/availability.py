@@ -367,10 +367,15 @@ def _nobody_met_an_error(outcome: Outcome) -> Iterator[str]:
     if outcome.plan.hit == "primary":
         # Writes, and reads that are bound to it, fail while it is away: with the driver's error.
         end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
-        failed = [each for each in failed if not each.writer or each.at < outcome.made or each.at > end]
+        failed = [
+            each
+            for each in failed
+            if not each.writer or each.at + each.seconds < outcome.made or each.at > end
+        ]
     if failed:
-        errors = Counter(each.error for each in failed).most_common(2)
-        yield f"{len(failed)} failed: {errors}"
+        kinds = Counter((each.method, each.level, each.status) for each in failed).most_common(3)
+        first = failed[0].at - outcome.made
+        yield f"{len(failed)} failed, the first {first:.1f} s after the fault was made: {kinds}"
 
 
 def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:

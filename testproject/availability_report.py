@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections import Counter
@@ -40,11 +39,13 @@ HEADINGS = (
     "",
 )
 INTRODUCTION = """\
-Each row is a run of its own: the board under a steady load, {users} users, {rate} requests a second, \
-served by {workers} processes. A quarter of the users read and write at the level `window`, a quarter at \
-`causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of what writing users send \
-are writes, which are read back at once, and again later. The fault is made after {made:.0%} of the \
-requests, and undone after {undone:.0%} at the earliest.
+# Servers that fail: the proof
+
+Each row is a run of its own: the board of `testproject/`, served by several processes, under a steady \
+load of users, and the fault in the middle of it. A quarter of the users read and write at the level \
+`window`, a quarter at `causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of \
+what writing users send are writes, which are read back at once, and again later. The fault is made after \
+{made:.0%} of the requests, and undone after {undone:.0%} at the earliest.
 
 - *failed*: an answer with another status than was asked for, or none. Where the primary is hit, failures of \
 those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
@@ -124,14 +125,9 @@ def row(outcome: Outcome) -> Sequence[str]:
     )
 
 
-def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespace) -> str:
-    """Return the report of many runs."""
-    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(outcome) for outcome in outcomes)]
-    versions = {outcome.plan.database: outcome.version for outcome in outcomes}
-    introduction = INTRODUCTION.format(
-        users=options.users,
-        rate=" or ".join(sorted({f"{outcome.plan.requests_per_second:.0f}" for outcome in outcomes})),
-        workers=options.workers,
+def introduction() -> str:
+    """Return what stands before the tables."""
+    return INTRODUCTION.format(
         made=MADE_AT,
         undone=UNDONE_AT,
         timeout=TIMEOUT_SECONDS,
@@ -141,6 +137,15 @@ def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespa
         intervals=INTERVALS,
         within=INTERVALS * MONITOR_SECONDS,
     )
+
+
+def written(outcomes: Sequence[Outcome], command: str) -> str:
+    """Return the report of the runs of one command."""
+    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(outcome) for outcome in outcomes)]
+    plan = outcomes[0].plan
+    versions = {outcome.plan.database: outcome.version for outcome in outcomes}
+    rates = sorted({outcome.plan.requests_per_second for outcome in outcomes})
+    kept = sum(not outcome.broken for outcome in outcomes)
     notes = [
         f"- {name(outcome.plan)}: {note}"
         for outcome in outcomes
@@ -153,15 +158,16 @@ def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespa
         if outcome.plan.fault == "flap"
     ]
     lines = [
-        "# Servers that fail: the proof",
+        f"## {kept} of {len(outcomes)} as promised, {datetime.now(timezone.utc):%Y-%m-%d}",
+        "",
+        f"    {command}",
         "",
         (
-            f"Made by `{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, Python"
-            f" {platform.python_version()}, Django {django.get_version()}, {os.cpu_count()} cores for"
-            " servers, site and users together."
+            f"{plan.users} users, {' or '.join(f'{rate:.0f}' for rate in rates)} requests a second,"
+            f" {plan.workers} processes of the site, Python {platform.python_version()}, Django"
+            f" {django.get_version()}, {os.cpu_count()} cores for servers, site and users together."
         ),
         "",
-        introduction,
         *("| " + " | ".join(cells) + " |" for cells in rows),
         "",
         *(f"- {database}: {version}" for database, version in versions.items()),
