@@ -260,8 +260,9 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     return decision
 
 
-def _is_watched() -> bool:
-    return health.watched
+def _is_watched(cluster: Cluster) -> bool:
+    """Whether a monitor watches, and has found something already."""
+    return health.watched and knowledge.knows(cluster.name, (replica.alias for replica in cluster.replicas))
 
 
 def _is_foreign(alias: str) -> bool:
@@ -337,7 +338,7 @@ def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnecti
         reached=partial(servers.reached, scope, ours),
         staleness=partial(servers.staleness, cluster.name, ours),
         asked_lately=partial(servers.asked_lately, ours),
-        watched=_is_watched,
+        watched=partial(_is_watched, cluster),
         away=partial(health.is_away, cluster.name),
     )
     return ours

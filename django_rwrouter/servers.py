@@ -107,6 +107,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
     """
     if at_most_old and (known := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
         return known
+    if health.is_away(cluster.name):
+        return None  # One who waits for it in vain is enough.
     began = monotonic()
     try:
         connection.ensure_connection()

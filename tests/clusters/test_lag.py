@@ -9,6 +9,7 @@ from django.db import connections
 from django.test import Client
 
 from django_rwrouter import Reason, events, routing_scope, signals
+from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.spills import gate_of
 from tests.app.models import Book
@@ -108,3 +109,19 @@ def test_it_is_told(unknown, rwrouter, caplog, monkeypatch):
     assert told == ["default"]
     levels = {record.levelname for record in caplog.records if "lag more than MAX_LAG" in record.getMessage()}
     assert levels == {"WARNING", "ERROR"}
+
+
+def test_a_monitor_that_has_found_nothing_yet_leaves_the_asking_to_the_reads(cluster, routed, administration):
+    Book.objects.create(title="old")
+    administration.level()
+    knowledge.reset()
+    health.watch(60)
+    content, alias, reason = look(routed)
+    assert (content, reason) == (b"old", Reason.WINDOW)
+    assert alias != "default"
+
+
+def test_what_a_monitor_has_found_is_not_asked_for_again(unknown, routed):
+    sample()
+    health.watch(60)
+    assert look(routed) == (b"old,new", "default", Reason.SPILLED)
