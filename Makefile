@@ -19,7 +19,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test check lint format types imports translations docs package matrix clean \
-        system-mariadb system-tests
+        bench bench-quick system-mariadb system-tests
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ imports: $(VENV)/.dev ## the layers, as import-linter knows them
 
 translations: $(VENV)/.dev ## all texts into the catalogues, and what is translated compiled
 	$(BIN)/python tools/translations.py
+
+bench: system-mariadb $(VENV)/.made ## all benchmarks, in less than 30 minutes; ARGS="decision request" for some
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: system-mariadb $(VENV)/.made ## only see that the benchmarks still run
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 docs: $(VENV)/.dev ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html

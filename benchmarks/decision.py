@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.contestants import BASELINE, CONTESTANTS, LEVELS, OURS
 from benchmarks.parts import Run, Table
-from benchmarks.timing import Effort, Job, paired, take_turns
+from benchmarks.statistics import paired
+from benchmarks.timing import Effort, Job, take_turns
 
 # Long enough that a pinned client stays so while it is timed.
 _PINNED = '{"PIN_SECONDS": 300, "MAX_LAG": 300}'
@@ -16,7 +17,7 @@ _SCENES = {
     "outside any scope": ("window", "outside", "{}"),
 }
 QUICK = Effort(rounds=1, loops=200, values=3)
-FULL = Effort(rounds=9, loops=2000)
+FULL = Effort(rounds=7, loops=2000)
 
 
 def jobs(run: Run) -> list[Job]:

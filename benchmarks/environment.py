@@ -105,11 +105,10 @@ def worker_environment(environment: dict[str, str], contestant: Contestant, **mo
 
 def _recipe() -> str:
     """Return what the environment is made of; another text means that it is made anew."""
-    return "\n".join([sys.version, _django(), (ROOT / "pyproject.toml").read_text(), *_requirements()])
-
-
-def _requirements() -> list[str]:
-    return [peer.requirement for peer in PEERS]
+    group = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\nbench = [")[2].partition("]")[0]
+    )
+    return "\n".join([sys.version, _django(), group, *(peer.requirement for peer in PEERS)])
 
 
 def _django() -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from benchmarks.contestants import CONTESTANTS, OURS
 from benchmarks.parts import Run, Table
-from benchmarks.timing import Effort, Job, paired, take_turns
+from benchmarks.statistics import paired
+from benchmarks.timing import Effort, Job, take_turns
 
 KINDS = {"get": "GET", "post": "POST that writes", "aget": "async GET"}
 WHO = ("none", f"{OURS}:window", f"{OURS}:causal", f"{OURS}:strong")
 QUICK = Effort(rounds=1, loops=50, values=2)
-FULL = Effort(rounds=9, loops=400)
+FULL = Effort(rounds=7, loops=400)
 
 
 def measure(run: Run) -> list[Table]:

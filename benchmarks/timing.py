@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import pyperf
 
@@ -66,11 +65,6 @@ def take_turns(
     return seconds, errors
 
 
-def paired(one: Sequence[float], other: Sequence[float], how: Callable[[float, float], float]) -> float:
-    """Return the median of what ``how`` makes of each round's two numbers."""
-    return median(how(first, second) for first, second in zip(one, other, strict=True))
-
-
 def _one_turn(worker: str, job: Job, effort: Effort, environment: dict[str, str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "turn.json"
@@ -100,7 +94,8 @@ def _one_turn(worker: str, job: Job, effort: Effort, environment: dict[str, str]
         )
         if result.returncode:
             raise RuntimeError(_what_went_wrong(result.stderr))
-        return float(pyperf.Benchmark.load(str(output)).median())
+        # The quietest value: what else runs on the machine only ever adds.
+        return float(min(pyperf.Benchmark.load(str(output)).get_values()))
 
 
 def _what_went_wrong(text: str) -> str:

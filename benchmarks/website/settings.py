@@ -15,6 +15,7 @@ contestant = CONTESTANTS[os.environ.get("BENCH_CONTESTANT", "none")]
 SECRET_KEY = "for benchmarks on 127.0.0.1 alone"
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
+STATIC_URL = "static/"
 ROOT_URLCONF = "benchmarks.website.urls"
 WSGI_APPLICATION = "benchmarks.website.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -34,6 +35,22 @@ globals().update(contestant.settings)
 if "RWROUTER" in contestant.settings:
     INSTALLED_APPS += ["django_rwrouter"]
     RWROUTER = {**contestant.settings["RWROUTER"], **json.loads(os.environ.get("BENCH_SETTINGS", "{}"))}
+
+if "BENCH_REPLICAS" in os.environ:
+    # For the growth part: more aliases that lead to the same servers.
+    replicas = int(os.environ["BENCH_REPLICAS"])
+    servers = [each for alias, each in DATABASES.items() if alias != "default"]
+    clusters = {}
+    for cluster in range(int(os.environ["BENCH_CLUSTERS"])):
+        primary = f"primary{cluster}" if cluster else "default"
+        DATABASES[primary] = DATABASES["default"]
+        aliases = [f"cluster{cluster}replica{number}" for number in range(replicas)]
+        DATABASES.update((alias, servers[number % len(servers)]) for number, alias in enumerate(aliases))
+        clusters[primary] = {"PRIMARY": primary, "REPLICAS": aliases}
+        if cluster:
+            clusters[primary]["MODELS"] = [f"app{cluster}"]
+    del RWROUTER["REPLICAS"]
+    RWROUTER["CLUSTERS"] = clusters
 
 LOGGING = {
     "version": 1,

@@ -35,7 +35,9 @@ def item(request: HttpRequest, pk: int) -> HttpResponse:
         with connection.connection.cursor() as cursor:  # The driver's own: no router and no hook sees it.
             cursor.execute("SELECT @@last_gtid")
             [position] = cursor.fetchone()
-        return HttpResponseRedirect(f"/items/{pk}/", status=303, headers={"X-Position": position})
+        response = HttpResponseRedirect(f"/items/{pk}/", status=303)
+        response.write(position)
+        return response
     found = Item.objects.filter(pk=pk).first()
     if found is None:
         raise Http404

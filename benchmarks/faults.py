@@ -1,0 +1,141 @@
+"""Part 5: what users notice when replicas fail, under the load of the consistency part."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.consistency import THREADS, WORKERS, site_environment
+from benchmarks.contestants import BASELINE, CONTESTANTS, OURS
+from benchmarks.load import Load, Seen
+from benchmarks.parts import Run, Table
+from benchmarks.statistics import percentile, share
+from servers.ports import free_port
+from testproject.web_server import HOST, web_server
+
+WHO = (BASELINE, "django-replicated", f"{OURS}:window", f"{OURS}:causal")
+USERS = 30
+WRITES = 0.05
+FROM, TO = 0.25, 0.75
+"""The fault is there in this part of the run."""
+HEAL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to which replicas."""
+
+    title: str
+    make: Callable[[Any], object]
+
+
+def _each(cluster: Any, count: int, what: str) -> None:
+    for replica in cluster.replicas[:count]:
+        getattr(replica, what)()
+
+
+FAULTS = (
+    Fault("one replica killed", lambda cluster: _each(cluster, 1, "kill")),
+    Fault("one replica frozen", lambda cluster: _each(cluster, 1, "freeze")),
+    Fault("all replicas killed", lambda cluster: _each(cluster, 3, "kill")),
+)
+
+
+def measure(run: Run) -> list[Table]:
+    """Let every contestant go through every fault."""
+    seconds, rate = (4.0, 50.0) if run.quick else (10.0, 150.0)
+    faults = FAULTS[:1] if run.quick else FAULTS
+    rows = []
+    for key in WHO:
+        if run.verdicts[key].router or run.verdicts[key].middleware:
+            continue
+        for number, fault in enumerate(faults, start=1):
+            run.say(f"  {key}: {fault.title}")
+            seen = _suffer(run, key, fault, seconds, rate, number)
+            rows.append({"fault": fault.title, **_row(key, seen)})
+    rows.sort(key=lambda row: [fault.title for fault in faults].index(row["fault"]))
+    return [
+        Table(
+            key="faults",
+            title="Keep serving",
+            text=(
+                f"A steady load of {rate:.0f} requests a second by {USERS} users for {seconds:.0f} s, of"
+                " which the second and third quarter are spent with the fault. All contestants have the same"
+                " time-outs (2 s to connect, 5 s to read). Requests that were not answered are in the errors."
+            ),
+            columns={
+                "fault": "",
+                "who": "",
+                "requests": "answered",
+                "errors": "errors",
+                "failed": "errors, %",
+                "stale": "stale reads of own writes",
+                "p50": "p50, ms",
+                "p99": "p99, ms",
+                "slowest": "slowest, s",
+                "kinds": "errors by kind",
+            },
+            formats={
+                "requests": "{:,}",
+                "failed": "{:.2f}",
+                "p50": "{:.1f}",
+                "p99": "{:.1f}",
+                "slowest": "{:.2f}",
+            },
+            rows=rows,
+        )
+    ]
+
+
+def _suffer(run: Run, key: str, fault: Fault, seconds: float, rate: float, number: int) -> Seen:
+    port = free_port()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        web_server(
+            site_environment(run, key),
+            port,
+            server="gunicorn",
+            workers=WORKERS,
+            threads=THREADS,
+            log=Path(folder) / "log",
+        ),
+    ):
+        load = Load(HOST, port, users=USERS, rate=rate, writes=WRITES, seconds=seconds, seed=number)
+        accident = threading.Thread(target=_happen, args=(run.cluster, fault, seconds))
+        accident.start()
+        try:
+            return load.run(number * 100_000_000)
+        finally:
+            accident.join()
+            run.cluster.heal(HEAL_SECONDS)
+
+
+def _happen(cluster: Any, fault: Fault, seconds: float) -> None:
+    time.sleep(seconds * FROM)
+    with contextlib.suppress(Exception):
+        fault.make(cluster)
+    time.sleep(seconds * (TO - FROM))
+    cluster.heal(HEAL_SECONDS)
+
+
+def _row(key: str, seen: Seen) -> dict[str, Any]:
+    times = [*seen.read_seconds, *seen.write_seconds]
+    errors = seen.errors.total()
+    p50, p99 = percentile(times, 50), percentile(times, 99)
+    return {
+        "who": CONTESTANTS[key].title,
+        "requests": seen.requests,
+        "errors": errors,
+        "failed": share(errors, errors + seen.requests),
+        "stale": seen.stale_own,
+        "p50": None if p50 is None else p50 * 1000,
+        "p99": None if p99 is None else p99 * 1000,
+        "slowest": max(times, default=None),
+        "kinds": ", ".join(f"{kind}: {count}" for kind, count in seen.errors.most_common(3)),
+    }

@@ -1,0 +1,207 @@
+"""The parts of the benchmarks that only calculate."""
+
+import itertools
+import json
+import time
+
+import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from benchmarks import report
+from benchmarks.contestants import CONTESTANTS, PEERS
+from benchmarks.oracle import Read, Replay, Seen, Write, fewest_on_primary
+from benchmarks.parts import Table
+from benchmarks.statistics import paired, per_million, percentile, share
+from benchmarks.website import rails_window
+
+# --- statistics ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "found"),
+    [
+        ([], 50, None),
+        ([7.0], 99, 7.0),
+        ([3.0, 1.0, 2.0], 50, 2.0),
+        ([4.0, 1.0, 3.0, 2.0], 50, 2.0),
+        (list(range(1, 101)), 99, 99),
+        (list(range(1, 102)), 99, 100),
+        ([5.0, 6.0], 0, 5.0),
+        ([5.0, 6.0], 100, 6.0),
+    ],
+)
+def test_percentile(values, percent, found):
+    assert percentile(values, percent) == found
+
+
+def test_shares_of_nothing_are_not_nought():
+    assert (share(1, 4), share(0, 0)) == (25.0, None)
+    assert (per_million(3, 2_000_000), per_million(0, 0)) == (1.5, None)
+
+
+def test_only_turns_of_one_round_are_compared():
+    assert paired([2.0, 40.0, 6.0], [1.0, 10.0, 3.0], lambda own, theirs: own / theirs) == 2.0
+    with pytest.raises(ValueError, match="zip"):
+        paired([1.0], [1.0, 2.0], lambda own, theirs: own - theirs)
+
+
+# --- the oracle ----------------------------------------------------------------------------------
+
+WROTE = Write(client=1, acknowledged=10.0, position=5)
+
+
+@pytest.mark.parametrize(
+    ("replayed", "read", "on_primary"),
+    [
+        ({"a": [(9.9, 5)]}, Read(1, 10.1, 10.2), 0),
+        ({"a": [(10.15, 5)]}, Read(1, 10.1, 10.2), 0),
+        ({"a": [(10.25, 5)]}, Read(1, 10.1, 10.2), 1),
+        ({"a": []}, Read(1, 10.1, 10.2), 1),
+        ({"a": [(9.0, 4)]}, Read(1, 10.1, 10.2), 1),
+        ({"a": [(9.0, 4), (9.5, 9)]}, Read(1, 10.1, 10.2), 0),
+        ({"a": [(99.0, 5)], "b": [(10.0, 6)]}, Read(1, 10.1, 10.2), 0),
+        ({"a": [(99.0, 5)]}, Read(1, 9.8, 10.2), 0),
+        ({"a": [(99.0, 5)]}, Read(2, 10.1, 10.2), 0),
+        ({"a": [(9.0, 7), (9.5, 4), (12.0, 8)]}, Read(1, 10.1, 10.2), 0),
+    ],
+    ids=[
+        "replayed before",
+        "replayed while it was read",
+        "replayed after",
+        "never replayed",
+        "replayed less",
+        "replayed more",
+        "another replica",
+        "sent before the write was acknowledged",
+        "another client's",
+        "a position that went back",
+    ],
+)
+def test_the_oracle_needs_the_primary_only_where_no_replica_would_do(replayed, read, on_primary):
+    replays = {name: Replay(Seen(*each) for each in seen) for name, seen in replayed.items()}
+    assert fewest_on_primary([read], [WROTE], replays) == on_primary
+
+
+def test_under_strong_everybodys_writes_have_to_be_seen():
+    replays = {"a": Replay([Seen(10.5, 5)])}
+    reads = [Read(2, 10.1, 10.2), Read(2, 10.4, 10.6), Read(2, 9.0, 9.1)]
+    assert fewest_on_primary(reads, [WROTE], replays, of_all=True) == 1
+    assert fewest_on_primary(reads, [WROTE], replays) == 0
+
+
+def test_the_newest_of_a_clients_writes_counts_in_whatever_order_they_were_acknowledged():
+    writes = [Write(1, 10.0, 9), Write(1, 11.0, 8)]
+    replays = {"a": Replay([Seen(0.0, 8)])}
+    assert fewest_on_primary([Read(1, 12.0, 13.0)], writes, replays) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_oracle_is_what_counting_one_by_one_finds(seed):
+    import random
+
+    draw = random.Random(seed)
+    writes, now = [], 0.0
+    for position in range(1, 60):
+        now += draw.random()
+        writes.append(Write(draw.randint(1, 3), now, position))
+    seen = {
+        name: [Seen(write.acknowledged + draw.choice([0.0, 0.5, 3.0]), write.position) for write in writes]
+        for name in "ab"
+    }
+    for each in seen.values():  # A replica replays in order.
+        latest = 0.0
+        for index, one in enumerate(each):
+            latest = max(latest, one.at)
+            each[index] = Seen(latest, one.position)
+    reads = [Read(draw.randint(1, 3), at := draw.uniform(0, now), at + 0.1) for _ in range(200)]
+
+    def needs_primary(read):
+        needed = [
+            write.position
+            for write in writes
+            if write.client == read.client and write.acknowledged < read.sent
+        ]
+        return bool(needed) and not any(
+            one.at <= read.answered and one.position >= max(needed) for one in itertools.chain(*seen.values())
+        )
+
+    replays = {name: Replay(each) for name, each in seen.items()}
+    assert fewest_on_primary(reads, writes, replays) == sum(map(needs_primary, reads)) > 0
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+TABLE = Table(
+    key="speed",
+    title="Speed",
+    text="How quick each is.",
+    columns={"who": "", "ns": "nanoseconds", "word": "in words"},
+    rows=[{"who": "one", "ns": 1234.5}, {"who": "other", "ns": None, "word": "slow"}],
+    formats={"ns": "{:,.0f}"},
+    notes=["one: is quicker"],
+)
+ABOUT = {
+    "cores": 2,
+    "peers": {"django-other": "1.0"},
+    "absent": {"django-old": "broken"},
+    "command": "make it",
+}
+
+
+def test_a_report_has_its_figures_with_what_they_were_made_on(tmp_path):
+    report.save(tmp_path, "decision", [TABLE], about=ABOUT)
+    text = (tmp_path / report.MARKDOWN).read_text()
+    assert "Made by `make it` on 2" in text
+    assert "cores 2" in text
+    assert "Peers: django-other 1.0." in text
+    assert "Not there: django-old (broken)." in text
+    assert (
+        "|  | nanoseconds | in words |\n| --- | ---: | --- |\n| one | 1,234 | - |\n| other | - | slow |"
+        in text
+    )
+    assert "- one: is quicker" in text
+    assert json.loads((tmp_path / "decision.json").read_text())["tables"][0]["rows"][0]["ns"] == 1234.5
+
+
+def test_the_parts_stand_in_their_order_whichever_was_made_last(tmp_path):
+    for part in ("growth", "decision"):
+        report.save(tmp_path, part, [TABLE], about=ABOUT)
+    text = (tmp_path / report.MARKDOWN).read_text()
+    assert text.index("## Decision") < text.index("## Growth")
+
+
+# --- contestants ---------------------------------------------------------------------------------
+
+
+def test_peers_are_of_one_version_so_that_reports_can_be_compared():
+    assert PEERS
+    assert all("==" in peer.requirement for peer in PEERS)
+    assert all(key == each.key for key, each in CONTESTANTS.items())
+
+
+def test_the_window_is_as_rails_has_it(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    router = rails_window.WindowRouter()
+    found = []
+
+    def view(_request):
+        found.append(router.db_for_read(None) == "default")
+        return HttpResponse()
+
+    site, requests = rails_window.WindowMiddleware(view), RequestFactory()
+
+    def visit(method, cookies):
+        request = requests.generic(method, "/")
+        request.COOKIES.update(cookies)
+        return {name: morsel.value for name, morsel in site(request).cookies.items()}
+
+    assert visit("GET", {}) == {}
+    cookies = visit("POST", {})
+    now[0] += rails_window.DELAY_SECONDS - 0.1
+    visit("GET", cookies)
+    now[0] += 0.2
+    visit("GET", cookies)
+    assert found == [False, True, True, False]
+    assert router.db_for_write(None) == "default"
