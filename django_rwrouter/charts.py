@@ -8,6 +8,7 @@ chart in it satisfies ``Content-Security-Policy: default-src 'self'``. Colours, 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ DOT: Final = 2.5
 SMALL_DOT: Final = 1.25
 """The same where there are so many that they would run together."""
 MANY: Final = 40
+SERIES: Final = re.compile(r"series serie-(\d+) color-\d+")
+"""How pygal marks a series."""
 TWO_DECIMALS_BELOW: Final = 100
 """Numbers from here on are written without decimals."""
 TICKS_ARE_WHOLE: Final = 4
@@ -66,18 +69,20 @@ def stacked_bars(
     marks: Sequence[int],
     series: Mapping[str, Sequence[int]],
     shape: Shape,
+    colors: Sequence[int] | None = None,
 ) -> SafeString:
     """Draw one bar for each label, the series stacked in it; return an ``<svg>`` element.
 
     The labels must differ. ``marks`` are the places of those to write below; where they do not fit, some of
     them. The title and the description are for screen readers, each value's tooltip for everybody else.
-    ``name`` must be unique on the page. Raises ``ImportError`` without pygal.
+    ``name`` must be unique on the page. ``colors`` are the numbers of the colours, where the series do not
+    simply have one after the other. Raises ``ImportError`` without pygal.
     """
     chart = _canvas("StackedBar", shape, labels, marks, spacing=8)
     top = max(map(sum, zip(*series.values(), strict=True)), default=0)
     chart.y_labels = [{"value": tick, "label": _grouped(tick)} for tick in ticks(top)]
     chart.formatter = _grouped
-    return _finish(chart, f"{name}-{shape.name}", title, description, series, shape)
+    return _finish(chart, f"{name}-{shape.name}", title, description, series, shape, colors)
 
 
 def lines(
@@ -90,6 +95,7 @@ def lines(
     series: Mapping[str, Sequence[float | None]],
     unit: str,
     shape: Shape,
+    colors: Sequence[int] | None = None,
 ) -> SafeString:
     """Draw one line for each series, from 0 up, as :func:`stacked_bars` draws bars.
 
@@ -100,10 +106,11 @@ def lines(
     decimals = 0 if steps[1] >= 1 else -math.floor(math.log10(steps[1]))
 
     def axis(value: float) -> str:
-        return f"{number_format(value, decimals, force_grouping=True)} {unit}"
+        return f"{number_format(round(value, decimals), decimals, force_grouping=True)} {unit}"
 
     def exact(value: float) -> str:
-        return f"{number_format(value, 2 if value < TWO_DECIMALS_BELOW else 0, force_grouping=True)} {unit}"
+        decimals = 2 if value < TWO_DECIMALS_BELOW else 0
+        return f"{number_format(round(value, decimals), decimals, force_grouping=True)} {unit}"
 
     chart = _canvas(
         "Line",
@@ -117,7 +124,7 @@ def lines(
     )
     chart.y_labels = [{"value": tick, "label": axis(tick)} for tick in steps]
     chart.formatter = exact
-    return _finish(chart, f"{name}-{shape.name}", title, description, series, shape)
+    return _finish(chart, f"{name}-{shape.name}", title, description, series, shape, colors)
 
 
 def _canvas(kind: str, shape: Shape, labels: Sequence[str], marks: Sequence[int], **options: object) -> Any:
@@ -152,6 +159,7 @@ def _finish(
     description: str,
     series: Mapping[str, Sequence[float | None]],
     shape: Shape,
+    colors: Sequence[int] | None,
 ) -> SafeString:
     for label, values in series.items():
         chart.add(label, [_visible(values, place) for place in range(len(values))])
@@ -159,6 +167,8 @@ def _finish(
     svg = ET.fromstring(chart.render())  # noqa: S314
     _add_tooltips(svg, series)
     _undress(svg)
+    if colors is not None:
+        _paint(svg, colors)
     _describe(svg, id_, title, description)
     svg.set("class", f"rwrouter-chart rwrouter-chart-{shape.name}")
     # Escaped by the serializer; nothing in it is markup of somebody else's.
@@ -200,7 +210,9 @@ def fine_ticks(top: float) -> list[float]:
     """Return a few round numbers from 0 to at least ``top``, fractions too."""
     if top >= TICKS_ARE_WHOLE:
         return [float(tick) for tick in ticks(math.ceil(top))]
-    scale: int = 10 ** (3 - math.floor(math.log10(top))) if top > 0 else 1000
+    if top <= 0:
+        return [0.0, 1.0]
+    scale: int = 10 ** (3 - math.floor(math.log10(top)))
     return [tick / scale for tick in ticks(math.ceil(top * scale))]
 
 
@@ -241,6 +253,15 @@ def _add_tooltips(svg: ET.Element, names: Iterable[str]) -> None:
                         continue
                     tooltip = ET.SubElement(mark, "title")
                     tooltip.text = f"{texts.get('x_label')} · {name}: {texts['value']}"
+
+
+def _paint(svg: ET.Element, colors: Sequence[int]) -> None:
+    """Give each series the colour of that number."""
+    for group in svg.iter("g"):
+        match = SERIES.fullmatch(group.get("class", ""))
+        if match is not None:
+            place = int(match[1])
+            group.set("class", f"series serie-{place} color-{colors[place]}")
 
 
 def _describe(svg: ET.Element, id_: str, title: str, description: str) -> None:

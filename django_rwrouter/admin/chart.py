@@ -57,14 +57,13 @@ class Chart:
     name: str
     """Part of ids: unique on the page."""
     title: str
-    names: Sequence[str]
-    """Of the series, in the order of their colours."""
     columns: Sequence[str]
     """The headers of the table: the series, and perhaps their sum."""
     rows: list[tuple[datetime, list[str]]]
     """Newest first: time, and a number for each series, written out."""
     drawings: list[SafeString] = field(default_factory=list)
-    note: str = ""
+    legend: list[tuple[int, str]] = field(default_factory=list)
+    """Of the series: number of the colour, and name."""
     lines: bool = False
     form: str = "H:i"
     empty: str = ""
@@ -95,7 +94,7 @@ def bars(name: str, title: str, axis: Axis, series: Mapping[str, Sequence[int]],
     names = [*series, _("All")] if len(series) > 1 else list(series)
     columns = [*columns, sums] if len(series) > 1 else columns
     chart = _chart(name, title, axis, names, [[_count(value) for value in column] for column in columns])
-    chart.names = list(series)
+    chart.legend = list(enumerate(series))
     if any(sums):
         _draw(chart, draw)
     else:
@@ -103,8 +102,20 @@ def bars(name: str, title: str, axis: Axis, series: Mapping[str, Sequence[int]],
     return chart
 
 
-def lines(name: str, title: str, axis: Axis, series: Series, *, unit: str, empty: str) -> Chart:
-    """Return a chart of measurements, which are missing where nothing was measured."""
+def lines(
+    name: str,
+    title: str,
+    axis: Axis,
+    series: Series,
+    *,
+    unit: str,
+    empty: str,
+    colors: Sequence[int] | None = None,
+) -> Chart:
+    """Return a chart of measurements, which are missing where nothing was measured.
+
+    ``colors`` are the numbers of the series' colours, where they are not the first ones.
+    """
 
     def draw(shape: charts.Shape, description: str) -> SafeString:
         return charts.lines(
@@ -116,14 +127,18 @@ def lines(name: str, title: str, axis: Axis, series: Series, *, unit: str, empty
             series=series,
             unit=unit,
             shape=shape,
+            colors=colors,
         )
 
     def text(value: float | None) -> str:
-        return NOTHING if value is None else f"{number_format(value, 2, force_grouping=True)} {unit}"
+        if value is None:
+            return NOTHING
+        return f"{number_format(round(value, 2), 2, force_grouping=True)} {unit}"
 
     chart = _chart(
         name, title, axis, list(series), [[text(value) for value in column] for column in series.values()]
     )
+    chart.legend = list(zip(colors or range(len(series)), series, strict=True))
     chart.lines = True
     if any(value is not None for column in series.values() for value in column):
         _draw(chart, draw)
@@ -136,7 +151,7 @@ def _chart(
     name: str, title: str, axis: Axis, names: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> Chart:
     rows = [(moment, [column[place] for column in columns]) for place, moment in enumerate(axis.moments)]
-    return Chart(name=name, title=title, names=names, columns=names, rows=rows[::-1], form=axis.form)
+    return Chart(name=name, title=title, columns=names, rows=rows[::-1], form=axis.form)
 
 
 def _draw(chart: Chart, draw: Callable[[charts.Shape, str], SafeString]) -> None:

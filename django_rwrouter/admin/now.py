@@ -56,6 +56,12 @@ class Row:
     is_counted: bool
 
     @property
+    def why(self) -> str:
+        """Why it is so; empty where the state says it already."""
+        why = self.server.why
+        return "" if why.startswith("no answer") else why
+
+    @property
     def role(self) -> str:
         """Its role, as verified, or else as in the settings."""
         server = self.server

@@ -141,6 +141,7 @@ def _charts(report: Report) -> list[Chart]:
             axis,
             {alias: [step.lag.get(alias) for step in steps] for alias in replicas},
             unit=_("s"),
+            colors=[aliases.index(alias) for alias in replicas],  # A database has the same colour everywhere.
             empty=_("No lag was measured: the monitor measures it, where the database has positions."),
         ),
         lines(

@@ -137,7 +137,7 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 STATIC_URL = "static/"
 
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 

@@ -6,7 +6,6 @@ import time
 import pytest
 
 from tests.browser.visitor import PATIENCE
-from tests.clusters.board import ADMIN
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 expect.set_options(timeout=PATIENCE)
@@ -54,12 +53,10 @@ REASONS = ["pinned", "window", "primary_only"]
 def test_the_admin_shows_where_reads_went(paused, visitor):
     page = visitor.page
     visitor.open("/")
-    visitor.open("/admin/")
-    page.get_by_label("Username").fill(ADMIN["username"])
-    page.get_by_label("Password").fill(ADMIN["password"])
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("row", name="Read/write routing").get_by_role("link", name="Read/write routing").click()
+    visitor.log_in()
+    page.get_by_role("row", name="Primary and replicas").get_by_role("link").click()
     expect(page.get_by_role("heading", name="Read/write routing", exact=True)).to_be_visible()
+    page.get_by_role("navigation", name="Pages of the panel").get_by_role("link", name="Over time").click()
     reasons = page.get_by_role("table", name="Why reads went there")
     reload_until(
         visitor,
@@ -74,11 +71,10 @@ def test_the_admin_shows_where_reads_went(paused, visitor):
     expect(databases.get_by_role("row", name=re.compile("replica2 replica"))).to_be_visible()
     for reason in REASONS:
         expect(reasons.get_by_text(reason, exact=True)).to_be_visible()
-    # One of the two drawings, whichever fits the screen.
-    drawings = page.get_by_role("img", name="Reads per minute, by database")
+    # One of the two drawings, whichever fits the room.
+    drawings = page.get_by_role("img", name="Reads by database")
     assert sum(drawings.nth(number).is_visible() for number in range(drawings.count())) == 1
-    expect(visitor.strip).to_contain_text("default")
-    visitor.look_around("routing")
+    expect(visitor.strip).to_contain_text("Served by default")
 
 
 def reload_until(visitor, condition):

@@ -1,9 +1,14 @@
 """A person's browser, and what it has to complain of."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+from tests.clusters.board import ADMIN
+
+_BUILD = Path(__file__).resolve().parents[2] / "build"
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", _BUILD / "screenshots"))
+"""Where pictures of the pages are left, for people to look at."""
 PATIENCE = 20_000
 """Milliseconds that a page, or what is expected on it, may take on a busy machine."""
 POLICY = "default-src 'self'"
@@ -49,6 +54,13 @@ class Visitor:
 
     def open(self, path):
         self.page.goto(f"{self._address}{path}")
+
+    def log_in(self):
+        """Be the administrator from now on."""
+        self.open("/admin/login/?next=/admin/")
+        self.page.get_by_label("Username").fill(ADMIN["username"])
+        self.page.get_by_label("Password").fill(ADMIN["password"])
+        self.page.get_by_role("button", name="Log in").click()
 
     @property
     def strip(self):

@@ -1,5 +1,6 @@
 """Charts: what pygal draws, without its styles and scripts, and with a name for screen readers."""
 
+import re
 import sys
 import xml.etree.ElementTree as ET
 
@@ -98,6 +99,58 @@ def test_two_drawings_on_a_page_have_different_ids():
 def test_a_chart_of_nothing_is_drawn_too():
     svg = ET.fromstring(draw(series={"default": [0] * 60}))
     assert "0" in texts(svg, "text")
+
+
+def draw_lines(**changes):
+    arguments = {
+        "title": "Lag",
+        "description": "The numbers are below.",
+        "labels": LABELS,
+        "marks": range(0, 60, 10),
+        "series": {"replica1": [None, 1.5, 0.25, *[None] * 57], "replica2": [None] * 59 + [12_345.678]},
+        "unit": "s",
+        "shape": charts.WIDE,
+    }
+    return ET.fromstring(charts.lines("lag", **(arguments | changes)))
+
+
+def test_lines_leave_a_gap_where_nothing_was_measured():
+    svg = draw_lines()
+    lines = [each.get("d") for each in svg.iter("path") if "nofill" in each.get("class", "")]
+    assert len(lines) == 1
+    assert len(re.findall(r"[\d.]+ [\d.]+", lines[0])) == 2
+    titles = [title for title in texts(svg, "title") if "·" in title]
+    assert titles == ["14:01 · replica1: 1.50 s", "14:02 · replica1: 0.25 s", "14:59 · replica2: 12,346 s"]
+
+
+def test_a_single_measurement_has_a_dot_that_can_be_seen():
+    radii = sorted(float(each.get("r")) for each in draw_lines().iter("circle"))
+    assert radii == [charts.SMALL_DOT, charts.SMALL_DOT, charts.DOT]
+
+
+def test_lines_carry_neither_style_nor_script_nor_strange_attributes():
+    markup = ET.tostring(draw_lines(), encoding="unicode")
+    assert not re.search(r"style|script|xlink|<defs| on\w+=", markup)
+
+
+def test_series_have_the_colours_that_were_asked_for():
+    groups = {each.get("class") for each in draw_lines(colors=[3, 7]).iter("g")}
+    assert {"series serie-0 color-3", "series serie-1 color-7"} <= groups
+
+
+@pytest.mark.parametrize(
+    ("top", "expected"),
+    [
+        (0, [0, 1]),
+        (0.37, [0, 0.1, 0.2, 0.3, 0.4]),
+        (0.0123, [0, 0.005, 0.01, 0.015]),
+        (3.2, [0, 1, 2, 3, 4]),
+        (4, [0, 1, 2, 3, 4]),
+        (95.5, [0, 50, 100]),
+    ],
+)
+def test_an_axis_of_measurements_has_round_ticks(top, expected):
+    assert charts.fine_ticks(top) == pytest.approx(expected)
 
 
 @pytest.mark.skipif("pygal" in sys.modules, reason="somebody else has imported pygal")

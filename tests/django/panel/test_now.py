@@ -39,11 +39,11 @@ def test_each_server_with_what_it_did_in_the_last_minutes(show):
         ["default", "primary", "healthy", NONE, "0.1", NONE, NONE, "33.3%", "0", ""],
         [
             *("replica1", "replica", "healthy", NONE, "0.2", "1.26 ms", "1.56 ms"),
-            *("66.7% 100% of what replicas read, 50% of weights", "0", "Drain replica1 …"),
+            *("66.7% 100% among replicas, weight 50%", "0", "Drain replica1 …"),
         ],
         [
             *("replica2", "replica", "healthy", NONE, "0.0", NONE, NONE),
-            *("0.0% 0% of what replicas read, 50% of weights", "3", "Drain replica2 …"),
+            *("0.0% 0% among replicas, weight 50%", "3", "Drain replica2 …"),
         ],
     ]
     assert "all is well" in shown.text
@@ -68,7 +68,7 @@ def test_a_replica_that_does_not_answer(show, servers):
     with use_primary():  # So that the request itself does not find out.
         servers.kill("replica1")
         shown = show()
-    assert shown.table(SERVERS)[1][2] == "does not answer"
+    assert shown.table(SERVERS)[1][2] == "does not answer OperationalError"
     assert "1 of 2 replicas take reads" in shown.text
 
 
