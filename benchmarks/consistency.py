@@ -78,7 +78,7 @@ FULL = Scale(
         *(Cell(condition, writes, 50) for condition in CONDITIONS for writes in (0.05, 0.2)),
         *(Cell("healthy", 0.05, users) for users in (1, 10, 200)),
     ],
-    seconds=6.0,
+    seconds=5.0,
     rate=200.0,
     who=WHO,
 )

@@ -49,7 +49,7 @@ FAULTS = (
 
 def measure(run: Run) -> list[Table]:
     """Let every contestant go through every fault."""
-    seconds, rate = (4.0, 50.0) if run.quick else (10.0, 150.0)
+    seconds, rate = (4.0, 50.0) if run.quick else (8.0, 120.0)
     faults = FAULTS[:1] if run.quick else FAULTS
     rows = []
     for key in WHO:
