@@ -80,6 +80,10 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     decision = _take_steps(route, state, scope, block, instance_alias)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
+    if decision.reason is Reason.SPILLED:
+        events.read_spilled(cluster.name)
+    elif decision.reason is Reason.DEGRADED:
+        events.read_degraded(cluster.name)
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if instance_alias is None:
         settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
@@ -210,10 +214,6 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
             _ask(alias, cluster, attempts)
         case Spill():
             attempts.spilled = state.may_spill(cluster.name, cluster.settings.spill_limit)
-            if attempts.spilled:
-                events.read_spilled(cluster.name)
-            else:
-                events.read_degraded(cluster.name)
         case WaitFor(alias=alias, position=position):
             attempts.waited = True
             try:
@@ -260,8 +260,9 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     return decision
 
 
-def _is_watched() -> bool:
-    return health.watched
+def _is_watched(cluster: Cluster) -> bool:
+    """Whether a monitor watches, and has found something already."""
+    return health.watched and knowledge.knows(cluster.name, (replica.alias for replica in cluster.replicas))
 
 
 def _is_foreign(alias: str) -> bool:
@@ -337,7 +338,7 @@ def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnecti
         reached=partial(servers.reached, scope, ours),
         staleness=partial(servers.staleness, cluster.name, ours),
         asked_lately=partial(servers.asked_lately, ours),
-        watched=_is_watched,
+        watched=partial(_is_watched, cluster),
         away=partial(health.is_away, cluster.name),
     )
     return ours

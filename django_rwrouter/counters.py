@@ -141,14 +141,13 @@ class _Bucket:
 class Counters:
     """Thread-safe counters of statements and events, by the minute.
 
-    ``clock`` returns seconds since 1970; ``begun`` is called whenever the first count of a minute is there.
+    ``clock`` returns seconds since 1970.
     """
 
-    def __init__(
-        self, clock: Callable[[], float] = time.time, begun: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._begun = begun
+        self.begun: Callable[[], None] | None = None
+        """Called whenever there is something to count in a minute of which nothing was counted before."""
         self.enabled = True
         """Whether anything is counted."""
         self.reset()
@@ -234,12 +233,13 @@ class Counters:
         """Return what has changed since it was last taken, oldest first, to be written.
 
         After that come, as final, the rows that are written and can grow no more: those of minutes that
-        are over, or, if the process is ``ending``, all. Rows that cannot be written, or may not have been,
-        are to be given to :meth:`failed` before the next call; all others count as written then.
+        are over. If the process is ``ending`` no row grows any more: what is counted from here on is as
+        another process's. Rows that cannot be written, or may not have been, are to be given to
+        :meth:`failed` before the next call; all others count as written then.
         """
         with self._lock:
             now = self._clock()
-            self._close(now, ending=ending)
+            self._close(now, everything=ending)
             self._closed = [
                 bucket for bucket in self._closed if not bucket.said_final and not _is_given_up(bucket, now)
             ]
@@ -268,12 +268,11 @@ class Counters:
                 if is_unsent and bucket.is_new:
                     bucket.offered_at = None
 
-    def _close(self, now: float, *, ending: bool) -> None:
-        """Put aside the buckets that are written and can grow no more, and drop those that are given up."""
+    def _close(self, now: float, *, everything: bool) -> None:
+        """Put aside the buckets that are written and can grow no more."""
         for start, bucket in list(self._buckets.items()):
-            if not _is_given_up(bucket, now) and (
-                bucket.changed or (start <= now < start + RESOLUTION and not ending)
-            ):
+            is_needed = bucket.changed or start <= now < start + RESOLUTION
+            if is_needed and not everything and not _is_given_up(bucket, now):
                 continue
             self._closed.append(self._buckets.pop(start))
             if bucket is self._current:
@@ -291,7 +290,8 @@ class Counters:
             self._put_together()
             bucket = self._buckets[start] = _Bucket(self._process, start)
             self._latest = start
-            self._begun()
+            if self.begun is not None:
+                self.begun()
         self._current, self._begin, self._end = bucket, start, start + RESOLUTION
 
     def _put_together(self) -> None:

@@ -70,7 +70,8 @@ def read_failed_over(alias: str, substitute: str, reason: str) -> None:
 
 
 def read_spilled(cluster: str) -> None:
-    """Tell that a read goes to the primary because all replicas lag. It is counted by its reason."""
+    """Tell that a read goes to the primary because all replicas lag."""
+    stats.count_event("read_spilled", cluster)
     if _is_news("spilled", cluster):
         logger.warning(
             "All replicas of %r lag more than MAX_LAG: some of their reads go to the primary.",
@@ -81,7 +82,8 @@ def read_spilled(cluster: str) -> None:
 
 
 def read_degraded(cluster: str) -> None:
-    """Tell that a read goes to a replica that lags more than ``MAX_LAG``. It is counted by its reason."""
+    """Tell that a read goes to a replica that lags more than ``MAX_LAG``."""
+    stats.count_event("read_degraded", cluster)
     if _is_news("degraded", cluster):
         logger.error(
             "All replicas of %r lag more than MAX_LAG, and SPILL_LIMIT reads are on the primary already: the"

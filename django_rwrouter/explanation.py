@@ -183,7 +183,9 @@ RULES: Final = (
         Reason.IN_TRANSACTION,
         title=_("A transaction"),
         applies=_("A transaction is open on the primary: it must see its own writes."),
-        passed=_("No transaction is open on the primary, but perhaps the one of ATOMIC_REQUESTS."),
+        passed=_(
+            "No transaction is open on the primary, but for that of ATOMIC_REQUESTS around a view that reads."
+        ),
     ),
     _rule(
         "use_replica",
@@ -426,7 +428,7 @@ class _World:
         attempts = Attempts(unusable=self.unusable, switched_off=switched_off)
         watched = get_settings().monitor.mode == "thread"
         situation = Situation(
-            transaction=Transaction.BLOCK if question.in_transaction else Transaction.NONE,
+            transaction=self._transaction(),
             now=time.time(),
             balancer=_First(),
             opened=self.opened,
@@ -448,6 +450,13 @@ class _World:
     def _usable(self) -> tuple[str, ...]:
         replicas = (replica.alias for replica in self.route.cluster.replicas)
         return tuple(alias for alias in replicas if alias not in self.unusable)
+
+    def _transaction(self) -> Transaction:
+        if self.question.in_transaction:
+            return Transaction.BLOCK
+        options = connections.settings[self.route.cluster.primary]
+        around_views = options["ATOMIC_REQUESTS"] and self.question.method
+        return Transaction.VIEW if around_views else Transaction.NONE
 
     def _block(self) -> Block | None:
         question = self.question

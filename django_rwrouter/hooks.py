@@ -57,7 +57,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if cluster is None:
         return
     install(connection)
-    sockets.remember(connection.connection)
+    sockets.note_opened(connection)
     # A new connection may have reached another server.
     set_server(connection, None)
     current_state().scope(cluster.name).forget(connection.alias)

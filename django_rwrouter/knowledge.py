@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -129,6 +130,10 @@ class Knowledge:
             return True
         asked = self._without.get(cluster)
         return asked is None or monotonic() - asked >= TRUST_SECONDS
+
+    def knows(self, cluster: str, replicas: Iterable[str]) -> bool:
+        """Whether the primary has said where it stands, and any of the replicas."""
+        return cluster in self._samples and any(alias in self._behind for alias in replicas)
 
     def staleness(self, cluster: str, server: str | None) -> float:
         """Return by how many seconds a server is behind at most; infinity if that is not known.

@@ -115,7 +115,7 @@ def _replica(
         position = reading.position
         if position is not None and reading.tentative:
             position = driver.place(position, floor.position)
-        seen = Seen(role=_role(reading), position=_text(reading.position))
+        seen = Seen(role=_role(reading), position=_text(position))
         if _is_another_name(cluster, connection.alias):
             return replace(seen, lag=0.0)
         if floor.position is None or position is None:

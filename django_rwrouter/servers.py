@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from time import monotonic
 from typing import Any, Final
 
-from django.db import Error, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, stats
@@ -107,6 +107,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
     """
     if at_most_old and (known := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
         return known
+    if health.is_away(cluster.name):
+        return None  # One who waits for it in vain is enough.
     began = monotonic()
     try:
         connection.ensure_connection()
@@ -123,7 +125,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             events.why(error),
             extra={"alias": connection.alias, "cluster": cluster.name},
         )
-        if not health.watched:
+        # Not in a transaction that has failed before: then it answers, and says so.
+        if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
             health.lost_primary(cluster.name)
         return None
     health.found_primary(cluster.name)

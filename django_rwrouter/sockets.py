@@ -6,9 +6,43 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 _NUMBER: Final = "_rwrouter_socket"
+_opened: Final[dict[str, dict[int, ref[BaseDatabaseWrapper]]]] = {}
+"""By alias, and by ``id()``: the objects that have opened connections in this process."""
+
+
+def note_opened(connection: BaseDatabaseWrapper) -> None:
+    """Note who has opened a connection, so that :func:`sever_all` finds it."""
+    remember(connection.connection)
+    key, of_alias = id(connection), _opened.setdefault(connection.alias, {})
+    if key not in of_alias:
+        of_alias[key] = ref(connection, lambda _gone: of_alias.pop(key, None))
+
+
+def sever_all(alias: str) -> int:
+    """Shut down all connections to a database that has fallen silent; return how many there were.
+
+    Whoever waits on one meets the error of a lost connection; one that nobody uses now is found dead by its
+    next user at once, where its ping would have waited, too.
+    """
+    severed = 0
+    for reference in list(_opened.get(alias, {}).values()):
+        connection = reference()
+        raw = None if connection is None else connection.connection
+        if raw is not None:
+            severed += sever(raw)
+    return severed
+
+
+def reset() -> None:
+    """Forget all connections, as in a forked child: those of the parent are none of its business."""
+    _opened.clear()
 
 
 def remember(raw: Any) -> None:

@@ -2,8 +2,9 @@
 
 Counting is cheap and exact, and happens in memory (:mod:`django_rwrouter.counters`). Once a process has
 routed its first request, a thread writes the counts every ``STATS["FLUSH_SECONDS"]``, and once more when the
-process ends. Each process writes rows of its own and always the whole counts so far, so that a repeated, late
-or half-failed flush changes nothing. While nothing can be written the counts are kept.
+process ends; one that never routes a request writes at its end alone. Each process writes rows of its own and
+always the whole counts so far, so that a repeated, late or half-failed flush changes nothing. While nothing
+can be written the counts are kept.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class _Flusher:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
+        counters.begun = self.see_off
         self.describe: Callable[[], Iterable[ServerEntry]] | None = None
         self.renew()
 
@@ -53,6 +55,7 @@ class _Flusher:
         self._backend: StatisticsBackend | None = None
         self._paused_by = 0
         self._failing = False
+        self._seen_off = False
         self.started = False
 
     def forget(self) -> None:
@@ -74,6 +77,17 @@ class _Flusher:
                 call_at_exit(self._at_exit)
             self.started = True
 
+    def see_off(self) -> None:
+        """Have what was counted written when the process ends, though it serves nothing: a script, a shell.
+
+        Called where counting begins. Not in Django's test environment, also if that is torn down before the
+        end: what a test run counted is no business of the database in the settings.
+        """
+        if not (self.started or self._seen_off):
+            self._seen_off = True
+            if not _is_test_environment():
+                call_at_exit(self._at_exit)
+
     def _start_thread(self) -> None:
         name = "rwrouter-statistics"
         thread = threading.Thread(target=self._run, args=(self._stop,), name=name, daemon=True)
@@ -92,8 +106,9 @@ class _Flusher:
         batch: list[Row] = []
         try:
             self._note_servers()
-            # The second time those that are final, now that they are written.
-            for _turn in range(2):
+            # The second time those that are final, now that they are written. At the end once more, if
+            # anybody has counted meanwhile.
+            for _turn in range(4 if ending else 2):
                 pending = self._counters.take(ending=ending)
                 while pending:
                     batch = self._next_batch(pending)
@@ -101,7 +116,7 @@ class _Flusher:
                     self._write(batch)
                     batch = []
         except Exception as error:  # noqa: BLE001  (whatever a backend raises: a flush never harms)
-            self._report(error)
+            self._report(error, ending=ending)
         finally:
             self._counters.failed(batch, unsent=pending)
             writing.release()
@@ -130,9 +145,11 @@ class _Flusher:
             return [first]
         return list(takewhile(lambda row: (row.process, row.final) == (first.process, first.final), pending))
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: Exception, *, ending: bool) -> None:
         """Log a failure: loudly for the first of several in a row only."""
-        level = logging.DEBUG if self._failing else logging.WARNING
+        # A command that never served anybody, such as the first `migrate`, has no reason to complain.
+        is_quiet = self._failing or (ending and not self.started)
+        level = logging.DEBUG if is_quiet else logging.WARNING
         self._failing = True
         what = str(error) if isinstance(error, StatisticsTableMissing) else repr(error)
         logger.log(
@@ -176,7 +193,9 @@ class _Flusher:
 
     def _at_exit(self) -> None:
         self._stop.set()
-        self.flush(EXIT_PATIENCE, ending=True)
+        settings = get_settings()
+        if not settings.inert and settings.stats.backend != "off":
+            self.flush(EXIT_PATIENCE, ending=True)
 
 
 def _is_test_environment() -> bool:
@@ -225,12 +244,13 @@ def start() -> None:
         _flusher.start()
 
 
-def flush() -> None:
+def flush(*, ending: bool = False) -> None:
     """Write now what has been counted and not been written. Never raises; failures are logged.
 
-    Inside ``atomic()`` on the same database the rows become part of that transaction.
+    Inside ``atomic()`` on the same database the rows become part of that transaction. A process that is
+    ``ending`` says that it will not write these rows again; it may count on all the same.
     """
-    _flusher.flush()
+    _flusher.flush(ending=ending)
 
 
 def reset() -> None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from django_rwrouter import latency
 from django_rwrouter.counters import Counts
 
-FAILURES: Final = frozenset({"replica_ejected", "failover", "replica_write_refused"})
+FAILURES: Final = frozenset({"replica_ejected", "failover", "statement_failed", "replica_write_refused"})
 """Events by whose subject a database has failed somebody."""
 
 
@@ -92,7 +92,7 @@ class Database:
 
     @property
     def errors(self) -> int:
-        """How often it failed somebody: ejected, a read lost, a write refused."""
+        """How often it failed somebody: ejected, a statement failed or run again elsewhere, a write refused."""
         return self.failures.total()
 
 

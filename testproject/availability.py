@@ -30,8 +30,8 @@ REPLICAS = {"mariadb": 3, "postgresql": 2}
 RATES = {"gunicorn": 150.0, "uvicorn": 50.0}
 """Requests a second that two processors manage: under ASGI, each opens its own connections."""
 DATABASE = "board"
-THREADS = 4
-"""Of each of gunicorn's processes."""
+THREADS = 16
+"""Of each of gunicorn's processes: those who wait for a primary that is away leave some to others."""
 
 TIMEOUT_SECONDS = 2
 """``connect_timeout`` of both databases; MariaDB's ``read_timeout`` and ``write_timeout`` as well."""
@@ -42,10 +42,14 @@ TIMEOUTS = {
     "postgresql": f"?connect_timeout={TIMEOUT_SECONDS}",
 }
 SILENCE_SECONDS = {
-    # An open connection is found dead after the one, and a new one cannot be made after the other.
-    "mariadb": TIMEOUT_SECONDS + TIMEOUT_SECONDS,
-    # libpq has no limit for reads: the monitor ends those on a server that has not answered it in time.
-    "postgresql": max(TIMEOUT_SECONDS, 1.2 * MONITOR_SECONDS + MONITOR_SECONDS),
+    # An open connection is found dead after read_timeout, and a new one cannot be made in connect_timeout.
+    ("mariadb", "replica"): 2.0 * TIMEOUT_SECONDS,
+    # libpq has no limit for reads: the monitor ends them when the server has not answered it twice.
+    ("postgresql", "replica"): 1.1 * MONITOR_SECONDS + 2 * MONITOR_SECONDS,
+    # A read may ask the primary where it stands, and turn to it in the end: twice connect_timeout.
+    ("mariadb", "primary"): 3.0 * TIMEOUT_SECONDS,
+    # Its connections are ended when it has not answered the monitor three times.
+    ("postgresql", "primary"): 2.2 * MONITOR_SECONDS + 3 * MONITOR_SECONDS + 2 * TIMEOUT_SECONDS,
 }
 """After how long silent servers are given up, those that are silent at the same time together."""
 SLACK_SECONDS = 1.0
@@ -337,9 +341,11 @@ def _start_thread(port: int) -> tuple[int, int]:
 def bound(outcome: Outcome) -> float:
     """Return how long a request may take."""
     plan = outcome.plan
-    silence = SILENCE_SECONDS[plan.database] if plan.the_fault.silent else 0.0
+    role = "primary" if plan.hit == "primary" else "replica"
+    silence = SILENCE_SECONDS[plan.database, role] if plan.the_fault.silent else 0.0
     slow = max(role.sleep for role in plan.roles or plan.the_fault.roles)
-    slowest_before = max((each.seconds for each in outcome.phases["before"]), default=0.0)
+    untroubled = [each.seconds for each in outcome.phases["before"] if each.at + each.seconds < outcome.made]
+    slowest_before = max(untroubled, default=0.0)
     return silence + slow + slowest_before + SLACK_SECONDS
 
 
@@ -361,10 +367,15 @@ def _nobody_met_an_error(outcome: Outcome) -> Iterator[str]:
     if outcome.plan.hit == "primary":
         # Writes, and reads that are bound to it, fail while it is away: with the driver's error.
         end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
-        failed = [each for each in failed if not each.writer or each.at < outcome.made or each.at > end]
+        failed = [
+            each
+            for each in failed
+            if not each.writer or each.at + each.seconds < outcome.made or each.at > end
+        ]
     if failed:
-        errors = Counter(each.error for each in failed).most_common(2)
-        yield f"{len(failed)} failed: {errors}"
+        kinds = Counter((each.method, each.level, each.status) for each in failed).most_common(3)
+        first = failed[0].at - outcome.made
+        yield f"{len(failed)} failed, the first {first:.1f} s after the fault was made: {kinds}"
 
 
 def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:
@@ -388,7 +399,13 @@ def _reads_came_back(outcome: Outcome) -> Iterator[str]:
     missing = [key for key, seconds in outcome.back.items() if seconds is None]
     if missing:
         yield f"no reads again within {RETURN_PATIENCE:.0f} s: {missing}"
-    longest = max((seconds for seconds in outcome.back.values() if seconds is not None), default=0.0)
+    # One that has come and gone is left alone for longer each time.
+    steady = [
+        seconds
+        for key, seconds in outcome.back.items()
+        if seconds is not None and (outcome.state_changes[key] <= 2 or not outcome.plan.the_fault.flaps)
+    ]
+    longest = max(steady, default=0.0)
     if longest > INTERVALS * MONITOR_SECONDS:
         yield f"reads came back after {longest:.1f} s"
 

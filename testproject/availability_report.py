@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections import Counter
@@ -40,20 +39,24 @@ HEADINGS = (
     "",
 )
 INTRODUCTION = """\
-Each row is a run of its own: the board under a steady load, {users} users, {rate} requests a second, \
-served by {workers} processes. A quarter of the users read and write at the level `window`, a quarter at \
-`causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of what writing users send \
-are writes, which are read back at once, and again later. The fault is made after {made:.0%} of the \
-requests, and undone after {undone:.0%} at the earliest.
+# Servers that fail: the proof
+
+Each row is a run of its own: the board of `testproject/`, served by several processes, under a steady \
+load of users, and the fault in the middle of it. A quarter of the users read and write at the level \
+`window`, a quarter at `causal`, a quarter only read at `window`, and a quarter at `eventual`; a tenth of \
+what writing users send are writes, which are read back at once, and again later. The fault is made after \
+{made:.0%} of the requests, and undone after {undone:.0%} at the earliest.
 
 - *failed*: an answer with another status than was asked for, or none. Where the primary is hit, failures of \
 those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
 driver's own error.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
-- *slowest*: of all requests, with the bound: the timeouts where servers say nothing (MariaDB: \
-`read_timeout` on an open connection and then `connect_timeout`, {timeout} s each; PostgreSQL, whose library \
-has no limit for reads: the monitor ends them after {silence:.1f} s), and {slack:.0f} s more than the \
-slowest took before the fault, as servers, site and users share the processors.
+- *slowest*: of all requests, with the bound: {slack:.0f} s more than the slowest before the fault (servers, \
+site and users share the processors), and, where a server says nothing, the timeouts. MariaDB: \
+`read_timeout` of an open connection, then `connect_timeout`, {timeout} s each, and that once more for the \
+primary. PostgreSQL's library has no limit for reads: the monitor ends them when a replica has not answered \
+it twice ({replica:.1f} s); the primary's, when it has not answered three times, and twice `connect_timeout` \
+may follow ({primary:.1f} s).
 - *reads back after*: the seconds from when the servers answered again and had caught up until the last \
 process of the site used the last of them again. Promised: within {intervals} intervals of the monitor, \
 {within:.0f} s.
@@ -122,22 +125,27 @@ def row(outcome: Outcome) -> Sequence[str]:
     )
 
 
-def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespace) -> str:
-    """Return the report of many runs."""
-    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(outcome) for outcome in outcomes)]
-    versions = {outcome.plan.database: outcome.version for outcome in outcomes}
-    introduction = INTRODUCTION.format(
-        users=options.users,
-        rate=" or ".join(sorted({f"{outcome.plan.requests_per_second:.0f}" for outcome in outcomes})),
-        workers=options.workers,
+def introduction() -> str:
+    """Return what stands before the tables."""
+    return INTRODUCTION.format(
         made=MADE_AT,
         undone=UNDONE_AT,
         timeout=TIMEOUT_SECONDS,
-        silence=SILENCE_SECONDS["postgresql"],
+        replica=SILENCE_SECONDS["postgresql", "replica"],
+        primary=SILENCE_SECONDS["postgresql", "primary"],
         slack=SLACK_SECONDS,
         intervals=INTERVALS,
         within=INTERVALS * MONITOR_SECONDS,
     )
+
+
+def written(outcomes: Sequence[Outcome], command: str) -> str:
+    """Return the report of the runs of one command."""
+    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row(outcome) for outcome in outcomes)]
+    plan = outcomes[0].plan
+    versions = {outcome.plan.database: outcome.version for outcome in outcomes}
+    rates = sorted({outcome.plan.requests_per_second for outcome in outcomes})
+    kept = sum(not outcome.broken for outcome in outcomes)
     notes = [
         f"- {name(outcome.plan)}: {note}"
         for outcome in outcomes
@@ -150,15 +158,16 @@ def written(outcomes: Sequence[Outcome], command: str, options: argparse.Namespa
         if outcome.plan.fault == "flap"
     ]
     lines = [
-        "# Servers that fail: the proof",
+        f"## {kept} of {len(outcomes)} as promised, {datetime.now(timezone.utc):%Y-%m-%d}",
+        "",
+        f"    {command}",
         "",
         (
-            f"Made by `{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, Python"
-            f" {platform.python_version()}, Django {django.get_version()}, {os.cpu_count()} cores for"
-            " servers, site and users together."
+            f"{plan.users} users, {' or '.join(f'{rate:.0f}' for rate in rates)} requests a second,"
+            f" {plan.workers} processes of the site, Python {platform.python_version()}, Django"
+            f" {django.get_version()}, {os.cpu_count()} cores for servers, site and users together."
         ),
         "",
-        introduction,
         *("| " + " | ".join(cells) + " |" for cells in rows),
         "",
         *(f"- {database}: {version}" for database, version in versions.items()),

@@ -65,6 +65,8 @@ class Fault:
     """Whether the server says nothing, so that only timeouts tell."""
     returns: bool = True
     """Whether reads must be back within three intervals of the monitor."""
+    flaps: bool = False
+    """Whether servers may come and go while it lasts."""
     keeps_cluster: bool = True
     """Whether the cluster is afterwards as it was."""
     roles: tuple[Role, ...] = READERS_AND_WRITERS
@@ -364,8 +366,8 @@ FAULTS: dict[str, Fault] = {
     "reset": Fault(what="network cut: connections reset", make=reset, network=True),
     "stall": Fault(what="network cut: silence", make=stall, network=True, silent=True, seconds=6.0),
     "stop-applying": Fault(what="applies nothing (SQL thread stopped)", make=stop_applying, seconds=8.0),
-    "full": Fault(what="max_connections reached", make=fill, hits=("one", "all")),
-    "drop": Fault(what="connections killed twice a second", make=drop),
+    "full": Fault(what="max_connections reached", make=fill, flaps=True),
+    "drop": Fault(what="connections killed twice a second", make=drop, flaps=True),
     "idle": Fault(what="idle connections closed (wait_timeout)", make=close_idle),
     "flap": Fault(
         what="comes and goes each second, for a minute",

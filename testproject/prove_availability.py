@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from availability import REPLICAS, Outcome, Plan, new_cluster, run
-from availability_report import summary, written
+from availability_report import introduction, summary, written
 from faults import FAULTS
 from loadtest import SERVERS
 
@@ -71,9 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=24, metavar="N")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
+    parser.add_argument("--add", action="store_true", help="to what the report has already")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="where logs of broken runs are kept")
     options = parser.parse_args(given)
     command = shlex.join(["python", f"testproject/{Path(__file__).name}", *given])
+    before = introduction()
+    if options.add and options.output is not None and options.output.exists():
+        before = options.output.read_text(encoding="utf-8")
     outcomes: list[Outcome] = []
     with running_clusters() as cluster_of:
         for plan in planned(options):
@@ -85,9 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 log = options.logs / f"{plan.database}-{plan.server}-{plan.fault}-{plan.hit}.log"
                 log.write_text(outcome.log, encoding="utf-8")
             if options.output is not None:
-                options.output.write_text(written(outcomes, command, options), encoding="utf-8")
+                options.output.write_text(f"{before}\n{written(outcomes, command)}", encoding="utf-8")
     if options.output is None:
-        print(written(outcomes, command, options))
+        print(written(outcomes, command))
     return 0 if outcomes and not any(outcome.broken for outcome in outcomes) else 1
 
 

@@ -32,11 +32,17 @@ def manage(environment: Mapping[str, str], *arguments: str) -> None:
     """Run a management command. Raises ``CalledProcessError`` if it fails."""
     subprocess.run(
         [sys.executable, str(TESTPROJECT / "manage.py"), *arguments],
-        env={**os.environ, **environment},
+        env=_with_this_checkout(environment),
         cwd=TESTPROJECT,
         stdin=subprocess.DEVNULL,
         check=True,
     )
+
+
+def _with_this_checkout(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that uses the package of this checkout, installed or not."""
+    path = os.pathsep.join(filter(None, [str(TESTPROJECT.parent), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, **environment}
 
 
 def gunicorn_is_installed() -> bool:
@@ -73,7 +79,7 @@ def web_server(
     with log.open("ab") if log is not None else nullcontext() as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **environment},
+            env=_with_this_checkout(environment),
             cwd=TESTPROJECT,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -105,7 +105,7 @@ def fill(table, now):
 def measure(table, now):
     """Return milliseconds for each page and for the totals: of the database, and of this process's own work.
 
-    The first is a clock's, the best of five, with all rows fetched; the second is processor time.
+    The first is a clock's, the best of twenty, with all rows fetched; the second is processor time.
     """
     questions = {name: lambda span=span: reports.report(span, now) for name, span in SPANS.items()}
     questions["totals"] = reports.totals
@@ -128,7 +128,7 @@ def _in_database(connection, question):
         assert question() is not None
     assert len(asked) == 1
     took = []
-    for _ in range(5):
+    for _ in range(20):
         begun = time.perf_counter()
         with connection.cursor() as cursor:
             cursor.execute(*asked[0])

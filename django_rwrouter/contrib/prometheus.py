@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from typing import Final, get_args
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
@@ -173,7 +174,8 @@ def metrics_view(
         registry.register(RoutingCollector())
     exported = registry
 
-    # Not in a transaction: the metrics are wanted also while the primary is away.
+    # Its token is its login. Not in a transaction: the metrics are wanted also while the primary is away.
+    @login_not_required
     @transaction.non_atomic_requests
     @never_cache
     def view(request: HttpRequest) -> HttpResponse:

@@ -17,7 +17,7 @@ from typing import Final
 from django.core import mail
 from django.core.signals import setting_changed
 
-from django_rwrouter import load, spills
+from django_rwrouter import load, sockets, spills
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.exit_hooks import call_at_exit
 from django_rwrouter.health import health
@@ -151,6 +151,7 @@ def _after_fork_in_child() -> None:
     knowledge.reset()
     load.reset()
     spills.reset()
+    sockets.reset()
 
 
 def _forget_settings(*, setting: str, **_kwargs: object) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SECOND_LOOK: Final = 0.02
 """Seconds after which a replica is asked again that has not reached the primary's newest sample yet. Most
 have it after a fraction of a millisecond, and would seem a whole interval older if not asked."""
+RENEW_SECONDS: Final = 60.0
+"""For how long a connection is kept: an address may have come to lead to another server, or to one more."""
 _MYSQL_DRIVERS: Final = ("MySQLdb", "pymysql")
 """Modules whose connect() takes mysqlclient's names of timeouts."""
 
@@ -69,6 +71,7 @@ class Prober:
         self._timeout = timeout
         self._reads_overrides = reads_overrides
         self._connection: BaseDatabaseWrapper | None = None
+        self._renew_at = 0.0
         self.reads_in_bounded_time = connections.create_connection(alias).vendor != "postgresql"
         """Whether the driver gives up an open connection that says nothing."""
 
@@ -79,6 +82,7 @@ class Prober:
         ``fresh`` opens a new connection: that also finds out whether the server still takes any.
         """
         started = monotonic()
+        fresh = fresh or started >= self._renew_at
         kept = self._is_open() and not fresh
         try:
             with silenced():
@@ -164,6 +168,7 @@ class Prober:
             self._connection = connection
         if self._connection.connection is None:
             self._connection.ensure_connection()
+            self._renew_at = monotonic() + RENEW_SECONDS
             sockets.remember(self._connection.connection)
         return self._connection
 

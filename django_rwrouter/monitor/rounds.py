@@ -57,18 +57,15 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
 
 
 def cut_off(alias: str) -> int:
-    """End the reads that run on a replica; return how many there were. For one that has fallen silent.
+    """Shut down this process's connections to a server that has fallen silent; return how many were in use.
 
-    psycopg has no timeout for reading, and mysqlclient's is often long, for the sake of slow queries. So a
-    read on a server that froze, or that the network has cut off, would wait for long, or for ever.
+    psycopg has no timeout for reading, and mysqlclient's is often long, for the sake of slow queries. So
+    whoever waits for a server that froze, or that the network has cut off, would wait for long, or for ever:
+    a statement, the ping before it, or the router's own question.
     """
-    running = load_of(alias).running
-    ended = 0
-    for key, connection in list(running.items()):
-        raw = connection.connection
-        if raw is not None:
-            ended += sockets.sever(raw, lambda key=key: key in running)  # type: ignore[misc]
-    return ended
+    running = len(load_of(alias).running)
+    sockets.sever_all(alias)
+    return running
 
 
 class _Reports:
@@ -201,7 +198,9 @@ class ThreadedRounds:
         cluster = self._topology.by_alias.get(alias)
         sample = samples.get(alias if cluster is None else cluster.primary) or Sample()
         self._schedule.ask(alias, monotonic())
-        self._workers[alias].ask(sample, min(HEAD_START, self._timeout / 4), fresh=health.is_ejected(alias))
+        self._workers[alias].ask(
+            sample, min(HEAD_START, self._timeout / 4), fresh=self._watch.must_connect(alias)
+        )
 
     def _ask_anew(self, alias: str, timeout: float, *, fresh: bool) -> None:
         self._schedule.ask(alias, monotonic(), timeout)
@@ -229,14 +228,12 @@ class ThreadedRounds:
             prober = self._probers[alias]
             self._watch.failed(alias, TIMEOUT)
             prober.abort()
-            if not prober.is_primary and self._schedule.misses(alias) > 1:
+            # Once more before a primary is given up: there, what is cut off cannot be run again.
+            if self._schedule.misses(alias) > (2 if prober.is_primary else 1):
                 ended = cut_off(alias)
                 if ended:
                     logger.warning(
-                        "%d reads that hung on the replica %r were ended.",
-                        ended,
-                        alias,
-                        extra={"alias": alias},
+                        "%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias}
                     )
 
 
@@ -307,7 +304,9 @@ class InlineRounds:
     def _ask(self, prober: Prober, sample: Sample) -> None:
         alias = prober.alias
         # Reading from an open connection to PostgreSQL may take for ever, opening one may not.
-        finding = prober.probe(sample, fresh=health.is_ejected(alias) or not prober.reads_in_bounded_time)
+        finding = prober.probe(
+            sample, fresh=self._watch.must_connect(alias) or not prober.reads_in_bounded_time
+        )
         try:
             self._watch.heard(finding, monotonic())
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)

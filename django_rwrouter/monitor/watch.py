@@ -68,6 +68,8 @@ class Watch:
         """Seconds of the probes that were answered in this round."""
         self._slowness: defaultdict[tuple[str, str], Slowness] = defaultdict(Slowness)
         self._lost: set[str] = set()
+        self._demoted: set[str] = set()
+        """Primaries that take no writes."""
 
     # --- answers ------------------------------------------------------------------------------------
 
@@ -106,6 +108,14 @@ class Watch:
     def is_lost(self, cluster: str) -> bool:
         """Whether a cluster's primary did not answer when it was last asked."""
         return cluster in self._lost
+
+    def must_connect(self, alias: str) -> bool:
+        """Whether the next probe should open a new connection.
+
+        It shows whether one that was ejected takes any again, and whether the address of a primary that was
+        demoted leads to another server by now.
+        """
+        return health.is_ejected(alias) or alias in self._demoted
 
     def must_place(self, cluster: Cluster) -> bool:
         """Whether the primary should be asked once more, to place what replicas have answered."""
@@ -201,6 +211,8 @@ class Watch:
         if self._roles.get(alias, configured) != role:
             events.role_changed(alias, role)
         self._roles[alias] = role
+        if configured == "primary":
+            (self._demoted.discard if writable else self._demoted.add)(alias)
 
     def _eject(self, alias: str, why: str, pause: float | None = None) -> None:
         ejected = health.failed(alias, why) if pause is None else health.failed(alias, why, pause=pause)

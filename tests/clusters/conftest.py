@@ -77,6 +77,7 @@ def cluster(running, tables, administration, django_db_blocker):
     with django_db_blocker.unblock():
         try:
             sample()
+            connections.close_all()  # Tests find none open, and may change what they are opened with.
             yield running
         finally:
             connections.close_all()

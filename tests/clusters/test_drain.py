@@ -17,11 +17,10 @@ ENVIRONMENT = {"RWROUTER_CONSISTENCY": "eventual", "RWROUTER_MONITOR_INTERVAL": 
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_overridden(cluster, administration, board):
-    administration.ask(
-        cluster.primary, f"DELETE FROM {board_module.DATABASE}.django_rwrouter_routingoverride"
-    )
-    administration.level()
+def _nothing_stays_overridden(cluster, administration, board):
+    yield
+    table = f"{board_module.DATABASE}.django_rwrouter_routingoverride"
+    administration.ask(cluster.primary, f"DELETE FROM {table}")
 
 
 class Visitors:
@@ -31,7 +30,7 @@ class Visitors:
         self._site = site
 
     def used(self):
-        """Return the databases that answer now: 24 visits, so that any of two will be drawn in each process."""
+        """Return the databases that answer now: so many visits that each of two is drawn in each process."""
         with ThreadPoolExecutor(4) as pool:
             return set(pool.map(self._visit, range(24)))
 

@@ -8,7 +8,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connections
 
+from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.rollup import roll_up
 from tests.clusters import board as board_module
 
 STATISTICS = f"{board_module.DATABASE}.django_rwrouter_routingstatistics"
@@ -110,7 +113,7 @@ def test_a_lost_replica_is_noticed_by_nobody(cluster, replica, administration, b
                 time.sleep(0.05)
 
 
-def test_statistics_of_many_processes_add_up(cluster, administration, board):
+def test_statistics_of_many_processes_add_up(cluster, administration, board, monkeypatch):
     """Also those of a process that has ended meanwhile, in good order."""
     visits, pairs = 120, 40
     administration.ask(cluster.primary, f"DELETE FROM {STATISTICS}")
@@ -134,7 +137,7 @@ def test_statistics_of_many_processes_add_up(cluster, administration, board):
             assert set(by_writers) == {(200, "default")}
             replaced.result()
             set(pool.map(visit, range(visits)))
-    rows = administration.ask(cluster.primary, f"SELECT process, data FROM {STATISTICS}")
+    rows = administration.ask(cluster.primary, f"SELECT process, data, final FROM {STATISTICS}")
     statements, events = Counter(), Counter()
     for row in rows:
         counts = json.loads(row["data"])
@@ -162,7 +165,28 @@ def test_statistics_of_many_processes_add_up(cluster, administration, board):
     assert (primary["reads"], primary["writes"]) == (2 * pairs, 2 + pairs)
     assert sum(each["reads"] for each in replicas) == 2 * visits
     # Four and the one that took the place of the one that ended; each that answered at all.
-    assert 2 <= len({row["process"] for row in rows}) <= 5
+    assert 2 <= len({row["process"] for row in rows} - {""}) <= 5
+    # All have ended in good order, and said so: their rows can be merged at once, and add up to the same.
+    assert all(row["final"] for row in rows if row["process"])
+    monkeypatch.setitem(
+        connections.settings, "board", {**connections.settings["default"], "NAME": board_module.DATABASE}
+    )
+    table = RoutingStatistics.objects.using("board")
+    assert roll_up(table, 86_400, int(time.time()) + 3600) == len([row for row in rows if row["process"]])
+    (since_ever,) = table.in_total()
+    assert Counter({(*key,): times for *key, times in since_ever.data["events"]}) == events
+    merged = Counter()
+    for _cluster, alias, operation, reason, would_be, count, _microseconds in since_ever.data["statements"]:
+        merged["replicas" if alias in REPLICAS else alias, operation, reason, would_be] += count
+    assert merged == statements
+    took = Counter()
+    for _cluster, alias, operation, buckets in since_ever.data["latency"]:
+        took["replicas" if alias in REPLICAS else alias, operation] += sum(buckets)
+    assert took == {
+        ("replicas", "read"): 2 * visits,
+        ("default", "read"): 2 * pairs,
+        ("default", "write"): 2 + pairs,
+    }
 
 
 def end_one_worker(site):

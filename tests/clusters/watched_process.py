@@ -57,12 +57,13 @@ def watch(rounds=2):
     assert threads() == [], threads()
     assert answers() == {}
     route()
+    before = {}
     for _ in range(rounds):
-        before = answers()
         deadline = time.monotonic() + 20
         while len(now := answers()) < 3 or not all(at > before.get(alias, 0) for alias, at in now.items()):
             assert time.monotonic() < deadline, (monitor.snapshot(), threads())
             time.sleep(0.01)
+        before = now
     assert threads() == NAMES, threads()
 
 

@@ -340,6 +340,13 @@ def test_the_view_speaks_the_newer_format_if_asked(client):
     assert response.content.endswith(b"# EOF\n")
 
 
+def test_the_view_needs_no_login_where_all_others_do(client, settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    client = Client()
+    assert client.get("/metrics/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert client.get("/metrics/").status_code == 401
+
+
 @pytest.mark.parametrize("sent", ["", "Bearer", "Bearer another", f"Basic {TOKEN}", "Bearer \xe9"])
 def test_the_view_tells_nobody_else(client, sent):
     response = client.get("/metrics/", headers={"Authorization": sent} if sent else {})

@@ -49,7 +49,27 @@ def child(arguments, times):
 def migrate():
     from django.core.management import call_command
 
+    from django_rwrouter import stats
+
     call_command("migrate", "django_rwrouter", verbosity=0)
+    stats.reset()  # Of this nobody is to find anything.
+
+
+def never_serve():
+    """Count as a script does, or a command: without a request, a task or a scope."""
+    from django_rwrouter import stats
+
+    for _ in range(7):
+        stats.count_event("hit")
+
+
+def never_serve_but_test():
+    """Be a test run, whose environment is torn down before the process ends."""
+    from django.test.utils import setup_test_environment, teardown_test_environment
+
+    setup_test_environment()
+    never_serve()
+    teardown_test_environment()
 
 
 def end_by_itself():
@@ -148,6 +168,8 @@ def multiprocess(method):
 ENDS = {
     "migrate": migrate,
     "by-itself": end_by_itself,
+    "never-serving": never_serve,
+    "testing": never_serve_but_test,
     "in-a-transaction": end_in_a_transaction,
     "by-sigterm": end_by_sigterm,
     "killed": be_killed,

@@ -71,6 +71,17 @@ def test_and_again_when_it_is_put_back():
     assert undrain("replica1") is False
 
 
+def test_a_scope_that_runs_follows_at_its_next_read():
+    with routing_scope(safe=True):
+        ask()
+        used = ask().alias  # What was decided once may be remembered.
+        drain(used)
+        other = ask().alias
+        assert {used, other} == {"replica1", "replica2"}
+        switch_off("default")
+        assert ask().alias == "default"
+
+
 def test_what_is_in_force_can_be_read_over_a_connection_of_ones_own(own_connection):
     assert overrides.load(own_connection) == []
     drain("replica2", "why", "who")
@@ -114,6 +125,7 @@ def test_it_pins_nobody():
         undrain("replica1")
         assert not current_state().scope("default").wrote
         assert issue(current_state()).marks == {}
+    assert [row.data["statements"] for row in stats._counters.take()] == [[]]
 
 
 def test_what_was_done_is_written_down_once_by_whoever_did_it(own_connection):

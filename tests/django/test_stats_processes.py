@@ -94,6 +94,7 @@ def database(empty_table, tmp_path):
     ("end", "hits", "processes"),
     [
         ("by-itself", 7, 1),
+        ("never-serving", 7, 1),
         ("in-a-transaction", 7, 1),
         ("fork", 35, 2),
         ("fork-without-counting", 10, 1),
@@ -146,6 +147,15 @@ def test_the_thread_writes_while_the_process_runs(database):
 def test_a_fork_amid_busy_threads_neither_hangs_nor_counts_twice(database):
     run("fork-amid-threads", database)
     assert counted(database)[0]["hit"] == 24
+
+
+def test_a_test_run_writes_nothing_when_it_ends(database):
+    run("testing", database)
+    assert counted(database) == ({}, 0)
+
+
+def test_a_command_before_the_first_migration_has_nothing_to_say(tmp_path):
+    run("never-serving", tmp_path / "new.sqlite3")
 
 
 def test_before_the_first_migration_nothing_fails(tmp_path):

@@ -43,7 +43,16 @@ def test_the_wheel_asks_for_django_alone(wheel):
     always = [name for name in fields.get_all("Requires-Dist") if "extra ==" not in name]
 
     assert [re.match(r"[\w-]+", name)[0].lower() for name in always] == ["django"]
-    assert set(fields.get_all("Provides-Extra")) == {"celery", "charts", "environ", "mysql", "postgresql"}
+    assert set(fields.get_all("Provides-Extra")) == {
+        "celery",
+        "charts",
+        "debug-toolbar",
+        "environ",
+        "mysql",
+        "opentelemetry",
+        "postgresql",
+        "prometheus",
+    }
 
 
 def test_the_clean_environment_is_clean(clean_python):

@@ -639,3 +639,35 @@ def test_a_query_that_takes_too_long(page, routed):
         slowly(TIMEOUT + 1)
     assert ran_on == [alias, other(alias)]
     assert not any(map(health.is_ejected, REPLICAS))
+
+
+# --- connections from a pool ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pooled(cluster, monkeypatch):
+    """Connections that are handed back to a pool of psycopg's at the end of a request, or when they break."""
+    if connections["default"].vendor != "postgresql":
+        pytest.skip("This driver has no pool.")
+    pytest.importorskip("psycopg_pool")
+    connections.close_all()
+    for alias in REPLICAS:
+        options = {**connections.settings[alias]["OPTIONS"], "pool": {"timeout": TIMEOUT}}
+        monkeypatch.setitem(connections.settings[alias], "OPTIONS", options)
+    yield cluster
+    for alias in REPLICAS:
+        connections[alias].close()
+        connections[alias].close_pool()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_connections_of_a_pool(pooled, routed, way):
+    with routing_scope(safe=True):
+        assert titles() == ["old"]
+        alias = chosen(routed)
+        way(server_of(pooled, alias))
+        assert titles() == ["old"]
+    assert places(routed) == [(other(alias), Reason.FAILOVER)]
+    for _ in range(10):
+        with routing_scope(safe=True):
+            assert titles() == ["old"]

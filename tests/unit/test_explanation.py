@@ -4,6 +4,7 @@ from itertools import combinations
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import connections
 
 from django_rwrouter import explanation
 from django_rwrouter.decision import Level, Reason
@@ -194,6 +195,14 @@ def test_a_cluster_without_replicas_has_the_same_rules(rwrouter):
     explained = ask()
     assert applied(explained).name == "window"
     assert where(explained.outcome) == ("no_replica", ("other",))
+
+
+@pytest.mark.parametrize(
+    ("method", "rule"), [("GET", "window"), ("POST", "in_transaction"), ("", "outside")], ids=str
+)
+def test_a_transaction_around_each_view_counts_where_the_view_may_write(rwrouter, monkeypatch, method, rule):
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    assert applied(ask(method=method)).name == rule
 
 
 def test_under_shadow_it_says_who_would_answer(rwrouter):

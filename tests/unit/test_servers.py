@@ -125,6 +125,15 @@ def test_a_primary_that_does_not_answer_is_no_error(world, caplog):
     assert "could not be asked" in caplog.text
 
 
+def test_a_primary_that_is_away_is_not_waited_for(world):
+    """Each of many reads would wait for connect_timeout, and some more than once."""
+    health.lost_primary("shop", 60)
+    assert servers.ask_primary(cluster(), world.connections["main"]) is None
+    assert world.driver.asked == []
+    health.found_primary("shop")
+    assert servers.ask_primary(cluster(), world.connections["main"]) == 5
+
+
 def test_a_replica_that_does_not_answer_is_one(world):
     world.driver.failing.add("r1")
     with pytest.raises(OperationalError):

@@ -232,6 +232,17 @@ def test_a_primary_that_does_not_answer_is_away_and_told_once(world):
     assert [name for name, *_more in world.take_told()] == ["primary_lost", "primary_found"]
 
 
+def test_while_a_primary_is_demoted_each_probe_opens_a_new_connection(world):
+    """Its address may lead to another server any time."""
+    for writable in (True, False, False, True):
+        world.hears("default", At(5), writable=writable)
+        assert world.watch.must_connect("default") is not writable
+    world.hears("replica1", At(5), writable=True)
+    assert not world.watch.must_connect("replica1")
+    world.fails("replica1")
+    assert world.watch.must_connect("replica1")
+
+
 # --- slow replicas ------------------------------------------------------------------------------
 
 

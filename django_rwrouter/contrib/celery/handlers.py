@@ -76,7 +76,7 @@ def end(*, task_id: str, **_kwargs: object) -> None:
 
 def write_statistics(**_kwargs: object) -> None:
     """Write what a worker process has counted: it ends without exit hooks."""
-    stats.flush()
+    stats.flush(ending=True)
 
 
 def look_at_options(*, sender: Any, **_kwargs: object) -> None:
