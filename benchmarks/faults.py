@@ -110,7 +110,7 @@ def _suffer(run: Run, key: str, fault: Fault, seconds: float, rate: float, numbe
         accident = threading.Thread(target=_happen, args=(run.cluster, fault, seconds))
         accident.start()
         try:
-            return load.run(number * 100_000_000)
+            return load.run()
         finally:
             accident.join()
             run.cluster.heal(HEAL_SECONDS)
