@@ -365,17 +365,23 @@ def _load_was_there(outcome: Outcome) -> Iterator[str]:
 def _nobody_met_an_error(outcome: Outcome) -> Iterator[str]:
     failed = outcome.failed
     if outcome.plan.hit == "primary":
-        # Writes, and reads that are bound to it, fail while it is away: with the driver's error.
-        end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
-        failed = [
-            each
-            for each in failed
-            if not each.writer or each.at + each.seconds < outcome.made or each.at > end
-        ]
+        failed = [each for each in failed if not needed_the_primary(each, outcome)]
     if failed:
         kinds = Counter((each.method, each.level, each.status) for each in failed).most_common(3)
         first = failed[0].at - outcome.made
         yield f"{len(failed)} failed, the first {first:.1f} s after the fault was made: {kinds}"
+
+
+def needed_the_primary(request: Request, outcome: Outcome) -> bool:
+    """Whether a request may fail that was under way while the primary was away: with the driver's error.
+
+    Writes, and reads that are bound to it; and until its loss is known, reads that had spilled to it.
+    """
+    noticed = outcome.made + INTERVALS * MONITOR_SECONDS
+    end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
+    if not request.writer:
+        end = noticed if request.level != "eventual" else 0.0
+    return request.at + request.seconds >= outcome.made and request.at <= end
 
 
 def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:

@@ -20,6 +20,7 @@ from availability import (
     UNDONE_AT,
     Outcome,
     Plan,
+    needed_the_primary,
 )
 
 HIT_WORDS = {"one": "one replica", "all": "all replicas", "primary": "the primary"}
@@ -48,8 +49,8 @@ what writing users send are writes, which are read back at once, and again later
 {made:.0%} of the requests, and undone after {undone:.0%} at the earliest.
 
 - *failed*: an answer with another status than was asked for, or none. Where the primary is hit, failures of \
-those who write are told apart: while it is away, writes and the reads that are bound to it meet the \
-driver's own error.
+those who need it are told apart: while it is away, writes and the reads that are bound to it meet the \
+driver's own error, and so do, until its loss is known, `window` reads that had spilled to it.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
 - *slowest*: of all requests, with the bound: {slack:.0f} s more than the slowest before the fault (servers, \
 site and users share the processors), and, where a server says nothing, the timeouts. MariaDB: \
@@ -104,10 +105,11 @@ def row(outcome: Outcome) -> Sequence[str]:
     def shares(aliases: Sequence[str]) -> str:
         return ", ".join(f"{outcome.share(phase, aliases):.0%}" for phase in outcome.phases)
 
-    excused = [each for each in outcome.failed if each.writer] if outcome.plan.hit == "primary" else []
+    hit_primary = outcome.plan.hit == "primary"
+    excused = [each for each in outcome.failed if hit_primary and needed_the_primary(each, outcome)]
     failed = f"**{len(outcome.failed) - len(excused)}**"
     if outcome.plan.hit == "primary":
-        failed += f" + {len(excused)} of those who write"
+        failed += f" + {len(excused)} that needed it"
     return (
         outcome.plan.database,
         outcome.plan.server,

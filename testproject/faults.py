@@ -68,6 +68,7 @@ class Fault:
     """Whether reads must be back within three intervals of the monitor."""
     flaps: bool = False
     """Whether servers may come and go while it lasts."""
+    databases: tuple[str, ...] = ("mariadb", "postgresql")
     keeps_cluster: bool = True
     """Whether the cluster is afterwards as it was."""
     roles: tuple[Role, ...] = READERS_AND_WRITERS
@@ -307,13 +308,15 @@ def promote(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
 @contextmanager
 def switch_over(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
     """The same, and the old primary lives on, read-only, with the connections that it has."""
+    began = time.monotonic()
     with _new_primary(stage):
+        stage.seen["seconds to switch"] = time.monotonic() - began
         yield
 
 
 @contextmanager
 def _new_primary(stage: Stage) -> Iterator[Any]:
-    cluster, old, began = stage.cluster, stage.cluster.primary, time.monotonic()
+    cluster, old = stage.cluster, stage.cluster.primary
     # Nothing more is written there, or it would be lost.
     if stage.is_mariadb:
         old.sql("SET GLOBAL read_only = ON")
@@ -324,7 +327,6 @@ def _new_primary(stage: Stage) -> Iterator[Any]:
     for replica in cluster.replicas:
         cluster.follow(replica, cluster.primary)
     stage.proxies[old].switch(cluster.primary.port)
-    stage.seen["seconds to switch"] = time.monotonic() - began
     yield old
 
 
@@ -402,6 +404,8 @@ FAULTS: dict[str, Fault] = {
         what="a replica promoted behind the primary's address, the old one left running, read-only",
         make=switch_over,
         hits=("primary",),
+        # PostgreSQL's becomes a standby by a restart, and its connections end with it: that is "promotion".
+        databases=("mariadb",),
         network=True,
         keeps_cluster=False,
     ),

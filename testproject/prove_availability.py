@@ -99,7 +99,7 @@ def planned(options: argparse.Namespace) -> Iterator[Plan]:
     """Yield what runs there are to be."""
     for database, server, fault in itertools.product(options.db, options.server, options.fault):
         for hit in FAULTS[fault].hits:
-            if hit in options.hit:
+            if hit in options.hit and database in FAULTS[fault].databases:
                 yield Plan(
                     database=database,
                     server=server,

@@ -23,7 +23,7 @@ PLANS = [
     short("mariadb", "gunicorn", "flap", "one", seconds=12.0),
     short("mariadb", "gunicorn", "delay", "all", seconds=12.0, requests=600),
     short("mariadb", "gunicorn", "primary-freeze", "primary", seconds=8.0),
-    short("mariadb", "gunicorn", "promotion", "primary", seconds=3.0),
+    short("mariadb", "gunicorn", "switchover", "primary", seconds=3.0),
     short("postgresql", "uvicorn", "kill", "all", seconds=3.0),
     short("postgresql", "gunicorn", "freeze", "one"),
     short("postgresql", "gunicorn", "restart", "all"),
@@ -31,7 +31,7 @@ PLANS = [
     short("postgresql", "uvicorn", "stop-applying", "all", seconds=7.0),
     short("postgresql", "gunicorn", "idle", "all", seconds=3.0),
     short("postgresql", "uvicorn", "primary-kill", "primary", seconds=3.0),
-    short("postgresql", "gunicorn", "switchover", "primary", seconds=3.0),
+    short("postgresql", "gunicorn", "promotion", "primary", seconds=3.0),
 ]
 
 
