@@ -49,7 +49,7 @@ FAULTS = (
 
 def measure(run: Run) -> list[Table]:
     """Let every contestant go through every fault."""
-    seconds, rate = (4.0, 50.0) if run.quick else (10.0, 150.0)
+    seconds, rate = (4.0, 50.0) if run.quick else (8.0, 120.0)
     faults = FAULTS[:1] if run.quick else FAULTS
     rows = []
     for key in WHO:
@@ -110,7 +110,7 @@ def _suffer(run: Run, key: str, fault: Fault, seconds: float, rate: float, numbe
         accident = threading.Thread(target=_happen, args=(run.cluster, fault, seconds))
         accident.start()
         try:
-            return load.run(number * 100_000_000)
+            return load.run()
         finally:
             accident.join()
             run.cluster.heal(HEAL_SECONDS)

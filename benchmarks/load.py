@@ -72,8 +72,10 @@ class Load:
         self._versions: dict[int, int] = {}
         """By item, the version that was last acknowledged."""
 
-    def run(self, first_version: int) -> Seen:
-        """Let them work; returns what all of them saw. Items have versions from ``first_version`` on."""
+    def run(self) -> Seen:
+        """Let them work; returns what all of them saw."""
+        # Higher than those of any run before, so that what is left of that is seen to be stale.
+        first_version = time.time_ns() // 1000
         tallies = [Seen() for _ in range(self._users)]
         self._versions = dict.fromkeys(range(1, self._users + 1), 0)
         end = time.monotonic() + self._seconds

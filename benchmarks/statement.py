@@ -21,7 +21,7 @@ KINDS = {
 
 def measure(run: Run) -> list[Table]:
     """Time both kinds."""
-    turns, statements = (5, 50) if run.quick else (200, 200)
+    turns, statements = (50, 10) if run.quick else (1500, 10)
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.workers.statement", str(turns), str(statements)],
         env=worker_environment(run.environment, CONTESTANTS[f"{OURS}:eventual"]),

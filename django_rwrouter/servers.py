@@ -30,7 +30,13 @@ ASK_AGAIN_SECONDS: Final = 1.0
 """A replica that was found to lag is left in peace for so long by those that need no position."""
 _SYNC_SLICE: Final = 0.02
 """Seconds that one replica is waited for before the next is looked at."""
-_waiting: Final = threading.BoundedSemaphore(MAX_WAITING)
+_waiting = threading.BoundedSemaphore(MAX_WAITING)
+
+
+def reset() -> None:
+    """Let nobody wait, as in a forked child: the threads that waited are not there."""
+    global _waiting  # noqa: PLW0603
+    _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
 def reached(scope: ClusterScope, ours: ThreadConnections, alias: str, position: Any) -> bool:

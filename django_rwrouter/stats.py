@@ -19,6 +19,7 @@ from itertools import takewhile
 from typing import Final
 
 from django.core.signals import setting_changed
+from django.db import Error
 from django.utils.module_loading import import_string
 
 from django_rwrouter.conf import SETTING, get_settings
@@ -152,6 +153,9 @@ class _Flusher:
         level = logging.DEBUG if is_quiet else logging.WARNING
         self._failing = True
         what = str(error) if isinstance(error, StatisticsTableMissing) else repr(error)
+        if isinstance(error, Error):  # A driver's text may name host and user; its code says enough.
+            code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
+            what = f"{type(error).__name__} {code}".rstrip()
         logger.log(
             level,
             "The read/write routing statistics could not be written: %s. The counts are kept, and"

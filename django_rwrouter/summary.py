@@ -92,7 +92,7 @@ class Database:
 
     @property
     def errors(self) -> int:
-        """How often it failed somebody: ejected, a statement failed or run again elsewhere, a write refused."""
+        """How often it failed somebody: ejected, a statement failed or run elsewhere, a write refused."""
         return self.failures.total()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -312,7 +313,7 @@ def switch_over(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
 
 @contextmanager
 def _new_primary(stage: Stage) -> Iterator[Any]:
-    cluster, old = stage.cluster, stage.cluster.primary
+    cluster, old, began = stage.cluster, stage.cluster.primary, time.monotonic()
     # Nothing more is written there, or it would be lost.
     if stage.is_mariadb:
         old.sql("SET GLOBAL read_only = ON")
@@ -323,6 +324,7 @@ def _new_primary(stage: Stage) -> Iterator[Any]:
     for replica in cluster.replicas:
         cluster.follow(replica, cluster.primary)
     stage.proxies[old].switch(cluster.primary.port)
+    stage.seen["seconds to switch"] = time.monotonic() - began
     yield old
 
 

@@ -41,11 +41,12 @@ def main(turns: int, statements: int) -> dict[str, list[tuple[float, float]]]:
         wrappers = list(connection.execute_wrappers)
         for kind, (plain, ours) in kinds.items():
             found[kind] = []
-            for _turn in range(turns):
-                connection.execute_wrappers[:] = []
-                without = _time(plain, statements)
-                connection.execute_wrappers[:] = wrappers
-                found[kind].append((without, _time(ours, statements)))
+            for turn in range(turns):
+                times = {}
+                for with_us in (False, True) if turn % 2 else (True, False):
+                    connection.execute_wrappers[:] = wrappers if with_us else []
+                    times[with_us] = _time(ours if with_us else plain, statements)
+                found[kind].append((times[False], times[True]))
     return found
 
 

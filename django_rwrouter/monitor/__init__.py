@@ -17,7 +17,8 @@ from typing import Final
 from django.core import mail
 from django.core.signals import setting_changed
 
-from django_rwrouter import load, sockets, spills
+from django_rwrouter import load, servers, sockets, spills
+from django_rwrouter.balancers import get_balancer
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.exit_hooks import call_at_exit
 from django_rwrouter.health import health
@@ -151,6 +152,8 @@ def _after_fork_in_child() -> None:
     knowledge.reset()
     load.reset()
     spills.reset()
+    servers.reset()
+    get_balancer.cache_clear()
     sockets.reset()
 
 

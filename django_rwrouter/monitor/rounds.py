@@ -228,7 +228,9 @@ class ThreadedRounds:
             prober = self._probers[alias]
             self._watch.failed(alias, TIMEOUT)
             prober.abort()
-            # Once more before a primary is given up: there, what is cut off cannot be run again.
+            if prober.is_primary and prober.reads_in_bounded_time:
+                continue  # What is cut off there cannot be run again: the driver's own timeout has to do.
+            # Where there is none, a primary gets one chance more than a replica.
             if self._schedule.misses(alias) > (2 if prober.is_primary else 1):
                 ended = cut_off(alias)
                 if ended:

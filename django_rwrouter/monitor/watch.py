@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from django_rwrouter import events, servers, stats
+from django_rwrouter import events, servers, sockets, stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
@@ -155,7 +155,7 @@ class Watch:
     # --- the two roles ------------------------------------------------------------------------------
 
     def _primary_answered(self, cluster: Cluster, finding: Finding) -> None:
-        reading = finding.reading
+        reading, before = finding.reading, self._servers.get(finding.alias)
         self._note(cluster, finding.alias, finding)
         health.found_primary(cluster.name)
         if cluster.name in self._lost:
@@ -164,6 +164,9 @@ class Watch:
         if reading is None:
             return
         self._check_role(finding.alias, "primary", reading.writable)
+        if reading.writable is False or before not in (None, reading.server):
+            # What this process has open may lead to the old server for as long as that lives.
+            sockets.retire_all(finding.alias)
         if reading.position is None and not reading.writable:
             # A standby: what it does not say is not that there are no positions.
             for replica in cluster.replicas:

@@ -323,9 +323,7 @@ def test_while_the_primary_is_away_replicas_are_watched(fresh, started, trouble)
                 "the replicas are not asked",
             )
         assert all(seen(alias).reachable for alias in REPLICAS)
-        until(
-            lambda: all(seen(alias).lag > 3 * INTERVAL for alias in REPLICAS), 5, "they are taken for fresh"
-        )
+        until(lambda: all(seen(alias).lag > 3 * INTERVAL for alias in REPLICAS), 5, "taken for fresh")
         assert health.is_away("default")
         fresh.primary.start() if trouble == "kill" else fresh.primary.thaw()
         until(lambda: not health.is_away("default"), 5, "it is not found again")

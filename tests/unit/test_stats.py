@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from django.db import OperationalError
 
 from django_rwrouter import stats, storage
 
@@ -205,6 +206,15 @@ def test_a_missing_table_is_explained_in_one_line(keeper, caplog):
     stats.flush()
     (record,) = caplog.records
     assert "could not be written: run `manage.py migrate`. The" in record.getMessage()
+
+
+def test_a_database_that_refuses_is_named_by_its_code_alone(keeper, caplog):
+    keeper.failure = OperationalError(1045, "Access denied for user 'shop'@'10.1.2.3' (using password: YES)")
+    stats.count_event("hit")
+    stats.flush()
+    (record,) = caplog.records
+    assert "could not be written: OperationalError 1045. The" in record.getMessage()
+    assert "shop" not in record.getMessage()
 
 
 def test_during_an_outage_one_row_is_tried_and_then_all(keeper, clock):

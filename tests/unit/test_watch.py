@@ -5,7 +5,7 @@ import math
 import pytest
 from django.db import OperationalError
 
-from django_rwrouter import load, stats
+from django_rwrouter import load, sockets, stats
 from django_rwrouter.health import FIRST_PAUSE, JITTER, PROOFS, State, health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
@@ -305,3 +305,33 @@ def test_an_error_is_no_name_of_a_host():
     from django_rwrouter import events
 
     assert events.why(OperationalError(2002, "can't connect to db.internal")) == "OperationalError 2002"
+
+
+# --- a primary's address that leads elsewhere ---------------------------------------------------
+
+
+class Opened:
+    """A connection of this process."""
+
+    alias = "default"
+    connection = None
+    close_at = None
+
+
+def retired(world, *answers):
+    """Whether an open connection is given up after the primary has given these answers."""
+    connection = Opened()
+    sockets.note_opened(connection)
+    for answer in answers:
+        world.hears("default", At(5), **answer)
+    return connection.close_at == 0.0
+
+
+def test_connections_to_a_demoted_primary_are_given_up(world):
+    assert not retired(world, {}, {})
+    assert retired(world, {}, {"writable": False})
+
+
+def test_and_those_to_a_server_that_was_behind_the_address(world):
+    assert retired(world, {}, {"server": "its successor"})
+    assert not retired(world, {"server": "its successor"})
