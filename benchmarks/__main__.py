@@ -38,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown:
         parser.error(f"no part {unknown[0]!r}: the parts are {', '.join(PARTS)}")
-    environment.enter()
+    try:
+        environment.enter()
+    except environment.PreparationError as error:
+        print(f"What is compared cannot be installed: {error}", file=sys.stderr)
+        return 1
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _break_off)
     signal.alarm(LIMIT_SECONDS)

@@ -76,7 +76,7 @@ QUICK = Scale(
 FULL = Scale(
     cells=[
         *(Cell(condition, writes, 50) for condition in CONDITIONS for writes in (0.05, 0.2)),
-        *(Cell("healthy", 0.05, users) for users in (1, 10, 200)),
+        *(Cell("healthy", 0.05, users) for users in (1, 200)),
     ],
     seconds=5.0,
     rate=200.0,

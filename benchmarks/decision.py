@@ -17,7 +17,7 @@ _SCENES = {
     "outside any scope": ("window", "outside", "{}"),
 }
 QUICK = Effort(rounds=1, loops=200, values=3)
-FULL = Effort(rounds=5, loops=1000, values=8)
+FULL = Effort(rounds=3, loops=1000, values=8)
 
 
 def jobs(run: Run) -> list[Job]:

@@ -18,14 +18,6 @@ FOLDER = ROOT / "benchmarks" / ".venv-peers"
 INSTALL_SECONDS = 300
 PROBE_SECONDS = 60
 
-_PROBES = {
-    "router": "from django.db import router; router.db_for_read(Item); router.db_for_write(Item)",
-    "middleware": (
-        "from django.core.handlers.wsgi import WSGIHandler; from django.test import RequestFactory;"
-        " request = RequestFactory().get('/'); assert WSGIHandler().get_response(request).status_code == 200"
-    ),
-}
-
 
 class PreparationError(RuntimeError):
     """The environment cannot be made."""
@@ -71,24 +63,28 @@ def _judge(contestant: Contestant, failure: str, environment: dict[str, str]) ->
     if failure:
         return Verdict(router=failure, middleware=failure)
     name = re.split(r"[=<>~]", contestant.requirement)[0]
-    errors = {what: _probe(contestant, code, environment) for what, code in _PROBES.items()}
+    errors = _probe(contestant, environment)
     return Verdict(version=importlib.metadata.version(name) if name else "", **errors)
 
 
-def _probe(contestant: Contestant, code: str, environment: dict[str, str]) -> str:
-    code = f"import django; django.setup(); from benchmarks.website.models import Item; {code}"
+def _probe(contestant: Contestant, environment: dict[str, str]) -> dict[str, str]:
     try:
         result = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-m", "benchmarks.workers.probe"],
             env=worker_environment(environment, contestant),
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=PROBE_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {PROBE_SECONDS} s"
-    return "" if result.returncode == 0 else (result.stderr.strip().splitlines() or ["no word"])[-1]
+        return dict.fromkeys(("router", "middleware"), f"no answer within {PROBE_SECONDS} s")
+    if result.returncode:  # It cannot even be imported.
+        error = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        return {"router": error, "middleware": error}
+    errors: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
+    return errors
 
 
 def worker_environment(environment: dict[str, str], contestant: Contestant, **more: str) -> dict[str, str]:

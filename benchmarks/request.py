@@ -10,7 +10,7 @@ from benchmarks.timing import Effort, Job, take_turns
 KINDS = {"get": "GET", "post": "POST that writes", "aget": "async GET"}
 WHO = ("none", f"{OURS}:window", f"{OURS}:causal", f"{OURS}:strong")
 QUICK = Effort(rounds=1, loops=50, values=2)
-FULL = Effort(rounds=5, loops=100, values=12)
+FULL = Effort(rounds=3, loops=100, values=12)
 
 
 def measure(run: Run) -> list[Table]:

@@ -72,9 +72,9 @@ def _one_turn(worker: str, job: Job, effort: Effort, environment: dict[str, str]
             [
                 sys.executable,
                 str(WORKERS / f"{worker}.py"),
-                "--copy-env",
+                # The turn is the process: pyperf need not start another one for it.
+                "--worker",
                 "--quiet",
-                "--processes=1",
                 "--warmups=1",
                 f"--values={effort.values}",
                 f"--loops={effort.loops}",

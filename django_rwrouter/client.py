@@ -49,7 +49,7 @@ def accept(value: str) -> Token:
         return EMPTY
     found, flaw = token.decode(value, get_topology().lifetimes, time.time(), positions.decode)
     if flaw is not None:
-        stats.count_event("token_rejected", flaw)
+        stats.note_event("token_rejected", flaw)
     return found
 
 

@@ -80,7 +80,7 @@ def rescue(
     connection = context["connection"]
     alias, vendor = connection.alias, connection.vendor
     if alias != cluster.primary and is_refused_write(error, vendor):
-        stats.count_event("replica_write_refused", alias)
+        stats.note_event("replica_write_refused", alias)
         raise _replica_write_error(alias, statement) from error
     if isinstance(error, (OperationalError, InterfaceError, InternalError)):
         stats.count_event("statement_failed", alias)

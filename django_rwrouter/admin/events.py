@@ -23,6 +23,7 @@ DAY: Final = 86_400
 KINDS: Final = {
     "replica_ejected": "bad",
     "primary_lost": "bad",
+    "primary_read_only": "bad",
     "replica_write_refused": "bad",
     "switched_off": "bad",
     "failover": "busy",

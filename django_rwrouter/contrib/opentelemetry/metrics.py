@@ -16,6 +16,8 @@ from django_rwrouter.health import State
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
 EVENTS: Final[dict[str, tuple[Signal, str]]] = {
+    "primary_lost": (signals.primary_lost, "alias"),
+    "primary_found": (signals.primary_found, "alias"),
     "replica_ejected": (signals.replica_ejected, "alias"),
     "replica_restored": (signals.replica_restored, "alias"),
     "failover": (signals.read_failed_over, "alias"),

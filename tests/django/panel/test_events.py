@@ -1,7 +1,9 @@
 """The page "Events"."""
 
 import pytest
+from django.db import connections
 
+from django_rwrouter import ReplicaWriteError, stats
 from tests.django.panel.conftest import NOW, REPLICAS, record
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -83,6 +85,18 @@ def test_many_have_pages_which_keep_the_filter(show):
     last = show("events/?database=replica1&p=3")
     assert len(last.table(EVENTS)) == 20
     assert ("Newer" in last.text, "Older" in last.text) == (True, False)
+
+
+def test_refused_writes_and_rejected_tokens_are_kept_one_by_one(show, client):
+    stats.reset()
+    with pytest.raises(ReplicaWriteError), connections["replica1"].cursor() as cursor:
+        cursor.execute("DELETE FROM app_book")
+    client.cookies["rwrouter"] = "made up"
+    client.get("/admin/login/")
+    stats.flush()
+    found = {tuple(row[1:]) for row in show("events/").table(EVENTS)}
+    assert ("Write on a replica refused", "replica1", "") in found
+    assert ("Token rejected", "", "malformed") in found or ("Token rejected", "", "wrong signature") in found
 
 
 def test_nothing_has_happened(show):
