@@ -26,6 +26,7 @@ APP_USER = "rwrouter"
 LAG_SECONDS = 60
 DROP_EVERY = 0.5
 FLAP_EVERY = 1.0
+INSIST_SECONDS = 20.0
 FULL = 20
 """Connections that a full MariaDB server has room for; PostgreSQL's is the default, 100."""
 
@@ -246,7 +247,7 @@ def fill(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
             if stage.is_mariadb:
                 [(limit,)] = server.sql("SELECT @@global.max_connections")
                 server.sql(f"SET GLOBAL max_connections = {FULL}")
-                undo.callback(server.sql, f"SET GLOBAL max_connections = {limit}")
+                undo.callback(_insist, server, f"SET GLOBAL max_connections = {limit}")
             _drop_connections(stage, server)
         taken: list[Any] = []
 
@@ -263,6 +264,20 @@ def fill(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
         for connection in taken:
             with contextlib.suppress(Exception):
                 connection.close()
+
+
+def _insist(server: Any, statement: str) -> None:
+    """Run a statement on a server that has hardly a connection to spare."""
+    deadline = time.monotonic() + INSIST_SECONDS
+    while True:
+        try:
+            server.sql(statement)
+        except ServerError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _connector(stage: Stage) -> Callable[[Any], Any]:
