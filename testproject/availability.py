@@ -250,7 +250,6 @@ def _lasted(load: SteadyLoad, plan: Plan, since: float) -> bool:
 
 def _wait_for_return(cluster: Any, servers: Sequence[Any]) -> float | None:
     """Return when all servers answer and have caught up, or ``None`` if they do not."""
-
     deadline = time.monotonic() + RETURN_PATIENCE
 
     def level(server: Any) -> None:
