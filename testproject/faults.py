@@ -28,7 +28,7 @@ DROP_EVERY = 0.5
 FLAP_EVERY = 1.0
 INSIST_SECONDS = 20.0
 FULL = 60
-"""Connections that a full MariaDB server has room for: more than the site makes, or it would be full for good.
+"""Connections that a full MariaDB server has room for, and more than the site makes: else it would stay full.
 PostgreSQL's is the default, 100."""
 
 
