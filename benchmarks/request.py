@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from benchmarks.contestants import CONTESTANTS, OURS
 from benchmarks.parts import Run, Table
-from benchmarks.statistics import paired
 from benchmarks.timing import Effort, Job, take_turns
 
 KINDS = {"get": "GET", "post": "POST that writes", "aget": "async GET"}
@@ -28,21 +27,17 @@ def measure(run: Run) -> list[Table]:
         for kind in KINDS:
             values, base = seconds.get(f"{key} {kind}"), seconds.get(f"none {kind}")
             if values and base:
-                row[kind] = (
-                    min(values) * 1e6
-                    if key == "none"
-                    else paired(values, base, lambda own, theirs: own - theirs) * 1e6
-                )
+                row[kind] = (min(values) - (0.0 if key == "none" else min(base))) * 1e6
         rows.append(row)
     return [
         Table(
             key="request",
             title="Cost of a request",
             text=(
-                "Microseconds that each middleware adds to a request, as a median of differences over the"
-                " rounds. The first row is a request without any, in the quietest round. GET and async GET do"
-                " nothing; POST updates one row on MariaDB, so its difference has the noise of a server, and"
-                " whatever the package asks it for."
+                "Microseconds that each middleware adds to a request: the difference of the quietest"
+                " measurements of each. The first row is a request without any. GET and async GET do nothing;"
+                " POST updates one row on MariaDB, so its difference has the noise of a server, and whatever"
+                " the package asks it for."
             ),
             columns={"who": "", **{kind: f"{title}, µs" for kind, title in KINDS.items()}},
             formats=dict.fromkeys(KINDS, "{:.1f}"),

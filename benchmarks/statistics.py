@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Sequence
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
@@ -23,8 +22,3 @@ def per_million(count: int, of: int) -> float | None:
 def share(count: int, of: int) -> float | None:
     """Return percent, or ``None`` where there was nothing to count."""
     return None if of == 0 else count / of * 100
-
-
-def paired(one: Sequence[float], other: Sequence[float], how: Callable[[float, float], float]) -> float:
-    """Return the median of what ``how`` makes of each round's two numbers."""
-    return median(how(first, second) for first, second in zip(one, other, strict=True))

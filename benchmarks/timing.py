@@ -1,7 +1,7 @@
 """Timing many contestants fairly on a machine that does other things, too: in rounds, by turns.
 
-Each turn is a process of its own, by pyperf. What is compared are turns of one round, which follow each other
-within seconds; the median over the rounds is reported.
+Each turn is a process of its own, by pyperf, and counts by its quietest measurement. The rounds spread each
+contestant's turns over the whole time, so that all of them find quiet moments.
 """
 
 from __future__ import annotations

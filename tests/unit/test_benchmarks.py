@@ -12,7 +12,7 @@ from benchmarks import report
 from benchmarks.contestants import CONTESTANTS, PEERS
 from benchmarks.oracle import Read, Replay, Seen, Write, fewest_on_primary
 from benchmarks.parts import Table
-from benchmarks.statistics import paired, per_million, percentile, share
+from benchmarks.statistics import per_million, percentile, share
 from benchmarks.website import rails_window
 
 # --- statistics ----------------------------------------------------------------------------------
@@ -38,12 +38,6 @@ def test_percentile(values, percent, found):
 def test_shares_of_nothing_are_not_nought():
     assert (share(1, 4), share(0, 0)) == (25.0, None)
     assert (per_million(3, 2_000_000), per_million(0, 0)) == (1.5, None)
-
-
-def test_only_turns_of_one_round_are_compared():
-    assert paired([2.0, 40.0, 6.0], [1.0, 10.0, 3.0], lambda own, theirs: own / theirs) == 2.0
-    with pytest.raises(ValueError, match="zip"):
-        paired([1.0], [1.0, 2.0], lambda own, theirs: own - theirs)
 
 
 # --- the oracle ----------------------------------------------------------------------------------
