@@ -24,13 +24,14 @@ from web_server import HOST, manage, web_server
 
 # isort: split
 from servers.ports import free_port
+from servers.process import ServerError
 from servers.tcp_proxy import TcpProxy
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
 RATES = {"gunicorn": 150.0, "uvicorn": 50.0}
 """Requests a second that two processors manage: under ASGI, each opens its own connections."""
 DATABASE = "board"
-THREADS = 16
+THREADS = 8
 """Of each of gunicorn's processes: those who wait for a primary that is away leave some to others."""
 
 TIMEOUT_SECONDS = 2
@@ -249,12 +250,21 @@ def _lasted(load: SteadyLoad, plan: Plan, since: float) -> bool:
 
 def _wait_for_return(cluster: Any, servers: Sequence[Any]) -> float | None:
     """Return when all servers answer and have caught up, or ``None`` if they do not."""
+    deadline = time.monotonic() + RETURN_PATIENCE
 
     def level(server: Any) -> None:
-        if server is not cluster.primary:
-            cluster.wait(server, timeout=RETURN_PATIENCE)
-        else:
-            server.sql("SELECT 1", timeout=RETURN_PATIENCE)
+        while True:
+            try:
+                if server is not cluster.primary:
+                    cluster.wait(server, timeout=RETURN_PATIENCE)
+                else:
+                    server.sql("SELECT 1", timeout=RETURN_PATIENCE)
+            except ServerError as error:  # It lets nobody in yet.
+                if time.monotonic() > deadline:
+                    raise TimeoutError from error
+                time.sleep(0.05)
+            else:
+                return
 
     try:
         with ThreadPoolExecutor(len(servers)) as pool:

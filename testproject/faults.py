@@ -27,8 +27,9 @@ LAG_SECONDS = 60
 DROP_EVERY = 0.5
 FLAP_EVERY = 1.0
 INSIST_SECONDS = 20.0
-FULL = 20
-"""Connections that a full MariaDB server has room for; PostgreSQL's is the default, 100."""
+FULL = 60
+"""Connections that a full MariaDB server has room for, and more than the site makes: else it would stay full.
+PostgreSQL's is the default, 100."""
 
 
 @dataclass(slots=True, kw_only=True)
