@@ -12,11 +12,19 @@ from django.utils.functional import SimpleLazyObject
 from django_rwrouter import read_connection, use_primary
 from django_rwrouter.contrib import recording
 from django_rwrouter.contrib.server_timing import ServerTimingMiddleware
+from django_rwrouter.signals import statement_routed
 from tests.app.models import Author, Book
 from tests.django.conftest import replicate
 
 MIDDLEWARE = "django_rwrouter.contrib.server_timing.ServerTimingMiddleware"
 ENTRY = re.compile(r'(?P<name>[^;, ]+);desc="(?P<text>(?:[^"\\]|\\.)*)";dur=(?P<ms>\d+\.\d)')
+
+
+@pytest.fixture(autouse=True)
+def _nobody_listens_afterwards():
+    """As in a project without the middleware: to listen costs, and other tests look who does."""
+    yield
+    statement_routed.disconnect(dispatch_uid="django_rwrouter.contrib.recording")
 
 
 @pytest.fixture
