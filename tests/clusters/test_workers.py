@@ -18,6 +18,8 @@ STATISTICS = f"{board_module.DATABASE}.django_rwrouter_routingstatistics"
 REPLICAS = {"replica1", "replica2"}
 PATIENT = {"RWROUTER_PIN_SECONDS": "60"}
 """For tests that are not about the time: on a busy machine, a request may be late."""
+UNPROTECTED = {"RWROUTER_SPILL_LIMIT": "0"}
+"""Whoever has no pin reads the past from replicas that stand still, also where these are known to lag."""
 
 
 def make_thread(site):
@@ -53,6 +55,7 @@ def get(browser, path):
 def test_the_writer_reads_it_in_any_process(cluster, administration, board, tmp_path, store, sessions):
     environment = {
         **PATIENT,
+        **UNPROTECTED,
         "RWROUTER_STORE": store,
         "SESSION_ENGINE": f"django.contrib.sessions.backends.{sessions}",
         "TMPDIR": str(tmp_path),  # Where files with sessions are.
@@ -77,7 +80,7 @@ def test_the_writer_reads_it_in_any_process(cluster, administration, board, tmp_
 
 
 def test_reads_return_to_replicas_when_the_window_has_closed(cluster, administration, board):
-    with board.serve(RWROUTER_PIN_SECONDS="1") as site:
+    with board.serve(RWROUTER_PIN_SECONDS="1", **UNPROTECTED) as site:
         thread = make_thread(site)
         administration.level()
         administration.pause()
@@ -164,8 +167,9 @@ def test_statistics_of_many_processes_add_up(cluster, administration, board, mon
     primary, *replicas = now["servers"]
     assert (primary["reads"], primary["writes"]) == (2 * pairs, 2 + pairs)
     assert sum(each["reads"] for each in replicas) == 2 * visits
-    # Four and the one that took the place of the one that ended; each that answered at all.
-    assert 2 <= len({row["process"] for row in rows} - {""}) <= 5
+    # Four and the one that took the place of the one that ended; each that answered at all. What one counts
+    # when it is about to end, it counts as another.
+    assert 2 <= len({row["process"] for row in rows} - {""}) <= 2 * 5
     # All have ended in good order, and said so: their rows can be merged at once, and add up to the same.
     assert all(row["final"] for row in rows if row["process"])
     monkeypatch.setitem(
