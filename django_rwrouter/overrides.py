@@ -291,3 +291,8 @@ class _LookAgain:
 
 
 _look_again: Final = _LookAgain()
+
+
+def reset() -> None:
+    """Forget that the table was not there. For tests."""
+    _look_again.at = 0.0

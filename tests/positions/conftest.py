@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from django_rwrouter import monitor, stats
+from django_rwrouter import monitor, overrides, stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.testing import capture_routing
@@ -52,6 +52,7 @@ def forget():
     health.reset()
     knowledge.reset()
     stats.reset()
+    overrides.reset()
 
 
 @pytest.fixture(scope="session")
