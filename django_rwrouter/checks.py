@@ -344,7 +344,7 @@ def _replicas(settings: Settings) -> Iterator[CheckMessage]:
             yield from _transactions(replica.alias, options)
             if vendor is not None:
                 yield from _server(cluster, replica.alias, vendor)
-                yield from _patience(replica.alias, options, vendor)
+                yield from _patience(replica.alias, options, vendor, settings.monitor.mode)
 
 
 def _monitor(settings: Settings) -> Iterator[CheckMessage]:
@@ -473,7 +473,7 @@ def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[Check
         )
 
 
-def _patience(alias: str, options: Mapping[str, Any], vendor: str) -> Iterator[CheckMessage]:
+def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str) -> Iterator[CheckMessage]:
     """Check how long a replica that is frozen or gone holds up a request."""
     driver = options["OPTIONS"]
     if vendor in _CONNECT_TIMEOUT and not driver.get("connect_timeout"):
@@ -500,6 +500,14 @@ def _patience(alias: str, options: Mapping[str, Any], vendor: str) -> Iterator[C
             f"DATABASES[{alias!r}] is a replica whose connections are {kept} without CONN_HEALTH_CHECKS:"
             " after the server restarts, each of them fails a request.",
             f"Write 'CONN_HEALTH_CHECKS': True in DATABASES[{alias!r}].",
+        )
+    if vendor == "postgresql" and kept and monitor != "thread":
+        yield _found(
+            "W017",
+            f"DATABASES[{alias!r}] is a replica whose connections are {kept} while {SETTING}['MONITOR'] has"
+            f" MODE {monitor!r}: when its server freezes, requests that use one wait for ever.",
+            "Use MODE 'thread', which ends such reads, or write 'CONN_MAX_AGE': 0, and no pool, in"
+            f" DATABASES[{alias!r}].",
         )
 
 

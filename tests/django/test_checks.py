@@ -395,6 +395,32 @@ def test_a_mistake_is_explained_for_each_replica(project, number, databases, wor
         check_message(message, number, [f"DATABASES[{alias!r}]", *words])
 
 
+KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+INLINE = {"RWROUTER": routing(MONITOR={"MODE": "inline"})}
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [on("postgresql", **KEPT), on("postgresql", {**PATIENCE, "pool": True}, CONN_HEALTH_CHECKS=True)],
+    ids=["kept", "pooled"],
+)
+def test_nobody_would_end_a_read_that_hangs(project, databases):
+    project(databases, **INLINE)
+    assert numbers() == ["W017", "W017"]
+    for message, alias in zip(found(), REPLICAS, strict=True):
+        check_message(message, "W017", [f"DATABASES[{alias!r}]", "'MONITOR'", "'inline'", "'thread'"])
+
+
+@pytest.mark.parametrize(
+    ("databases", "changes"),
+    [(on("postgresql", **KEPT), {}), (on("postgresql"), INLINE), (on("mysql", **KEPT), INLINE)],
+    ids=["a thread ends it", "nothing is kept", "the driver ends it"],
+)
+def test_somebody_ends_a_read_that_hangs(project, databases, changes):
+    project(databases, **changes)
+    assert numbers() == []
+
+
 @pytest.mark.parametrize("engine", ["db", "cached_db"])
 def test_sessions_in_a_table_that_does_not_exist(project, settings, monkeypatch, engine):
     engine = f"django.contrib.sessions.backends.{engine}"
@@ -613,5 +639,5 @@ def test_every_section_says_what_it_has_to():
 
 
 def test_every_id_has_a_test():
-    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016"}
+    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "W017"}
     assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}
