@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,6 +26,10 @@ logger = logging.getLogger("django_rwrouter")
 
 MAX_WAITING: Final = 8
 """How many requests of a process may wait for replicas at once; the others read from the primary."""
+VAIN_WAITS: Final = 3
+"""After so many waits in vain, and none that helped between them, waiting has a rest."""
+REST: Final = 20
+"""For so many times ``WAIT_TIMEOUT`` nobody waits then; after that, one tries whether it helps again."""
 ASK_AGAIN_SECONDS: Final = 1.0
 """A replica that was found to lag is left in peace for so long by those that need no position."""
 _SYNC_SLICE: Final = 0.02
@@ -33,10 +37,24 @@ _SYNC_SLICE: Final = 0.02
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
+class _VainWaits(NamedTuple):
+    """The last waits for a cluster's replicas, of which none helped."""
+
+    waits: int
+    rest_until: float
+    """Monotonic seconds."""
+
+
+_NONE_IN_VAIN: Final = _VainWaits(0, 0.0)
+_vain: Final[dict[str, _VainWaits]] = {}
+"""By cluster. Written without a lock: a wait more or less that is counted does no harm."""
+
+
 def reset() -> None:
     """Let nobody wait, as in a forked child: the threads that waited are not there."""
     global _waiting  # noqa: PLW0603
     _waiting = threading.BoundedSemaphore(MAX_WAITING)
+    _vain.clear()
 
 
 def reached(scope: ClusterScope, ours: ThreadConnections, alias: str, position: Any) -> bool:
@@ -176,15 +194,25 @@ def pass_over(alias: str, error: Error) -> None:
 def wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any) -> bool:
     """Wait until a replica has replayed a position, at most ``WAIT_TIMEOUT``; tell whether it has.
 
-    Raises ``django.db.Error`` if it does not answer.
+    Not if enough others wait already, nor if it has not helped lately: while replicas are seconds late, every
+    read of a client that wrote would wait, for nothing. Raises ``django.db.Error`` if it does not answer.
     """
     seconds = cluster.settings.wait_timeout
-    if not seconds or not _waiting.acquire(blocking=False):
+    vain, rest_until = _vain.get(cluster.name, _NONE_IN_VAIN)
+    if not seconds or monotonic() < rest_until or not _waiting.acquire(blocking=False):
         return False
     try:
-        return _wait(cluster, connection, position, seconds)
+        if rest_until:  # While this one tries, the others rest.
+            _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds)
+        there = _wait(cluster, connection, position, seconds)
     finally:
         _waiting.release()
+    if there:
+        _vain.pop(cluster.name, None)
+    else:
+        vain = _vain.get(cluster.name, _NONE_IN_VAIN).waits + 1
+        _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds if vain >= VAIN_WAITS else 0.0)
+    return there
 
 
 def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seconds: float) -> bool:

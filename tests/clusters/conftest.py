@@ -73,6 +73,7 @@ def cluster(running, tables, administration, django_db_blocker):
     administration.level()
     health.reset()
     knowledge.reset()
+    servers.reset()
     stats.reset()
     with django_db_blocker.unblock():
         try:
@@ -84,6 +85,7 @@ def cluster(running, tables, administration, django_db_blocker):
             administration.resume()
             health.reset()
             knowledge.reset()
+            servers.reset()
             stats.reset()
 
 

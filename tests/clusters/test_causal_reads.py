@@ -48,10 +48,12 @@ def causal(cluster, rwrouter):
     """The level, and a process that knows nothing yet."""
     rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.01)
     knowledge.reset()
+    servers.reset()
     for connection in connections.all(initialized_only=True):
         connection.close()
     yield
     knowledge.reset()
+    servers.reset()
 
 
 @pytest.fixture(params=[Client, Asynchronous], ids=["client", "async_client"])

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from django_rwrouter import stats
+from django_rwrouter import servers, stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.models import RoutingOverride, RoutingStatistics
@@ -72,6 +72,7 @@ def cluster(running, tables, django_db_blocker):
 def forget():
     health.reset()
     knowledge.reset()
+    servers.reset()
     stats.reset()
 
 

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from django_rwrouter import monitor, overrides, stats
+from django_rwrouter import monitor, overrides, servers, stats
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.testing import capture_routing
@@ -49,6 +49,7 @@ def lead_to(alias, server):
 
 def forget():
     monitor.reset()
+    servers.reset()
     health.reset()
     knowledge.reset()
     stats.reset()

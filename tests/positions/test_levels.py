@@ -170,6 +170,20 @@ def test_waiting_for_a_replica_to_catch_up(paused, rwrouter, routed):
     assert {reason for _alias, reason in reasons(routed)} == {Reason.CAUSAL}
 
 
+def test_waiting_in_vain_comes_to_an_end(paused, rwrouter):
+    """Or each request of a client that wrote would be slow by that much while replicas are seconds late."""
+    rwrouter(WAIT_TIMEOUT=1)
+    writer = Client()
+    writer.post("/plain/", {"title": "new"})
+
+    def waits():
+        began = time.monotonic()
+        assert shown(writer.get("/plain/")) == "old,new"
+        return time.monotonic() - began >= 1
+
+    assert [waits() for _ in range(servers.VAIN_WAITS + 3)] == [True] * servers.VAIN_WAITS + [False] * 3
+
+
 @contextmanager
 def asked(monkeypatch):
     """Count the statements of this package's own."""

@@ -1,6 +1,7 @@
 """Asking and waiting, with servers that are made up."""
 
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -94,17 +95,28 @@ def world(monkeypatch):
     monkeypatch.setattr(servers, "_cursor", cursor)
     monkeypatch.setattr(servers, "get_driver", lambda connection: driver)
     monkeypatch.setattr(servers, "connections", connections)
-    knowledge.reset()
-    health.reset()
+    forget()
     yield SimpleNamespace(driver=driver, connections=connections)
+    forget()
+
+
+def forget():
     knowledge.reset()
     health.reset()
+    servers.reset()
 
 
-def cluster(**settings):
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=time.monotonic())
+    monkeypatch.setattr(servers, "monotonic", lambda: clock.now)
+    return clock
+
+
+def cluster(name="shop", **settings):
     replicas = (ReplicaSettings(alias="r1"), ReplicaSettings(alias="r2"))
     return Cluster(
-        settings=ClusterSettings(name="shop", primary="main", replicas=replicas, **settings),
+        settings=ClusterSettings(name=name, primary="main", replicas=replicas, **settings),
         enabled=True,
         shadow=False,
     )
@@ -197,6 +209,61 @@ def test_only_a_few_wait_at_once_and_the_others_not_at_all(world):
             thread.join()
     world.driver.on_wait = lambda alias, seconds: None
     assert servers.wait(cluster(), world.connections["r1"], At(5))
+
+
+def waits(world, alias="r2", **settings):
+    """Whether a read that needs position 5 waits for it; ``r2`` is not there."""
+    world.driver.asked.clear()
+    servers.wait(cluster(wait_timeout=0.05, **settings), world.connections[alias], At(5))
+    return ("wait", alias) in world.driver.asked
+
+
+def test_after_some_waits_in_vain_nobody_waits_for_a_while(world, clock):
+    assert [waits(world) for _ in range(servers.VAIN_WAITS + 2)] == [True] * servers.VAIN_WAITS + [False] * 2
+    clock.now += servers.REST * 0.05 - 0.01
+    assert not waits(world)
+    clock.now += 0.02
+    assert waits(world), "Nobody tries whether waiting helps again."
+    assert not waits(world), "One tries, not each."
+
+
+def test_while_one_tries_whether_waiting_helps_the_others_do_not_wait(world, clock):
+    for _ in range(servers.VAIN_WAITS):
+        waits(world)
+    clock.now += servers.REST * 0.05
+    others = []
+
+    def meanwhile(alias, seconds):
+        world.driver.on_wait = lambda alias, seconds: others.append(alias)
+        servers.wait(cluster(wait_timeout=0.05), world.connections["r1"], At(5))
+
+    world.driver.on_wait = meanwhile
+    assert waits(world)
+    assert others == []
+
+
+def test_one_wait_that_helped_ends_the_rest(world, clock):
+    for _ in range(servers.VAIN_WAITS):
+        waits(world)
+    clock.now += servers.REST * 0.05
+    assert waits(world, "r1")
+    assert [waits(world) for _ in range(servers.VAIN_WAITS)] == [True] * servers.VAIN_WAITS
+    assert not waits(world)
+
+
+def test_waits_in_vain_that_come_and_go_stop_nobody(world, clock):
+    """Replicas that are as late as one waits: half of the reads are worth it."""
+    for _ in range(10):
+        for _ in range(servers.VAIN_WAITS - 1):
+            assert waits(world)
+        assert waits(world, "r1")
+
+
+def test_each_cluster_rests_for_itself(world, clock):
+    for _ in range(servers.VAIN_WAITS):
+        waits(world)
+    assert not waits(world)
+    assert waits(world, name="blog")
 
 
 # --- synchronous replicas -----------------------------------------------------------------------
