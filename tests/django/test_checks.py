@@ -598,8 +598,10 @@ def test_the_command_explains_a_wrong_setting(project, databases):
 # --- the ids ------------------------------------------------------------------------------------
 
 
-def read_source(name):
-    return (ROOT / "django_rwrouter" / name).read_text(encoding="utf-8")
+def ids_in(pattern):
+    """The ids that these files of the package name."""
+    files = sorted((ROOT / "django_rwrouter").glob(pattern))
+    return [number for file in files for number in NUMBER.findall(file.read_text(encoding="utf-8"))]
 
 
 def documented():
@@ -608,8 +610,8 @@ def documented():
 
 
 NUMBER = re.compile(r'"([EWI]\d{3})"')
-OF_THE_SETTING = set(NUMBER.findall(read_source("conf.py")))
-OF_THE_CHECKS = NUMBER.findall(read_source("checks.py"))
+OF_THE_SETTING = set(ids_in("conf.py"))
+OF_THE_CHECKS = ids_in("checks/*.py")
 
 
 def test_no_id_is_used_twice():

@@ -1,0 +1,207 @@
+"""``DATABASES``, and what the setting asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage
+from django.db import connections
+
+from django_rwrouter.checks.messages import found
+from django_rwrouter.checks.project import store_of, vendor_of
+from django_rwrouter.conf import SETTING
+from django_rwrouter.decision import Level
+from django_rwrouter.hooks import READ_ONLY_STATEMENTS
+from django_rwrouter.options import ClusterSettings, Settings
+from django_rwrouter.positions import has_positions
+from django_rwrouter.stores.cache import CacheStore
+
+_CONNECT_TIMEOUT: Final = frozenset({"mysql", "postgresql"})
+"""Vendors whose drivers wait for ever for a server that accepts a connection and then says nothing."""
+
+
+def replicas(settings: Settings) -> Iterator[CheckMessage]:
+    """Check the replicas of each cluster, and what the settings ask of their databases."""
+    store = store_of(settings, CacheStore)
+    if store is not None:
+        yield from _cache_store(store)
+    if any(cluster.replicas for cluster in settings.clusters):
+        yield from _monitor(settings)
+    for cluster in settings.clusters:
+        yield from _positions(cluster)
+        yield from _lag(cluster)
+        yield from _zones(cluster, settings.zone)
+        for replica in cluster.replicas:
+            options = connections.settings[replica.alias]
+            vendor = vendor_of(replica.alias)
+            yield from _mirror(cluster, replica.alias, options)
+            yield from _transactions(replica.alias, options)
+            if vendor is not None:
+                yield from _server(cluster, replica.alias, vendor)
+                yield from _patience(replica.alias, options, vendor, settings.monitor.mode)
+
+
+def _monitor(settings: Settings) -> Iterator[CheckMessage]:
+    if settings.monitor.mode == "off":
+        yield found(
+            "W016",
+            f"{SETTING}['MONITOR'] has MODE 'off': a replica that dies or freezes is found by the requests"
+            " that meet it, reads under 'window' ask the servers how late they are, and processes do not see"
+            " what is drained or switched off elsewhere.",
+            "Remove it, or write 'MODE': 'inline' where there can be no threads.",
+        )
+
+
+def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    mirror = options["TEST"]["MIRROR"]
+    hint = f"Write 'TEST': {{'MIRROR': {cluster.primary!r}}} in DATABASES[{alias!r}]."
+    if not mirror:
+        yield found(
+            "W006",
+            f"DATABASES[{alias!r}] is a replica without TEST['MIRROR']: tests make a database of its own for"
+            " it, to which nothing is replicated.",
+            hint,
+        )
+    elif mirror != cluster.primary:
+        yield found(
+            "W007",
+            f"DATABASES[{alias!r}] is a replica of {cluster.primary!r}, but its TEST['MIRROR'] is"
+            f" {mirror!r}: tests read another database than they write.",
+            hint,
+        )
+
+
+def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
+    """Check that the database can say where it stands, where the settings depend on that."""
+    vendor = vendor_of(cluster.primary)
+    wanting = [
+        key
+        for key, used in {
+            f"CONSISTENCY {cluster.consistency.value!r}": cluster.consistency in (Level.CAUSAL, Level.STRONG),
+            "MONOTONIC_READS": cluster.monotonic_reads,
+            "SYNC_REPLICAS": bool(cluster.sync_replicas),
+        }.items()
+        if used
+    ]
+    if vendor is None or has_positions(vendor) or not wanting:
+        return
+    yield found(
+        "W013",
+        f"{' and '.join(wanting)} of the cluster {cluster.name!r} needs positions in the database's log, and"
+        f" {vendor!r} has none that this package can read: reads are treated as under 'window', which is"
+        " only as good as PIN_SECONDS.",
+        "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
+    )
+
+
+def _lag(cluster: ClusterSettings) -> Iterator[CheckMessage]:
+    """Check that the lag which ``window`` tolerates is not longer than the pin."""
+    if cluster.max_lag is not None and cluster.max_lag > cluster.pin_seconds:
+        yield found(
+            "W012",
+            f"MAX_LAG of the cluster {cluster.name!r} is {cluster.max_lag:g} seconds and PIN_SECONDS"
+            f" {cluster.pin_seconds:g}: a client may miss what it wrote once its pin has ended, on a replica"
+            " that is behind for longer.",
+            "Make PIN_SECONDS at least as long as MAX_LAG, or leave MAX_LAG out.",
+        )
+
+
+def _zones(cluster: ClusterSettings, own: str) -> Iterator[CheckMessage]:
+    """Check that there is a replica in this process's zone, where that matters."""
+    zones = {replica.zone for replica in cluster.replicas}
+    if cluster.balancer == "zone" and cluster.replicas and own not in zones - {""}:
+        known = ", ".join(map(repr, sorted(zones - {""}))) or "none"
+        yield found(
+            "W015",
+            f"BALANCER of the cluster {cluster.name!r} is 'zone' and {SETTING}['ZONE'] is {own!r}, where no"
+            f" replica is (their zones: {known}): all replicas are drawn alike.",
+            "Write this process's zone into ZONE, and {'replica1': {'ZONE': 'a'}} into REPLICAS.",
+        )
+
+
+def _cache_store(store: str) -> Iterator[CheckMessage]:
+    """Check that the cache is one that all processes share."""
+    backend = str(django_settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if backend.rpartition(".")[2] in {"LocMemCache", "DummyCache"}:
+        yield found(
+            "W014",
+            f"{SETTING}['STORE'] has {store!r}, but CACHES['default'] is {backend!r}, which each process has"
+            " to itself: a write in one is not known in the others.",
+            "Use a cache that all processes share, such as Redis or Memcached, or the store 'cookie'.",
+        )
+
+
+def _transactions(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    if options["ATOMIC_REQUESTS"]:
+        yield found(
+            "E018",
+            f"DATABASES[{alias!r}] is a replica with ATOMIC_REQUESTS {options['ATOMIC_REQUESTS']!r}: Django"
+            " opens a transaction there for every request, and while the replica is away every one fails.",
+            f"Remove ATOMIC_REQUESTS from DATABASES[{alias!r}]. On the primary it may stay.",
+        )
+    if not options["AUTOCOMMIT"]:
+        yield found(
+            "E019",
+            f"DATABASES[{alias!r}] is a replica with AUTOCOMMIT {options['AUTOCOMMIT']!r}: the first read"
+            " opens a transaction that nobody ends. It may show the same old state for ever, and its locks"
+            " can stop replication.",
+            f"Remove AUTOCOMMIT from DATABASES[{alias!r}].",
+        )
+
+
+def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[CheckMessage]:
+    expected = vendor_of(cluster.primary)
+    if expected not in (None, vendor):
+        yield found(
+            "E020",
+            f"DATABASES[{alias!r}] is a replica on {vendor!r}, but its primary {cluster.primary!r} is on"
+            f" {expected!r}: one cannot replay the other's log.",
+            f"Correct ENGINE of one of the two, or remove {alias!r} from {SETTING}['REPLICAS'].",
+        )
+    if cluster.read_only_sessions and vendor not in READ_ONLY_STATEMENTS:
+        yield found(
+            "W011",
+            f"DATABASES[{alias!r}] is a replica on {vendor!r}, where sessions cannot be made read-only: a"
+            " write that is sent there by mistake may be done.",
+            "Use a user there who may only read, and write 'READ_ONLY_SESSIONS': False to say so.",
+        )
+
+
+def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str) -> Iterator[CheckMessage]:
+    """Check how long a replica that is frozen or gone holds up a request."""
+    driver = options["OPTIONS"]
+    if vendor in _CONNECT_TIMEOUT and not driver.get("connect_timeout"):
+        yield found(
+            "W008",
+            f"DATABASES[{alias!r}] is a replica without connect_timeout in OPTIONS: while its server is"
+            " frozen or out of reach, requests wait for it for minutes, or for ever.",
+            f"Write 'OPTIONS': {{'connect_timeout': 2}} (whole seconds) in DATABASES[{alias!r}].",
+        )
+    if vendor == "mysql" and not driver.get("read_timeout"):
+        yield found(
+            "W009",
+            f"DATABASES[{alias!r}] is a replica without read_timeout in OPTIONS: when its server freezes,"
+            " requests with an open connection to it wait for ever.",
+            f"Write 'OPTIONS': {{'read_timeout': 5}} (whole seconds, more than your slowest query takes) in"
+            f" DATABASES[{alias!r}].",
+        )
+    kept = "pooled" if driver.get("pool") else ""
+    if options["CONN_MAX_AGE"] != 0:
+        kept = f"kept (CONN_MAX_AGE {options['CONN_MAX_AGE']!r})"
+    if vendor != "sqlite" and kept and not options["CONN_HEALTH_CHECKS"]:
+        yield found(
+            "W010",
+            f"DATABASES[{alias!r}] is a replica whose connections are {kept} without CONN_HEALTH_CHECKS:"
+            " after the server restarts, each of them fails a request.",
+            f"Write 'CONN_HEALTH_CHECKS': True in DATABASES[{alias!r}].",
+        )
+    if vendor == "postgresql" and kept and monitor != "thread":
+        yield found(
+            "W017",
+            f"DATABASES[{alias!r}] is a replica whose connections are {kept} while {SETTING}['MONITOR'] has"
+            f" MODE {monitor!r}: when its server freezes, requests that use one wait for ever.",
+            "Use MODE 'thread', which ends such reads, or write 'CONN_MAX_AGE': 0, and no pool, in"
+            f" DATABASES[{alias!r}].",
+        )

@@ -1,0 +1,169 @@
+"""``MIDDLEWARE`` and ``DATABASE_ROUTERS``: ours are there, once and in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from typing import Final
+
+from django.conf import settings as django_settings
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
+from django.core.checks import CheckMessage
+
+from django_rwrouter.checks.messages import TAG, found, named
+from django_rwrouter.checks.project import (
+    installed_routers,
+    is_our_middleware,
+    is_session_middleware,
+    store_of,
+)
+from django_rwrouter.conf import SETTING
+from django_rwrouter.options import Settings
+from django_rwrouter.router import ReadWriteRouter
+from django_rwrouter.stores.session import SessionStore
+
+MIDDLEWARE: Final = "django_rwrouter.middleware.ReadWriteMiddleware"
+ROUTER: Final = "django_rwrouter.router.ReadWriteRouter"
+SESSION_MIDDLEWARE: Final = "django.contrib.sessions.middleware.SessionMiddleware"
+
+_CHOOSING: Final = ("db_for_read", "db_for_write")
+_ROUTING: Final = (*_CHOOSING, "allow_relation", "allow_migrate")
+
+
+def middleware(settings: Settings | None) -> Iterator[CheckMessage]:
+    """Check that the middleware is there, once and in its place (its place only with usable settings)."""
+    entries = list(django_settings.MIDDLEWARE)
+    ours = [place for place, entry in enumerate(entries) if is_our_middleware(entry)]
+    store = None if settings is None else store_of(settings, SessionStore)
+    sessions = [place for place, entry in enumerate(entries) if is_session_middleware(entry)]
+    if not ours:
+        strays = [entry for entry in entries if entry.startswith(f"{TAG}.")]
+        instead = f" in place of {strays[0]!r}" if strays else ""
+        where = f"right after {SESSION_MIDDLEWARE!r}" if store else "as its first entry"
+        yield found(
+            "E012",
+            "MIDDLEWARE lacks the middleware of django_rwrouter: clients that wrote are not remembered, and"
+            " each read counts as outside any request.",
+            f"Add {MIDDLEWARE!r} to MIDDLEWARE{instead}, {where}.",
+        )
+    if len(ours) > 1:
+        yield found(
+            "E013",
+            f"MIDDLEWARE has {named(entries[place] for place in ours)}: what is written between the two"
+            " is not seen by the reads inside the second.",
+            "Keep one of them.",
+        )
+    if store:
+        yield from _session_store(store, has_middleware=bool(sessions))
+        if len(ours) == 1 and sessions:
+            yield from _behind_sessions(store, entries, ours[0], sessions[0])
+    elif settings is not None and len(ours) == 1 and ours[0] > 0:
+        before = named(entries[: ours[0]])
+        yield found(
+            "W001",
+            f"MIDDLEWARE has {entries[ours[0]]!r} behind {before}: what those write pins nobody, and what"
+            " they read takes no account of what the client wrote.",
+            "Make it the first entry.",
+        )
+
+
+def _session_store(store: str, *, has_middleware: bool) -> Iterator[CheckMessage]:
+    """Check that there are sessions for the token to be kept in."""
+    if not has_middleware:
+        yield found(
+            "E014",
+            f"{SETTING}['STORE'] has {store!r}, but MIDDLEWARE has no SessionMiddleware.",
+            f"Add {SESSION_MIDDLEWARE!r} to MIDDLEWARE, in front of {MIDDLEWARE!r}, or use the store"
+            " 'cookie', which needs no session.",
+        )
+    try:
+        engine = import_module(django_settings.SESSION_ENGINE).SessionStore
+    except (ImportError, AttributeError):
+        return  # Not ours to explain.
+    if not issubclass(engine, DatabaseSessions):
+        return
+    try:
+        engine.get_model_class()
+    except RuntimeError:  # How Django says that a model is of no installed app.
+        yield found(
+            "E016",
+            f"{SETTING}['STORE'] has {store!r}, but SESSION_ENGINE {django_settings.SESSION_ENGINE!r} keeps"
+            " sessions in a table of an app that is not installed.",
+            "Add 'django.contrib.sessions' to INSTALLED_APPS, choose another SESSION_ENGINE, or use the"
+            " store 'cookie', which needs no session.",
+        )
+
+
+def _behind_sessions(store: str, entries: Sequence[str], ours: int, sessions: int) -> Iterator[CheckMessage]:
+    """Check that nothing is between the session and our middleware."""
+    hint = f"Put {entries[ours]!r} right after {entries[sessions]!r}."
+    if ours < sessions:
+        yield found(
+            "E015",
+            f"{SETTING}['STORE'] has {store!r}, but MIDDLEWARE has {entries[ours]!r} in front of"
+            f" {entries[sessions]!r}: what it puts into the session comes after that was saved, and is lost.",
+            hint,
+        )
+    elif ours > sessions + 1:
+        yield found(
+            "W002",
+            f"MIDDLEWARE has {named(entries[sessions + 1 : ours])} between {entries[sessions]!r} and"
+            f" {entries[ours]!r}: what those write pins nobody, and what they read takes no account of what"
+            " the client wrote.",
+            hint,
+        )
+
+
+def routers(settings: Settings | None) -> Iterator[CheckMessage]:
+    """Check that the router is there, once, and that it and others are asked what they should be."""
+    routers = installed_routers()
+    ours = [place for place, each in enumerate(routers) if isinstance(each, ReadWriteRouter)]
+    if not ours:
+        yield found(
+            "E017",
+            "DATABASE_ROUTERS lacks the router of django_rwrouter: no read goes to a replica, and migrations"
+            " are not kept off the replicas.",
+            f"Add {ROUTER!r} to DATABASE_ROUTERS, as its first entry.",
+        )
+        return
+    if len(ours) > 1:
+        yield found(
+            "W003",
+            f"DATABASE_ROUTERS has {named(_path(routers[place]) for place in ours)}: the first decides, and"
+            " what it leaves to others is asked twice.",
+            "Keep one of them.",
+        )
+    ahead = [each for each in routers[: ours[0]] if _has_any(each, _ROUTING)]
+    if ahead:
+        yield found(
+            "W004",
+            f"DATABASE_ROUTERS has {named(map(_path, ahead))} in front of {_path(routers[ours[0]])!r}:"
+            " wherever these name a database, ours is not asked, whatever the client wrote.",
+            f"Make {ROUTER!r} the first entry, and give databases of other models an entry in"
+            f" {SETTING}['CLUSTERS'] with their MODELS. If the others decide about such models alone, silence"
+            " this check.",
+        )
+    behind = [
+        each
+        for each in routers[ours[0] + 1 :]
+        if not isinstance(each, ReadWriteRouter) and _has_any(each, _CHOOSING)
+    ]
+    all_models = next(
+        (each for each in settings.clusters if each.models is None) if settings else iter(()), None
+    )
+    if behind and all_models:
+        yield found(
+            "W005",
+            f"DATABASE_ROUTERS has {named(map(_path, behind))} behind {_path(routers[ours[0]])!r}, which"
+            f" decides about every model: all that no cluster names belongs to {all_models.primary!r}.",
+            f"Remove the others, and give databases of other models an entry in {SETTING}['CLUSTERS'] with"
+            " their MODELS; or give every cluster its MODELS, and the others decide about the rest.",
+        )
+
+
+def _has_any(thing: object, methods: Iterable[str]) -> bool:
+    return any(hasattr(thing, method) for method in methods)
+
+
+def _path(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

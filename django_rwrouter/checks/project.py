@@ -1,0 +1,65 @@
+"""Looking at a project's settings, and at what they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router
+from django.db.utils import load_backend
+from django.utils.module_loading import import_string
+
+from django_rwrouter.middleware import ReadWriteMiddleware
+from django_rwrouter.options import Settings
+from django_rwrouter.stores import get_store
+
+
+def store_of(settings: Settings, kind: type[object]) -> str | None:
+    """Return what ``STORE`` calls a store of this kind, or ``None`` if none is used."""
+    for name in settings.stores:
+        if flaw_of(get_store, name) is None and isinstance(get_store(name), kind):
+            return name
+    return None
+
+
+def flaw_of(resolve: Callable[[str], object], name: str) -> str | None:
+    """Return what is wrong with a name or dotted path, or ``None`` if it resolves."""
+    try:
+        resolve(name)
+    except ImproperlyConfigured as error:
+        return str(error)
+    return None
+
+
+def is_our_middleware(entry: str) -> bool:
+    """Whether an entry of ``MIDDLEWARE`` is this package's, or a subclass of it."""
+    found = _imported(entry)
+    return isinstance(found, type) and issubclass(found, ReadWriteMiddleware)
+
+
+def is_session_middleware(entry: str) -> bool:
+    """Whether an entry of ``MIDDLEWARE`` provides sessions."""
+    # By name: packages that replace Django's do not always inherit from it.
+    bases = getattr(_imported(entry), "__mro__", ())
+    return any(base.__name__ == "SessionMiddleware" for base in bases)
+
+
+def _imported(path: str) -> object:
+    try:
+        found: object = import_string(path)
+    except ImportError:
+        return None  # Django explains it when it loads the handler.
+    return found
+
+
+def installed_routers() -> Sequence[object]:
+    """Return the routers that ``DATABASE_ROUTERS`` names."""
+    return list(router.routers)
+
+
+def vendor_of(alias: str) -> str | None:
+    """Return a database's vendor as its backend names it, or ``None`` if that cannot be loaded."""
+    try:
+        return str(load_backend(connections.settings[alias]["ENGINE"]).DatabaseWrapper.vendor)
+    except (ImproperlyConfigured, ImportError):
+        return None  # The driver is missing: Django explains that at the first connection.

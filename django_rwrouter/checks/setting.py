@@ -1,0 +1,139 @@
+"""The setting itself: its names, its labels and its cookie."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.apps import apps
+from django.conf import global_settings
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from django_rwrouter.balancers import BALANCERS, get_balancer
+from django_rwrouter.checks.messages import by_name, did_you_mean, found, named
+from django_rwrouter.checks.project import flaw_of, installed_routers, is_our_middleware, store_of
+from django_rwrouter.conf import SETTING, Problem
+from django_rwrouter.options import Settings
+from django_rwrouter.router import ReadWriteRouter
+from django_rwrouter.storage import BACKENDS
+from django_rwrouter.stores import get_store, known_stores
+from django_rwrouter.stores.cookie import CookieStore
+
+_DATABASE_CACHE_LABELS: Final = frozenset({"django_cache", "django_cache.CacheEntry"})
+"""What the database cache, which is no app, calls itself when it asks a router."""
+
+
+def problem(flaw: Problem) -> CheckMessage:
+    """Put what the setting's own validation found into a message."""
+    hint = flaw.hint or "Correct it, or remove it: what is not given has its default."
+    return found(flaw.id, flaw.message, hint)
+
+
+def names(settings: Settings) -> Iterator[CheckMessage]:
+    """Resolve what is given by name or dotted path."""
+    for name in settings.stores:
+        flaw = flaw_of(get_store, name)
+        if flaw:
+            yield found("E008", flaw, by_name(name, known_stores()))
+    for name in dict.fromkeys(cluster.balancer for cluster in settings.clusters):
+        flaw = flaw_of(get_balancer, name)
+        if flaw:
+            yield found("E009", flaw, by_name(name, BALANCERS))
+    name = settings.stats.backend
+    flaw = None if name in BACKENDS else flaw_of(_statistics_backend, name)
+    if flaw:
+        yield found(
+            "E010",
+            f"{SETTING}['STATS'] has BACKEND {name!r}, which cannot be used: {flaw}",
+            by_name(name, BACKENDS),
+        )
+
+
+def _statistics_backend(path: str) -> None:
+    """Look at a statistics backend without making one: that may connect to something."""
+    try:
+        backend = import_string(path)
+    except (ImportError, ValueError) as error:
+        raise ImproperlyConfigured(f"{error}.") from error
+    if not callable(backend):
+        raise ImproperlyConfigured("it is neither a class nor a function.")
+    if isinstance(backend, type) and not callable(getattr(backend, "write", None)):
+        raise ImproperlyConfigured("it has no write().")
+
+
+def labels(raw: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Look for labels of apps and models that are not installed."""
+    configs = list(apps.get_app_configs())
+    models = apps.get_models(include_swapped=True)
+    known = {config.label for config in configs} | {model._meta.label for model in models}
+    known |= _DATABASE_CACHE_LABELS
+    installed = {label.lower() for label in known}
+    # Whoever writes 'project.shop', as in INSTALLED_APPS, means the label 'shop'.
+    labels = {config.name: config.label for config in configs}
+    otherwise = f"Write 'app' or 'app.Model'; the apps are: {named(sorted(labels.values()))}."
+    for where, options in _places(raw):
+        for key in ("PRIMARY_ONLY", "MODELS"):
+            for label in options.get(key, ()):
+                if label.lower() not in installed:
+                    yield found(
+                        "E011",
+                        f"{where}[{key!r}] names {label!r}, but no such app or model is installed.",
+                        did_you_mean(labels.get(label, label), known) or otherwise,
+                    )
+
+
+def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dicts with keys of a cluster, as they were written, and where they are."""
+    yield SETTING, raw
+    for name, options in (raw.get("CLUSTERS") or {}).items():
+        yield f"{SETTING}['CLUSTERS'][{name!r}]", options
+
+
+def cookie(settings: Settings) -> Iterator[CheckMessage]:
+    """Look for a cookie that browsers refuse, or that is another's."""
+    if store_of(settings, CookieStore) is None:
+        return
+    cookie = settings.cookie
+    secure = django_settings.SESSION_COOKIE_SECURE if cookie.secure is None else cookie.secure
+    refused, hint = "", "Write 'SECURE': True, where the site is served over HTTPS alone"
+    if cookie.samesite == "None" and not secure:
+        refused, hint = "SAMESITE 'None' without SECURE", f"{hint}; else write 'SAMESITE': 'Lax'."
+    elif cookie.name.startswith(("__Secure-", "__Host-")) and not secure:
+        refused = f"the NAME {cookie.name!r} without SECURE"
+        hint = f"{hint}; else choose a NAME without the prefix."
+    elif cookie.name.startswith("__Host-") and (cookie.path != "/" or cookie.domain):
+        refused = f"the NAME {cookie.name!r} with a PATH or a DOMAIN"
+        hint = "Remove PATH and DOMAIN, or choose a NAME that begins with '__Secure-'."
+    if refused:
+        yield found(
+            "E021",
+            f"{SETTING}['COOKIE'] has {refused}: browsers refuse that cookie, and whoever writes does not"
+            " see it.",
+            hint,
+        )
+    for other in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME"):
+        if cookie.name == getattr(django_settings, other):
+            yield found(
+                "E022",
+                f"{SETTING}['COOKIE'] has NAME {cookie.name!r}, which is also {other}: each write would"
+                " overwrite that cookie.",
+                f"Give it a NAME of its own, or change {other}.",
+            )
+
+
+def unused(*, missing: bool) -> Iterator[CheckMessage]:
+    """Say that nothing is routed, where something was set up for it."""
+    ours = any(map(is_our_middleware, django_settings.MIDDLEWARE))
+    if not ours and not any(isinstance(each, ReadWriteRouter) for each in installed_routers()):
+        return
+    lack = f"{SETTING} is not set" if missing else f"{SETTING} has no 'REPLICAS'"
+    hint = f"Write {SETTING} = {{'REPLICAS': ['replica1']}}; with an empty list, nothing more is said."
+    own = [name for name in dir(django_settings) if not hasattr(global_settings, name)]
+    near = difflib.get_close_matches(SETTING, own, n=1, cutoff=0.65) if missing else ()
+    if near:
+        hint = f"There is a setting {near[0]}: rename it to {SETTING}."
+    yield found("I001", f"{lack}, so every query goes where Django alone sends it.", hint)
