@@ -212,11 +212,13 @@ def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
     if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
         return True
     own = (model._meta.app_label.lower(), str(model._meta.model_name))
+    # Reads of a child join the tables of its parents, whose writes pin nobody.
+    parents = map(label_of, model._meta.get_parent_list()) if isinstance(model, ModelBase) else ()
     return any(
         app_label in _ALWAYS_PRIMARY
         or app_label in settings.primary_only
         or f"{app_label}.{model_name}" in settings.primary_only
-        for app_label, model_name in {own, label_of(model)}
+        for app_label, model_name in {own, label_of(model), *parents}
     )
 
 

@@ -204,6 +204,8 @@ def test_some_models_are_always_read_from_the_primary(model):
         (["app.Book"], Tag, False),
         (["app.Tag"], Book.tags.through, False),
         (["app.AuditRow"], AuditProxy, True),
+        (["app.Book"], Comic, True),
+        (["app.Comic"], Book, False),
         (["auth"], User.user_permissions.through, True),
         (["auth"], Book, False),
         ([], Book, False),
@@ -229,7 +231,7 @@ def test_the_tables_whose_writes_pin_nobody(settings):
     assert {"app_book", "x"}.isdisjoint(found)
 
     named = topology(REPLICAS=["r1"], PRIMARY_ONLY=["app.Book", "app.AuditRow"]).primary_only_tables
-    assert named - found == {"app_book", "app_book_tags", "app_auditrow"}
+    assert named - found == {"app_book", "app_book_tags", "app_comic", "app_auditrow"}
 
 
 def test_a_table_that_another_model_shows_too_is_not_among_them():
