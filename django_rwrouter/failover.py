@@ -203,7 +203,7 @@ def _leave(
     alias = connection.alias
     with suppress(Error):
         connection.close()
-    current_state().scope(cluster.name).forget(alias)
+    current_state().forget_connection(cluster.name, alias)
     if lost is Loss.SERVER:
         servers.pass_over(alias, cast("Error", error))
         return False

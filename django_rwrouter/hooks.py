@@ -60,7 +60,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     sockets.note_opened(connection)
     # A new connection may have reached another server.
     set_server(connection, None)
-    current_state().scope(cluster.name).forget(connection.alias)
+    current_state().forget_connection(cluster.name, connection.alias)
     if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
         return
     statement = READ_ONLY_STATEMENTS.get(connection.vendor)

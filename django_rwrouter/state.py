@@ -218,6 +218,13 @@ class RoutingState:
             state.settled.clear()
             state = state.outer
 
+    def forget_connection(self, cluster: str, alias: str) -> None:
+        """Forget what this scope, and each around it, knows of a replica's connection in this thread."""
+        state: RoutingState | None = self
+        while state is not None:
+            state.scope(cluster).forget(alias)
+            state = state.outer
+
     def known_token(self) -> Token:
         """Return what the client brought, looking for it first if nobody has."""
         if self.token is None:

@@ -10,6 +10,7 @@ from django.test import AsyncClient, Client
 
 from django_rwrouter import Reason, consistency, current_token, routing_scope, servers
 from tests.app.models import Book
+from tests.positions.conftest import lead_to
 from tests.positions.urls import titles
 
 WAYS = ["plain", "atomic", "on-commit", "async", "streamed"]
@@ -74,6 +75,23 @@ def test_causal(paused, routed, new_client, way):
         routed.clear()
         assert shown(writer.get(f"/{way}/")) == "old,new"
         assert reasons(routed) == {("replica2", Reason.CAUSAL)}
+
+
+def test_a_scope_learns_that_one_inside_it_has_reached_another_server(paused, rwrouter, routed):
+    """An address may lead elsewhere when its connection is opened anew."""
+    rwrouter(REPLICAS=["replica1"])
+    with routing_scope():
+        Book.objects.create(title="new")
+        token = current_token()
+    catch_up(paused, 0)
+    with routing_scope(safe=True, token=token):
+        assert list(titles()) == ["old", "new"]
+        with routing_scope(safe=True):
+            connections["replica1"].close()
+            lead_to("replica1", paused.replicas[1])
+            assert list(titles()) == ["old"]
+        assert list(titles()) == ["old", "new"]
+    assert [decision.alias for decision in routed] == ["default", "replica1", "replica1", "default"]
 
 
 def test_causal_with_a_transaction_around_each_view(paused, routed, monkeypatch):
