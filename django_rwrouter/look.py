@@ -18,6 +18,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers
+from django_rwrouter.causes import NO_ANSWER, NO_ANSWER_WITHIN
 from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
@@ -71,7 +72,7 @@ def look(cluster: Cluster, timeout: float) -> Mapping[str, Seen]:
     deadline = monotonic() + timeout + min(timeout, PATIENCE)
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))
-    late = Seen(failure=f"no answer within {timeout:g} s")
+    late = Seen(failure=NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"})
     return {alias: seen.get(alias, late) for alias in aliases}
 
 
@@ -81,7 +82,7 @@ def _look_at(cluster: Cluster, alias: str, floor: _Floor, timeout: float) -> See
             connection.ensure_connection()
             driver = get_driver(connection)
             if driver is None:
-                return Seen() if connection.is_usable() else Seen(failure="no answer")
+                return Seen() if connection.is_usable() else Seen(failure=NO_ANSWER)
             if alias == cluster.primary:
                 return _primary(connection, driver, floor)
             return _replica(cluster, connection, driver, floor, timeout)

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from django.db import Error
 
 from django_rwrouter import events, monitor, overrides
+from django_rwrouter.causes import NO_ANSWER
 from django_rwrouter.conf import get_settings
 from django_rwrouter.counters import RESOLUTION, ServerEntry
 from django_rwrouter.health import State, health
@@ -235,7 +236,7 @@ def _away(seen: Mapping[str, Seen]) -> str:
     alias = overrides.database()
     if alias in seen:
         return seen[alias].failure
-    return "no answer" if health.is_away(events.cluster_of(alias)) else ""
+    return NO_ANSWER if health.is_away(events.cluster_of(alias)) else ""
 
 
 def _wanted(seen: Mapping[str, Seen]) -> tuple[list[Override], str]:
@@ -341,7 +342,7 @@ class _Known:
         sight = self._sight(cluster, alias)
         failure = sight.failure
         if not failure and alias not in self.seen and health.is_away(cluster.name):
-            failure = "no answer"
+            failure = NO_ANSWER
         return Server(
             alias=alias,
             is_primary=True,

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin.reporting import statistics
 from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, word_for
+from django_rwrouter.causes import translated
 from django_rwrouter.conf import get_settings
 from django_rwrouter.summary import Happening, Span, Summary
 from django_rwrouter.topology import get_topology
@@ -35,6 +36,8 @@ KINDS: Final = {
     "switched_on": "good",
 }
 """How bad an event is; the others are neither."""
+CAUSED: Final = frozenset({"replica_ejected", "replica_restored", "primary_lost"})
+"""Events whose detail is a cause; that of others was written by people, or names a database."""
 
 
 class Event(NamedTuple):
@@ -109,6 +112,8 @@ def _event(happening: Happening) -> Event:
         subject, detail = "", word_for(FLAWS, subject)
     elif name == "role_changed":
         detail = _("now %(role)s") % {"role": word_for(ROLES, detail)}
+    elif name in CAUSED:
+        detail = translated(detail)
     return Event(
         moment(happening.when), KINDS.get(name, "quiet"), word_for(OCCURRENCES, name), subject, detail
     )

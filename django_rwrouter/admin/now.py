@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.wording import ROLES, STATES, moment, word_for
+from django_rwrouter.causes import NO_ANSWER, translated
 from django_rwrouter.conf import get_settings
 from django_rwrouter.overview import ClusterNow, Condition, Overview, Server, overview
 
@@ -59,7 +60,7 @@ class Row:
     def why(self) -> str:
         """Why it is so; empty where the state says it already."""
         why = self.server.why
-        return "" if why.startswith("no answer") else why
+        return "" if why.startswith(NO_ANSWER) else translated(why)
 
     @property
     def role(self) -> str:
@@ -78,7 +79,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "clusters": [_cluster(cluster, is_counted=is_counted) for cluster in now.clusters],
         "note": NO_STATISTICS.get(now.statistics, ""),
-        "failure": now.overrides_failure,
+        "failure": translated(now.overrides_failure),
         "ineffective": [each.target for each in now.ineffective],
         "sources": _sources(now) if is_counted else "",
     }

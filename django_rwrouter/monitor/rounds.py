@@ -11,11 +11,12 @@ from time import monotonic
 from typing import Final
 
 from django_rwrouter import sockets
+from django_rwrouter.causes import TIMEOUT
 from django_rwrouter.health import health
 from django_rwrouter.load import load_of
 from django_rwrouter.monitor.probes import Finding, Prober, Sample
 from django_rwrouter.monitor.schedule import Schedule
-from django_rwrouter.monitor.watch import TIMEOUT, Seen, Watch
+from django_rwrouter.monitor.watch import Seen, Watch
 from django_rwrouter.options import MonitorSettings
 from django_rwrouter.state import on_event_loop
 from django_rwrouter.topology import Topology

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from django_rwrouter.causes import SLOW
+
 FACTOR: Final = 3.0
 """How many times the median of its peers a slow replica takes. Replicas that share one load, drawn at random,
 differ by much less over some tens of reads; twice as long may be an older machine, which a WEIGHT provides
@@ -54,7 +56,7 @@ class Slow:
     """Median of its peers' means."""
 
     def __str__(self) -> str:
-        return f"slow: {self.seconds * 1000:.0f} ms, its peers {self.peers * 1000:.0f} ms"
+        return SLOW % {"own": f"{self.seconds * 1000:.0f}", "peers": f"{self.peers * 1000:.0f}"}
 
 
 class _Series:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from django_rwrouter import events, servers, sockets, stats
+from django_rwrouter.causes import NOT_IN_RECOVERY
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
@@ -20,10 +21,6 @@ from django_rwrouter.topology import Cluster, Topology
 
 logger = logging.getLogger("django_rwrouter")
 
-TIMEOUT: Final = "timeout"
-"""Why a server that does not answer cannot be used."""
-NOT_IN_RECOVERY: Final = "not in recovery"
-"""Why a PostgreSQL server that takes writes is no replica."""
 SLOW_PAUSE: Final = 10.0
 """Seconds for which a slow replica gets no reads at least. Whatever slows it needs time to pass, and only
 reads show whether it has."""

@@ -6,12 +6,13 @@ import pytest
 from django.db import OperationalError
 
 from django_rwrouter import load, sockets, stats
+from django_rwrouter.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.health import FIRST_PAUSE, JITTER, PROOFS, State, health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
 from django_rwrouter.monitor.probes import Finding
 from django_rwrouter.monitor.slowness import LOOKS, MIN_READS
-from django_rwrouter.monitor.watch import NOT_IN_RECOVERY, SLOW_PAUSE, TIMEOUT, Watch
+from django_rwrouter.monitor.watch import SLOW_PAUSE, Watch
 from django_rwrouter.positions import Reading
 from django_rwrouter.topology import get_topology
 

@@ -4,7 +4,10 @@ import pytest
 from django.utils import translation
 
 from django_rwrouter import overrides
+from django_rwrouter.causes import TIMEOUT
 from django_rwrouter.decision import Reason
+from django_rwrouter.health import health
+from django_rwrouter.monitor.slowness import Slow
 from tests.django.panel.conftest import NOW, PAGES, read, record
 from tests.unit.test_translations import translations
 
@@ -40,3 +43,27 @@ def test_words_in_korean(show, in_korean):
     assert "읽기/쓰기 라우팅" in show(whole=True).text
     assert "킬 스위치가 켜져 있어 모든 읽기가 프라이머리로 갑니다." in shown.text
     assert shown.table("클러스터 “default”의 데이터베이스")[2][2].startswith("드레인됨 ")
+
+
+def test_causes_in_korean(show, in_korean):
+    """They are kept in English, as in the log."""
+    health.failed("replica1", str(Slow(0.5, 0.02)))
+    record(
+        log=[
+            [NOW, "replica_ejected", "replica1", TIMEOUT],
+            [NOW - 1, "replica_restored", "replica1", "8.0 s"],
+            [NOW - 2, "primary_lost", "default", TIMEOUT],
+            [NOW - 3, "replica_ejected", "replica2", "OperationalError 2013"],
+            # What somebody has written is theirs.
+            [NOW - 4, "replica_drained", "replica2", TIMEOUT],
+        ],
+        process="b" * 32,
+    )
+    shown = show().table("클러스터 “default”의 데이터베이스")[1][2]
+    assert shown.endswith("느림: 500ms, 다른 레플리카는 20ms")
+    (table,) = show("events/").tables.values()
+    details = {(row[1], row[2]): row[3] for row in table}
+    assert details["레플리카 격리", "replica1"] == details["프라이머리 응답 없음", "default"] == "시간 초과"
+    assert details["레플리카 복귀", "replica1"] == "8.0초"
+    assert details["레플리카 격리", "replica2"] == "OperationalError 2013"
+    assert details["레플리카 드레인", "replica2"] == TIMEOUT
