@@ -6,7 +6,10 @@ import logging
 from time import monotonic
 from typing import Final
 
+from django.dispatch import Signal
+
 from django_rwrouter import signals, stats
+from django_rwrouter.causes import SECONDS
 from django_rwrouter.topology import get_topology
 
 logger = logging.getLogger("django_rwrouter")
@@ -27,45 +30,52 @@ def why(error: BaseException) -> str:
     return f"{type(error).__name__} {code}".rstrip()
 
 
+def _tell(level: int, message: str, alias: str, *values: object, signal: Signal, **facts: object) -> None:
+    """Log what has happened to a database, and signal it with the same facts."""
+    facts = {"alias": alias, "cluster": cluster_of(alias), **facts}
+    # Its place in the log is the function below that told it.
+    logger.log(level, message, alias, *values, extra=facts, stacklevel=2)
+    signal.send_robust(sender=None, **facts)
+
+
 def replica_ejected(alias: str, reason: str) -> None:
     """Tell that this process has stopped reading from a replica."""
-    cluster = cluster_of(alias)
     stats.note_event("replica_ejected", alias, reason)
-    logger.warning(
+    _tell(
+        logging.WARNING,
         "The replica %r is left alone for a while: %s.",
         alias,
         reason,
-        extra={"alias": alias, "cluster": cluster, "why": reason},
+        signal=signals.replica_ejected,
+        why=reason,
     )
-    signals.replica_ejected.send_robust(sender=None, alias=alias, cluster=cluster, why=reason)
 
 
 def replica_restored(alias: str, seconds: float) -> None:
     """Tell that it reads from the replica again."""
-    cluster = cluster_of(alias)
-    stats.note_event("replica_restored", alias, f"{seconds:.1f} s")
-    logger.info(
+    stats.note_event("replica_restored", alias, SECONDS % {"seconds": f"{seconds:.1f}"})
+    _tell(
+        logging.INFO,
         "The replica %r is used again, after %.1f s.",
         alias,
         seconds,
-        extra={"alias": alias, "cluster": cluster, "seconds": seconds},
+        signal=signals.replica_restored,
+        seconds=seconds,
     )
-    signals.replica_restored.send_robust(sender=None, alias=alias, cluster=cluster, seconds=seconds)
 
 
 def read_failed_over(alias: str, substitute: str, reason: str) -> None:
     """Tell that a read has lost its replica and was run again elsewhere."""
-    cluster = cluster_of(alias)
     stats.note_event("failover", alias, f"{substitute}: {reason}")
-    logger.warning(
+    _tell(
+        logging.WARNING,
         "A read on the replica %r failed (%s) and was run again on %r.",
         alias,
         reason,
         substitute,
-        extra={"alias": alias, "substitute": substitute, "cluster": cluster, "why": reason},
-    )
-    signals.read_failed_over.send_robust(
-        sender=None, alias=alias, substitute=substitute, cluster=cluster, why=reason
+        signal=signals.read_failed_over,
+        substitute=substitute,
+        why=reason,
     )
 
 
@@ -107,36 +117,34 @@ def _is_news(what: str, cluster: str) -> bool:
 
 def primary_lost(alias: str, reason: str) -> None:
     """Tell that a primary does not answer."""
-    cluster = cluster_of(alias)
     stats.note_event("primary_lost", alias, reason)
-    logger.error(
+    _tell(
+        logging.ERROR,
         "The primary %r does not answer: %s.",
         alias,
         reason,
-        extra={"alias": alias, "cluster": cluster, "why": reason},
+        signal=signals.primary_lost,
+        why=reason,
     )
-    signals.primary_lost.send_robust(sender=None, alias=alias, cluster=cluster, why=reason)
 
 
 def primary_found(alias: str) -> None:
     """Tell that it answers again."""
-    cluster = cluster_of(alias)
     stats.note_event("primary_found", alias)
-    logger.warning("The primary %r answers again.", alias, extra={"alias": alias, "cluster": cluster})
-    signals.primary_found.send_robust(sender=None, alias=alias, cluster=cluster)
+    _tell(logging.WARNING, "The primary %r answers again.", alias, signal=signals.primary_found)
 
 
 def role_changed(alias: str, role: str) -> None:
     """Tell that a server was found in another role than before."""
-    cluster = cluster_of(alias)
     stats.note_event("role_changed", alias, role)
-    logger.warning(
+    _tell(
+        logging.WARNING,
         "The server behind %r is now in the role %r.",
         alias,
         role,
-        extra={"alias": alias, "cluster": cluster, "role": role},
+        signal=signals.role_changed,
+        role=role,
     )
-    signals.role_changed.send_robust(sender=None, alias=alias, cluster=cluster, role=role)
 
 
 def replica_drained(alias: str, reason: str) -> None:
@@ -153,9 +161,7 @@ def replica_drained(alias: str, reason: str) -> None:
 
 def replica_undrained(alias: str) -> None:
     """Tell that it was put back."""
-    cluster = cluster_of(alias)
-    logger.warning("The replica %r is no longer drained.", alias, extra={"alias": alias, "cluster": cluster})
-    signals.replica_undrained.send_robust(sender=None, alias=alias, cluster=cluster)
+    _tell(logging.WARNING, "The replica %r is no longer drained.", alias, signal=signals.replica_undrained)
 
 
 def switched_off(cluster: str, reason: str) -> None:
