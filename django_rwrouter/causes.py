@@ -34,8 +34,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 _PATTERNS: Final = {
-    text: _pattern(text)
-    for text in (TIMEOUT, NO_ANSWER, NO_ANSWER_WITHIN, NOT_IN_RECOVERY, SLOW, SECONDS)
+    text: _pattern(text) for text in (TIMEOUT, NO_ANSWER, NO_ANSWER_WITHIN, NOT_IN_RECOVERY, SLOW, SECONDS)
 }
 
 

@@ -5,8 +5,10 @@ import random
 import time
 
 from django.db import connections
+from prometheus_client import CollectorRegistry, generate_latest
 
 from django_rwrouter import reports
+from django_rwrouter.contrib.prometheus import RoutingCollector
 from django_rwrouter.counters import Row
 from django_rwrouter.latency import BUCKETS
 from django_rwrouter.merging import Sum
@@ -113,6 +115,28 @@ def measure(table, now):
     return {
         name: (_in_database(connection, question), _own(question)) for name, question in questions.items()
     }
+
+
+def scrape():
+    """Return milliseconds that Prometheus waits for all that is exported, by the clock: the best of five."""
+    registry = CollectorRegistry()
+    registry.register(RoutingCollector())
+    took = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        assert b"rwrouter_scrape_error 0.0" in generate_latest(registry)
+        took.append(time.perf_counter() - begun)
+    return min(took) * 1000
+
+
+def show(table, now):
+    """Print what there is, and how long it takes; return milliseconds in the database, by page."""
+    print(f"\n{table.count()} rows")
+    found = measure(table, now)
+    for page, (in_database, own) in found.items():
+        print(f"{page}: {in_database:.1f} ms in the database, {own:.1f} ms of processor time here")
+    print(f"a scrape: {scrape():.1f} ms")
+    return {page: in_database for page, (in_database, _own) in found.items()}
 
 
 def _in_database(connection, question):

@@ -408,9 +408,5 @@ def test_a_hundred_processes_for_a_week_take_few_rows_that_are_read_quickly(data
     """The bounds are wide: machines are busy. What was measured is in docs/statistics.md."""
     table = RoutingStatistics.objects.on_primary()
     now = week_of_statistics.fill(table, int(time.time()))
-    rows = table.count()
-    print(f"\n{rows} rows")
-    assert rows < 5_000
-    for page, (in_database, own) in week_of_statistics.measure(table, now).items():
-        print(f"{page}: {in_database:.1f} ms in the database, {own:.1f} ms of processor time here")
-        assert in_database < 500
+    assert table.count() < 5_000
+    assert max(week_of_statistics.show(table, now).values()) < 500

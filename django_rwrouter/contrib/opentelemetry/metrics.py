@@ -1,4 +1,8 @@
-"""Metrics of this process: each process has an exporter of its own, and the backend adds them up."""
+"""Metrics of this process: each process has an exporter of its own, and the backend adds them up.
+
+Gauges too are what this process knows: the resource's ``service.instance.id`` says whose knowledge that is,
+as the semantic conventions want it. What all processes know together is at Prometheus' collector.
+"""
 
 from __future__ import annotations
 
