@@ -1,7 +1,7 @@
-"""The launcher of MySQL servers itself; the clusters here belong to this file alone.
+"""The launcher of MySQL servers itself.
 
-What it has in common with MariaDB's (ports, the watchdog, the command line, the form of values) is
-tested in test_launcher.py.
+What it has in common with MariaDB's (ports, the watchdog, the command line, the form of values) is tested in
+test_mariadb.py.
 """
 
 import os
@@ -9,79 +9,26 @@ import re
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from servers import mysql_data
-from servers.mysql import MySQLCluster, MySQLServer, ServerError
-from servers.watchdog import proc_stat
+from servers.mysql import MySQLCluster, ServerError
+from tests.clusters.launchers.products import MYSQL, eventually
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _mysql():
-    try:
-        mysql_data.find_programs()
-    except ServerError as error:
-        pytest.skip(str(error))
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
-def running():
-    with MySQLCluster(replicas=2) as cluster:
-        cluster.primary.sql("CREATE TABLE rwrouter.note (id INT PRIMARY KEY AUTO_INCREMENT)")
-        yield cluster
+def product():
+    return MYSQL
 
 
-@pytest.fixture
-def cluster(running):
-    yield running
-    running.heal()
-
-
-@pytest.fixture
-def replica(cluster):
-    return cluster.replicas[0]
-
-
-def write(cluster: MySQLCluster) -> str:
-    """A new row on the primary; returns its id."""
-    insert = "INSERT INTO rwrouter.note VALUES (NULL); SELECT LAST_INSERT_ID()"
-    [(row,)] = cluster.primary.sql(insert)
-    return row
-
-
-def has(server: MySQLServer, row: str) -> bool:
-    return server.sql(f"SELECT id FROM rwrouter.note WHERE id = {row}") == [(row,)]
-
-
-def as_application(url: str, statement: str) -> subprocess.CompletedProcess:
-    """The statement through the network, as an application would send it."""
-    parts = urlsplit(url)
-    command = [*mysql_data.program("bin/mysql"), "--no-defaults", "--batch", "--skip-column-names"]
-    command += [f"--host={parts.hostname}", f"--port={parts.port}", f"--user={parts.username}"]
-    command += ["--protocol=tcp", f"--password={parts.password or ''}", parts.path.removeprefix("/")]
-    return subprocess.run(command, input=statement, capture_output=True, text=True, timeout=30, check=False)
-
-
-def eventually(condition, what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"Waited 20 s in vain: {what}."
-        time.sleep(0.01)
+write, has, as_application = MYSQL.write, MYSQL.has, MYSQL.as_application
 
 
 # --- replication --------------------------------------------------------------------------------
-
-
-def test_a_row_arrives_on_every_replica(cluster):
-    row = write(cluster)
-    cluster.wait_all()
-    assert [has(server, row) for server in cluster.servers] == [True, True, True]
 
 
 def test_replication_is_by_gtid_and_servers_are_told_apart(cluster):
@@ -99,54 +46,7 @@ def test_replication_is_by_gtid_and_servers_are_told_apart(cluster):
     assert cluster.primary.replication_status() == {}
 
 
-def test_a_paused_replica_stands_still_until_it_is_resumed(cluster, replica):
-    cluster.pause(replica)
-    row = write(cluster)
-    cluster.wait(cluster.replicas[1])
-    with pytest.raises(TimeoutError, match=r"replica1.* has not reached [\w-]+:[\d-]+ in 0.2 s.*No"):
-        cluster.wait(replica, timeout=0.2)
-    assert (has(replica, row), has(cluster.replicas[1], row)) == (False, True)
-    cluster.resume(replica)
-    cluster.wait(replica)
-    assert has(replica, row)
-
-
-def test_a_delayed_replica_catches_up_when_the_delay_is_taken_back(cluster, replica):
-    cluster.delay(replica, 600)
-    assert replica.replication_status()["SQL_Delay"] == "600"
-    row = write(cluster)
-    with pytest.raises(TimeoutError):
-        cluster.wait(replica, timeout=0.2)
-    assert not has(replica, row)
-    cluster.delay(replica, 0)
-    cluster.wait(replica)
-    assert has(replica, row)
-
-
-def test_a_disconnected_replica_receives_nothing_until_it_follows_again(cluster, replica):
-    cluster.wait(replica)
-    cluster.disconnect(replica)
-    received = replica.replication_status()["Retrieved_Gtid_Set"]
-    row = write(cluster)
-    cluster.wait(cluster.replicas[1])
-    assert replica.replication_status()["Retrieved_Gtid_Set"] == received
-    cluster.follow(replica, cluster.primary)
-    cluster.wait(replica)
-    assert has(replica, row)
-
-
 # --- the application's user ---------------------------------------------------------------------
-
-
-def test_the_application_writes_on_the_primary_and_reads_everywhere(cluster):
-    url = cluster.primary.url()
-    assert re.fullmatch(r"mysql://rwrouter:\w+@127\.0\.0\.1:\d+/rwrouter", url)
-    inserted = as_application(url, "INSERT INTO note VALUES (NULL); SELECT LAST_INSERT_ID()")
-    assert inserted.returncode == 0, inserted.stderr
-    cluster.wait_all()
-    for replica in cluster.replicas:
-        read = as_application(replica.url(), f"SELECT id FROM note WHERE id = {inserted.stdout}")
-        assert read.stdout == inserted.stdout
 
 
 @pytest.mark.parametrize(
@@ -177,47 +77,6 @@ def test_nobody_is_administrator_through_the_network(cluster):
 
 
 # --- faults -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("end", [MySQLServer.stop, MySQLServer.kill], ids=["stopped", "killed"])
-def test_servers_come_back_with_their_data_and_replicate(cluster, replica, end):
-    port = replica.port
-    end(replica)
-    old = write(cluster)
-    end(cluster.primary)
-    assert not cluster.primary.is_running()
-    with pytest.raises(ServerError, match=r"Can't connect"):
-        cluster.primary.sql("SELECT 1")
-    cluster.primary.start()
-    replica.start()
-    assert replica.port == port
-    new = write(cluster)
-    cluster.wait_all()
-    assert all(has(replica, row) for replica in cluster.replicas for row in (old, new))
-
-
-def test_a_frozen_replica_hangs_until_it_is_thawed(cluster, replica):
-    replica.freeze()
-    assert proc_stat(replica.pid)[0] == "T"
-    row = write(cluster)
-    with pytest.raises(TimeoutError, match=r"has not answered in 0.3 s"):
-        replica.sql("SELECT 1", timeout=0.3)
-    replica.thaw()
-    cluster.wait(replica)
-    assert has(replica, row)
-
-
-def test_heal_undoes_everything(cluster):
-    one, two = cluster.replicas
-    cluster.pause(one)
-    cluster.disconnect(one)
-    one.kill()
-    cluster.delay(two, 600)
-    two.freeze()
-    row = write(cluster)
-    cluster.primary.kill()
-    cluster.heal()
-    assert [has(server, row) for server in cluster.servers] == [True, True, True]
 
 
 # --- failover -----------------------------------------------------------------------------------

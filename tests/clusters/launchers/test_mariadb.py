@@ -1,4 +1,4 @@
-"""The launcher of database servers itself; the cluster here belongs to this file alone."""
+"""The launcher of MariaDB servers; and ports, the watchdog and the command line, which all have in common."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,75 +14,20 @@ import pytest
 from servers import programs
 from servers.mariadb import MariaDBCluster, MariaDBServer, ServerError
 from servers.programs import find_program
-from servers.watchdog import proc_stat
+from tests.clusters.launchers.products import MARIADB, eventually, is_alive
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
-def running():
-    with MariaDBCluster(replicas=2) as cluster:
-        cluster.primary.sql("CREATE TABLE rwrouter.note (id INT PRIMARY KEY AUTO_INCREMENT)")
-        yield cluster
+def product():
+    return MARIADB
 
 
-@pytest.fixture
-def cluster(running):
-    yield running
-    running.heal()
-
-
-@pytest.fixture
-def replica(cluster):
-    return cluster.replicas[0]
-
-
-def write(cluster: MariaDBCluster) -> str:
-    """A new row on the primary; returns its id."""
-    [(row,)] = cluster.primary.sql("INSERT INTO rwrouter.note VALUES (NULL) RETURNING id")
-    return row
-
-
-def has(server: MariaDBServer, row: str) -> bool:
-    return server.sql(f"SELECT id FROM rwrouter.note WHERE id = {row}") == [(row,)]
-
-
-def as_application(url: str, statement: str) -> subprocess.CompletedProcess:
-    """The statement through the network, as an application would send it."""
-    parts = urlsplit(url)
-    command = [find_program("mariadb", packages="mariadb-client"), "--no-defaults", "--batch"]
-    command += [f"--host={parts.hostname}", f"--port={parts.port}", f"--user={parts.username}"]
-    command += ["--protocol=tcp", "--skip-column-names", parts.path.removeprefix("/")]
-    environment = {**os.environ, "MYSQL_PWD": parts.password or ""}
-    return subprocess.run(
-        command,
-        input=statement,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def is_alive(pid: int) -> bool:
-    return proc_stat(pid)[:1] not in ([], ["Z"])
-
-
-def eventually(condition, what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"Waited 20 s in vain: {what}."
-        time.sleep(0.01)
+write, has, as_application = MARIADB.write, MARIADB.has, MARIADB.as_application
 
 
 # --- replication --------------------------------------------------------------------------------
-
-
-def test_a_row_arrives_on_every_replica(cluster):
-    row = write(cluster)
-    cluster.wait_all()
-    assert [has(server, row) for server in cluster.servers] == [True, True, True]
 
 
 def test_replication_is_by_gtid_and_servers_are_told_apart(cluster):
@@ -107,30 +51,10 @@ def test_settings_are_those_of_the_docker_files(cluster):
     assert [replica.sql(select) for replica in cluster.replicas] == [[(*common, "1")]] * 2
 
 
-def test_a_paused_replica_stands_still_until_it_is_resumed(cluster, replica):
-    cluster.pause(replica)
-    row = write(cluster)
-    cluster.wait(cluster.replicas[1])
-    with pytest.raises(TimeoutError, match=r"replica1.* has not reached 0-1-\d+ in 0.2 s.*No"):
-        cluster.wait(replica, timeout=0.2)
-    assert not has(replica, row)
-    assert has(cluster.replicas[1], row)
-    cluster.resume(replica)
-    cluster.wait(replica)
-    assert has(replica, row)
-
-
-def test_a_delayed_replica_catches_up_when_the_delay_is_taken_back(cluster, replica):
+def test_a_delay_leaves_the_heartbeat_as_it_is(cluster, replica):
     cluster.delay(replica, 600)
     assert replica.replication_status()["SQL_Delay"] == "600"
     assert replica.sql("SHOW STATUS LIKE 'Slave_heartbeat_period'")[0][1] == "1.000"
-    row = write(cluster)
-    with pytest.raises(TimeoutError):
-        cluster.wait(replica, timeout=0.2)
-    assert not has(replica, row)
-    cluster.delay(replica, 0)
-    cluster.wait(replica)
-    assert has(replica, row)
 
 
 def test_waiting_says_why_replication_has_stopped(cluster, replica):
@@ -144,17 +68,6 @@ def test_waiting_says_why_replication_has_stopped(cluster, replica):
 
 
 # --- the application's user ---------------------------------------------------------------------
-
-
-def test_the_application_writes_on_the_primary_and_reads_everywhere(cluster):
-    url = cluster.primary.url()
-    assert re.fullmatch(r"mysql://rwrouter:\w+@127\.0\.0\.1:\d+/rwrouter", url)
-    inserted = as_application(url, "INSERT INTO note VALUES (NULL) RETURNING id")
-    assert inserted.returncode == 0, inserted.stderr
-    cluster.wait_all()
-    for replica in cluster.replicas:
-        read = as_application(replica.url(), f"SELECT id FROM note WHERE id = {inserted.stdout}")
-        assert (read.stdout, read.stderr) == (inserted.stdout, "")
 
 
 @pytest.mark.parametrize(
@@ -237,64 +150,6 @@ def test_a_killed_replica_comes_back_and_catches_up(cluster, replica):
     assert replica.pid != pid
     cluster.wait(replica)
     assert has(replica, row)
-
-
-def test_a_stopped_primary_comes_back_and_its_replicas_follow(cluster):
-    cluster.primary.stop()
-    assert not cluster.primary.is_running()
-    assert all(replica.is_running() for replica in cluster.replicas)
-    cluster.primary.start()
-    row = write(cluster)
-    cluster.wait_all()
-    assert all(has(replica, row) for replica in cluster.replicas)
-
-
-def test_a_killed_primary_comes_back_with_its_data(cluster):
-    row = write(cluster)
-    cluster.primary.kill()
-    cluster.primary.start()
-    assert has(cluster.primary, row)
-    write(cluster)
-    cluster.wait_all()
-
-
-def test_a_frozen_replica_hangs_until_it_is_thawed(cluster, replica):
-    replica.freeze()
-    assert replica.is_running()
-    assert proc_stat(replica.pid)[0] == "T"
-    row = write(cluster)
-    with pytest.raises(TimeoutError, match=r"has not answered in 0.3 s"):
-        replica.sql("SELECT 1", timeout=0.3)
-    with pytest.raises(TimeoutError):
-        cluster.wait(replica, timeout=0.1)
-    replica.thaw()
-    cluster.wait(replica)
-    assert has(replica, row)
-
-
-def test_a_frozen_replica_can_be_stopped(cluster, replica):
-    replica.freeze()
-    replica.stop()
-    assert not replica.is_running()
-    assert "Shutdown complete" in replica.log.read_text()
-
-
-def test_a_server_killed_by_somebody_else_is_not_running(cluster, replica):
-    os.kill(replica.pid, signal.SIGKILL)
-    # It may stay in the process table as a zombie, until we ask.
-    eventually(lambda: not replica.is_running(), "the killed server counts as running")
-
-
-def test_heal_undoes_everything(cluster):
-    one, two = cluster.replicas
-    cluster.pause(one)
-    one.kill()
-    cluster.delay(two, 600)
-    two.freeze()
-    row = write(cluster)
-    cluster.primary.kill()
-    cluster.heal()
-    assert [has(server, row) for server in cluster.servers] == [True, True, True]
 
 
 def test_starting_twice_is_refused(cluster, replica):
