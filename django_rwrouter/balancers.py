@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -33,9 +34,8 @@ class RandomBalancer:
         if len(replicas) == 1:
             return replicas[0]
         bounds = _bounds(tuple(replica.weight for replica in replicas))
-        # random() < 1, so the draw stays below the last bound.
-        draw = random.random() * bounds[-1]
-        return next(replica for replica, bound in zip(replicas, bounds, strict=True) if draw < bound)
+        # The first whose bound is above the draw; random() < 1, so it stays below the last.
+        return replicas[bisect_right(bounds, random.random() * bounds[-1])]
 
 
 class RoundRobinBalancer:
