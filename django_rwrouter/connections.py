@@ -35,7 +35,7 @@ from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
 from django_rwrouter.positions import has_positions
-from django_rwrouter.settled import settle
+from django_rwrouter.settled import settle, settle_write
 from django_rwrouter.state import (
     Block,
     ClusterScope,
@@ -253,10 +253,7 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     if this_thread() not in scope.by_thread:
         _attach_this_thread(scope, route.cluster)
     decision = route.decide(route.cluster.primary, Reason.WRITE, "write")
-    announced = state.announced_writes.setdefault(decision.alias, {})
-    announced.pop(route.table, None)  # So that the newest is the last.
-    announced[route.table] = decision
-    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    settle_write(decision, route, state)
     return decision
 
 

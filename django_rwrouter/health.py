@@ -86,7 +86,7 @@ class Health:
         self._away: dict[str, float] = {}
         self.watched_until = -1.0
         self.version = 0
-        """Another one whenever a server or a switch changes its state, and when a monitor has looked."""
+        """Another one whenever a server, a switch or a setting changes, and when a monitor has looked."""
         self._switched_off: frozenset[str] = frozenset()
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from django_rwrouter.connections import decide_read, decide_write
-from django_rwrouter.settled import recall
+from django_rwrouter.settled import recall, recall_write
 from django_rwrouter.topology import get_topology, is_historical, label_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class ReadWriteRouter:
     @staticmethod
     def db_for_write(model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
         """Return the alias to write the model to."""
+        if (alias := recall_write(model, instance)) is not None:
+            return alias
         route = get_topology().route(model)
         decision = None if route is None else decide_write(route, instance)
         return None if decision is None else decision.alias

@@ -1,8 +1,8 @@
-"""Decisions that hold for a while: most reads of a request are decided just like the one before.
+"""Decisions that hold for a while: most reads of a request or a script are decided like the one before.
 
 What the engine has decided for a model stays right until something changes that it rests on: a write, a
-block, a transaction, another thread or connection, the health of a server, or time. To see that nothing has
-costs less than to decide again; whatever is in doubt is decided again.
+block, a transaction, another thread or connection, the health of a server, the settings, or time. To see that
+nothing has costs less than to decide again; whatever is in doubt is decided again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from django.core.signals import setting_changed
+
+from django_rwrouter.conf import SETTING
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.health import health
 from django_rwrouter.options import ClusterSettings
@@ -33,10 +36,12 @@ if TYPE_CHECKING:
 
 LASTING: Final = frozenset(
     {
+        Reason.DISABLED,
         Reason.USE_PRIMARY,
         Reason.IN_TRANSACTION,
         Reason.WROTE_IN_SCOPE,
         Reason.UNSAFE_METHOD,
+        Reason.OUTSIDE_SCOPE,
         Reason.LEVEL_PRIMARY,
         Reason.USE_REPLICA,
         Reason.EVENTUAL,
@@ -80,8 +85,8 @@ def recall(model: type[Model]) -> str | None:
 
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
     """
-    state = state_in_force()
-    settled: Settled | None = None if state is None else state.settled.get(model)
+    state = state_in_force() or THREAD.outside
+    settled: Settled | None = state.settled.get(model)
     if (
         settled is not None
         and block_in_force() is settled.block
@@ -95,6 +100,53 @@ def recall(model: type[Model]) -> str | None:
         settled.announced[settled.table] = settled.decision
         return settled.alias
     return None
+
+
+@dataclass(slots=True, eq=False)
+class SettledWrite:
+    """The decision for all writes of one model in one scope and thread: they go to the primary."""
+
+    alias: str
+    decision: Decision
+    table: str
+    writes: dict[str, Decision]
+    """Where a write is announced to the statements that follow."""
+    reads: dict[str, Decision]
+    """Where it is announced to a read before them."""
+    thread: object
+    version: int
+    """That of :attr:`Health.version`, which the settings change, too."""
+
+
+def recall_write(model: type[Model], instance: Model | None) -> str | None:
+    """Announce one more write of a model, and return where it goes; ``None`` if that has to be decided."""
+    state = state_in_force() or THREAD.outside
+    settled: SettledWrite | None = state.settled_writes.get(model)
+    if (
+        settled is not None
+        and THREAD.outside is settled.thread
+        and health.version == settled.version
+        and (instance is None or (origin := instance._state.db) is None or origin == settled.alias)
+    ):
+        table = settled.table
+        settled.writes.pop(table, None)  # So that the newest is the last.
+        settled.writes[table] = settled.reads[table] = settled.decision
+        return settled.alias
+    return None
+
+
+def settle_write(decision: Decision, route: ModelRoute, state: RoutingState) -> None:
+    """Announce a write, and let its decision hold for the writes of this model that follow."""
+    alias, table = decision.alias, route.table
+    writes = state.announced_writes.setdefault(alias, {})
+    reads = state.announced_reads.setdefault(alias, {})
+    writes.pop(table, None)  # So that the newest is the last.
+    writes[table] = reads[table] = decision
+    # Models that are made anew each time, as a migration's are, must not be kept.
+    if route.model is not None and route.fixed is None:
+        state.settled_writes[route.model] = SettledWrite(
+            alias, decision, table, writes, reads, this_thread(), health.version
+        )
 
 
 def settle(
@@ -111,7 +163,6 @@ def settle(
         (reason not in LASTING and reason not in AGEING)
         or route.model is None
         or decision.would_be is not None
-        or state.outside
         or state.loading
         or (reason is Reason.CAUSAL and _has_no_position(state, route))
     ):
@@ -174,3 +225,12 @@ def _seconds_left(
     else:
         limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
     return float(limit - situation.staleness(decision.alias))
+
+
+def _doubt_all(*, setting: str, **_kwargs: object) -> None:
+    """Let no decision of this process hold any longer, as they rest on the settings, too."""
+    if setting == SETTING:
+        health.version += 1
+
+
+setting_changed.connect(_doubt_all, dispatch_uid="django_rwrouter.settled")

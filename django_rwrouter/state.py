@@ -141,6 +141,7 @@ class RoutingState:
         "safe",
         "sealed",
         "settled",
+        "settled_writes",
         "silent",
         "spilled",
         "token",
@@ -178,6 +179,8 @@ class RoutingState:
 
         self.settled: dict[type[Model], Any] = {}
         """By model, the decision that holds for its reads until something changes (a ``settled.Settled``)."""
+        self.settled_writes: dict[type[Model], Any] = {}
+        """The same for its writes (a ``settled.SettledWrite``)."""
         self.spilled: dict[tuple[object, str], Place] = {}
         """By thread and cluster, the place of a read that goes to the primary because replicas lag."""
 

@@ -2,10 +2,14 @@
 
 import contextvars
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
+from django.apps import apps
+from django.conf import settings as django_settings
 from django.db import connections, router, transaction
+from django.db.migrations.state import ProjectState
+from django.test import override_settings
 
 from django_rwrouter import (
     consistency,
@@ -16,9 +20,12 @@ from django_rwrouter import (
     restore_token,
     routing_scope,
     use_primary,
+    use_replica,
 )
+from django_rwrouter.connections import decide_write
 from django_rwrouter.health import health
-from django_rwrouter.state import state_in_force
+from django_rwrouter.router import ReadWriteRouter
+from django_rwrouter.state import current_state, state_in_force
 from tests.app.models import Book, Tag
 from tests.django.conftest import reason
 
@@ -206,16 +213,95 @@ def test_a_settled_read_is_announced_to_its_statement(routed):
     assert [decision.reason.value for decision in routed] == ["window"] * 3
 
 
-def test_shadow_and_reads_outside_any_scope_are_decided_each_time(settings, decided):
-    read()
-    decided.clear()
-    read()
-    assert decided
+def test_shadow_is_decided_each_time(settings, decided):
     settings.RWROUTER = settings.RWROUTER | {"ENABLED": "shadow"}
     with scope():
         decided.clear()
         assert read() == "default"
     assert decided
+
+
+def test_a_change_of_the_settings_ends_it_within_a_scope(settings):
+    with scope():
+        assert read() != "default"
+        settings.RWROUTER = settings.RWROUTER | {"CONSISTENCY": "primary"}
+        assert reason() == "level_primary"
+
+
+# --- outside any scope -------------------------------------------------------------------------------
+
+
+def test_outside_the_next_read_is_not_decided_again(decided):
+    read()
+    decided.clear()
+    assert {read() for _ in range(20)} == {"default"}
+    assert decided == []
+
+
+@pytest.mark.parametrize("block", [use_replica, use_primary, lambda: consistency("eventual")])
+def test_nor_in_a_block_outside(decided, block):
+    with block():
+        alias = read()
+        decided.clear()
+        assert {read() for _ in range(20)} == {alias}
+    assert decided == []
+
+
+def a_block_for_a_replica(stack):
+    stack.enter_context(use_replica())
+
+
+def other_settings(stack):
+    changed = django_settings.RWROUTER | {"OUTSIDE_REQUEST": "replica"}
+    stack.enter_context(override_settings(RWROUTER=changed))
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (another_block, "eventual"),
+        (a_block_for_the_primary, "use_primary"),
+        (a_block_for_a_replica, "use_replica"),
+        (a_transaction, "in_transaction"),
+        (a_transaction_by_hand, "in_transaction"),
+        (a_write, "outside_scope"),
+        (a_kill_switch, "disabled"),
+        (other_settings, "outside_replica"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_outside_it_is_decided_again_after(decided, change, after):
+    read()
+    with ExitStack() as stack:
+        change(stack)
+        decided.clear()
+        assert reason() == after
+    assert decided
+    health.switched_off = frozenset()
+    assert reason() == "outside_scope"
+
+
+def test_with_the_kill_switch_thrown_nothing_is_decided_again(settings, decided):
+    settings.RWROUTER = settings.RWROUTER | {"ENABLED": False}
+    read()
+    decided.clear()
+    assert read() == "default"
+    assert decided == []
+    settings.RWROUTER = settings.RWROUTER | {"ENABLED": True}
+    assert reason() == "outside_scope"
+
+
+def test_outside_a_replica_is_drawn_for_each_read(settings, decided):
+    settings.RWROUTER = settings.RWROUTER | {"OUTSIDE_REQUEST": "replica"}
+    assert {read() for _ in range(60)} == {"replica1", "replica2"}
+
+
+def test_what_holds_outside_does_not_hold_in_a_scope_nor_what_held_in_it_outside(decided):
+    assert read() == "default"
+    with scope():
+        assert read() != "default"
+    assert read() == "default"
+    assert reason() == "outside_scope"
 
 
 def test_raw_connections_are_decided_each_time(decided):
@@ -240,3 +326,92 @@ def test_a_pin_ends_in_time(settings, monkeypatch):
         now[0] = settled.until
         monkeypatch.setattr("django_rwrouter.connections.time.time", lambda: 4e9)
         assert read() != "default"
+
+
+# --- writes ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decided_writes(monkeypatch):
+    """Count how often a write is decided."""
+    found = []
+
+    def decide(route, instance):
+        found.append(route.model)
+        return decide_write(route, instance)
+
+    monkeypatch.setattr("django_rwrouter.router.decide_write", decide)
+    return found
+
+
+@pytest.fixture(params=[routing_scope, nullcontext], ids=["in a scope", "outside"])
+def anywhere(request, databases):
+    with request.param():
+        yield
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_the_next_write_is_not_decided_again(decided_writes):
+    router.db_for_write(Book)
+    book = Book(title="new")
+    decided_writes.clear()
+    assert {router.db_for_write(Book) for _ in range(20)} == {"default"}
+    book.save()
+    book.save()
+    assert decided_writes == []
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_a_write_that_was_not_decided_again_is_announced_all_the_same(routed):
+    for _ in range(3):
+        Book.objects.create(title="new")
+    assert [decision.reason.value for decision in routed] == ["write"] * 3
+    assert {decision.model for decision in routed} == {Book}
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_the_newest_write_is_announced_last():
+    for model in (Book, Tag, Book):
+        router.db_for_write(model)
+    assert list(current_state().announced_writes["default"])[-2:] == [Tag._meta.db_table, Book._meta.db_table]
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_the_write_of_an_object_from_elsewhere_is_not_ours():
+    router.db_for_write(Book)
+    assert router.db_for_write(Book, instance=Book()) == "default"
+    stranger = Book()
+    stranger._state.db = "other"
+    assert ReadWriteRouter.db_for_write(Book, instance=stranger) is None
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_another_thread_decides_its_writes_for_itself(decided_writes):
+    """So that the hook is on its connection, too."""
+    router.db_for_write(Book)
+    decided_writes.clear()
+
+    def run():
+        try:
+            router.db_for_write(Book)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+    thread.start()
+    thread.join()
+    assert decided_writes == [Book]
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_writes_are_decided_again_after_a_change_of_the_settings(settings):
+    assert router.db_for_write(Book) == "default"
+    settings.RWROUTER = {"PRIMARY": "replica2", "REPLICAS": ["replica1"]}
+    assert router.db_for_write(Book) == "replica2"
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_what_is_made_anew_each_time_is_not_kept():
+    historical = ProjectState.from_apps(apps).apps.get_model("app", "Book")
+    assert router.db_for_write(historical) == "default"
+    assert historical not in current_state().settled_writes
