@@ -59,6 +59,7 @@ def _run(parts: Sequence[str], *, quick: bool, folder: Path) -> int:
     from benchmarks.prepare import prepared_cluster
 
     started, failed = time.monotonic(), []
+    took: dict[str, float] = {}
     with prepared_cluster() as (cluster, where):
         verdicts = environment.judge(where)
         for key, verdict in verdicts.items():
@@ -80,8 +81,10 @@ def _run(parts: Sequence[str], *, quick: bool, folder: Path) -> int:
             },
             "command": machine.command(),
         }
+        took["preparation"] = time.monotonic() - started
         for part in parts:
-            print(f"== {part} ({time.monotonic() - started:.0f} s)", flush=True)
+            began = time.monotonic()
+            print(f"== {part} ({began - started:.0f} s)", flush=True)
             try:
                 tables = importlib.import_module(f"benchmarks.{part}").measure(run)
             except Exception:  # noqa: BLE001  (the other parts are worth having)
@@ -89,10 +92,12 @@ def _run(parts: Sequence[str], *, quick: bool, folder: Path) -> int:
                 failed.append(part)
             else:
                 report.save(folder, part, tables, about=about)
+            took[part] = time.monotonic() - began
     text = folder / report.MARKDOWN
     if text.is_file():
         print(text.read_text(encoding="utf-8"))
-    print(f"{time.monotonic() - started:.0f} s; the report: {os.path.relpath(text)}", flush=True)
+    print(*(f"{part:12} {seconds:5.0f} s" for part, seconds in took.items()), sep="\n")
+    print(f"{'all':12} {time.monotonic() - started:5.0f} s; the report: {os.path.relpath(text)}", flush=True)
     if failed:
         print(f"FAILED: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -16,9 +16,9 @@ from benchmarks.oracle import fewest_on_primary
 from benchmarks.parts import Run, Table
 from benchmarks.recording import Recording, recorded
 from benchmarks.statistics import per_million, percentile, share
+from disturbance import Disturbance, Intensity
 from servers.ports import free_port
-from testproject.disturbance import Disturbance, Intensity
-from testproject.web_server import HOST, web_server
+from web_server import HOST, web_server
 
 WORKERS, THREADS = 4, 4
 WHO = (
@@ -78,7 +78,7 @@ FULL = Scale(
         *(Cell(condition, writes, 50) for condition in CONDITIONS for writes in (0.05, 0.2)),
         *(Cell("healthy", 0.05, users) for users in (1, 200)),
     ],
-    seconds=5.0,
+    seconds=4.0,
     rate=200.0,
     who=WHO,
 )

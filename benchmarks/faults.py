@@ -17,7 +17,7 @@ from benchmarks.load import Load, Seen
 from benchmarks.parts import Run, Table
 from benchmarks.statistics import percentile, share
 from servers.ports import free_port
-from testproject.web_server import HOST, web_server
+from web_server import HOST, web_server
 
 WHO = (BASELINE, "django-replicated", f"{OURS}:window", f"{OURS}:causal")
 USERS = 30

@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from benchmarks.contestants import CONTESTANTS, OURS
 from benchmarks.environment import ROOT, worker_environment
 from benchmarks.parts import Run, Table
 
-REPLICAS = (1, 4, 16, 64)
-CLUSTERS = (1, 4, 16)
-PROCESSES = (1, 100, 500, 2000)
+REPLICAS: Sequence[int] = (1, 4, 16, 64)
+CLUSTERS: Sequence[int] = (1, 4, 16)
+PROCESSES: Sequence[int] = (1, 100, 500, 2000)
 LIMIT_SECONDS = 120
 SETTLE_SECONDS = 1.5
 LEVEL = f"{OURS}:causal"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.oracle import Read, Write
-from testproject.load_client import Answer, Browser
+from load_client import Answer, Browser
 
 JOIN_SECONDS = 90
 

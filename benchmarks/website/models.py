@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 
 
@@ -10,6 +12,8 @@ class Item(models.Model):
 
     version = models.BigIntegerField(default=0)
     text = models.CharField(max_length=100, default="")
+
+    objects: ClassVar[models.Manager[Item]] = models.Manager()
 
     def __str__(self) -> str:
         return f"item {self.pk}"

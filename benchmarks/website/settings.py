@@ -8,7 +8,7 @@ import json
 import os
 
 from benchmarks.contestants import CONTESTANTS
-from testproject.config.databases import databases
+from config.databases import databases
 
 contestant = CONTESTANTS[os.environ.get("BENCH_CONTESTANT", "none")]
 
@@ -31,11 +31,7 @@ DATABASES = databases(
     conn_max_age=600,
 )
 
-globals().update(contestant.settings)
-if "RWROUTER" in contestant.settings:
-    INSTALLED_APPS += ["django_rwrouter"]
-    RWROUTER = {**contestant.settings["RWROUTER"], **json.loads(os.environ.get("BENCH_SETTINGS", "{}"))}
-
+more = json.loads(os.environ.get("BENCH_SETTINGS", "{}"))
 if "BENCH_REPLICAS" in os.environ:
     # For the growth part: more aliases that lead to the same servers.
     replicas = int(os.environ["BENCH_REPLICAS"])
@@ -49,8 +45,14 @@ if "BENCH_REPLICAS" in os.environ:
         clusters[primary] = {"PRIMARY": primary, "REPLICAS": aliases}
         if cluster:
             clusters[primary]["MODELS"] = [f"app{cluster}"]
-    del RWROUTER["REPLICAS"]
-    RWROUTER["CLUSTERS"] = clusters
+    more["CLUSTERS"] = clusters
+
+globals().update(contestant.settings)
+if "RWROUTER" in contestant.settings:
+    INSTALLED_APPS += ["django_rwrouter"]
+    RWROUTER = {**contestant.settings["RWROUTER"], **more}
+    if "CLUSTERS" in RWROUTER:
+        del RWROUTER["REPLICAS"]
 
 LOGGING = {
     "version": 1,
