@@ -80,14 +80,19 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     decision = _take_steps(route, state, scope, block, instance_alias)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
-    if decision.reason is Reason.SPILLED:
-        events.read_spilled(cluster.name)
-    elif decision.reason is Reason.DEGRADED:
-        events.read_degraded(cluster.name)
+    _tell(decision, cluster)
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if instance_alias is None:
         settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
     return decision
+
+
+def _tell(decision: Decision, cluster: Cluster) -> None:
+    """Tell of a read that is where it is only because replicas lag."""
+    if decision.reason is Reason.SPILLED:
+        events.read_spilled(cluster.name)
+    elif decision.reason is Reason.DEGRADED:
+        events.read_degraded(cluster.name)
 
 
 def _take_steps(
@@ -122,7 +127,8 @@ def _look_around(ours: ThreadConnections, scope: ClusterScope, cluster: Cluster)
 def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) -> Decision:
     """Decide anew where to run a read that has lost its replica, and open the connection.
 
-    What bound the read still binds it. ``failed`` are the replicas that it has lost already. Raises
+    What bound the read still binds it. ``failed`` are the databases that it has lost already: with the
+    primary among them, the decision may be for it all the same, as there is no other. Raises
     ``NoReplicaAvailable`` under ``strict=True`` alone.
     """
     topology = get_topology()
@@ -139,10 +145,13 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     attempts = Attempts(
         unusable={*health.unusable(), *failed}, switched_off=cluster.name in health.switched_off
     )
+    if cluster.primary in failed:
+        attempts.asked_primary, attempts.spilled = True, False
     found = _decide(route, state, scope, block, None, ours, attempts)
     if found.reason.on_primary:
         _remember(found, scope, block, cluster)
-    return route.decide(found.alias, Reason.FAILOVER)
+    _tell(found, cluster)
+    return found
 
 
 def _decide(
@@ -214,6 +223,9 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
             _ask(alias, cluster, attempts)
         case Spill():
             attempts.spilled = state.may_spill(cluster.name, cluster.settings.spill_limit)
+            if attempts.spilled and not on_event_loop() and not _open_primary(cluster, ours.primary):
+                state.release_spill(cluster.name)
+                attempts.asked_primary, attempts.spilled = True, False
         case WaitFor(alias=alias, position=position):
             attempts.waited = True
             try:
@@ -223,6 +235,21 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
                 attempts.unusable = {*attempts.unusable, alias}
             else:
                 scope.gave_up = not reached
+
+
+def _open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
+    """Open the primary's connection for a read that need not go there; return whether that could be done.
+
+    As in :func:`open_replica`: Django would do the same a moment later, where nobody can catch it.
+    """
+    try:
+        with load_of(cluster.primary).waiting(connection):
+            connection.close_if_health_check_failed()
+            connection.ensure_connection()
+    except Error as error:
+        servers.note_lost_primary(cluster, error)
+        return False
+    return True
 
 
 def _ask(alias: str, cluster: Cluster, attempts: Attempts) -> None:
@@ -390,7 +417,8 @@ def _remember(decision: Decision, scope: ClusterScope, block: Block | None, clus
             f"This read would go to the primary ({decision.reason.label}), and the block around it says"
             " strict=True. Catch this error, or leave strict out."
         )
-    scope.read_primary = True
+    # A read that has spilled may lose the primary, and be answered by a replica: the cursor sees which.
+    scope.read_primary = scope.read_primary or decision.reason is not Reason.SPILLED
     if decision.reason is Reason.PINNED and not scope.pinned:
         scope.pinned = True
         stats.count_event("pinned_request", cluster.name)

@@ -65,11 +65,11 @@ def replica_restored(alias: str, seconds: float) -> None:
 
 
 def read_failed_over(alias: str, substitute: str, reason: str) -> None:
-    """Tell that a read has lost its replica and was run again elsewhere."""
+    """Tell that a read has lost its database and was run again elsewhere."""
     stats.note_event("failover", alias, f"{substitute}: {reason}")
     _tell(
         logging.WARNING,
-        "A read on the replica %r failed (%s) and was run again on %r.",
+        "A read on %r failed (%s) and was run again on %r.",
         alias,
         reason,
         substitute,
@@ -96,8 +96,8 @@ def read_degraded(cluster: str) -> None:
     stats.count_event("read_degraded", cluster)
     if _is_news("degraded", cluster):
         logger.error(
-            "All replicas of %r lag more than MAX_LAG, and SPILL_LIMIT reads are on the primary already: the"
-            " others are answered by the replica that lags least.",
+            "All replicas of %r lag more than MAX_LAG, and the primary is away or has SPILL_LIMIT of their"
+            " reads already: the replica that lags least answers.",
             cluster,
             extra={"cluster": cluster},
         )

@@ -4,6 +4,9 @@ Only where nobody can tell the difference: the router chose the replica, the sta
 is open on the connection, and no row was handed out, since the error came out of ``execute()``. The caller
 keeps the cursor that it has; what is inside that is replaced. Which database may stand in is decided by the
 rules for any read, so the substitute has what the client's token asks for.
+
+The same is done for a read that loses the primary, if it was there only because all replicas lag: while the
+primary is away, the replica that lags least answers such reads.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final, NamedTuple, cast
 
@@ -113,22 +117,27 @@ def run_again(
     connection: BaseDatabaseWrapper = context["connection"]
     if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
         return None
-    lost = _loss(error, connection)
+    reason = decision.reason
+    lost = _loss(error, connection, reason, cluster)
     if lost is None:
         return None
     cursor = context["cursor"]
     chunked = bool(getattr(cursor.cursor, "name", None))
     first, why = connection.alias, events.why(error)
-    failed: set[str] = set()
+    failed: dict[str, BaseException] = {}
     too_long = False
     while lost is not None:
-        failed.add(connection.alias)
+        failed[connection.alias] = error
         alive = _leave(connection, cluster, lost, error, seconds)
         _close(cursor.cursor)
         if alive and too_long:
             break
         too_long = too_long or alive
-        decision = substitute(decision, cluster, failed)
+        found = substitute(decision, cluster, failed)
+        if found.alias in failed:  # The primary: there is no other.
+            error = failed[found.alias]
+            break
+        decision, reason = replace(found, reason=Reason.FAILOVER), found.reason
         connection = connections[decision.alias]
         load = load_of(decision.alias)
         running = load.begin(connection)
@@ -139,7 +148,7 @@ def run_again(
             result = execute(sql, params, many, again)
         except Error as another:
             error = another
-            lost = None if decision.alias == cluster.primary else _loss(error, connection)
+            lost = _loss(error, connection, reason, cluster)
         else:
             events.read_failed_over(first, decision.alias, why)
             return Rerun(result, decision, perf_counter() - began)
@@ -173,20 +182,30 @@ def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException) -> None
 
 
 def _is_ours(decision: Decision, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
-    """Whether the router sent a read to this replica; what the code names itself is the code's own."""
+    """Whether the router sent a read to this database; what the code names itself is the code's own."""
     return (
         decision.operation == "read"
         and decision.reason is not Reason.EXPLICIT
-        and decision.alias == connection.alias != cluster.primary
+        and decision.alias == connection.alias
     )
 
 
-def _loss(error: BaseException, connection: BaseDatabaseWrapper) -> Loss | None:
-    """Tell what was lost, or ``None`` if the statement must not run again."""
+def _loss(
+    error: BaseException, connection: BaseDatabaseWrapper, reason: Reason, cluster: Cluster
+) -> Loss | None:
+    """Tell what was lost, or ``None`` if the statement must not run again.
+
+    ``reason`` is why it ran there: on the primary, only a read that has spilled may run elsewhere.
+    """
+    on_primary = connection.alias == cluster.primary
+    if on_primary and reason is not Reason.SPILLED:
+        return None
     if connection.in_atomic_block or not connection.autocommit:
         return None  # What ran before it in the same transaction would have to run again, too.
     closed = connection.connection is None or bool(getattr(connection.connection, "closed", False))
-    return loss(error, connection.vendor, closed=closed)
+    lost = loss(error, connection.vendor, closed=closed)
+    # A primary cancels nothing for the sake of replay.
+    return None if on_primary and lost is Loss.STATEMENT else lost
 
 
 def _leave(
@@ -204,10 +223,14 @@ def _leave(
     with suppress(Error):
         connection.close()
     current_state().forget_connection(cluster.name, alias)
+    timed_out = seconds >= _TIMED_OUT * _patience(connection)
+    if alias == cluster.primary:
+        if lost is Loss.SERVER:
+            servers.note_lost_primary(cluster, cast("Error", error))
+        return timed_out  # It is not tried: frozen or not, one more run on a replica must do.
     if lost is Loss.SERVER:
         servers.pass_over(alias, cast("Error", error))
         return False
-    timed_out = seconds >= _TIMED_OUT * _patience(connection)
     return timed_out and not health.is_ejected(alias) and open_replica(alias) is Opening.OPENED
 
 

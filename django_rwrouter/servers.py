@@ -149,13 +149,18 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             events.why(error),
             extra={"alias": connection.alias, "cluster": cluster.name},
         )
-        # Not in a transaction that has failed before: then it answers, and says so.
-        if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
-            health.lost_primary(cluster.name)
+        note_lost_primary(cluster, error)
         return None
     health.found_primary(cluster.name)
     knowledge.learn_primary(cluster.name, position, began)
     return position
+
+
+def note_lost_primary(cluster: Cluster, error: Error) -> None:
+    """Take the primary for away for a while, if an error says so and no monitor looks after it."""
+    # Not in a transaction that has failed before: then it answers, and says so.
+    if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
+        health.lost_primary(cluster.name)
 
 
 def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:

@@ -65,7 +65,7 @@ MADE_AT, UNDONE_AT = 0.3, 0.6
 STATE_CHANGE = re.compile(
     r"^\S+ \S+ (\d+) \w+ django_rwrouter: The replica '(\w+)' is (left alone|used again)", re.MULTILINE
 )
-FAILOVER = re.compile(r"django_rwrouter: A read on the replica '\w+' failed .* was run again")
+FAILOVER = re.compile(r"django_rwrouter: A read on '\w+' failed .* was run again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,13 +385,11 @@ def _nobody_met_an_error(outcome: Outcome) -> Iterator[str]:
 def needed_the_primary(request: Request, outcome: Outcome) -> bool:
     """Whether a request may fail that was under way while the primary was away: with the driver's error.
 
-    Writes, and reads that are bound to it; and until its loss is known, reads that had spilled to it.
+    Writes, and reads that are bound to it. Who has not written is bound to nothing.
     """
-    noticed = outcome.made + INTERVALS * MONITOR_SECONDS
     end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
-    if not request.writer:
-        end = noticed if request.level != "eventual" else 0.0
-    return request.at + request.seconds >= outcome.made and request.at <= end
+    was_under_way = request.at + request.seconds >= outcome.made and request.at <= end
+    return request.writer and was_under_way
 
 
 def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:

@@ -50,7 +50,7 @@ what writing users send are writes, which are read back at once, and again later
 
 - *failed*: an answer with another status than was asked for, or none. Where the primary is hit, failures of \
 those who need it are told apart: while it is away, writes and the reads that are bound to it meet the \
-driver's own error, and so do, until its loss is known, `window` reads that had spilled to it.
+driver's own error.
 - *stale*: a read at `window` or `causal` that missed a post that its user had written, at any time before.
 - *slowest*: of all requests, with the bound: {slack:.0f} s more than the slowest before the fault (servers, \
 site and users share the processors), and, where a server says nothing, the timeouts. MariaDB: \

@@ -99,7 +99,7 @@ class World:
         self.scope = self.state.scope("shop")
         self.steps = []
 
-    def read(self, token=EMPTY, *, block=None, transaction=Transaction.NONE, positions=True):
+    def read(self, token=EMPTY, *, block=None, transaction=Transaction.NONE, positions=True, **attempts):
         """Decide one read; ``steps`` then has what was done for it."""
         self.steps = []
         self.state.token = token
@@ -115,7 +115,7 @@ class World:
             watched=lambda: self.watched,
             away=lambda: self.away,
         )
-        attempts = Attempts(known_only=self.hurry)
+        attempts = Attempts(known_only=self.hurry, **attempts)
         for _ in range(50):
             verdict = route_read(
                 ModelRoute(self.cluster, None, None), self.state, self.scope, block, None, situation, attempts
@@ -528,6 +528,23 @@ def test_a_read_that_is_bound_to_no_position(world, steps, end, token, name):
     alias, reason = end
     assert world.read(token) == (alias, Reason(name) if reason is Reason.WINDOW else reason)
     assert world.names() == steps
+
+
+PRIMARY_LOST = {"asked_primary": True, "spilled": False}
+"""What is noted of a read that has spilled to the primary, and failed with it."""
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_read_that_has_lost_the_primary_does_not_go_there_again(watched):
+    world = World(three(0, 0, 0), opened=ALL, known=ALL, stale=LATE, watched=watched)
+    assert world.read(block=level("window"), **PRIMARY_LOST) == ("r2", Reason.DEGRADED)
+    assert world.names() == []
+
+
+def test_it_has_nowhere_else_to_go_if_it_is_bound_to_it():
+    world = World(three(0, 0, 0), opened=ALL, known=ALL, waits=False)
+    assert world.read(wrote(At(5), 60), block=level("causal"), **PRIMARY_LOST) == (PRIMARY, Reason.BEHIND)
+    assert "AskPrimary" not in world.names()
 
 
 @pytest.mark.parametrize("away", [False, True])
