@@ -192,6 +192,11 @@ class Health:
                 return None
         return self._restore(alias)
 
+    def lacks_one_proof(self, alias: str) -> bool:
+        """Whether one more probe that succeeds is enough to take a replica back."""
+        breaker = self._breakers.get(alias)
+        return breaker is not None and breaker.ejected and breaker.proofs == PROOFS - 1
+
     def standing(self, alias: str) -> Standing:
         """Return a replica's state, since when it is so, and why."""
         breaker = self._breakers.get(alias)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,7 +64,7 @@ MADE_AT, UNDONE_AT = 0.3, 0.6
 """When the fault is made and undone, as parts of the requests."""
 
 STATE_CHANGE = re.compile(
-    r"^\S+ \S+ (\d+) \w+ django_rwrouter: The replica '(\w+)' is (left alone|used again)", re.MULTILINE
+    r"^(\S+ \S+) (\d+) \w+ django_rwrouter: The replica '(\w+)' is (left alone|used again)", re.MULTILINE
 )
 FAILOVER = re.compile(r"django_rwrouter: A read on '\w+' failed .* was run again")
 
@@ -130,7 +131,8 @@ class Outcome:
     ended: float
     hit_aliases: Sequence[str]
     back: dict[tuple[str, str], float | None]
-    """Seconds from then until a process read from a replica again, by process and replica."""
+    """Seconds from then until a process had a replica back, by process and replica; ``None`` if it never read
+    from it again."""
     state_changes: Counter[tuple[str, str]]
     """By process and replica."""
     failovers: int
@@ -222,6 +224,7 @@ def run(cluster: Any, plan: Plan) -> Outcome:
                 load.wait(lambda: time.monotonic() > (returned or undone) + plan.settle, timeout=60.0)
                 ended = time.monotonic()
         text = log.read_text(encoding="utf-8", errors="replace")
+    changes = STATE_CHANGE.findall(text)
     outcome = Outcome(
         plan=plan,
         version=version,
@@ -232,8 +235,8 @@ def run(cluster: Any, plan: Plan) -> Outcome:
         returned=returned,
         ended=ended,
         hit_aliases=hit_aliases,
-        back=back,
-        state_changes=Counter((pid, alias) for pid, alias, _ in STATE_CHANGE.findall(text)),
+        back=back if returned is None else _by_their_own_account(back, changes, returned),
+        state_changes=Counter((pid, alias) for _at, pid, alias, _what in changes),
         failovers=len(FAILOVER.findall(text)),
         seen=stage.seen,
         log=text[-20_000:],
@@ -293,6 +296,26 @@ def _watch_return(
 
     load.wait(all_are_back, RETURN_PATIENCE)
     return back
+
+
+def _by_their_own_account(
+    back: Mapping[tuple[str, str], float | None], changes: Sequence[Sequence[str]], returned: float
+) -> dict[tuple[str, str], float | None]:
+    """Return when each process took back what it had left alone, by its log; for others, the first read.
+
+    A process that has few requests may use a replica again for a second or two until one happens to go there.
+    """
+    clock = time.time() - time.monotonic()
+    found = dict(back)
+    for at, process, alias, what in changes:
+        first_read = back.get((process, alias))
+        if first_read is None or what != "used again":
+            continue
+        logged = datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=timezone.utc).timestamp()
+        seconds = logged - clock - returned
+        if 0.0 <= seconds < first_read:
+            found[process, alias] = seconds
+    return found
 
 
 @contextmanager

@@ -34,6 +34,10 @@ last round is not waited for."""
 SECOND_CHANCE: Final = 1.0
 """Seconds at most that a server has to answer on a new connection, when it has not on the old one. If it does
 not, the reads that hang on it are ended."""
+PROOF_PAUSE: Final = 0.5
+"""The part of an interval after which a replica that answers again is asked for the proof that it lacks. On
+PostgreSQL the first may come two seconds late: so long an attempt to connect may hang that began before the
+server's return. So it is back within three seconds all the same."""
 LONGEST_PAUSE: Final = 60.0
 """Seconds that ``inline`` at most waits to ask a server again that has not answered."""
 
@@ -117,6 +121,8 @@ class ThreadedRounds:
         self._inbox: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._stopped = False
+        self._until = 0.0
+        """Monotonic: when the round ends that is under way."""
         self._report = _Reports()
         self.handling = threading.Lock()
         """Held while the thread does anything but wait."""
@@ -165,8 +171,7 @@ class ThreadedRounds:
                     worker.prober.abort()
 
     def _round(self) -> None:
-        began = monotonic()
-        until = began + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
+        self._until = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
         with self.handling:
             if not self._stopped:
                 health.watch(MISSED_ROUNDS * self._interval + self._timeout)
@@ -174,11 +179,11 @@ class ThreadedRounds:
                 cluster.primary: Sample(expected=not self._watch.is_lost(cluster.name))
                 for cluster in self._topology.clusters.values()
             }
-            for alias in self._schedule.idle(self._probers):
+            for alias in self._schedule.begin_round(self._probers):
                 self._ask(alias, samples)
-        while not self._stopped and (now := monotonic()) < until:
+        while not self._stopped and (now := monotonic()) < self._until:
             deadline = self._schedule.next_deadline()
-            wake = until if deadline is None else min(until, deadline)
+            wake = self._until if deadline is None else min(self._until, deadline)
             try:
                 finding = self._inbox.get(timeout=max(0.0, wake - now))
             except queue.Empty:
@@ -209,12 +214,18 @@ class ThreadedRounds:
 
     def _hear(self, finding: Finding) -> None:
         alias = finding.alias
+        is_behind = self._schedule.is_behind(alias)
         if not self._schedule.answer(alias):
             # It was given up, and what it says now is old. A new connection shows at once what is the matter.
-            if self._schedule.misses(alias) == 1:
+            # Later, one that was passed over is not left to the next round: an attempt to connect cannot be
+            # ended from here, and the server may be back since it began.
+            if is_behind or self._schedule.misses(alias) == 1:
                 self._ask_anew(alias, min(self._timeout, SECOND_CHANCE), fresh=True)
             return
-        self._watch.heard(finding, monotonic())
+        now = monotonic()
+        self._watch.heard(finding, now)
+        if health.lacks_one_proof(alias) and not finding.failure:
+            self._until = min(self._until, now + PROOF_PAUSE * self._interval)
         cluster = self._topology.by_alias.get(alias)
         if (
             cluster is not None

@@ -15,6 +15,8 @@ still (stopped, or starved of processor time), and the servers are not to blame 
 class _Asked:
     deadline: float
     overdue: bool = False
+    passed_over: bool = False
+    """Whether a round went by without it, as it had not answered yet."""
 
 
 class Schedule:
@@ -28,6 +30,18 @@ class Schedule:
     def idle(self, aliases: Iterable[str]) -> list[str]:
         """Return those that may be asked now."""
         return [alias for alias in aliases if alias not in self._asked]
+
+    def begin_round(self, aliases: Iterable[str]) -> list[str]:
+        """Return those that may be asked now, and note which the round passes over."""
+        found = self.idle(aliases)
+        for asked in self._asked.values():
+            asked.passed_over = True
+        return found
+
+    def is_behind(self, alias: str) -> bool:
+        """Whether a probe is under way for so long that a round has passed the server over."""
+        asked = self._asked.get(alias)
+        return asked is not None and asked.passed_over
 
     def ask(self, alias: str, now: float, timeout: float | None = None) -> None:
         """Note that a server is asked, and has so many seconds to answer."""

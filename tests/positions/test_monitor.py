@@ -271,6 +271,34 @@ def test_a_frozen_replica_holds_up_nobody_else(cluster, started):
     assert time.monotonic() - began < 6 * INTERVAL * 1.2 + BUSY
 
 
+def test_a_replica_that_was_passed_over_is_not_left_to_the_next_round(cluster, started):
+    """An attempt to connect that nobody can end takes a second or two, and rounds go by meanwhile."""
+    interval = 1.2
+    started(INTERVAL=interval)
+    rounds(1)
+    server = cluster.replicas[0]
+    server.freeze()
+    try:
+        until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+        before = seen("default").at
+        until(lambda: seen("default").at > before, 5, "no round")
+    finally:
+        server.thaw()
+    # One answer at once, and the other half an interval later.
+    assert until(lambda: state("replica1") is State.HEALTHY, 10, "not back") < 1.1 * interval
+
+
+def test_the_second_proof_is_asked_for_after_half_an_interval(cluster, started):
+    interval = 2.0
+    started(INTERVAL=interval)
+    server = cluster.replicas[0]
+    server.kill()
+    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    server.start()
+    until(lambda: seen("replica1").reachable, 10, "not reachable")
+    assert until(lambda: state("replica1") is State.HEALTHY, 10, "not back") < 0.8 * interval
+
+
 def test_a_kept_connection_that_was_ended_is_no_failure(cluster, started):
     with told(replica_ejected, primary_lost) as signals:
         started()

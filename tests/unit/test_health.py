@@ -124,10 +124,14 @@ def test_a_watched_replica_comes_back_by_proofs_alone(health, clock):
 
 def test_a_probe_that_fails_makes_it_begin_anew(health, clock):
     health.watch(1000)
+    assert not health.lacks_one_proof("r1")
     health.failed("r1")
     clock.now += 10
+    assert not health.lacks_one_proof("r1")
     health.proved("r1")
+    assert health.lacks_one_proof("r1")
     assert not health.failed("r1")
+    assert not health.lacks_one_proof("r1")
     assert health.proved("r1") is None
     assert "r1" in health.unusable()
 

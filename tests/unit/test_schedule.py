@@ -22,6 +22,20 @@ def test_a_server_that_has_not_answered_is_not_asked_again(schedule):
     assert schedule.idle(["p", "r1"]) == ["p", "r1"]
 
 
+def test_one_that_a_round_has_passed_over_is_behind(schedule):
+    assert schedule.begin_round(["p", "r1"]) == ["p", "r1"]
+    schedule.ask("p", 100)
+    schedule.ask("r1", 100)
+    schedule.answer("p")
+    assert not schedule.is_behind("r1")
+    assert schedule.begin_round(["p", "r1"]) == ["p"]
+    assert schedule.is_behind("r1")
+    assert not schedule.is_behind("p")
+    schedule.answer("r1")
+    schedule.ask("r1", 101)  # Anew.
+    assert not schedule.is_behind("r1")
+
+
 @pytest.mark.parametrize(("later", "overdue"), [(0.0, []), (0.99, []), (1.0, ["r1"]), (9.0, ["r1"])])
 def test_it_has_the_timeout_to_answer(schedule, later, overdue):
     schedule.ask("r1", 100)
