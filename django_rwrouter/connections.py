@@ -243,6 +243,8 @@ def _open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
     As in :func:`open_replica`: Django would do the same a moment later, where nobody can catch it.
     """
     try:
+        if getattr(connection.connection, "closed", False) and not connection.in_atomic_block:
+            connection.close()  # The driver found it lost when it was last used, and Django does not know.
         with load_of(cluster.primary).waiting(connection):
             connection.close_if_health_check_failed()
             connection.ensure_connection()

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, stats
+from django_rwrouter.driver_errors import loss
 from django_rwrouter.health import health
 from django_rwrouter.hooks import is_test_mirror
 from django_rwrouter.knowledge import knowledge, server_of, set_server
@@ -150,10 +151,20 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             extra={"alias": connection.alias, "cluster": cluster.name},
         )
         note_lost_primary(cluster, error)
+        _close_if_lost(connection, error)
         return None
     health.found_primary(cluster.name)
     knowledge.learn_primary(cluster.name, position, began)
     return position
+
+
+def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:
+    """Close a connection that an error says is lost, so that whoever uses it next opens a new one."""
+    closed = bool(getattr(connection.connection, "closed", False))
+    in_transaction = connection.in_atomic_block or not connection.autocommit
+    if not in_transaction and loss(error, connection.vendor, closed=closed) is not None:
+        with suppress(Error):
+            connection.close()
 
 
 def note_lost_primary(cluster: Cluster, error: Error) -> None:

@@ -13,6 +13,7 @@ from django_rwrouter.load import load_of
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.spills import gate_of
 from django_rwrouter.testing import assert_no_stale_reads
+from django_rwrouter.topology import get_topology
 from tests.app.models import Author, Book
 from tests.positions.site import REPLICAS
 from tests.positions.test_lost_reads import (
@@ -106,6 +107,17 @@ def test_where_a_monitor_looks_after_the_primary_it_alone_takes_it_for_away(lagg
     with routing_scope(safe=True):
         assert titles() == PAST
     assert not health.is_away("default")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_question_of_the_routers_own_has_found_the_connection_lost(lagging, routed, way):
+    """psycopg then gives no cursor any more, and nobody could catch that."""
+    health.watch(60.0)
+    way(server_of(lagging, "default"))
+    cluster = get_topology().clusters["default"]
+    assert servers.ask_primary(cluster, connections["default"]) is None
+    with routing_scope(safe=True):
+        assert titles() == (PAST if way is killed else NOW)
 
 
 def test_objects_are_followed_where_they_were_read(lagging, routed):

@@ -69,12 +69,15 @@ class Connection(SimpleNamespace):
 @pytest.fixture
 def world(monkeypatch):
     driver = FakeDriver({"main": At(5), "r1": At(5), "r2": At(4)})
+    closed = []
     connections = {
         alias: Connection(
             alias=alias,
+            vendor="mysql",
             connection=None,
             in_atomic_block=False,
             autocommit=True,
+            close=lambda alias=alias: closed.append(alias),
             settings_dict={
                 "ENGINE": "e",
                 "NAME": alias,
@@ -96,7 +99,7 @@ def world(monkeypatch):
     monkeypatch.setattr(servers, "get_driver", lambda connection: driver)
     monkeypatch.setattr(servers, "connections", connections)
     forget()
-    yield SimpleNamespace(driver=driver, connections=connections)
+    yield SimpleNamespace(driver=driver, connections=connections, closed=closed)
     forget()
 
 
@@ -135,6 +138,15 @@ def test_a_primary_that_does_not_answer_is_no_error(world, caplog):
     world.driver.failing.add("main")
     assert servers.ask_primary(cluster(), world.connections["main"]) is None
     assert "could not be asked" in caplog.text
+    assert world.closed == ["main"]
+
+
+@pytest.mark.parametrize("transaction", [{"in_atomic_block": True}, {"autocommit": False}], ids=repr)
+def test_in_a_transaction_it_is_left_to_django_to_close_its_connection(world, transaction):
+    world.driver.failing.add("main")
+    vars(world.connections["main"]).update(transaction)
+    assert servers.ask_primary(cluster(), world.connections["main"]) is None
+    assert world.closed == []
 
 
 def test_a_primary_that_is_away_is_not_waited_for(world):
