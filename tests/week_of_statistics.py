@@ -3,12 +3,11 @@
 import itertools
 import random
 import time
+from importlib.util import find_spec
 
 from django.db import connections
-from prometheus_client import CollectorRegistry, generate_latest
 
 from django_rwrouter import reports
-from django_rwrouter.contrib.prometheus import RoutingCollector
 from django_rwrouter.counters import Row
 from django_rwrouter.latency import BUCKETS
 from django_rwrouter.merging import Sum
@@ -119,6 +118,11 @@ def measure(table, now):
 
 def scrape():
     """Return milliseconds that Prometheus waits for all that is exported, by the clock: the best of five."""
+    # Optional, and not there where the oldest and the newest of Django are tried.
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from django_rwrouter.contrib.prometheus import RoutingCollector
+
     registry = CollectorRegistry()
     registry.register(RoutingCollector())
     took = []
@@ -135,7 +139,11 @@ def show(table, now):
     found = measure(table, now)
     for page, (in_database, own) in found.items():
         print(f"{page}: {in_database:.1f} ms in the database, {own:.1f} ms of processor time here")
-    print(f"a scrape: {scrape():.1f} ms")
+    print(
+        f"a scrape: {scrape():.1f} ms"
+        if find_spec("prometheus_client")
+        else "no scrape: no prometheus-client"
+    )
     return {page: in_database for page, (in_database, _own) in found.items()}
 
 
