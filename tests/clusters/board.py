@@ -77,14 +77,16 @@ class Board:
 
     def ask(self, *arguments):
         """Run a management command, and return what it says."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, TESTPROJECT / "manage.py", *arguments],
             env={**os.environ, **self._environment},
             cwd=TESTPROJECT,
-            check=True,
+            check=False,
             capture_output=True,
             text=True,
-        ).stdout
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @contextmanager
     def serve(self, *, workers=2, **environment):

@@ -152,6 +152,18 @@ def test_a_killed_replica_comes_back_and_catches_up(cluster, replica):
     assert has(replica, row)
 
 
+def test_a_replica_that_is_killed_while_its_replication_starts_comes_back(cluster, replica):
+    """Its note of the relay log that it reads is older than the list of those that there are."""
+    cluster.wait(replica)
+    replica.kill()
+    note = replica.data / "relay-log.info"
+    count, _file, place, *rest = note.read_text().splitlines()
+    note.write_text("\n".join([count, "./relay.000999", place, *rest]) + "\n")
+    row = write(cluster)
+    cluster.heal()
+    assert has(replica, row)
+
+
 def test_starting_twice_is_refused(cluster, replica):
     with pytest.raises(ServerError, match="runs already"):
         replica.start()
