@@ -16,6 +16,7 @@ MARIADB = {
     "log_bin": "ON",
     "log_slave_updates": "ON",
     "read_only": "ON",
+    "relay_log_recovery": "ON",
     "server_id": "2",
     "wait_timeout": "28800",
 }
@@ -111,6 +112,10 @@ def postgres(alias="replica1", *, changes=None, **more):
             maria(changes={"log_slave_updates": "OFF"}), {("log_updates", "warning")}, id="no updates"
         ),
         pytest.param(maria(changes={"gtid_strict_mode": "OFF"}), {("gtid", "warning")}, id="not strict"),
+        pytest.param(
+            maria(changes={"relay_log_recovery": "OFF"}), {("relay_log", "warning")}, id="no recovery"
+        ),
+        pytest.param(maria("default", changes={"relay_log_recovery": "OFF"}), set(), id="not a replica"),
         pytest.param(maria(changes={"wsrep_on": "ON"}), {("binary_log", "error")}, id="Galera"),
         pytest.param(maria(replication=None), {("replication", "unknown")}, id="not allowed to see"),
         pytest.param(maria(replication={}), {("replication", "error")}, id="no replica"),

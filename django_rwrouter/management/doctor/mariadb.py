@@ -17,6 +17,7 @@ _VARIABLES: Final = (
     "log_bin",
     "log_slave_updates",
     "read_only",
+    "relay_log_recovery",
     "server_id",
     "wait_timeout",
     "wsrep_on",
@@ -49,6 +50,7 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
     mysql_protocol.judge_log(facts, notes)
     _gtid(facts, notes)
     if not facts.is_primary:
+        _relay_log(facts, notes)
         _replication(facts, primary, notes)
     judge_position(
         facts,
@@ -69,6 +71,18 @@ def _gtid(facts: Facts, notes: Notes) -> None:
         "gtid_strict_mode is off: after a write that went to a replica by mistake, sequence numbers no "
         "longer tell what it has replayed, and nothing says so",
         "SET GLOBAL gtid_strict_mode = ON, and write it into the configuration, on every server.",
+    )
+
+
+def _relay_log(facts: Facts, notes: Notes) -> None:
+    if facts.is_on("relay_log_recovery"):
+        notes.ok("relay_log", "relay_log_recovery is on")
+        return
+    notes.warning(
+        "relay_log",
+        "relay_log_recovery is off: killed just after its replication has started, it may look for a relay "
+        "log that is gone, and replicates nothing when it is back (error 1201)",
+        "Set relay_log_recovery = ON, and restart it: what it had not applied, it then asks for anew.",
     )
 
 
