@@ -92,6 +92,11 @@ def told(*signals):
             signal.disconnect(receive)
 
 
+def await_signals(found, number):
+    """Wait until so many are sent: what they tell of is in force a moment before."""
+    until(lambda: len(found) >= number, BUSY, "the signal is not sent")
+
+
 def state(alias):
     return health.standing(alias).state
 
@@ -251,6 +256,7 @@ def test_a_replica_that_fails_comes_back_when_it_has_proved_its_position(cluster
         replica.start() if trouble == "kill" else replica.thaw()
         took = until(lambda: state("replica1") is State.HEALTHY, 10, "not restored")
         server = knowledge.last_server("replica1")
+        await_signals(signals, 2)
     assert took < 3 * INTERVAL + BUSY
     assert knowledge.position(server) is not None
     assert [name for name, _arguments in signals] == ["replica_ejected", "replica_restored"]
@@ -355,6 +361,7 @@ def test_while_the_primary_is_away_replicas_are_watched(fresh, started, trouble)
         assert health.is_away("default")
         fresh.primary.start() if trouble == "kill" else fresh.primary.thaw()
         until(lambda: not health.is_away("default"), 5, "it is not found again")
+        await_signals(signals, 2)
     assert [name for name, _arguments in signals] == ["primary_lost", "primary_found"]
 
 
@@ -401,6 +408,7 @@ def test_a_primary_that_is_read_only_is_told(fresh, started, monkeypatch):
             rounds(2)
         # The address leads to a primary again: who looks finds it, though the old one still answers.
         until(lambda: seen("default").role == "primary", 2 * INTERVAL + BUSY, "nobody has noticed")
+        await_signals(signals, 2)
     assert [(a["alias"], a["role"]) for _name, a in signals] == [
         ("default", "replica"),
         ("default", "primary"),
