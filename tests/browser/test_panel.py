@@ -141,6 +141,26 @@ def test_the_charts_are_there_and_their_numbers(keeper, site):
     keeper.look_around("panel-over-time")
 
 
+def test_the_way_here_looks_as_on_the_pages_of_the_admin(keeper):
+    """Whatever element this version of Django has for it."""
+    looks = []
+    for path in (PANEL, "/admin/auth/user/"):
+        keeper.open(path)
+        way = keeper.page.get_by_role("navigation", name="Breadcrumbs").locator(".breadcrumbs")
+        looks.append(
+            way.evaluate(
+                """each => {
+                    const style = getComputedStyle(each);
+                    return [style.backgroundColor, style.color, each.offsetHeight];
+                }"""
+            )
+        )
+    *ours, height = looks[0]
+    *admins, expected = looks[1]
+    assert ours == admins
+    assert abs(height - expected) < 10, "not in one line"
+
+
 def test_no_page_has_a_serious_violation_of_accessibility(keeper):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
     violations = []
