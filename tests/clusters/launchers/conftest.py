@@ -5,6 +5,12 @@ import pytest
 from servers.process import ServerError
 
 
+@pytest.fixture(scope="module")
+def product(request):
+    """The one that the module names; ``test_all.py`` has each of them by turns."""
+    return request.module.PRODUCT
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _can_be_had(product):
     try:

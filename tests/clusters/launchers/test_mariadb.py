@@ -17,14 +17,8 @@ from servers.programs import find_program
 from tests.clusters.launchers.products import MARIADB, eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def product():
-    return MARIADB
-
-
-write, has, as_application = MARIADB.write, MARIADB.has, MARIADB.as_application
+PRODUCT = MARIADB
+write, has, as_application = PRODUCT.write, PRODUCT.has, PRODUCT.as_application
 
 
 # --- replication --------------------------------------------------------------------------------

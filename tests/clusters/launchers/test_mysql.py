@@ -18,14 +18,8 @@ from servers.mysql import MySQLCluster, ServerError
 from tests.clusters.launchers.products import MYSQL, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def product():
-    return MYSQL
-
-
-write, has, as_application = MYSQL.write, MYSQL.has, MYSQL.as_application
+PRODUCT = MYSQL
+write, has, as_application = PRODUCT.write, PRODUCT.has, PRODUCT.as_application
 
 
 # --- replication --------------------------------------------------------------------------------

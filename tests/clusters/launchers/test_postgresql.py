@@ -16,14 +16,8 @@ from servers.watchdog import children
 from tests.clusters.launchers.products import POSTGRESQL, eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def product():
-    return POSTGRESQL
-
-
-write, has, as_application = POSTGRESQL.write, POSTGRESQL.has, POSTGRESQL.as_application
+PRODUCT = POSTGRESQL
+write, has, as_application = PRODUCT.write, PRODUCT.has, PRODUCT.as_application
 
 
 # --- replication --------------------------------------------------------------------------------
