@@ -32,7 +32,7 @@ __all__ = ["Seen", "ensure_running", "reset", "snapshot"]
 logger = logging.getLogger("django_rwrouter")
 
 FORK_PATIENCE: Final = 0.5
-"""Seconds that a fork waits for the monitor's thread to hold no lock of anything."""
+"""Seconds that a fork waits for the monitor's threads to hold no lock of anything."""
 
 
 class _Monitor:
@@ -41,6 +41,8 @@ class _Monitor:
     def __init__(self) -> None:
         self.in_tests = False
         """Whether to run in Django's test environment, too."""
+        self._held: dict[int, list[threading.Lock]] = {}
+        """What holds up the monitor's threads, by the thread that is about to fork."""
         self._renew()
 
     def _renew(self) -> None:
@@ -49,7 +51,6 @@ class _Monitor:
         self._starting = threading.Lock()
         self._threaded: ThreadedRounds | None = None
         self._inline: InlineRounds | None = None
-        self._paused: threading.Lock | None = None
 
     def called(self) -> None:
         """Start, or make a round, whichever it is time for."""
@@ -102,22 +103,26 @@ class _Monitor:
             threaded.join(patience)
 
     def before_fork(self) -> None:
-        """Have the thread hold no lock while the process forks: the child would have it for ever."""
+        """Have the threads hold no lock while the process forks: the child would have it for ever.
+
+        Django holds one for a moment whenever a connection is opened (its signals'), Python whenever a module
+        is imported.
+        """
         threaded = self._threaded
-        if threaded is not None and threaded.handling.acquire(timeout=FORK_PATIENCE):
-            self._paused = threaded.handling
+        if threaded is not None:
+            self._held[threading.get_ident()] = threaded.pause(FORK_PATIENCE)
 
     def after_fork_in_parent(self) -> None:
-        """Let it go on."""
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            paused.release()
+        """Let them go on."""
+        for lock in self._held.pop(threading.get_ident(), ()):
+            lock.release()
 
     def after_fork_in_child(self) -> None:
         """Be as in a new process. Nothing of before is used, and no connection of the parent is touched."""
         rounds = self.rounds
         if rounds is not None:
             rounds.abandon()
+        self._held.clear()
         self._renew()
 
 

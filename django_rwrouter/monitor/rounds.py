@@ -93,6 +93,8 @@ class _Worker:
         self.prober = prober
         self._inbox = inbox
         self._orders: queue.SimpleQueue[tuple[Sample, float, bool] | None] = queue.SimpleQueue()
+        self.probing = threading.Lock()
+        """Held while the thread does anything but wait for an order."""
         name = f"rwrouter-probe-{prober.alias}"
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
@@ -106,8 +108,10 @@ class _Worker:
     def _run(self) -> None:
         while (order := self._orders.get()) is not None:
             sample, patience, fresh = order
-            self._inbox.put(self.prober.probe(sample, patience=patience, fresh=fresh))
-        self.prober.close()
+            with self.probing:
+                self._inbox.put(self.prober.probe(sample, patience=patience, fresh=fresh))
+        with self.probing:
+            self.prober.close()
 
 
 class ThreadedRounds:
@@ -124,7 +128,7 @@ class ThreadedRounds:
         self._until = 0.0
         """Monotonic: when the round ends that is under way."""
         self._report = _Reports()
-        self.handling = threading.Lock()
+        self._handling = threading.Lock()
         """Held while the thread does anything but wait."""
         self._probers = _make_probers(topology, self._timeout)
         self.thread = threading.Thread(target=self._run, name="rwrouter-monitor", daemon=True)
@@ -143,6 +147,17 @@ class ThreadedRounds:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, until - monotonic()))
 
+    def pause(self, patience: float) -> list[threading.Lock]:
+        """Have all threads wait; return the locks that hold them up, to be released by the caller.
+
+        A thread that is not ready for it within so many seconds goes on. Most likely it waits for a server
+        that does not answer.
+        """
+        until = monotonic() + patience
+        held = [self._handling] if self._handling.acquire(timeout=patience) else []
+        busy = [worker.probing for worker in list(self._workers.values())]
+        return held + [lock for lock in busy if lock.acquire(timeout=max(0.0, until - monotonic()))]
+
     def abandon(self) -> None:
         """Let go of the connections, in a forked child."""
         for prober in self._probers.values():
@@ -154,8 +169,9 @@ class ThreadedRounds:
 
     def _run(self) -> None:
         try:
-            for alias, prober in self._probers.items():
-                self._workers[alias] = _Worker(prober, self._inbox)
+            with self._handling:
+                for alias, prober in self._probers.items():
+                    self._workers[alias] = _Worker(prober, self._inbox)
             while not self._stopped:
                 try:
                     self._round()
@@ -172,7 +188,7 @@ class ThreadedRounds:
 
     def _round(self) -> None:
         self._until = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
-        with self.handling:
+        with self._handling:
             if not self._stopped:
                 health.watch(MISSED_ROUNDS * self._interval + self._timeout)
             samples = {
@@ -189,7 +205,7 @@ class ThreadedRounds:
             except queue.Empty:
                 finding = None
                 self._schedule.woke(wake, monotonic())
-            with self.handling:
+            with self._handling:
                 try:
                     if finding is not None:
                         self._hear(finding)
@@ -197,7 +213,7 @@ class ThreadedRounds:
                         self._look_for_overdue()
                 except Exception as error:  # noqa: BLE001  (what one server does must not hide the others)
                     self._report(error)
-        with self.handling:
+        with self._handling:
             self._watch.end_round()
 
     def _ask(self, alias: str, samples: Mapping[str, Sample]) -> None:

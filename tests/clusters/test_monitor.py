@@ -37,7 +37,14 @@ def run(action, environment, **more):
 
 
 @pytest.mark.parametrize(
-    "action", ["fork", "fork-amid-rounds", "multiprocessing-fork", "multiprocessing-forkserver"]
+    "action",
+    [
+        "fork",
+        "fork-amid-rounds",
+        "fork-amid-probes",
+        "multiprocessing-fork",
+        "multiprocessing-forkserver",
+    ],
 )
 def test_a_child_watches_for_itself(environment, action):
     run(action, environment, INTERVAL="0.02" if action == "fork-amid-rounds" else "0.1")

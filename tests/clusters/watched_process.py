@@ -135,6 +135,34 @@ def fork_amid_rounds():
         ended(pid)
 
 
+def fork_amid_probes():
+    """Fork while a probe holds a lock, as Django does whenever a connection is opened."""
+    from django.db import connections
+    from django.db.backends.signals import connection_created
+
+    held = threading.Lock()
+
+    def hold(connection, **_kwargs):
+        if threading.current_thread().name.startswith("rwrouter-probe-"):
+            with held:
+                time.sleep(0.02)
+
+    connections["default"].ensure_connection()
+    connection_created.connect(hold)
+    route()
+    deadline = time.monotonic() + 20
+    while not held.locked():
+        assert time.monotonic() < deadline, threads()
+    connections.close_all()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(int(held.locked()))
+    ended(pid)
+    while len(answers()) < 3:
+        assert time.monotonic() < deadline, (answers(), threads())
+        time.sleep(0.01)
+
+
 def end():
     watch(rounds=1)
 
@@ -166,6 +194,7 @@ IMPORTED_IN = os.getpid()
 ACTIONS = {
     "fork": fork,
     "fork-amid-rounds": fork_amid_rounds,
+    "fork-amid-probes": fork_amid_probes,
     "multiprocessing-fork": lambda: multiprocess("fork"),
     "multiprocessing-forkserver": lambda: multiprocess("forkserver"),
     "end": end,
