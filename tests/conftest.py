@@ -1,10 +1,12 @@
-"""In CI, a test of the real servers or of the browser that is skipped counts as failed."""
+"""What holds for all tests. In CI, one of the real servers or of the browser that is skipped has failed."""
 
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from django_rwrouter import storage
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("project", deadline=None)
@@ -17,6 +19,12 @@ EXCUSES = ("not for this Django", "There is no MySQL", "MySQL cannot be had")
 """In the reason of a skip that is none of ours: other environments of tox run the test; and MySQL is in no
 stable Debian, so it may not be there to be fetched."""
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_merges_statistics_by_chance(monkeypatch):
+    """A process that writes them merges them at a random time; what a test finds must not depend on that."""
+    monkeypatch.setattr(storage, "ROLL_UP_SECONDS", 1e9)
 
 
 def _fail_if_skipped(report, path):
