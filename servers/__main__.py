@@ -27,7 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run a cluster until Ctrl-C or SIGTERM, or until the command ends, whose status it returns."""
     ours, command = _split(arguments)
     options = _parser().parse_args(ours)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: started in the background by a script, a program begins with that one ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         cluster_class = CLUSTERS[options.kind]
         with cluster_class(options.replicas, options.folder, database=options.database) as cluster:

@@ -289,8 +289,10 @@ def test_servers_do_not_outlive_the_program_that_started_them(ending):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_in_the_foreground_until_a_signal(number):
+    """Also where a script has started it in the background: it begins with SIGINT ignored."""
+    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "servers", "mariadb", "--replicas", "1"],
+        [*in_background, sys.executable, "-m", "servers", "mariadb", "--replicas", "1"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
