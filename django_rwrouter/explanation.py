@@ -522,7 +522,10 @@ class _World:
                 attempts.spilled = True
             case WaitFor():
                 seconds = self.route.cluster.settings.wait_timeout
-                text = _("A replica is waited for, %(seconds)s s at most (WAIT_TIMEOUT).")
+                text = _(
+                    "A replica is waited for, %(seconds)s s at most (WAIT_TIMEOUT); or not at all, if that"
+                    " has not helped lately."
+                )
                 self._note(text % {"seconds": f"{seconds:g}"})
                 attempts.waited = scope.gave_up = True
 

@@ -155,7 +155,7 @@ def test_it_says_what_is_done_on_the_way(rwrouter):
         "A replica is drawn, and its connection opened if it is not open yet.",
         "A replica is asked where it stands, unless that is known already.",
     )
-    assert explained.otherwise.steps[-1] == "A replica is waited for, 0.05 s at most (WAIT_TIMEOUT)."
+    assert explained.otherwise.steps[-1].startswith("A replica is waited for, 0.05 s at most (WAIT_TIMEOUT);")
 
 
 def test_a_token_that_has_expired_says_nothing(rwrouter):
