@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from pathlib import Path
 
 import pytest
 from django.http import HttpResponse
@@ -14,6 +15,8 @@ from benchmarks.oracle import Read, Replay, Seen, Write, fewest_on_primary
 from benchmarks.parts import Table
 from benchmarks.statistics import per_million, percentile, share
 from benchmarks.website import rails_window
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # --- statistics ----------------------------------------------------------------------------------
 
@@ -199,3 +202,59 @@ def test_the_window_is_as_rails_has_it(monkeypatch):
     visit("GET", cookies)
     assert found == [False, True, True, False]
     assert router.db_for_write(None) == "default"
+
+
+# --- what is said of them ------------------------------------------------------------------------
+
+
+def measured(part, **key):
+    """Return the rows of a part's first table that have these values."""
+    with (ROOT / "benchmarks" / "results" / f"{part}.json").open(encoding="utf-8") as file:
+        rows = json.load(file)["tables"][0]["rows"]
+    return [row for row in rows if key.items() <= row.items()]
+
+
+def in_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return " ".join(readme.partition("## Beside others")[2].partition("\n## ")[0].split())
+
+
+def test_the_readme_says_what_was_measured_of_freshness():
+    [causal] = measured("consistency", who="django-rwrouter, causal")
+    [rails] = measured("consistency", who="window of 2 s, as Rails has it")
+    [multidb] = measured("consistency", who="django-multidb-router")
+    assert (causal["stale"], rails["stale"], multidb["stale"]) == (0, 0, 0)
+    assert (
+        f"gave 0 stale reads of own writes and left {causal['primary']:.1f} % of the reads on the primary;"
+        f" one who knows everything in advance would have needed {causal['oracle']:.1f} %."
+    ) in in_readme()
+    assert (
+        f"left {rails['primary']:.0f} % (two seconds, as Rails has it) and {multidb['primary']:.0f} % (15"
+        " seconds, django-multidb-router)"
+    ) in in_readme()
+
+
+def test_the_readme_says_what_was_measured_of_decisions():
+    ours = "django-rwrouter: read, "
+    ratios = {row["what"]: row["ratio"] for row in measured("decision") if row["what"].startswith(ours)}
+    outside = ratios.pop(f"{ours}outside any scope")
+    assert (
+        f"costs {min(ratios.values()):.2f} to {max(ratios.values()):.2f} times that of a two-line"
+        f" `random.choice()` router in a request, and {outside:.2f} times in a script without one"
+    ) in in_readme()
+
+
+def test_the_readme_says_what_was_measured_of_faults():
+    ours = [row for row in measured("faults") if row["who"].startswith("django-rwrouter")]
+    assert {row["fault"] for row in ours} == {
+        "one replica killed",
+        "one replica frozen",
+        "all replicas killed",
+    }
+    assert sum(row["errors"] for row in ours) == 0
+    [one] = measured("faults", who="random, two lines", fault="one replica killed")
+    [all_of_them] = measured("faults", who="random, two lines", fault="all replicas killed")
+    assert (
+        f"{one['failed']:.0f} % of the requests ended in one when one was killed, and"
+        f" {all_of_them['failed']:.0f} % when all were"
+    ) in in_readme()
