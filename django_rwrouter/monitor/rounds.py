@@ -32,8 +32,8 @@ HEAD_START: Final = 0.1
 """Seconds at most that replicas wait for the primary's sample, to be asked after it. One that was away in the
 last round is not waited for."""
 SECOND_CHANCE: Final = 1.0
-"""Seconds at most that a server has to answer on a new connection, when it has not on the old one. If it does
-not, the reads that hang on it are ended."""
+"""Seconds at most that a server has to answer when it has not in time: on a new connection, if the old one
+could be given up. If it does not, the reads that hang on it are ended."""
 PROOF_PAUSE: Final = 0.5
 """The part of an interval after which a replica that answers again is asked for the proof that it lacks. On
 PostgreSQL the first may come two seconds late: so long an attempt to connect may hang that began before the
@@ -121,7 +121,8 @@ class ThreadedRounds:
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
         self._watch = Watch(topology, MISSED_ROUNDS * self._interval + self._timeout)
-        self._schedule = Schedule(self._timeout)
+        self._second_chance = min(self._timeout, SECOND_CHANCE)
+        self._schedule = Schedule(self._timeout, self._second_chance)
         self._inbox: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._stopped = False
@@ -236,7 +237,7 @@ class ThreadedRounds:
             # Later, one that was passed over is not left to the next round: an attempt to connect cannot be
             # ended from here, and the server may be back since it began.
             if is_behind or self._schedule.misses(alias) == 1:
-                self._ask_anew(alias, min(self._timeout, SECOND_CHANCE), fresh=True)
+                self._ask_anew(alias, self._second_chance, fresh=True)
             return
         now = monotonic()
         self._watch.heard(finding, now)

@@ -22,8 +22,10 @@ class _Asked:
 class Schedule:
     """The probes that are under way. A server that has not answered is not asked again until it has."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, second_chance: float) -> None:
+        """Begin; one that has missed its ``timeout`` has ``second_chance`` seconds until it misses again."""
         self._timeout = timeout
+        self._second_chance = second_chance
         self._asked: dict[str, _Asked] = {}
         self._misses: dict[str, int] = {}
 
@@ -55,22 +57,27 @@ class Schedule:
         return not asked.overdue
 
     def overdue(self, now: float) -> list[str]:
-        """Return the servers whose time has just run out."""
+        """Return the servers whose time has just run out, for the first time or once more.
+
+        One that goes on saying nothing misses again and again, though it is not asked again: what waits for
+        its answer may be an attempt to connect, which cannot be ended and lasts for longer than the timeout.
+        """
         found = []
         for alias, asked in self._asked.items():
-            if not asked.overdue and now >= asked.deadline:
+            if now >= asked.deadline:
                 asked.overdue = True
+                asked.deadline = now + self._second_chance
                 self._misses[alias] = self._misses.get(alias, 0) + 1
                 found.append(alias)
         return found
 
     def misses(self, alias: str) -> int:
-        """Return how many probes in a row have not been answered in time."""
+        """Return how often in a row a server's time has run out."""
         return self._misses.get(alias, 0)
 
     def next_deadline(self) -> float | None:
         """Return when the first time runs out, if any does."""
-        return min((each.deadline for each in self._asked.values() if not each.overdue), default=None)
+        return min((each.deadline for each in self._asked.values()), default=None)
 
     def woke(self, planned: float, now: float) -> None:
         """Let the time of all begin anew if this process has slept for longer than it wanted to."""

@@ -467,8 +467,10 @@ def test_before_migrate_nothing_is_wanted(fresh, started, caplog):
 # --- reads that hang ----------------------------------------------------------------------------
 
 
-def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkeypatch):
-    """Whatever the driver's own patience is."""
+@pytest.mark.parametrize("renew_seconds", [60.0, 0.0], ids=["kept", "renewed"])
+def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkeypatch, renew_seconds):
+    """Whatever the driver's own patience is, also where the monitor itself just opens a connection."""
+    monkeypatch.setattr(probes, "RENEW_SECONDS", renew_seconds)
     if connections["default"].vendor == "mysql":
         options = {**connections.settings["replica1"]["OPTIONS"], "read_timeout": 60}
         monkeypatch.setitem(connections.settings["replica1"], "OPTIONS", options)

@@ -5,11 +5,12 @@ import pytest
 from django_rwrouter.monitor.schedule import OVERSLEPT, Schedule
 
 TIMEOUT = 1.0
+SECOND_CHANCE = 0.4
 
 
 @pytest.fixture
 def schedule():
-    return Schedule(TIMEOUT)
+    return Schedule(TIMEOUT, SECOND_CHANCE)
 
 
 def test_a_server_that_has_not_answered_is_not_asked_again(schedule):
@@ -40,7 +41,7 @@ def test_one_that_a_round_has_passed_over_is_behind(schedule):
 def test_it_has_the_timeout_to_answer(schedule, later, overdue):
     schedule.ask("r1", 100)
     assert schedule.overdue(100 + later) == overdue
-    assert schedule.overdue(100 + later) == []  # Said once.
+    assert schedule.overdue(100 + later) == []  # Said once for each time.
     assert schedule.answer("r1") is not overdue
 
 
@@ -64,14 +65,29 @@ def test_misses_in_a_row_are_counted(schedule):
     assert schedule.misses("r2") == 0
 
 
+def test_one_that_says_nothing_misses_again_and_again(schedule):
+    schedule.ask("r1", 100)
+    assert [schedule.overdue(now) for now in (101, 101.3, 101.5, 101.8, 102)] == [
+        ["r1"],
+        [],
+        ["r1"],
+        [],
+        ["r1"],
+    ]
+    assert schedule.misses("r1") == 3
+    assert schedule.answer("r1") is False
+
+
 def test_the_first_deadline_counts(schedule):
     assert schedule.next_deadline() is None
     schedule.ask("p", 100)
     schedule.ask("r1", 100, 0.3)
     assert schedule.next_deadline() == 100.3
-    schedule.overdue(100.5)
+    schedule.overdue(100.7)
     assert schedule.next_deadline() == 101
     schedule.answer("p")
+    assert schedule.next_deadline() == 100.7 + SECOND_CHANCE
+    schedule.answer("r1")
     assert schedule.next_deadline() is None
 
 
@@ -84,4 +100,5 @@ def test_while_this_process_stood_still_no_server_was_late(schedule, late, blame
     now = 101 + late
     schedule.woke(101, now)
     assert schedule.overdue(now) == (["r1"] if blamed else [])
-    assert schedule.overdue(now + TIMEOUT) == ([] if blamed else ["r1"])
+    assert schedule.overdue(now + TIMEOUT) == ["r1"]
+    assert schedule.misses("r1") == (2 if blamed else 1)
