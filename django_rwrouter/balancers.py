@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.load import load_of
 from django_rwrouter.options import ReplicaSettings
@@ -141,3 +142,7 @@ def get_balancer(name: str) -> Balancer:
     if not callable(getattr(balancer, "choose", None)):
         raise ImproperlyConfigured(f"{SETTING}['BALANCER'] is {name!r}, which has no choose().")
     return balancer
+
+
+# A balancer may keep a turn, and what it likes: each process has its own.
+process.owns(get_balancer.cache_clear, settings=[SETTING])

@@ -11,8 +11,8 @@ from django.db import Error, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_rwrouter import positions, servers, stats, token
-from django_rwrouter.conf import get_settings
+from django_rwrouter import positions, process, servers, stats, token
+from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.decision import Level
 from django_rwrouter.knowledge import knowledge, server_of
 from django_rwrouter.state import ClusterScope, RoutingState, on_event_loop
@@ -41,6 +41,10 @@ def _may_block(among: Sequence[Store]) -> bool:
 @lru_cache(maxsize=16)
 def _stores(names: tuple[str, ...]) -> Sequence[Store]:
     return tuple(get_store(name) for name in names)
+
+
+process.derives(_may_block.cache_clear, [SETTING])
+process.derives(_stores.cache_clear, [SETTING])
 
 
 def accept(value: str) -> Token:

@@ -12,9 +12,9 @@ from typing import Final, cast
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 
+from django_rwrouter import process
 from django_rwrouter.options import (
     DEFAULT_CLUSTER,
     ClusterSettings,
@@ -284,10 +284,9 @@ def get_settings() -> Settings:
     return _current
 
 
-def _forget(*, setting: str, **_kwargs: object) -> None:
+def _forget() -> None:
     global _current  # noqa: PLW0603
-    if setting == SETTING:
-        _current = None
+    _current = None
 
 
-setting_changed.connect(_forget, dispatch_uid="django_rwrouter.conf")
+process.derives(_forget, [SETTING])

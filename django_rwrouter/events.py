@@ -8,7 +8,7 @@ from typing import Final
 
 from django.dispatch import Signal
 
-from django_rwrouter import signals, stats
+from django_rwrouter import process, signals, stats
 from django_rwrouter.causes import SECONDS
 from django_rwrouter.topology import get_topology
 
@@ -104,6 +104,7 @@ def read_degraded(cluster: str) -> None:
 
 
 _told: dict[tuple[str, str], float] = {}
+process.owns(_told.clear)
 
 
 def _is_news(what: str, cluster: str) -> bool:

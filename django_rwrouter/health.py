@@ -17,6 +17,8 @@ from enum import Enum
 from time import monotonic
 from typing import Final
 
+from django_rwrouter import process
+
 FIRST_PAUSE: Final = 1.0
 """Seconds for which a replica is left alone after its first failure."""
 LONGEST_PAUSE: Final = 60.0
@@ -253,3 +255,5 @@ class Health:
 
 health: Final = Health()
 """What this process knows."""
+
+process.owns(health.reset)

@@ -8,11 +8,10 @@ from contextlib import closing
 from time import perf_counter
 from typing import Any, Final
 
-from django.core import mail
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import sockets, stats
+from django_rwrouter import process, sockets, stats
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.knowledge import set_server
 from django_rwrouter.load import load_of
@@ -79,8 +78,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
 def is_test_mirror(connection: BaseDatabaseWrapper) -> bool:
     """Whether a replica's connection has been pointed at the primary itself by the running tests."""
     mirrored = connection.settings_dict["TEST"].get("MIRROR")
-    # Django's test runner and pytest-django make this list; nothing else does.
-    if not mirrored or not hasattr(mail, "outbox"):
+    if not mirrored or not process.in_test_environment():
         return False
     target = connections[mirrored].settings_dict
     own = connection.settings_dict

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django_rwrouter import process
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -172,6 +174,7 @@ class Knowledge:
 
 knowledge: Final = Knowledge()
 """What this process knows."""
+process.owns(knowledge.reset)
 
 
 def server_of(connection: BaseDatabaseWrapper) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from django_rwrouter import process
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -76,3 +78,6 @@ def load_of(alias: str) -> Load:
 def reset() -> None:
     """Forget everything."""
     _loads.clear()
+
+
+process.owns(reset)

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, stats
+from django_rwrouter import events, process, stats
 from django_rwrouter.conf import SETTING
 from django_rwrouter.health import health
 from django_rwrouter.models import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
@@ -294,5 +294,8 @@ _look_again: Final = _LookAgain()
 
 
 def reset() -> None:
-    """Forget that the table was not there. For tests."""
+    """Forget that the table was not there."""
     _look_again.at = 0.0
+
+
+process.owns(reset)

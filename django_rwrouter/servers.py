@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, stats
+from django_rwrouter import events, process, stats
 from django_rwrouter.driver_errors import loss
 from django_rwrouter.health import health
 from django_rwrouter.hooks import is_test_mirror
@@ -56,6 +56,9 @@ def reset() -> None:
     global _waiting  # noqa: PLW0603
     _waiting = threading.BoundedSemaphore(MAX_WAITING)
     _vain.clear()
+
+
+process.owns(reset)
 
 
 def reached(scope: ClusterScope, ours: ThreadConnections, alias: str, position: Any) -> bool:

@@ -12,8 +12,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.signals import setting_changed
-
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.health import health
@@ -227,10 +226,9 @@ def _seconds_left(
     return float(limit - situation.staleness(decision.alias))
 
 
-def _doubt_all(*, setting: str, **_kwargs: object) -> None:
-    """Let no decision of this process hold any longer, as they rest on the settings, too."""
-    if setting == SETTING:
-        health.version += 1
+def _invalidate_all() -> None:
+    """Invalidate every cached decision of this process: they depend on the settings."""
+    health.version += 1
 
 
-setting_changed.connect(_doubt_all, dispatch_uid="django_rwrouter.settled")
+process.on_change(_invalidate_all, [SETTING])

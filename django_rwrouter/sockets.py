@@ -9,6 +9,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
+from django_rwrouter import process
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -54,6 +56,9 @@ def retire_all(alias: str) -> None:
 def reset() -> None:
     """Forget all connections, as in a forked child: those of the parent are none of its business."""
     _opened.clear()
+
+
+process.owns(reset)
 
 
 def remember(raw: Any) -> None:

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final
 
-from django.core.signals import setting_changed
 from django.db import Error
 from django.utils.module_loading import import_string
 
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.counters import Counters, Row, ServerEntry
-from django_rwrouter.exit_hooks import call_at_exit
 from django_rwrouter.state import silenced
 from django_rwrouter.storage import BACKENDS, StatisticsBackend, StatisticsTableMissing
 
@@ -68,14 +66,14 @@ class _Flusher:
     def start(self) -> None:
         """Start the thread and the hooks at the process's end, where statistics are wanted at all."""
         with self._starting:
-            if self.started or _is_test_environment():
+            if self.started or process.in_test_environment():
                 return
             settings = get_settings()
             if settings.inert or settings.stats.backend == "off":
                 self._counters.enabled = False
             else:
                 self._start_thread()
-                call_at_exit(self._at_exit)
+                process.call_at_exit(self._at_exit)
             self.started = True
 
     def see_off(self) -> None:
@@ -86,8 +84,8 @@ class _Flusher:
         """
         if not (self.started or self._seen_off):
             self._seen_off = True
-            if not _is_test_environment():
-                call_at_exit(self._at_exit)
+            if not process.in_test_environment():
+                process.call_at_exit(self._at_exit)
 
     def _start_thread(self) -> None:
         name = "rwrouter-statistics"
@@ -202,13 +200,6 @@ class _Flusher:
             self.flush(EXIT_PATIENCE, ending=True)
 
 
-def _is_test_environment() -> bool:
-    """Whether Django's ``setup_test_environment()`` is in force."""
-    from django.core import mail
-
-    return hasattr(mail, "outbox")
-
-
 _counters: Final = Counters()
 _flusher: Final = _Flusher(_counters)
 
@@ -269,11 +260,6 @@ def _after_fork() -> None:
     _flusher.renew()
 
 
-def _forget_settings(*, setting: str, **_kwargs: object) -> None:
-    if setting == SETTING:
-        _flusher.forget()
-
-
-setting_changed.connect(_forget_settings, dispatch_uid="django_rwrouter.stats")
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_flusher.pause, after_in_parent=_flusher.resume, after_in_child=_after_fork)
+process.owns(reset, in_child=_after_fork)
+process.on_change(_flusher.forget, [SETTING])
+process.around_fork(_flusher.pause, _flusher.resume)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.signals import setting_changed
 from django.db.models.base import ModelBase
 
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.options import ClusterSettings, ReplicaSettings, Settings
@@ -239,10 +239,9 @@ def get_topology() -> Topology:
     return _current
 
 
-def _forget(*, setting: str, **_kwargs: object) -> None:
+def _forget() -> None:
     global _current  # noqa: PLW0603
-    if setting in (SETTING, "CACHES"):
-        _current = None
+    _current = None
 
 
-setting_changed.connect(_forget, dispatch_uid="django_rwrouter.topology")
+process.derives(_forget, [SETTING, "CACHES"])

@@ -9,20 +9,12 @@ themselves what they must know.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from typing import Final
 
-from django.core import mail
-from django.core.signals import setting_changed
-
-from django_rwrouter import load, servers, sockets, spills
-from django_rwrouter.balancers import get_balancer
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
-from django_rwrouter.exit_hooks import call_at_exit
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
 from django_rwrouter.monitor.rounds import InlineRounds, ThreadedRounds
 from django_rwrouter.monitor.watch import Seen
 from django_rwrouter.topology import get_topology
@@ -65,7 +57,7 @@ class _Monitor:
             self._inline.run_if_due()
 
     def _start(self) -> None:
-        if hasattr(mail, "outbox") and not self.in_tests:
+        if process.in_test_environment() and not self.in_tests:
             return  # Django's test environment: threads would meet the tests' transactions.
         topology = get_topology()
         settings = get_settings().monitor
@@ -81,7 +73,7 @@ class _Monitor:
                 # The system allows no more threads, or the interpreter is going.
                 logger.warning("The databases are not monitored: %s.", error)
             else:
-                call_at_exit(self.stop)
+                process.call_at_exit(self.stop)
 
     @property
     def rounds(self) -> ThreadedRounds | InlineRounds | None:
@@ -150,27 +142,6 @@ def reset(patience: float = 5.0) -> None:
     _monitor.forget(patience)
 
 
-def _after_fork_in_child() -> None:
-    _monitor.after_fork_in_child()
-    # What the parent's threads were doing, none does here; and their locks may be held for ever.
-    health.reset()
-    knowledge.reset()
-    load.reset()
-    spills.reset()
-    servers.reset()
-    get_balancer.cache_clear()
-    sockets.reset()
-
-
-def _forget_settings(*, setting: str, **_kwargs: object) -> None:
-    if setting == SETTING:
-        _monitor.forget()
-
-
-setting_changed.connect(_forget_settings, dispatch_uid="django_rwrouter.monitor")
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_monitor.before_fork,
-        after_in_parent=_monitor.after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+process.owns(reset, in_child=_monitor.after_fork_in_child)
+process.on_change(_monitor.forget, [SETTING])
+process.around_fork(_monitor.before_fork, _monitor.after_fork_in_parent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
@@ -96,14 +97,17 @@ _CODES: Final[dict[str, str]] = {
     "p": "django_rwrouter.positions.postgresql.PostgreSQLPosition",
 }
 """The letter before an encoded position, and the type that reads the rest."""
-_made: dict[str, Any] = {}
 
 
+@cache
 def _load(path: str) -> Any:
-    if path not in _made:
-        module, _, name = path.rpartition(".")
-        _made[path] = getattr(import_module(module), name)
-    return _made[path]
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+@cache
+def _make(path: str) -> Any:
+    return _load(path)()
 
 
 def product(connection: BaseDatabaseWrapper) -> str:
@@ -123,10 +127,7 @@ def get_driver(connection: BaseDatabaseWrapper) -> Driver | None:
     path = _DRIVERS.get(product(connection))
     if path is None:
         return None
-    key = f"driver:{path}"
-    if key not in _made:
-        _made[key] = _load(path)()
-    driver: Driver = _made[key]
+    driver: Driver = _make(path)
     return driver
 
 

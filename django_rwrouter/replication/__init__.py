@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from django.db import Error
 
-from django_rwrouter import events
+from django_rwrouter import events, process
 from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import product
 from django_rwrouter.state import silenced
@@ -220,6 +220,15 @@ class _Inquiry:
 
 _inquiries: Final[dict[tuple[str, str], _Inquiry]] = {}
 _lock = threading.Lock()
+
+
+def _reset() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _inquiries.clear()
+
+
+process.owns(_reset)
 
 
 def _ask_all(aliases: list[str], method: str, timeout: float) -> list[_Inquiry]:

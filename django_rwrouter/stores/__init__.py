@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 
 
@@ -66,3 +67,6 @@ def get_store(name: str) -> Store:
             f"{SETTING}['STORE'] has {name!r}, which does not say whether it blocks (blocks = True or False)."
         )
     return store
+
+
+process.derives(get_store.cache_clear, [SETTING])

@@ -7,9 +7,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from django_rwrouter import servers, stats
+from django_rwrouter import process, servers
 from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
 from django_rwrouter.testing import capture_routing
 from django_rwrouter.topology import get_topology
 from servers.mariadb import MariaDBCluster, ServerError
@@ -71,10 +70,7 @@ def cluster(running, tables, administration, django_db_blocker):
     """The cluster. Whatever a test does to its servers is undone, and all connections are closed."""
     administration.empty(tables)
     administration.level()
-    health.reset()
-    knowledge.reset()
-    servers.reset()
-    stats.reset()
+    process.reset()
     with django_db_blocker.unblock():
         try:
             sample()
@@ -83,10 +79,7 @@ def cluster(running, tables, administration, django_db_blocker):
         finally:
             connections.close_all()
             administration.resume()
-            health.reset()
-            knowledge.reset()
-            servers.reset()
-            stats.reset()
+            process.reset()
 
 
 def sample():

@@ -15,8 +15,7 @@ from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 from django.urls import path
 
-from django_rwrouter import stats
-from django_rwrouter.health import health
+from django_rwrouter import process, stats
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book
 from tests.settings import DATABASES, FOLDER
@@ -53,11 +52,9 @@ def databases(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock():
         replicate(*DATABASES, source=FRESH)
         ContentType.objects.clear_cache()
-        health.reset()
-        stats.reset()
+        process.reset()
         yield
-        health.reset()
-        stats.reset()
+        process.reset()
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from django_rwrouter import monitor, overrides, servers, stats
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
+from django_rwrouter import process
 from django_rwrouter.testing import capture_routing
 from servers.process import ServerError
 from tests.app.models import Book
@@ -47,15 +45,6 @@ def lead_to(alias, server):
         connections.settings[alias][key] = found[key]
 
 
-def forget():
-    monitor.reset()
-    servers.reset()
-    health.reset()
-    knowledge.reset()
-    stats.reset()
-    overrides.reset()
-
-
 @pytest.fixture(scope="session")
 def django_db_setup():
     """Make no "test_" databases: the clusters are there for the tests alone."""
@@ -84,10 +73,10 @@ def cluster(running, django_db_blocker):
         Book.objects.all().delete()
         Book.objects.create(title="old")
         running.wait_all()
-        forget()
+        process.reset()
         yield running
         connections.close_all()
-        forget()
+        process.reset()
 
 
 @pytest.fixture
@@ -97,10 +86,10 @@ def fresh(django_db_setup, django_db_blocker):
         prepare(cluster)
         Book.objects.create(title="old")
         cluster.wait_all()
-        forget()
+        process.reset()
         yield cluster
         connections.close_all()
-        forget()
+        process.reset()
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import pytest
 from django.db import connections
 
-from django_rwrouter import monitor, overrides, routing_scope
+from django_rwrouter import monitor, overrides, process, routing_scope
 from django_rwrouter.look import look
 from django_rwrouter.overview import Condition, overview
 from django_rwrouter.topology import get_topology
 from tests.app.models import Book
-from tests.positions.conftest import forget, lead_to
+from tests.positions.conftest import lead_to
 from tests.positions.site import ALIASES
 from tests.positions.test_monitor import until
 
@@ -67,7 +67,7 @@ def test_a_process_with_a_monitor_asks_nobody_again(cluster, rwrouter, monkeypat
         [now] = overview().clusters
     finally:
         overrides.undrain("replica2")
-        forget()
+        process.reset()
     assert [server.condition for server in now.servers] == [
         Condition.HEALTHY,
         Condition.HEALTHY,

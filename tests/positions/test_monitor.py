@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.db import OperationalError, close_old_connections, connections
 from django.test import AsyncClient, Client
 
-from django_rwrouter import events, monitor, overrides, routing_scope, stats
+from django_rwrouter import events, monitor, overrides, process, routing_scope, stats
 from django_rwrouter.health import FIRST_PAUSE, JITTER, State, health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
@@ -24,7 +24,6 @@ from django_rwrouter.signals import (
 )
 from tests.app.models import Book
 from tests.positions import site as ours
-from tests.positions.conftest import forget
 from tests.positions.site import ALIASES, REPLICAS
 
 INTERVAL = 0.2
@@ -62,7 +61,7 @@ def started(rwrouter):
 
     yield start
     monitor._monitor.in_tests = False
-    forget()
+    process.reset()
 
 
 class Nothing:
