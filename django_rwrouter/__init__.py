@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from django_rwrouter.decision import Decision, Level, Reason
     from django_rwrouter.exceptions import NoReplicaAvailable, ReplicaWriteError
-    from django_rwrouter.overrides import drain, undrain
+    from django_rwrouter.overrides import drain, switch_off, switch_on, undrain
 
 __version__ = "0.1.0"
 
@@ -36,30 +36,30 @@ __all__ = [
     "read_connection",
     "restore_token",
     "routing_scope",
+    "switch_off",
+    "switch_on",
     "undrain",
     "untracked_writes",
     "use_primary",
     "use_replica",
 ]
 
-_HOMES = {
-    "Decision": "decision",
-    "Level": "decision",
-    "Reason": "decision",
-    "NoReplicaAvailable": "exceptions",
-    "ReplicaWriteError": "exceptions",
-    "drain": "overrides",
-    "undrain": "overrides",
-}
+_HOMES = (
+    "django_rwrouter.decision",
+    "django_rwrouter.exceptions",
+    "django_rwrouter.control",
+    "django_rwrouter.overrides",
+)
 
 
 def __getattr__(name: str) -> object:
-    """Import the public names when they are first used.
+    """Import a public name when it is first used.
 
     Django imports this package before its apps are ready, and the names' own modules import models.
     """
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'control')}"), name)
-    globals()[name] = value
-    return value
+    if name in __all__:
+        for home in map(import_module, _HOMES):
+            if name in vars(home):
+                globals()[name] = value = vars(home)[name]
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

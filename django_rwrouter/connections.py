@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import Error, connections
 
-from django_rwrouter import engine, events, hooks, servers, stats
+from django_rwrouter import engine, events, hooks, servers, spills, stats
 from django_rwrouter.balancers import get_balancer
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.engine import (
@@ -222,9 +222,9 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
         case AskReplica(alias=alias):
             _ask(alias, cluster, attempts)
         case Spill():
-            attempts.spilled = state.may_spill(cluster.name, cluster.settings.spill_limit)
+            attempts.spilled = spills.take(state, this_thread(), cluster.name, cluster.settings.spill_limit)
             if attempts.spilled and not on_event_loop() and not _open_primary(cluster, ours.primary):
-                state.release_spill(cluster.name)
+                spills.release(state, this_thread(), cluster.name)
                 attempts.asked_primary, attempts.spilled = True, False
         case WaitFor(alias=alias, position=position):
             attempts.waited = True

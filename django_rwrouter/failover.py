@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, cast
 from django.db import Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, servers, stats
+from django_rwrouter import events, servers, spills, stats
 from django_rwrouter.connections import Opening, open_replica, substitute
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.driver_errors import Loss, is_read_only_server, is_refused_write, loss, may_have_written
@@ -30,7 +30,7 @@ from django_rwrouter.health import health
 from django_rwrouter.hooks import DECISION, RAW_DECISION, note_write, pins
 from django_rwrouter.load import load_of
 from django_rwrouter.sql import Statement
-from django_rwrouter.state import current_state
+from django_rwrouter.state import current_state, this_thread
 from django_rwrouter.topology import Cluster, get_topology
 
 logger = logging.getLogger("django_rwrouter")
@@ -74,7 +74,7 @@ def rescue(
     error raised again, or ``ReplicaWriteError`` in place of a replica's refusal.
     """
     state = current_state()
-    state.release_spill(cluster.name)
+    spills.release(state, this_thread(), cluster.name)
     rerun = run_again(error, seconds, decision, statement, cluster, call)
     *_rest, many, context = call
     if rerun is not None:
@@ -155,7 +155,7 @@ def run_again(
         finally:
             seconds = perf_counter() - began
             load.end(running, None)
-            current_state().release_spill(cluster.name)
+            spills.release(current_state(), this_thread(), cluster.name)
     stats.count_event("statement_failed", connection.alias)
     raise error
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import process, sockets, stats
+from django_rwrouter import process, sockets, spills, stats
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.knowledge import set_server
 from django_rwrouter.load import load_of
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.sql import Kind, Statement, classify
-from django_rwrouter.state import RoutingState, current_state, writes_are_tracked
+from django_rwrouter.state import RoutingState, current_state, this_thread, writes_are_tracked
 from django_rwrouter.topology import Cluster, Topology, get_topology
 
 logger = logging.getLogger("django_rwrouter")
@@ -129,7 +129,7 @@ def observe(
         seconds = perf_counter() - started
         load.end(running, seconds if is_even else None)
         if decision is not None and decision.reason is Reason.SPILLED:
-            state.release_spill(cluster.name)
+            spills.release(state, this_thread(), cluster.name)
     if statement.writes and pins(statement, topology):
         note_write(state, cluster.name)
     if decision is None:

@@ -1,7 +1,7 @@
 """The one owner of process-wide state: how it begins anew, what a fork does to it, what is left for the exit.
 
-A module that keeps state in a global registers it here, beside where it is defined. A forked child uses nothing
-of its parent: the threads are not there, and a lock that one of them held would never be released.
+A module that keeps state in a global registers it here, beside where it is defined. A forked child uses
+nothing of its parent: the threads are not there, and a lock that one of them held would never be released.
 """
 
 from __future__ import annotations

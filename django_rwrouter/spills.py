@@ -1,60 +1,84 @@
-"""How many reads may be on the primary at once only because replicas lag."""
+"""The few slots on a primary for reads whose replicas all lag (``SPILL_LIMIT``)."""
 
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from django_rwrouter import process
 
+if TYPE_CHECKING:
+    from django_rwrouter.state import RoutingState
 
-class Place:
-    """Room for one read; given back when nobody holds it any more, so that none is ever lost."""
 
-    __slots__ = ("_gate",)
+class Slot:
+    """One read's slot; given back when nobody holds it any more, so that none is ever lost."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: SpillSlots) -> None:
+        self._slots = slots
 
     def __del__(self) -> None:
-        self._gate.leave()
+        self._slots.give_back()
 
 
-class Gate:
-    """Lets so many in at once."""
+class SpillSlots:
+    """The slots of one cluster's primary in this process."""
 
     def __init__(self) -> None:
-        # Re-entrant: a place may be given back by the garbage collector, inside enter().
+        # Re-entrant: the garbage collector may give a slot back inside take().
         self._lock = threading.RLock()
-        self.inside = 0
+        self.taken = 0
 
-    def enter(self, limit: int) -> Place | None:
-        """Return a place to hold on to, or ``None`` if ``limit`` are taken."""
+    def take(self, limit: int) -> Slot | None:
+        """Return a slot to hold on to, or ``None`` if ``limit`` are taken."""
         with self._lock:
-            if self.inside >= limit:
+            if self.taken >= limit:
                 return None
-            self.inside += 1
-            return Place(self)
+            self.taken += 1
+            return Slot(self)
 
-    def leave(self) -> None:
-        """Make room for another."""
+    def give_back(self) -> None:
+        """Make room for another read."""
         with self._lock:
-            self.inside -= 1
+            self.taken -= 1
 
 
-_gates: dict[str, Gate] = {}
+_slots: dict[str, SpillSlots] = {}
 
 
-def gate_of(cluster: str) -> Gate:
-    """Return the gate of a cluster's primary."""
+def slots_of(cluster: str) -> SpillSlots:
+    """Return the slots of a cluster's primary."""
     try:
-        return _gates[cluster]
+        return _slots[cluster]
     except KeyError:
-        return _gates.setdefault(cluster, Gate())
+        return _slots.setdefault(cluster, SpillSlots())
+
+
+def take(state: RoutingState, thread: object, cluster: str, limit: int) -> bool:
+    """Take a slot for a read of this thread; return whether there was one.
+
+    A slot that an earlier decision has taken, whose statement never came, is used up first.
+    """
+    key = (thread, cluster)
+    if key in state.spilled:
+        return True
+    slot = slots_of(cluster).take(limit)
+    if slot is None:
+        return False
+    state.spilled[key] = slot
+    return True
+
+
+def release(state: RoutingState, thread: object, cluster: str) -> None:
+    """Give back the slot of this thread's read, which has been run."""
+    state.spilled.pop((thread, cluster), None)
 
 
 def reset() -> None:
-    """Forget everything, as in a new process."""
-    _gates.clear()
+    """Forget all slots, as in a new process."""
+    _slots.clear()
 
 
 process.owns(reset)

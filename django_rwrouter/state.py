@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from django_rwrouter.spills import Place, gate_of
 from django_rwrouter.token import EMPTY, Position, Token
 
 if TYPE_CHECKING:
@@ -181,26 +180,8 @@ class RoutingState:
         """By model, the decision that holds for its reads until something changes (a ``settled.Settled``)."""
         self.settled_writes: dict[type[Model], Any] = {}
         """The same for its writes (a ``settled.SettledWrite``)."""
-        self.spilled: dict[tuple[object, str], Place] = {}
-        """By thread and cluster, the place of a read that goes to the primary because replicas lag."""
-
-    def may_spill(self, cluster: str, limit: int) -> bool:
-        """Whether a read of this thread may go to the primary because replicas lag; takes a place there.
-
-        A place that an earlier decision has taken, whose statement never came, is used up first.
-        """
-        key = (this_thread(), cluster)
-        if key in self.spilled:
-            return True
-        place = gate_of(cluster).enter(limit)
-        if place is None:
-            return False
-        self.spilled[key] = place
-        return True
-
-    def release_spill(self, cluster: str) -> None:
-        """Give back the place of this thread's read, which has been run."""
-        self.spilled.pop((this_thread(), cluster), None)
+        self.spilled: dict[tuple[object, str], object] = {}
+        """By thread and cluster, the slot of a read that goes to the primary because replicas lag."""
 
     def scope(self, cluster: str) -> ClusterScope:
         """Return what is known of a cluster."""

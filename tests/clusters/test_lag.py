@@ -11,7 +11,7 @@ from django.test import Client
 from django_rwrouter import Reason, events, routing_scope, signals
 from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
-from django_rwrouter.spills import gate_of
+from django_rwrouter.spills import slots_of
 from tests.app.models import Book
 from tests.clusters.conftest import sample
 
@@ -50,7 +50,7 @@ def test_eventual_reads_stay_on_the_replicas(unknown, routed, rwrouter):
 
 def test_more_than_the_limit_are_answered_by_the_replica_that_lags_least(unknown, routed, rwrouter):
     rwrouter(SPILL_LIMIT=1)
-    taken = gate_of("default").enter(1)
+    taken = slots_of("default").take(1)
     content, alias, reason = look(routed)
     assert (content, reason) == (b"old", Reason.DEGRADED)
     assert alias != "default"
@@ -58,16 +58,16 @@ def test_more_than_the_limit_are_answered_by_the_replica_that_lags_least(unknown
     assert look(routed)[1:] == ("default", Reason.SPILLED)
 
 
-def test_places_are_given_back_when_statements_have_run_and_when_scopes_end(unknown):
-    gate = gate_of("default")
+def test_slots_are_given_back_when_statements_have_run_and_when_scopes_end(unknown):
+    slots = slots_of("default")
     with routing_scope(safe=True):
         assert list(Book.objects.values_list("title", flat=True)) == ["old", "new"]
-        assert gate.inside == 0
+        assert slots.taken == 0
         with suppress(ZeroDivisionError), routing_scope(safe=True):
             assert Book.objects.all().db == "default"  # Decided, and never run.
-            assert gate.inside == 1
+            assert slots.taken == 1
             raise ZeroDivisionError
-    assert gate.inside == 0
+    assert slots.taken == 0
 
 
 def test_no_more_than_the_limit_are_on_the_primary_at_once(unknown, rwrouter):
@@ -80,7 +80,7 @@ def test_no_more_than_the_limit_are_on_the_primary_at_once(unknown, rwrouter):
         with routing_scope(safe=True):
             together.wait()
             alias = Book.objects.all().db
-            most.append(gate_of("default").inside)
+            most.append(slots_of("default").taken)
             found[alias == "default"] += 1
             together.wait()  # Nobody has run its statement before all have decided.
         connections.close_all()

@@ -11,7 +11,7 @@ from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.load import load_of
 from django_rwrouter.monitor.rounds import cut_off
-from django_rwrouter.spills import gate_of
+from django_rwrouter.spills import slots_of
 from django_rwrouter.testing import assert_no_stale_reads
 from django_rwrouter.topology import get_topology
 from tests.app.models import Author, Book
@@ -48,7 +48,7 @@ def lagging(cluster, rwrouter, routed, monkeypatch):
         assert places(routed) == [("default", Reason.SPILLED)]
     routed.clear()
     yield cluster
-    assert gate_of("default").inside == 0
+    assert slots_of("default").taken == 0
 
 
 @pytest.mark.parametrize("way", WAYS)

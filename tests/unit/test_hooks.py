@@ -15,10 +15,10 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter import ReplicaWriteError, hooks, load, stats, untracked_writes
+from django_rwrouter import ReplicaWriteError, hooks, load, spills, stats, untracked_writes
 from django_rwrouter.decision import Reason
 from django_rwrouter.signals import statement_routed
-from django_rwrouter.state import RoutingState, current_state, entered, silenced
+from django_rwrouter.state import RoutingState, current_state, entered, silenced, this_thread
 from django_rwrouter.topology import get_topology
 from tests.app.models import Book
 
@@ -440,7 +440,7 @@ def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason,
 @pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
 def test_a_read_that_spilled_gives_its_place_back(error):
     with entered(RoutingState(safe=True)) as state:
-        assert state.may_spill("default", 1)
+        assert spills.take(state, this_thread(), "default", 1)
         route = get_topology().route(Book)
         state.announced_reads["default"] = {"app_book": route.decide("default", Reason.SPILLED)}
         with nullcontext() if error is None else pytest.raises(OperationalError):
