@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import OperationalError
 
-from django_rwrouter import stats, storage
+from django_rwrouter import process, stats, storage
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -50,7 +50,7 @@ def keeper(settings):
 @pytest.fixture
 def in_production(monkeypatch):
     """Behave as outside Django's test environment."""
-    monkeypatch.setattr(stats, "_is_test_environment", lambda: False)
+    monkeypatch.setattr(process, "in_test_environment", lambda: False)
     yield
     stats.reset()
     for thread in threads():
