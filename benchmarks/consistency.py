@@ -17,7 +17,7 @@ from benchmarks.parts import Run, Table
 from benchmarks.recording import Recording, recorded
 from benchmarks.statistics import per_million, percentile, share
 from disturbance import Disturbance, Intensity
-from servers.ports import free_port
+from launcher.ports import free_port
 from web_server import HOST, web_server
 
 WORKERS, THREADS = 4, 4

@@ -16,7 +16,7 @@ from benchmarks.contestants import BASELINE, CONTESTANTS, OURS
 from benchmarks.load import Load, Seen
 from benchmarks.parts import Run, Table
 from benchmarks.statistics import percentile, share
-from servers.ports import free_port
+from launcher.ports import free_port
 from web_server import HOST, web_server
 
 WHO = (BASELINE, "django-replicated", f"{OURS}:window", f"{OURS}:causal")

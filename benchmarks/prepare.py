@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.contestants import CONTESTANTS, OURS, REPLICAS
 from benchmarks.environment import ROOT, worker_environment
-from servers.mariadb import MariaDBCluster
+from launcher.mariadb import MariaDBCluster
 
 ITEMS = 1000
 _FILL = (

@@ -24,9 +24,9 @@ from steady_load import Request, Role, SteadyLoad
 from web_server import HOST, manage, web_server
 
 # isort: split
-from servers.ports import free_port
-from servers.process import ServerError
-from servers.tcp_proxy import TcpProxy
+from launcher.ports import free_port
+from launcher.process import ServerError
+from launcher.tcp_proxy import TcpProxy
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
 RATES = {"gunicorn": 150.0, "uvicorn": 50.0}

@@ -22,7 +22,7 @@ from web_server import HOST, TESTPROJECT, WebServerError, manage, web_server
 
 # isort: split
 # `web_server` puts `servers` on the path.
-from servers.mariadb import MariaDBCluster, ServerError
+from launcher.mariadb import MariaDBCluster, ServerError
 
 PORTS_TRIED = 50
 

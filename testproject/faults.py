@@ -19,8 +19,8 @@ from steady_load import READERS_AND_WRITERS, Role
 from web_server import TESTPROJECT  # noqa: F401  (puts `servers` on the path)
 
 # isort: split
-from servers.process import ServerError
-from servers.tcp_proxy import TcpProxy
+from launcher.process import ServerError
+from launcher.tcp_proxy import TcpProxy
 
 APP_USER = "rwrouter"
 LAG_SECONDS = 60

@@ -33,12 +33,12 @@ from web_server import HOST, WebServerError, is_installed, manage, web_server
 
 # isort: split
 # `web_server` puts `servers` on the path.
-from servers.ports import free_port
+from launcher.ports import free_port
 
 CLUSTERS = {
-    "mariadb": ("servers.mariadb", "MariaDBCluster"),
-    "mysql": ("servers.mysql", "MySQLCluster"),
-    "postgresql": ("servers.postgresql", "PostgreSQLCluster"),
+    "mariadb": ("launcher.mariadb", "MariaDBCluster"),
+    "mysql": ("launcher.mysql", "MySQLCluster"),
+    "postgresql": ("launcher.postgresql", "PostgreSQLCluster"),
 }
 SERVERS = {"gunicorn": "/api", "uvicorn": "/api/async"}
 """Which part of the board's API is asked through which web server."""

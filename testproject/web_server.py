@@ -16,7 +16,7 @@ from pathlib import Path
 TESTPROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTPROJECT.parent))  # `servers` stands beside this folder.
 
-from servers.watchdog import Watchdog  # noqa: E402
+from launcher.watchdog import Watchdog  # noqa: E402
 
 HOST = "127.0.0.1"
 START_SECONDS = 60

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from servers.mariadb import MariaDBCluster, ServerError
-from servers.mariadb_data import SERVER_PACKAGES
-from servers.programs import find_program
+from launcher.mariadb import MariaDBCluster, ServerError
+from launcher.mariadb_data import SERVER_PACKAGES
+from launcher.programs import find_program
 from tests.browser.visitor import LOOKS, PATIENCE, Visitor
 from tests.clusters.board import Board
 

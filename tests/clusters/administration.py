@@ -8,7 +8,7 @@ from contextlib import closing
 
 import MySQLdb.cursors
 
-from servers.watchdog import proc_stat
+from launcher.watchdog import proc_stat
 
 TIMEOUT = 10
 """Seconds that replicas are given to catch up."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers.ports import free_port
-from servers.watchdog import proc_stat
+from launcher.ports import free_port
+from launcher.watchdog import proc_stat
 
 TESTPROJECT = Path(__file__).resolve().parents[2] / "testproject"
 sys.path.append(str(TESTPROJECT))

@@ -11,9 +11,9 @@ from django_rwrouter import process, servers
 from django_rwrouter.health import health
 from django_rwrouter.testing import capture_routing
 from django_rwrouter.topology import get_topology
-from servers.mariadb import MariaDBCluster, ServerError
-from servers.mariadb_data import SERVER_PACKAGES
-from servers.programs import find_program
+from launcher.mariadb import MariaDBCluster, ServerError
+from launcher.mariadb_data import SERVER_PACKAGES
+from launcher.programs import find_program
 from tests.app.models import Book
 from tests.clusters import settings as ours
 from tests.clusters.administration import Administration

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from servers.mariadb import MariaDBCluster, MariaDBServer, ServerError
-from servers.programs import find_program
+from launcher.mariadb import MariaDBCluster, MariaDBServer, ServerError
+from launcher.programs import find_program
 
 try:
     MARIADB = find_program("mariadb", packages="mariadb-client")

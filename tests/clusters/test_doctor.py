@@ -12,10 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
-from servers import mysql_data
-from servers.mariadb import MariaDBCluster, ServerError
-from servers.mysql import MySQLCluster
-from servers.postgresql import PostgreSQLCluster
+from launcher import mysql_data
+from launcher.mariadb import MariaDBCluster, ServerError
+from launcher.mysql import MySQLCluster
+from launcher.postgresql import PostgreSQLCluster
 
 ALIASES = ("default", "replica1", "replica2")
 PASSWORD = "a secret that nobody may see"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from servers.mariadb import MariaDBCluster, MariaDBServer, ServerError
+from launcher.mariadb import MariaDBCluster, MariaDBServer, ServerError
 
 
 def cluster_with_a_table(folder=None) -> MariaDBCluster:

@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from servers.ports import free_port
-from servers.watchdog import proc_stat
+from launcher.ports import free_port
+from launcher.watchdog import proc_stat
 from tests.clusters import settings as ours
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from django_rwrouter.health import health
 from django_rwrouter.knowledge import knowledge
 from django_rwrouter.models import RoutingOverride, RoutingStatistics
 from django_rwrouter.testing import capture_routing
-from servers.mariadb import MariaDBCluster, ServerError
+from launcher.mariadb import MariaDBCluster, ServerError
 from tests.app.models import Book
 from tests.contrib import settings as ours
 

@@ -10,8 +10,8 @@ from django.test import override_settings
 
 from django_rwrouter import routing_scope
 from django_rwrouter.models import RoutingStatistics
-from servers.process import ServerError
-from servers.redis import RedisServer
+from launcher.process import ServerError
+from launcher.redis import RedisServer
 from tests.app.models import Book
 from tests.contrib.conftest import process
 from tests.contrib.settings import BROKER_VARIABLE, WITHOUT_VARIABLE

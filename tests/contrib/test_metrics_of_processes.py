@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from django_rwrouter import reports
 from django_rwrouter.contrib.prometheus import RoutingCollector
 from django_rwrouter.summary import SPANS
-from servers.ports import free_port
+from launcher.ports import free_port
 from tests.contrib import settings as ours
 from tests.contrib.conftest import process
 from tests.contrib.metrics import TOKEN

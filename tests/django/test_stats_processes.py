@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from servers.ports import free_port
+from launcher.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "django" / "counting_process.py"

@@ -9,7 +9,7 @@ import pytest
 
 from availability import Plan, Stage, serve
 from django_rwrouter.servers import MAX_WAITING
-from servers.ports import free_port
+from launcher.ports import free_port
 from tests.faults.many_readers import ask_at_once
 from web_server import HOST
 

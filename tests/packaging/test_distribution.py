@@ -80,7 +80,7 @@ def names_in_source_archive(dist):
     [
         "django_rwrouter/__init__.py",
         "docs/conf.py",
-        "servers/",
+        "launcher/",
         "testproject/manage.py",
         "tests/conftest.py",
         "tools/run_tests.py",

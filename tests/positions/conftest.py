@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from django_rwrouter import process
 from django_rwrouter.testing import capture_routing
-from servers.process import ServerError
+from launcher.process import ServerError
 from tests.app.models import Book
 from tests.positions.site import ALIASES
 

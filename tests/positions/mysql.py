@@ -3,5 +3,5 @@
 from tests.positions.site import *  # noqa: F403
 from tests.positions.site import TIMEOUT, databases
 
-CLUSTER = "servers.mysql.MySQLCluster"
+CLUSTER = "launcher.mysql.MySQLCluster"
 DATABASES = databases("django.db.backends.mysql", read_timeout=TIMEOUT)

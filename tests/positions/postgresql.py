@@ -3,5 +3,5 @@
 from tests.positions.site import *  # noqa: F403
 from tests.positions.site import databases
 
-CLUSTER = "servers.postgresql.PostgreSQLCluster"
+CLUSTER = "launcher.postgresql.PostgreSQLCluster"
 DATABASES = databases("django.db.backends.postgresql")

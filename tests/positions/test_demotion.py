@@ -7,7 +7,7 @@ from django.db import DatabaseError, connections, transaction
 
 from django_rwrouter import ReplicaWriteError, routing_scope
 from django_rwrouter.hooks import READ_ONLY_STATEMENTS
-from servers.tcp_proxy import TcpProxy
+from launcher.tcp_proxy import TcpProxy
 from tests.app.models import Book
 
 

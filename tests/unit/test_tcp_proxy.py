@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from servers.tcp_proxy import Mode, TcpProxy
+from launcher.tcp_proxy import Mode, TcpProxy
 
 SHORT = 0.2
 """Seconds in which a silent connection must stay silent."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from servers.process import ServerError
+from launcher.process import ServerError
 
 
 @pytest.fixture(scope="module")

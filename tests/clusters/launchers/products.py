@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from servers import mysql_data
-from servers.mariadb import MariaDBCluster
-from servers.mysql import MySQLCluster
-from servers.postgresql import PostgreSQLCluster
-from servers.postgresql_data import client_environment
-from servers.postgresql_data import find_programs as find_postgresql
-from servers.programs import find_program
-from servers.watchdog import proc_stat
+from launcher import mysql_data
+from launcher.mariadb import MariaDBCluster
+from launcher.mysql import MySQLCluster
+from launcher.postgresql import PostgreSQLCluster
+from launcher.postgresql_data import client_environment
+from launcher.postgresql_data import find_programs as find_postgresql
+from launcher.programs import find_program
+from launcher.watchdog import proc_stat
 
 
 @dataclass(frozen=True, kw_only=True)

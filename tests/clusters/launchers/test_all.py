@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from servers.process import ServerError
-from servers.server import Server
-from servers.watchdog import children, proc_stat
+from launcher.process import ServerError
+from launcher.server import Server
+from launcher.watchdog import children, proc_stat
 from tests.clusters.launchers.products import MARIADB, MYSQL, POSTGRESQL, eventually
 
 

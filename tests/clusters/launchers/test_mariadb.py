@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from servers import programs
-from servers.mariadb import MariaDBCluster, MariaDBServer, ServerError
-from servers.programs import find_program
+from launcher import programs
+from launcher.mariadb import MariaDBCluster, MariaDBServer, ServerError
+from launcher.programs import find_program
 from tests.clusters.launchers.products import MARIADB, eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -175,7 +175,7 @@ def test_a_port_taken_in_the_last_moment_is_replaced(monkeypatch):
         taken = other.getsockname()[1]
         ports = iter([taken, taken])
         original = MariaDBServer.start.__globals__["free_port"]
-        monkeypatch.setattr("servers.server.free_port", lambda: next(ports, original()))
+        monkeypatch.setattr("launcher.server.free_port", lambda: next(ports, original()))
         with MariaDBCluster(replicas=0) as cluster:
             assert cluster.primary.port != taken
             assert "Address already in use" in cluster.primary.log.read_text()
@@ -251,7 +251,7 @@ def test_a_forked_child_cannot_stop_the_cluster(cluster):
 
 STARTER = """
 import os, sys
-from servers.mariadb import MariaDBCluster
+from launcher.mariadb import MariaDBCluster
 cluster = MariaDBCluster(replicas=1)
 cluster.start()
 print(cluster.folder, *(server.pid for server in cluster.servers), flush=True)
@@ -292,7 +292,7 @@ def test_in_the_foreground_until_a_signal(number):
     """Also where a script has started it in the background: it begins with SIGINT ignored."""
     in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     process = subprocess.Popen(
-        [*in_background, sys.executable, "-m", "servers", "mariadb", "--replicas", "1"],
+        [*in_background, sys.executable, "-m", "launcher", "mariadb", "--replicas", "1"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -320,7 +320,7 @@ def test_in_the_foreground_until_a_signal(number):
 def test_around_a_command():
     command = "import os, sys; print(os.environ['REPLICA_URLS'].count('mysql://')); sys.exit(3)"
     finished = subprocess.run(
-        [sys.executable, "-m", "servers", "mariadb", "--", sys.executable, "-c", command],
+        [sys.executable, "-m", "launcher", "mariadb", "--", sys.executable, "-c", command],
         cwd=ROOT,
         capture_output=True,
         text=True,

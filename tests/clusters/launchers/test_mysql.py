@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from servers import mysql_data
-from servers.mysql import MySQLCluster, ServerError
+from launcher import mysql_data
+from launcher.mysql import MySQLCluster, ServerError
 from tests.clusters.launchers.products import MYSQL, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -161,7 +161,7 @@ def test_a_server_that_does_not_start_shows_its_log():
 def test_around_a_command():
     command = "import os, sys; print(os.environ['REPLICA_URLS'].count('mysql://')); sys.exit(3)"
     finished = subprocess.run(
-        [sys.executable, "-m", "servers", "mysql", "--", sys.executable, "-c", command],
+        [sys.executable, "-m", "launcher", "mysql", "--", sys.executable, "-c", command],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from servers import postgresql_data
-from servers.postgresql import PostgreSQLCluster, ServerError
-from servers.watchdog import children
+from launcher import postgresql_data
+from launcher.postgresql import PostgreSQLCluster, ServerError
+from launcher.watchdog import children
 from tests.clusters.launchers.products import POSTGRESQL, eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -278,8 +278,8 @@ def test_stop_leaves_no_process_and_no_folder():
 
 STARTER = """
 import os
-from servers.postgresql import PostgreSQLCluster
-from servers.watchdog import children
+from launcher.postgresql import PostgreSQLCluster
+from launcher.watchdog import children
 cluster = PostgreSQLCluster(replicas=1)
 cluster.start()
 pids = [pid for server in cluster.servers for pid in [server.pid, *children(server.pid)]]
@@ -302,7 +302,7 @@ def test_servers_do_not_outlive_the_program_that_started_them_even_frozen():
 def test_around_a_command():
     command = "import os, sys; print(os.environ['REPLICA_URLS'].count('postgresql://')); sys.exit(3)"
     finished = subprocess.run(
-        [sys.executable, "-m", "servers", "postgresql", "--", sys.executable, "-c", command],
+        [sys.executable, "-m", "launcher", "postgresql", "--", sys.executable, "-c", command],
         cwd=ROOT,
         capture_output=True,
         text=True,

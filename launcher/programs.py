@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from servers.process import ServerError
+from launcher.process import ServerError
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/opt/homebrew/bin")
 """Distributions put servers where an ordinary user's PATH does not look."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from servers.process import ServerError
-from servers.server import Account, Server
-from servers.workspace import Workspace
+from launcher.process import ServerError
+from launcher.server import Account, Server
+from launcher.workspace import Workspace
 
 NOT_RUNNING = "The cluster is not running: call start() first."
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from concurrent import futures
 from pathlib import Path
 
-from servers.cluster import Cluster
-from servers.mysql_client import identifier, literal
-from servers.mysql_data import create_data
-from servers.mysql_server import MySQLServer
-from servers.process import ServerError
-from servers.workspace import Workspace
+from launcher.cluster import Cluster
+from launcher.mysql_client import identifier, literal
+from launcher.mysql_data import create_data
+from launcher.mysql_server import MySQLServer
+from launcher.process import ServerError
+from launcher.workspace import Workspace
 
 __all__ = ["MySQLCluster", "MySQLServer", "ServerError"]
 

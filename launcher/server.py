@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from servers.ports import LOOPBACK, free_port
-from servers.process import ServerError, ServerProcess, SystemUser
-from servers.watchdog import Watchdog
+from launcher.ports import LOOPBACK, free_port
+from launcher.process import ServerError, ServerProcess, SystemUser
+from launcher.watchdog import Watchdog
 
 SOCKET_PATH_LIMIT = 107
 """Bytes that the path of a Unix socket may have; unix(7)."""

@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from servers.process import ServerError
-from servers.watchdog import Watchdog
+from launcher.process import ServerError
+from launcher.watchdog import Watchdog
 
 
 class Workspace:

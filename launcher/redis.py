@@ -5,9 +5,9 @@ import socket
 import time
 from types import TracebackType
 
-from servers.process import ServerError, ServerProcess
-from servers.programs import find_program
-from servers.workspace import Workspace
+from launcher.process import ServerError, ServerProcess
+from launcher.programs import find_program
+from launcher.workspace import Workspace
 
 
 class RedisServer:

@@ -19,7 +19,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Final
 
-from servers.ports import LOOPBACK, free_port
+from launcher.ports import LOOPBACK, free_port
 
 LISTEN_ATTEMPTS: Final = 10
 CHUNK: Final = 65_536

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from servers.mariadb_data import SERVER_PACKAGES, run_as
-from servers.mysql_client import Client
-from servers.ports import LOOPBACK, is_greeting
-from servers.programs import find_program
-from servers.server import Account, Row, Server
-from servers.watchdog import Watchdog
+from launcher.mariadb_data import SERVER_PACKAGES, run_as
+from launcher.mysql_client import Client
+from launcher.ports import LOOPBACK, is_greeting
+from launcher.programs import find_program
+from launcher.server import Account, Row, Server
+from launcher.watchdog import Watchdog
 
 
 class MariaDBServer(Server):

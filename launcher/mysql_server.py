@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from servers.mysql_client import Client
-from servers.mysql_data import program, server_program
-from servers.ports import LOOPBACK, is_greeting
-from servers.server import Account, Row, Server
-from servers.watchdog import Watchdog
+from launcher.mysql_client import Client
+from launcher.mysql_data import program, server_program
+from launcher.ports import LOOPBACK, is_greeting
+from launcher.server import Account, Row, Server
+from launcher.watchdog import Watchdog
 
 
 class MySQLServer(Server):

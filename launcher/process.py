@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers.watchdog import Watchdog, children, kill_family, proc_stat
+from launcher.watchdog import Watchdog, children, kill_family, proc_stat
 
 LOG_LINES = 25
 """How much of a server's log an error shows."""

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from servers.process import ServerError
-from servers.server import Row
+from launcher.process import ServerError
+from launcher.server import Row
 
 BATCH = ("--default-character-set=utf8mb4", "--batch", "--binary-mode", "--skip-reconnect")
 

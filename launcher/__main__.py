@@ -1,4 +1,4 @@
-"""`python -m servers mariadb --replicas 2`: a cluster in the foreground, or around a command."""
+"""`python -m launcher mariadb --replicas 2`: a cluster in the foreground, or around a command."""
 
 import argparse
 import os
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from servers.cluster import Cluster
-from servers.mariadb import MariaDBCluster
-from servers.mysql import MySQLCluster
-from servers.postgresql import PostgreSQLCluster
-from servers.process import ServerError
-from servers.server import Server
+from launcher.cluster import Cluster
+from launcher.mariadb import MariaDBCluster
+from launcher.mysql import MySQLCluster
+from launcher.postgresql import PostgreSQLCluster
+from launcher.process import ServerError
+from launcher.server import Server
 
 CLUSTERS: dict[str, type[Cluster[Any]]] = {
     "mariadb": MariaDBCluster,
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m servers",
+        prog="python -m launcher",
         usage="%(prog)s DATABASE [--replicas N] [--folder FOLDER] [--database NAME] [-- COMMAND]",
         description="Starts a primary with replicas on 127.0.0.1 and prints DATABASE_URL and "
         "REPLICA_URLS; or runs COMMAND with these in its environment, then stops the servers.",

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 
-from servers.cluster import Cluster
-from servers.mariadb_data import create_data
-from servers.mariadb_server import MariaDBServer
-from servers.process import ServerError
-from servers.workspace import Workspace
+from launcher.cluster import Cluster
+from launcher.mariadb_data import create_data
+from launcher.mariadb_server import MariaDBServer
+from launcher.process import ServerError
+from launcher.workspace import Workspace
 
 __all__ = ["MariaDBCluster", "MariaDBServer", "ServerError"]
 

@@ -6,8 +6,8 @@ import signal
 import time
 from concurrent import futures
 
-from servers.cluster import Cluster
-from servers.postgresql_data import (
+from launcher.cluster import Cluster
+from launcher.postgresql_data import (
     connection_string,
     copy_data,
     create_data,
@@ -17,9 +17,9 @@ from servers.postgresql_data import (
     literal,
     system_user,
 )
-from servers.postgresql_server import PostgreSQLServer
-from servers.process import ServerError
-from servers.workspace import Workspace
+from launcher.postgresql_server import PostgreSQLServer
+from launcher.process import ServerError
+from launcher.workspace import Workspace
 
 __all__ = ["PostgreSQLCluster", "PostgreSQLServer", "ServerError"]
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from servers.ports import LOOPBACK
-from servers.postgresql_data import ADMINISTRATOR, client_environment, find_programs, setting
-from servers.process import ServerError, SystemUser
-from servers.server import Account, Row, Server
-from servers.watchdog import Watchdog
+from launcher.ports import LOOPBACK
+from launcher.postgresql_data import ADMINISTRATOR, client_environment, find_programs, setting
+from launcher.process import ServerError, SystemUser
+from launcher.server import Account, Row, Server
+from launcher.watchdog import Watchdog
 
 SETTINGS = Path(__file__).with_name("postgresql.conf")
 
@@ -43,7 +43,7 @@ STATUS = {
 class PostgreSQLServer(Server):
     """A server with a data folder, a port and a Unix socket of its own, on 127.0.0.1.
 
-    Its settings are servers/postgresql.conf and those of `configure()`. `options` are arguments
+    Its settings are launcher/postgresql.conf and those of `configure()`. `options` are arguments
     such as `"--work-mem=1MB"`. It runs as `system_user`, since it does not run as root.
     """
 

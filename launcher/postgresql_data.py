@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from servers.process import ServerError, SystemUser
+from launcher.process import ServerError, SystemUser
 
 PROGRAMS = ("postgres", "initdb", "pg_basebackup", "psql")
 

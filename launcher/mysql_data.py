@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from servers.process import ServerError
+from launcher.process import ServerError
 
 FETCH = Path(__file__).resolve().parent.parent / "tools" / "fetch_mysql.sh"
 

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from servers.process import ServerError
-from servers.programs import find_program
+from launcher.process import ServerError
+from launcher.programs import find_program
 
 SERVER_PACKAGES = "mariadb-server mariadb-client"
 """What Debian and Ubuntu call them."""

@@ -4,11 +4,11 @@ Not part of the installed package. Servers listen on 127.0.0.1 alone, run as the
 (PostgreSQL as another one than root), live in a folder of their own, and never outlive the process
 that started them. On a terminal:
 
-    python -m servers mariadb --replicas 2          (or mysql, or postgresql)
+    python -m launcher mariadb --replicas 2          (or mysql, or postgresql)
 
 In Python::
 
-    from servers.mariadb import MariaDBCluster
+    from launcher.mariadb import MariaDBCluster
 
     with MariaDBCluster(replicas=2) as cluster:
         print(cluster.environment())
