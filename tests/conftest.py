@@ -12,9 +12,7 @@ from django_rwrouter import storage
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-MUST_RUN = tuple(
-    Path(__file__).parent / folder for folder in ("clusters", "faults", "contrib", "browser", "packaging")
-)
+MUST_RUN = tuple(Path(__file__).parent / folder for folder in ("servers", "browser", "packaging", "tooling"))
 EXCUSES = ("not for this Django", "There is no MySQL", "MySQL cannot be had")
 """In the reason of a skip that is none of ours: other environments of tox run the test; and MySQL is in no
 stable Debian, so it may not be there to be fetched."""

@@ -1,7 +1,7 @@
 """Settings of the tests on SQLite: a primary and two replicas, each a file of its own.
 
 Nothing is copied between the files by itself, so lag is exact: a replica has what ``replicate()`` (see
-``tests/django/conftest.py``) last gave it.
+``tests/sqlite/conftest.py``) last gave it.
 """
 
 import atexit

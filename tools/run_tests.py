@@ -30,16 +30,21 @@ class Suite:
 
 
 SUITES = (
-    Suite(name="quick", folders=("tests/unit", "tests/django")),
-    Suite(name="clusters", folders=("tests/clusters",), settings="tests.clusters.settings"),
-    Suite(name="faults", folders=("tests/faults",), settings="tests.faults.settings"),
-    Suite(name="contrib", folders=("tests/contrib",), settings="tests.contrib.settings"),
+    Suite(name="quick", folders=("tests/unit", "tests/sqlite")),
+    Suite(name="tooling", folders=("tests/tooling",)),
+    Suite(name="mariadb", folders=("tests/servers/mariadb",), settings="tests.servers.mariadb.settings"),
+    Suite(name="faults", folders=("tests/servers/faults",), settings="tests.servers.faults.settings"),
+    Suite(name="contrib", folders=("tests/servers/contrib",), settings="tests.servers.contrib.settings"),
     *(
-        Suite(name=database, folders=("tests/positions",), settings=f"tests.positions.{database}")
-        for database in ("mariadb", "mysql", "postgresql")
+        Suite(
+            name=f"products-{product}",
+            folders=("tests/servers/products",),
+            settings=f"tests.servers.products.{product}",
+        )
+        for product in ("mariadb", "mysql", "postgresql")
     ),
     Suite(name="browser", folders=("tests/browser",)),
-    Suite(name="packaging", folders=("tests/packaging", "tests/docker")),
+    Suite(name="packaging", folders=("tests/packaging",)),
 )
 
 VERDICTS = {0: "ok", 1: "FAILED", 5: "FAILED: no test ran"}
@@ -113,7 +118,7 @@ def summarize(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         verdict = VERDICTS.get(outcome.status, f"FAILED (pytest exit {outcome.status})")
         print(
-            f"{outcome.suite.name:10} {outcome.seconds:6.1f} s  {outcome.passed:5} passed"
+            f"{outcome.suite.name:19} {outcome.seconds:6.1f} s  {outcome.passed:5} passed"
             f"  {outcome.failed:3} failed  {len(outcome.skipped):3} skipped  {verdict}"
         )
         for reason in sorted(set(outcome.skipped)):

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from tests.django.conftest import reason
+from tests.sqlite.conftest import reason
 
 found = {}
 """Where the middleware's own reads went, by what it does."""

@@ -9,7 +9,7 @@ from launcher.mariadb import MariaDBCluster, ServerError
 from launcher.mariadb_data import SERVER_PACKAGES
 from launcher.programs import find_program
 from tests.browser.visitor import LOOKS, PATIENCE, Visitor
-from tests.clusters.board import Board
+from tests.servers.mariadb.board import Board
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (

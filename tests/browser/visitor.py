@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.clusters.board import ADMIN
+from tests.servers.mariadb.board import ADMIN
 
 _BUILD = Path(__file__).resolve().parents[2] / "build"
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", _BUILD / "screenshots"))

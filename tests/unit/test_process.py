@@ -1,4 +1,4 @@
-"""What is process-wide; tests/django/test_stats_processes.py has real processes that end."""
+"""What is process-wide; tests/sqlite/test_stats_processes.py has real processes that end."""
 
 import asyncio
 import atexit

@@ -1,4 +1,4 @@
-"""How much of the log a replica lacks, and where it is held up; tests/positions asks real servers."""
+"""How much of the log a replica lacks, and where it is held up; tests/servers/products asks real servers."""
 
 import pytest
 

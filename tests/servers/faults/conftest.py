@@ -1,0 +1,38 @@
+"""Clusters that servers fail in: MariaDB with three replicas, PostgreSQL with two, one of them at a time."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTPROJECT = Path(__file__).resolve().parents[3] / "testproject"
+sys.path.append(str(TESTPROJECT))
+
+from availability import run  # noqa: E402
+from prove_availability import running_clusters  # noqa: E402
+
+DRIVERS = {"mariadb": "MySQLdb", "postgresql": "psycopg"}
+
+
+@pytest.fixture(scope="session")
+def clusters():
+    """A function that returns a healthy cluster of a database."""
+    with running_clusters() as cluster_of:
+
+        def cluster(database):
+            pytest.importorskip(DRIVERS[database])
+            return cluster_of(database)
+
+        yield cluster
+
+
+@pytest.fixture
+def play(clusters):
+    """Let a fault happen as planned; returns what came of it."""
+
+    def play(plan):
+        outcome = run(clusters(plan.database), plan)
+        print(outcome.log)
+        return outcome
+
+    return play

@@ -1,0 +1,34 @@
+"""Ways to run a site: in each of its processes a monitor of its own works, and replicas come and go."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.servers.faults.test_faults import short
+
+MONITOR_BEFORE_FORK = f"--config={Path(__file__).with_name('monitor_before_fork.py')}"
+
+
+@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+@pytest.mark.parametrize(
+    "arguments", [["--preload"], [MONITOR_BEFORE_FORK]], ids=["preload", "fork-after-monitor"]
+)
+def test_forked(play, database, arguments):
+    outcome = play(short(database, "gunicorn", "kill", "one", seconds=3.0, arguments=arguments))
+    assert outcome.broken == []
+
+
+@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+def test_greenlets(play, database):
+    pytest.importorskip("gevent", reason="gevent is not installed: greenlets are not tested")
+    plan = short(
+        database,
+        "gunicorn",
+        "kill",
+        "one",
+        seconds=3.0,
+        arguments=["--worker-class=gevent"],
+        # A greenlet has connections of its own, as a thread has, and there is one for each client.
+        environment={"CONN_MAX_AGE": "0"},
+    )
+    assert play(plan).broken == []

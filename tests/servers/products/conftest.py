@@ -1,0 +1,121 @@
+"""A primary with two replicas, of the database that the settings name."""
+
+from contextlib import contextmanager
+
+import environ
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from django_rwrouter import process
+from django_rwrouter.testing import capture_routing
+from launcher.process import ServerError
+from tests.app.models import Book
+from tests.servers.products.site import ALIASES
+
+
+@contextmanager
+def new_cluster():
+    """Start a cluster. Where the database cannot be had, the reason names it."""
+    cluster = import_string(django_settings.CLUSTER)(replicas=2)
+    try:
+        cluster.start()
+    except ServerError as error:
+        if "not found" in str(error) or "There is no" in str(error):
+            pytest.skip(str(error))
+        raise
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def attach(cluster, aliases=ALIASES):
+    """Let the aliases lead to the cluster's servers, in their order."""
+    connections.close_all()
+    for alias, server in zip(aliases, cluster.servers, strict=False):
+        lead_to(alias, server)
+
+
+def lead_to(alias, server):
+    found = environ.Env.db_url_config(server.url())
+    for key in ("HOST", "PORT", "NAME", "USER", "PASSWORD"):
+        connections.settings[alias][key] = found[key]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup():
+    """Make no "test_" databases: the clusters are there for the tests alone."""
+
+
+def prepare(cluster):
+    attach(cluster)
+    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)
+
+
+@pytest.fixture(scope="module")
+def running(django_db_setup, django_db_blocker):
+    with new_cluster() as cluster, django_db_blocker.unblock():
+        prepare(cluster)
+        yield cluster
+        connections.close_all()
+
+
+@pytest.fixture
+def cluster(running, django_db_blocker):
+    """The cluster, healthy and level; the book "old" is everywhere."""
+    with django_db_blocker.unblock():
+        attach(running)
+        running.heal()
+        Book.objects.all().delete()
+        Book.objects.create(title="old")
+        running.wait_all()
+        process.reset()
+        yield running
+        connections.close_all()
+        process.reset()
+
+
+@pytest.fixture
+def fresh(django_db_setup, django_db_blocker):
+    """A cluster of the test's own, whose servers may change their roles."""
+    with new_cluster() as cluster, django_db_blocker.unblock():
+        prepare(cluster)
+        Book.objects.create(title="old")
+        cluster.wait_all()
+        process.reset()
+        yield cluster
+        connections.close_all()
+        process.reset()
+
+
+@pytest.fixture
+def routed():
+    with capture_routing() as decisions:
+        yield decisions
+
+
+@pytest.fixture
+def rwrouter(settings):
+    def change(**changes):
+        settings.RWROUTER = {**settings.RWROUTER, **changes}
+
+    return change
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time of day, which can be put forward."""
+    import time
+
+    ahead = [0.0]
+    running_clock = time.time
+    monkeypatch.setattr(time, "time", lambda: running_clock() + ahead[0])
+
+    def advance(seconds):
+        ahead[0] += seconds
+
+    return advance

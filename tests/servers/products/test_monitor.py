@@ -1,0 +1,590 @@
+"""The monitor, on real servers: what it finds, when, and what follows from it."""
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import OperationalError, close_old_connections, connections
+from django.test import AsyncClient, Client
+
+from django_rwrouter import events, monitor, overrides, process, routing_scope, stats
+from django_rwrouter.health import FIRST_PAUSE, JITTER, State, health
+from django_rwrouter.knowledge import knowledge
+from django_rwrouter.load import load_of
+from django_rwrouter.monitor import probes
+from django_rwrouter.signals import (
+    primary_found,
+    primary_lost,
+    replica_ejected,
+    replica_restored,
+    role_changed,
+)
+from tests.app.models import Book
+from tests.servers.products import site as ours
+from tests.servers.products.site import ALIASES, REPLICAS
+
+INTERVAL = 0.2
+TIMEOUT = 0.5
+SETTINGS = {"INTERVAL": INTERVAL, "TIMEOUT": TIMEOUT}
+NAMES = {"rwrouter-monitor", *(f"rwrouter-probe-{alias}" for alias in ALIASES)}
+BUSY = 1.0
+"""Seconds that a busy machine adds."""
+
+
+def threads():
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("rwrouter-"))
+
+
+def until(condition, seconds, what):
+    """Wait until something is so; returns after how long."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"After {seconds} s: {what}; {dict(monitor.snapshot())}"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def started(rwrouter):
+    """Start the monitor, by a request; returns when it has heard of all servers."""
+    monitor._monitor.in_tests = True
+
+    def start(**changes):
+        rwrouter(MONITOR={**SETTINGS, **changes})
+        began = time.time()
+        with routing_scope():
+            pass
+        until(lambda: all(seen(alias).at >= began for alias in ALIASES), 5, "not all servers were asked")
+
+    yield start
+    monitor._monitor.in_tests = False
+    process.reset()
+
+
+class Nothing:
+    at = 0.0
+    reachable = None
+
+
+def seen(alias):
+    return monitor.snapshot().get(alias, Nothing)
+
+
+@contextmanager
+def told(*signals):
+    """The signals that are sent, with their arguments."""
+    found = []
+
+    def receive(signal, sender, **arguments):
+        found.append((next(name for name, each in signals_by_name.items() if each is signal), arguments))
+
+    signals_by_name = {name: value for name, value in globals().items() if value in signals}
+    for signal in signals:
+        signal.connect(receive)
+    try:
+        yield found
+    finally:
+        for signal in signals:
+            signal.disconnect(receive)
+
+
+def await_signals(found, number):
+    """Wait until so many are sent: what they tell of is in force a moment before."""
+    until(lambda: len(found) >= number, BUSY, "the signal is not sent")
+
+
+def state(alias):
+    return health.standing(alias).state
+
+
+def rounds(number):
+    """Wait for so many more answers of all servers."""
+    for _ in range(number):
+        before = {alias: seen(alias).at for alias in ALIASES}
+        until(lambda: all(seen(alias).at > before[alias] for alias in ALIASES), 10, "no round")  # noqa: B023
+
+
+# --- when it runs -------------------------------------------------------------------------------
+
+
+def test_it_starts_with_the_first_request_and_once(cluster, rwrouter, monkeypatch):
+    rwrouter(MONITOR=SETTINGS)
+    Client().get("/plain/")
+    assert threads() == []  # Django's test environment.
+    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    assert threads() == []
+    for _ in range(3):
+        Client().get("/plain/")
+    until(lambda: set(threads()) == NAMES, 5, threads())
+    assert len(threads()) == len(NAMES)
+    assert health.watched
+    monitor.reset()
+    assert threads() == []
+    assert not health.watched
+
+
+def test_it_starts_from_an_event_loop(cluster, rwrouter, monkeypatch):
+    rwrouter(MONITOR=SETTINGS)
+    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    assert async_to_sync(AsyncClient().get)("/async/").status_code == 200
+    until(lambda: set(threads()) == NAMES, 5, threads())
+    until(lambda: all(seen(alias).reachable for alias in ALIASES), 5, "not all servers were asked")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"MONITOR": {"MODE": "off"}}, {"REPLICAS": []}], ids=["off", "no replicas"]
+)
+def test_it_does_not_start(cluster, rwrouter, monkeypatch, changes):
+    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    rwrouter(**changes)
+    Client().get("/plain/")
+    assert threads() == []
+    assert monitor.snapshot() == {}
+    assert not health.watched
+
+
+def test_other_settings_make_a_new_one(cluster, started):
+    started()
+    [before] = [thread for thread in threading.enumerate() if thread.name == "rwrouter-monitor"]
+    started(INTERVAL=0.1)
+    until(lambda: not before.is_alive(), 5, "the old thread goes on")
+    until(lambda: len(threads()) == len(NAMES), 5, threads())
+
+
+# --- what it finds ------------------------------------------------------------------------------
+
+
+def test_what_it_knows_of_servers_that_are_well(cluster, started):
+    started()
+    rounds(3)
+    found = monitor.snapshot()
+    assert found.keys() == set(ALIASES)
+    for alias, each in found.items():
+        assert each.reachable
+        assert each.role == ("primary" if alias == "default" else "replica")
+        assert each.position
+        assert 0 <= each.probe_seconds < TIMEOUT
+        assert time.time() - each.at < 2 * INTERVAL + BUSY
+        # A level replica is known to be no older than the newest sample.
+        assert each.lag < 2 * INTERVAL + BUSY
+    assert found["default"].position == found["replica1"].position
+
+
+def test_how_far_behind_a_replica_is_at_most(cluster, started):
+    started()
+    cluster.pause(cluster.replicas[0])
+    Book.objects.create(title="new")
+    cluster.wait(cluster.replicas[1])
+    written = time.monotonic()
+    rounds(3)
+    behind = time.monotonic() - written
+    found = monitor.snapshot()
+    assert found["replica1"].lag > behind
+    assert found["replica2"].lag < 2 * INTERVAL + BUSY
+    assert found["replica1"].reachable
+    cluster.resume(cluster.replicas[0])
+    until(lambda: seen("replica1").lag < 2 * INTERVAL + BUSY, 5, "it is not known to have caught up")
+
+
+def test_a_replica_under_constant_writes_is_known_to_be_fresh(cluster, started):
+    """Asked at once after the primary it has not quite everything; so it is asked again."""
+    started()
+    over = threading.Event()
+
+    def write():
+        try:
+            while not over.is_set():
+                Book.objects.using("default").create(title="more")
+                time.sleep(0.002)
+        finally:
+            connections.close_all()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        rounds(2)
+        lags = []
+        for _ in range(10):
+            rounds(1)
+            lags.append(max(seen(alias).lag for alias in REPLICAS))
+    finally:
+        over.set()
+        writer.join()
+    assert sorted(lags)[len(lags) // 2] < 1.5 * INTERVAL
+
+
+def test_nobody_sees_or_counts_what_it_asks(cluster, started, django_assert_num_queries):
+    started()
+    stats.flush()
+    stats.reset()
+    monitor._monitor.in_tests = True
+    with django_assert_num_queries(0, connection=connections["default"]):
+        rounds(3)
+    pending = stats._counters.take()
+    assert [row.data["statements"] for row in pending if row.data["statements"]] == []
+
+
+def test_a_connection_is_not_kept_for_ever(cluster, started, monkeypatch):
+    """An address may lead to another server by now."""
+    monkeypatch.setattr(probes, "RENEW_SECONDS", 0.1)
+    started()
+    before = {alias: each._connection for alias, each in monitor._monitor.rounds._probers.items()}
+    rounds(2)
+    after = {alias: each._connection for alias, each in monitor._monitor.rounds._probers.items()}
+    assert not [alias for alias in ALIASES if before[alias] is after[alias]]
+
+
+# --- replicas that fail -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["kill", "freeze"])
+def test_a_replica_that_fails_comes_back_when_it_has_proved_its_position(cluster, started, trouble):
+    replica = cluster.replicas[0]
+    with told(replica_ejected, replica_restored) as signals:
+        started()
+        getattr(replica, trouble)()
+        until(lambda: state("replica1") is State.EJECTED, 2 * INTERVAL + TIMEOUT + BUSY, "not ejected")
+        assert not seen("replica1").reachable
+        assert state("replica2") is State.HEALTHY
+        assert knowledge.last_server("replica1") is None
+        time.sleep(FIRST_PAUSE * (1 + JITTER))
+        assert state("replica1") is State.EJECTED
+        replica.start() if trouble == "kill" else replica.thaw()
+        took = until(lambda: state("replica1") is State.HEALTHY, 10, "not restored")
+        server = knowledge.last_server("replica1")
+        await_signals(signals, 2)
+    assert took < 3 * INTERVAL + BUSY
+    assert knowledge.position(server) is not None
+    assert [name for name, _arguments in signals] == ["replica_ejected", "replica_restored"]
+    assert signals[0][1]["alias"] == "replica1"
+
+
+def test_a_frozen_replica_holds_up_nobody_else(cluster, started):
+    started()
+    cluster.replicas[0].freeze()
+    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    began = time.monotonic()
+    before = seen("replica2").at
+    count = 0
+    while count < 5:
+        until(lambda: seen("replica2").at > before, 2 * INTERVAL + BUSY, "replica2 is not asked")  # noqa: B023
+        before = seen("replica2").at
+        count += 1
+    assert time.monotonic() - began < 6 * INTERVAL * 1.2 + BUSY
+
+
+def test_a_replica_that_was_passed_over_is_not_left_to_the_next_round(cluster, started):
+    """An attempt to connect that nobody can end takes a second or two, and rounds go by meanwhile."""
+    interval = 1.2
+    started(INTERVAL=interval)
+    rounds(1)
+    server = cluster.replicas[0]
+    server.freeze()
+    try:
+        until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+        before = seen("default").at
+        until(lambda: seen("default").at > before, 5, "no round")
+    finally:
+        server.thaw()
+    # One answer at once, and the other half an interval later.
+    assert until(lambda: state("replica1") is State.HEALTHY, 10, "not back") < 1.1 * interval
+
+
+def test_the_second_proof_is_asked_for_after_half_an_interval(cluster, started):
+    interval = 2.0
+    started(INTERVAL=interval)
+    server = cluster.replicas[0]
+    server.kill()
+    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    server.start()
+    until(lambda: seen("replica1").reachable, 10, "not reachable")
+    assert until(lambda: state("replica1") is State.HEALTHY, 10, "not back") < 0.8 * interval
+
+
+def test_a_kept_connection_that_was_ended_is_no_failure(cluster, started):
+    with told(replica_ejected, primary_lost) as signals:
+        started()
+        for prober in monitor._monitor.rounds._probers.values():
+            prober.abort()
+        rounds(3)
+    assert signals == []
+    assert all(each.reachable for each in monitor.snapshot().values())
+
+
+def test_a_replica_that_takes_no_connection_does_not_come_back(cluster, started, monkeypatch):
+    """Each probe of one that is out opens a new connection."""
+    started()
+    with monkeypatch.context() as changed:
+        changed.setitem(connections.settings["replica1"], "PASSWORD", "wrong")
+        assert health.failed("replica1", "by a request")
+        time.sleep(FIRST_PAUSE * 1.3)
+        rounds(1)
+        assert state("replica1") is State.EJECTED
+        assert "OperationalError" in seen("replica1").why
+    until(lambda: state("replica1") is State.HEALTHY, 5, "not restored")
+
+
+def test_what_is_logged_names_no_host_or_user(cluster, started, caplog):
+    caplog.set_level(logging.DEBUG, logger="django_rwrouter")
+    started()
+    cluster.replicas[0].kill()
+    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    address = connections.settings["replica1"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("'replica1'" in message for message in messages)
+    for private in (address["HOST"], address["USER"], str(address["PORT"]), address["PASSWORD"]):
+        assert not any(private in message for message in messages)
+
+
+# --- the primary --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["kill", "freeze"])
+def test_while_the_primary_is_away_replicas_are_watched(fresh, started, trouble):
+    with told(primary_lost, primary_found, replica_ejected) as signals:
+        started()
+        getattr(fresh.primary, trouble)()
+        until(lambda: health.is_away("default"), 2 * INTERVAL + TIMEOUT + BUSY, "nobody has noticed")
+        for _ in range(3):
+            before = {alias: seen(alias).at for alias in REPLICAS}
+            until(
+                lambda: all(seen(alias).at > before[alias] for alias in REPLICAS),  # noqa: B023
+                2 * INTERVAL + BUSY,
+                "the replicas are not asked",
+            )
+        assert all(seen(alias).reachable for alias in REPLICAS)
+        until(lambda: all(seen(alias).lag > 3 * INTERVAL for alias in REPLICAS), 5, "taken for fresh")
+        assert health.is_away("default")
+        fresh.primary.start() if trouble == "kill" else fresh.primary.thaw()
+        until(lambda: not health.is_away("default"), 5, "it is not found again")
+        await_signals(signals, 2)
+    assert [name for name, _arguments in signals] == ["primary_lost", "primary_found"]
+
+
+def test_a_replica_comes_back_while_the_primary_is_away(fresh, started):
+    started()
+    fresh.primary.kill()
+    fresh.replicas[0].kill()
+    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    fresh.replicas[0].start()
+    until(lambda: state("replica1") is State.HEALTHY, 10, "not restored")
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+
+def test_a_promoted_replica_is_told_and_on_postgresql_ejected(fresh, started):
+    with told(role_changed, replica_ejected) as signals:
+        started()
+        fresh.promote(fresh.replicas[0])
+        until(lambda: seen("replica1").role == "primary", 5, "nobody has noticed")
+        rounds(2)
+    assert [a["role"] for name, a in signals if name == "role_changed" and a["alias"] == "replica1"] == [
+        "primary"
+    ]
+    ejected = [arguments["why"] for name, arguments in signals if name == "replica_ejected"]
+    if connections["default"].vendor == "postgresql":
+        assert ejected == ["not in recovery"]
+    else:
+        assert ejected == []
+
+
+def test_a_primary_that_is_read_only_is_told(fresh, started, monkeypatch):
+    address = {key: connections.settings["replica2"][key] for key in ("HOST", "PORT")}
+    with told(role_changed) as signals:
+        started()
+        with monkeypatch.context() as changed:
+            for key, value in address.items():
+                changed.setitem(connections.settings["default"], key, value)
+            for prober in monitor._monitor.rounds._probers.values():
+                prober.abort()
+            if connections["default"].vendor != "postgresql":
+                fresh.replicas[1].sql("SET GLOBAL read_only = ON")
+            until(lambda: seen("default").role == "replica", 5, "nobody has noticed")
+            rounds(2)
+        # The address leads to a primary again: who looks finds it, though the old one still answers.
+        until(lambda: seen("default").role == "primary", 2 * INTERVAL + BUSY, "nobody has noticed")
+        await_signals(signals, 2)
+    assert [(a["alias"], a["role"]) for _name, a in signals] == [
+        ("default", "replica"),
+        ("default", "primary"),
+    ]
+
+
+def test_a_replica_that_is_the_primary_under_another_name_is_fine(cluster, started, monkeypatch):
+    for key in ("HOST", "PORT"):
+        monkeypatch.setitem(connections.settings["replica1"], key, connections.settings["default"][key])
+    with told(role_changed, replica_ejected) as signals:
+        started()
+        rounds(3)
+    assert signals == []
+    assert seen("replica1").lag == 0
+
+
+# --- operators ----------------------------------------------------------------------------------
+
+
+def test_a_drained_replica_takes_no_reads_within_two_intervals(cluster, started):
+    started()
+    row = {"kind": "drain", "target": "replica1", "reason": "new disks", "made_by": "", "made_at": 5}
+    overrides.RoutingOverride.objects.using("default").create(**row)
+    took = until(lambda: state("replica1") is State.DRAINED, 5, "not drained")
+    assert took < 2 * INTERVAL + BUSY
+    assert health.unusable() == {"replica1"}
+    # While the primary is away, what was known last stays.
+    overrides.RoutingOverride.objects.using("default").all().delete()
+    took = until(lambda: state("replica1") is State.HEALTHY, 5, "still drained")
+    assert took < 2 * INTERVAL + BUSY
+
+
+def test_drains_are_kept_while_the_primary_is_away(fresh, started):
+    started()
+    row = {"kind": "drain", "target": "replica1", "reason": "", "made_by": "", "made_at": 5}
+    overrides.RoutingOverride.objects.using("default").create(**row)
+    until(lambda: state("replica1") is State.DRAINED, 5, "not drained")
+    fresh.primary.kill()
+    until(lambda: health.is_away("default"), 5, "nobody has noticed")
+    time.sleep(3 * INTERVAL)
+    assert state("replica1") is State.DRAINED
+
+
+def test_before_migrate_nothing_is_wanted(fresh, started, caplog):
+    table = overrides.RoutingOverride._meta.db_table
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"DROP TABLE {table}")
+    with told(primary_lost, replica_ejected) as signals:
+        started()
+        rounds(3)
+    assert signals == []
+    assert not caplog.records
+    assert all(each.reachable for each in monitor.snapshot().values())
+
+
+# --- reads that hang ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("renew_seconds", [60.0, 0.0], ids=["kept", "renewed"])
+def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkeypatch, renew_seconds):
+    """Whatever the driver's own patience is, also where the monitor itself just opens a connection."""
+    monkeypatch.setattr(probes, "RENEW_SECONDS", renew_seconds)
+    if connections["default"].vendor == "mysql":
+        options = {**connections.settings["replica1"]["OPTIONS"], "read_timeout": 60}
+        monkeypatch.setitem(connections.settings["replica1"], "OPTIONS", options)
+    started()
+    ready, frozen, ended = threading.Event(), threading.Event(), []
+
+    def read():
+        connection = connections["replica1"]
+        key = None
+        try:
+            connection.ensure_connection()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                ready.set()
+                frozen.wait(10)
+                began = time.monotonic()
+                key = load_of("replica1").begin(connection)
+                try:
+                    cursor.execute("SELECT title FROM app_book")
+                except OperationalError as error:
+                    ended.append((time.monotonic() - began, events.why(error)))
+        finally:
+            load_of("replica1").end(key, 0.0)
+            connection.close()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert ready.wait(10)
+    cluster.replicas[0].freeze()
+    frozen.set()
+    reader.join(2 * INTERVAL + TIMEOUT + 1 + BUSY)
+    assert not reader.is_alive()
+    [(seconds, _why)] = ended
+    assert seconds < 2 * INTERVAL + TIMEOUT + 1
+
+
+def test_a_slow_probe_ends_no_read(cluster, started, monkeypatch):
+    """One probe in vain is no proof: the next, on a new connection, is answered."""
+    cut = []
+    monkeypatch.setattr(monitor.rounds, "cut_off", cut.append)
+    started()
+    cluster.replicas[0].freeze()
+    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    cluster.replicas[0].thaw()
+    until(lambda: seen("replica1").reachable, 5, "not found")
+    assert cut == []
+
+
+# --- inline -------------------------------------------------------------------------------------
+
+
+def test_inline_a_request_asks_when_it_is_time(cluster, rwrouter, monkeypatch):
+    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    rwrouter(MONITOR={**SETTINGS, "MODE": "inline"})
+    Client().get("/plain/")
+    first = dict(monitor.snapshot())
+    assert first.keys() == set(ALIASES)
+    assert all(each.reachable for each in first.values())
+    assert threads() == []
+    assert health.watched
+    Client().get("/plain/")
+    assert {alias: each.at for alias, each in monitor.snapshot().items()} == {
+        alias: each.at for alias, each in first.items()
+    }
+    time.sleep(1.2 * INTERVAL)
+    Client().get("/plain/")
+    assert all(seen(alias).at > first[alias].at for alias in ALIASES)
+    monitor.reset()
+
+
+def test_inline_nobody_waits_on_an_event_loop(cluster, rwrouter, monkeypatch):
+    rwrouter(MONITOR={**SETTINGS, "MODE": "inline"})
+    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    assert async_to_sync(AsyncClient().get)("/async/").status_code == 200
+    assert monitor.snapshot() == {}
+    monitor.reset()
+
+
+def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldom(
+    cluster, rwrouter, monkeypatch
+):
+    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    rwrouter(MONITOR={"INTERVAL": INTERVAL, "TIMEOUT": 1, "MODE": "inline"}, CONSISTENCY="eventual")
+    Client().get("/plain/")
+    # A kept connection may be read before the next round, and psycopg would wait on it for ever.
+    connections.close_all()
+    cluster.replicas[0].freeze()
+    slow = 0
+    for _ in range(30):
+        began = time.monotonic()
+        assert Client().get("/plain/").status_code == 200
+        took = time.monotonic() - began
+        slow += took > 0.5
+        assert took < 2 * 2 + BUSY
+        time.sleep(0.05)
+    assert state("replica1") is State.EJECTED
+    assert 1 <= slow <= 6
+    cluster.replicas[0].thaw()
+    monitor.reset()
+
+
+def test_the_ping_of_a_kept_connection_does_not_hang(cluster, started, rwrouter, monkeypatch):
+    """A request that meets the frozen replica first; the ping comes before any statement."""
+    for alias in REPLICAS:
+        monkeypatch.setitem(connections.settings[alias], "CONN_MAX_AGE", None)
+        monkeypatch.setitem(connections.settings[alias], "CONN_HEALTH_CHECKS", True)
+    connections.close_all()
+    rwrouter(CONSISTENCY="eventual")
+    started()
+    while not all(connections[alias].connection for alias in REPLICAS):
+        assert Client().get("/plain/").content == b"old"
+    for server in cluster.replicas:
+        server.freeze()
+    close_old_connections()  # What Django does between requests, though not for its test client.
+    began = time.monotonic()
+    assert Client().get("/plain/").content == b"old"
+    # The ping, and at most one attempt to connect to the other, before that is found out as well.
+    assert time.monotonic() - began < 2 * INTERVAL + TIMEOUT + 1 + ours.TIMEOUT + BUSY

@@ -1,0 +1,75 @@
+"""A standby of PostgreSQL cancels reads that keep it from replaying: they are run again elsewhere."""
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import OperationalError, connections, transaction
+
+from django_rwrouter import Reason, routing_scope, use_replica
+from django_rwrouter.health import health
+from tests.app.models import Book
+from tests.servers.products.test_lost_reads import chosen, meanwhile, other, places, server_of, slowly, titles
+
+pytestmark = pytest.mark.skipif(
+    "postgresql" not in django_settings.CLUSTER, reason="Other databases have no such conflicts."
+)
+
+SECONDS = 3
+
+
+@pytest.fixture
+def strict(cluster, routed):
+    """Standbys that wait for nobody."""
+    for server in cluster.replicas:
+        server.configure(max_standby_streaming_delay="0", hot_standby_feedback="off")
+    yield cluster
+    for server in cluster.replicas:
+        server.configure(max_standby_streaming_delay="30s")
+
+
+def lock(cluster):
+    """As ALTER TABLE does."""
+    cluster.primary.sql("BEGIN; LOCK TABLE app_book IN ACCESS EXCLUSIVE MODE; COMMIT")
+
+
+def remove_rows(cluster):
+    """Rows that a query on the standby might still look at."""
+    cluster.primary.sql("DELETE FROM app_book WHERE title <> 'old'")
+    cluster.primary.sql("VACUUM app_book")
+
+
+@pytest.mark.parametrize("act", [lock, remove_rows])
+def test_the_read_is_run_again_elsewhere(strict, routed, act):
+    Book.objects.create(title="new")
+    strict.wait_all()
+    with routing_scope(safe=True), use_replica():
+        titles()
+        alias = chosen(routed)
+        found = server_of(strict, alias)
+        before = connections[alias].connection
+
+        def strike():
+            found.wait(lambda: found.sessions("sleep("))
+            act(strict)
+
+        with meanwhile(strike):
+            assert slowly(SECONDS)[0] == "old"
+        assert places(routed) == [(other(alias), Reason.FAILOVER)]
+    # Neither server nor connection are the worse for it.
+    assert not health.is_ejected(alias)
+    assert connections[alias].connection is before
+    assert Book.objects.using(alias).filter(title="old").exists()
+
+
+def test_inside_a_transaction_it_raises(strict, routed):
+    with routing_scope(safe=True), use_replica():
+        titles()
+        alias = chosen(routed)
+        found = server_of(strict, alias)
+
+        def strike():
+            found.wait(lambda: found.sessions("sleep("))
+            lock(strict)
+
+        with meanwhile(strike), pytest.raises(OperationalError), transaction.atomic(using=alias):
+            slowly(SECONDS)
+    assert not routed

@@ -1,0 +1,314 @@
+"""The page "Over time"."""
+
+import pytest
+from django.db import connection
+from django.utils import translation
+
+from django_rwrouter import charts, stats
+from django_rwrouter.decision import Reason
+from django_rwrouter.models import RoutingStatistics
+from tests.sqlite.panel.conftest import NONE, REPLICAS, read, record
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+READS = "Reads by database, in numbers, newest first"
+
+
+@pytest.fixture
+def page(show):
+    return lambda span="": show(f"over-time/?span={span}")
+
+
+def test_where_reads_went(page):
+    record(
+        read("default", "pinned", 1),
+        read("replica1", count=2, milliseconds=1.25),
+        latency=[["default", "replica1", "read", [0, 0, 0, 0, 0, 0, 2]]],
+    )
+    record(read("replica2", count=5), ["default", "default", "write", "write", "", 4, 8000], process="b" * 32)
+    shown = page()
+    assert shown.tables["Databases"] == [
+        [
+            "Database",
+            "Role",
+            "Reads",
+            "Share of reads",
+            "Half of the reads within",
+            "95 % within",
+            "Writes",
+            "Mean time of a write",
+        ],
+        ["default", "primary", "1", "12.5%", NONE, NONE, "4", "2.00 ms"],
+        ["replica1", "replica", "2", "25.0%", "1.26 ms", "1.56 ms", "0", NONE],
+        ["replica2", "replica", "5", "62.5%", NONE, NONE, "0", NONE],
+    ]
+    assert "Reads 8" in shown.text
+    assert "Answered by replicas 87.5%" in shown.text
+    assert "Writes 4" in shown.text
+
+
+def test_why_reads_went_there(page):
+    record(
+        read("replica1", "window", 5),
+        read("default", "pinned", 3),
+        read("default", "from_a_newer_version", 2),
+    )
+    assert page().tables["Why reads went there"] == [
+        ["Reason", "On the primary", "On replicas", "Share of reads"],
+        [f"{Reason.PINNED.label} pinned", "3", NONE, "30.0%"],
+        ["from_a_newer_version from_a_newer_version", "2", NONE, "20.0%"],
+        [f"{Reason.WINDOW.label} window", NONE, "5", "50.0%"],
+    ]
+
+
+def test_what_was_pinned_and_what_else_happened(page):
+    record(
+        events=[
+            ["request", "", 40],
+            ["pinned_request", "default", 10],
+            ["pin_set", "", 3],
+            ["token_rejected", "forged", 2],
+            ["token_rejected", "expired", 5],
+            ["replica_ejected", "replica2", 1],
+            ["of_a_newer_version", "x", 6],
+        ]
+    )
+    shown = page()
+    assert shown.tables["Pinned clients, and what else happened"] == [
+        ["What", "How often", "In detail"],
+        ["Requests", "40", ""],
+        ["Requests whose client was pinned to the primary", "10", "25.0% of requests"],
+        ["Responses that pinned their client, because it had written", "3", ""],
+        ["Tokens not accepted", "7", "expired: 5, wrong signature: 2"],
+        ["Replicas left alone for a while, as they failed or were slow", "1", "replica2: 1"],
+        ["of_a_newer_version", "6", "x: 6"],
+    ]
+    assert "Pinned requests 25.0%" in shown.text
+
+
+def test_each_minute_of_the_last_hour_newest_first(page, settings):
+    settings.TIME_ZONE = "UTC"
+    record(read("replica1", count=7), minutes_ago=59)
+    record(read("default", "pinned", 1234), minutes_ago=1)
+    record(read("default", "pinned", 99), minutes_ago=60)
+    header, *rows = page().tables[READS]
+    assert header == ["Time", "default", "replica1", "replica2", "All"]
+    assert len(rows) == 60
+    assert [row for row in rows if row[-1] != "0"] == [
+        ["07:59", "1,234", "0", "0", "1,234"],
+        ["07:01", "0", "7", "0", "7"],
+    ]
+    assert (rows[0][0], rows[-1][0]) == ("08:00", "07:01")
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_times_are_in_the_time_zone_in_force(page, settings, use_tz):
+    settings.USE_TZ = use_tz
+    settings.TIME_ZONE = "Asia/Kolkata"  # Half an hour apart from UTC.
+    record(read("replica1"))
+    shown = page()
+    assert [row[0] for row in shown.tables[READS][1:3]] == ["13:30", "13:29"]
+    assert "12:31 to 13:30 (IST)" in shown.text
+    assert "12:40 12:50 13:00 13:10 13:20 13:30" in shown.text or not charts.available()
+
+
+def test_in_shadow_mode_it_shows_where_reads_would_have_gone(page, settings):
+    settings.RWROUTER = {**REPLICAS, "ENABLED": "shadow"}
+    record(read("default", "window", 3, would_be="replica1"), read("default", "pinned", 1))
+    shown = page()
+    assert "Shadow mode: the primary answers every read." in shown.text
+    assert "Replicas would have answered 75.0%" in shown.text
+    assert [row[:7] for row in shown.tables["Databases"]] == [
+        [
+            "Database",
+            "Role",
+            "Reads",
+            "Share of reads",
+            "Would have answered",
+            "Would-be share",
+            "Half of the reads within",
+        ],
+        ["default", "primary", "4", "100.0%", "1", "25.0%", NONE],
+        ["replica1", "replica", "0", "0.0%", "3", "75.0%", NONE],
+        ["replica2", "replica", "0", "0.0%", "0", "0.0%", NONE],
+    ]
+    assert shown.tables["Why reads went there"][1:] == [
+        [f"{Reason.PINNED.label} pinned", "1", NONE, "25.0%"],
+        [f"{Reason.WINDOW.label} window", NONE, "3", "75.0%"],
+    ]
+    caption = "Reads by the database that would have answered, in numbers, newest first"
+    (minute,) = [row[1:] for row in shown.table(caption) if row[-1] != "0"]
+    assert minute == ["1", "3", "0", "4"]
+
+
+def test_with_several_clusters_each_has_its_own_shares(page, settings):
+    settings.RWROUTER = {
+        "CLUSTERS": {
+            "main": {"REPLICAS": ["replica1", "replica2"]},
+            "apart": {"PRIMARY": "other", "MODELS": ["app"]},
+        }
+    }
+    record(
+        read("replica1", cluster="main"),
+        read("default", "pinned", cluster="main"),
+        read("other", "no_replica", 6, cluster="apart"),
+        events=[["request", "", 10], ["pinned_request", "apart", 2]],
+    )
+    shown = page()
+    assert [row[:5] for row in shown.tables["Databases"]] == [
+        ["Cluster", "Database", "Role", "Reads", "Share of the cluster's reads"],
+        ["main", "default", "primary", "1", "50.0%"],
+        ["main", "replica1", "replica", "1", "50.0%"],
+        ["main", "replica2", "replica", "0", "0.0%"],
+        ["apart", "other", "primary", "6", "100.0%"],
+    ]
+    assert "pinned to the primary of “apart” 2 20.0% of requests" in shown.text
+
+
+def test_a_database_that_left_the_settings_is_still_shown(page):
+    record(read("replica9"))
+    assert ["replica9", "not configured any more", "1"] in [row[:3] for row in page().tables["Databases"]]
+
+
+def test_what_a_process_counts_is_what_the_page_shows(page):
+    stats.reset()
+    stats.count_statement("default", "replica1", "read", "window", "", 0.002)
+    stats.flush()
+    assert ["replica1", "replica", "1", "100.0%"] in [row[:4] for row in page().tables["Databases"]]
+
+
+@pytest.mark.parametrize(
+    ("span", "rows", "newest"),
+    [("15m", 15, "08:00"), ("1h", 60, "08:00"), ("24h", 144, "01-15 08:00"), ("7d", 168, "01-15 08:00")],
+)
+def test_the_span_can_be_chosen(page, settings, span, rows, newest):
+    settings.TIME_ZONE = "UTC"
+    record(read("replica1", count=3))
+    shown = page(span)
+    table = shown.table(READS)
+    assert len(table) == rows
+    assert table[0] == [newest, "0", "3", "0", "3"]
+    (current,) = [attributes for _tag, attributes in shown.tags if attributes.get("aria-current") == "true"]
+    assert current["href"] == f"?span={span}"
+
+
+def test_an_unknown_span_is_the_usual_one(page):
+    record(read("replica1"))
+    assert len(page("1000y").table(READS)) == 60
+
+
+def test_why_the_primary_had_to_answer_over_time(page):
+    record(*(read("default", reason.value, 2 + place) for place, reason in enumerate(list(Reason)[:7])))
+    shown = page()
+    header, newest, *_older = shown.tables["Why the primary had to answer, in numbers, newest first"]
+    # The five most frequent, and the rest of them.
+    assert header == ["Time", *(str(reason.label) for reason in list(Reason)[6:1:-1]), "other reasons", "All"]
+    assert newest[1:] == ["8", "7", "6", "5", "4", "5", "35"]
+
+
+def test_lag_latency_and_pinned_clients_over_time(page):
+    record(
+        read("replica1", count=2),
+        events=[["request", "", 4], ["pinned_request", "default", 1]],
+        lag=[["replica1", 3.25, 0.5]],
+        latency=[["default", "replica1", "read", [0, 0, 0, 0, 0, 0, 2]]],
+    )
+    shown = page("15m")
+    lag = shown.tables["Lag of each replica, at most, in numbers, newest first"]
+    assert lag[:3] == [
+        ["Time", "replica1", "replica2"],
+        [lag[1][0], "3.25 s", NONE],
+        [lag[2][0], NONE, NONE],
+    ]
+    latency = shown.table("What 95 % of the reads took at most, in numbers, newest first")
+    assert latency[0][1:] == [NONE, "1.56 ms", NONE]
+    pinned = shown.table("Requests of pinned clients, in numbers, newest first")
+    assert [row[1] for row in pinned[:2]] == ["25.00 %", NONE]
+
+
+def test_spills_and_failovers_over_time(page):
+    record(read("replica1"), events=[["read_spilled", "default", 7], ["failover", "replica1", 2]])
+    table = page("15m").tables["Spills, failovers and ejections, in numbers, newest first"]
+    assert table[0][1:] == [
+        "Reads on the primary, because all replicas lagged",
+        "Reads that lost their replica, and were run again elsewhere",
+        "All",
+    ]
+    assert table[1][1:] == ["7", "2", "9"]
+
+
+@pytest.mark.skipif(not charts.available(), reason="needs pygal: pip install pygal")
+def test_each_chart_is_drawn_wide_and_narrow(page):
+    record(read("replica1", count=3), lag=[["replica1", 1.0, 1.0]])
+    shown = page()
+    drawings = [attributes["class"] for tag, attributes in shown.tags if attributes.get("role") == "img"]
+    assert drawings == ["rwrouter-chart rwrouter-chart-wide", "rwrouter-chart rwrouter-chart-narrow"] * 2
+    assert "The primary had to answer no read." in shown.text
+
+
+def test_without_pygal_the_tables_are_open_and_the_page_says_what_to_install(page, monkeypatch):
+    monkeypatch.setattr(charts, "find_spec", lambda name: None)
+    record(read("replica1", count=3))
+    shown = page()
+    assert 'pip install "django-rwrouter[charts]"' in shown.text
+    assert "img" not in {attributes.get("role") for _tag, attributes in shown.tags}
+    assert [
+        attributes for tag, attributes in shown.tags if tag == "details" and "open" not in attributes
+    ] == []
+
+
+def test_numbers_that_a_machine_reads_are_not_localized(page):
+    record(read("default", "pinned"), read("replica1", count=2))
+    with translation.override("de"):
+        shown = page()
+    widths = [attributes.get("width") for tag, attributes in shown.tags if tag == "rect"]
+    assert "33.33%" in widths
+    assert not [width for width in widths if width and "," in width]
+
+
+# --- when there is nothing to show -------------------------------------------------------------
+
+
+def test_empty(page):
+    shown = page()
+    assert "Nothing was counted in this time" in shown.text
+    assert "wait 10 seconds" in shown.text
+    assert shown.tables == {}
+
+
+def test_too_old(page):
+    record(read("replica1"), minutes_ago=70)
+    assert "Nothing was counted in this time" in page().text
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ({**REPLICAS, "STATS": {"BACKEND": "off"}}, "Statistics are switched off"),
+        ({**REPLICAS, "STATS": {"BACKEND": "x.y"}}, "Statistics are kept elsewhere"),
+        ({}, "No replica is configured"),
+    ],
+    ids=["off", "elsewhere", "inert"],
+)
+def test_where_no_statistics_are_kept_the_page_says_why(page, settings, setting, text):
+    record(read("replica1"))
+    settings.RWROUTER = setting
+    shown = page()
+    assert text in shown.text
+    assert shown.tables == {}
+
+
+def test_a_missing_table_is_no_error(page):
+    with connection.schema_editor() as editor:
+        editor.delete_model(RoutingStatistics)
+    try:
+        assert "manage.py migrate django_rwrouter" in page().text
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(RoutingStatistics)
+
+
+def test_the_kill_switch_is_shown(page, settings):
+    settings.RWROUTER = {**REPLICAS, "ENABLED": False}
+    record(read("default", "disabled"))
+    assert "Routing is switched off (ENABLED is False)" in page().text

@@ -1,0 +1,645 @@
+import re
+import sys
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core import checks
+from django.core.management import CommandError, call_command
+
+from django_rwrouter.middleware import ReadWriteMiddleware
+from django_rwrouter.router import ReadWriteRouter
+from django_rwrouter.stores.session import SessionStore
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = "tests.sqlite.test_checks"
+
+OURS = "django_rwrouter.middleware.ReadWriteMiddleware"
+ROUTER = "django_rwrouter.router.ReadWriteRouter"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+SECURITY = "django.middleware.security.SecurityMiddleware"
+COMMON = "django.middleware.common.CommonMiddleware"
+
+REPLICAS = ["replica1", "replica2"]
+
+
+# --- parts of projects that tests name by their dotted path -------------------------------------
+
+
+class OwnMiddleware(ReadWriteMiddleware):
+    pass
+
+
+class OwnSessionMiddleware(SessionMiddleware):
+    pass
+
+
+class OwnRouter(ReadWriteRouter):
+    pass
+
+
+class OtherRouter:
+    def db_for_read(self, model, **hints):
+        return None
+
+
+class MigrationRouter:
+    def allow_migrate(self, db, app_label, **hints):
+        return None
+
+
+class OwnSessionStore(SessionStore):
+    pass
+
+
+class StoreWithoutSave:
+    def load(self, request):
+        return ""
+
+
+class BalancerWithoutChoose:
+    pass
+
+
+class StatisticsWithoutWrite:
+    pass
+
+
+class StatisticsThatConnect:
+    def __init__(self):
+        raise AssertionError("A check must not make a backend: it may connect to a server.")
+
+    def write(self, process, rows):
+        pass
+
+
+# --- setting projects up ------------------------------------------------------------------------
+
+
+def backend(vendor):
+    return f"{vendor}_without_driver"
+
+
+@pytest.fixture(autouse=True)
+def backends_without_drivers(monkeypatch):
+    """Engines that are told apart by their vendors; nothing here may connect to a server."""
+    for vendor in ("mysql", "postgresql", "oracle"):
+        base = SimpleNamespace(DatabaseWrapper=SimpleNamespace(vendor=vendor))
+        monkeypatch.setitem(sys.modules, f"{backend(vendor)}.base", base)
+
+
+def routing(**more):
+    return {"REPLICAS": REPLICAS, **more}
+
+
+BY_SESSION = routing(STORE="session")
+PATIENCE = {"connect_timeout": 2, "read_timeout": 5}
+
+
+def on(vendor, options=PATIENCE, **more):
+    """All three databases on one vendor; the replicas with these values."""
+    engine = {"ENGINE": backend(vendor)}
+    replica = {**engine, "OPTIONS": options, **more}
+    return {"default": engine, "replica1": replica, "replica2": replica}
+
+
+@pytest.fixture
+def project(settings, monkeypatch):
+    """Return a function that changes the correct project of the tests."""
+
+    def change(databases=None, **changes):
+        for name, value in changes.items():
+            setattr(settings, name, value)
+        # In place: Django warns of an overridden DATABASES, which its connections would not see.
+        for alias, values in (databases or {}).items():
+            for key, value in values.items():
+                if key == "MIRROR":
+                    monkeypatch.setitem(settings.DATABASES[alias]["TEST"], key, value)
+                else:
+                    monkeypatch.setitem(settings.DATABASES[alias], key, value)
+
+    return change
+
+
+def found():
+    return checks.run_checks(tags=["django_rwrouter"])
+
+
+def numbers():
+    return sorted(message.id.removeprefix("django_rwrouter.") for message in found())
+
+
+# --- what is found ------------------------------------------------------------------------------
+
+# What is set up, and what the message and its hint must say: the setting, the value, the way out.
+MISTAKES = [
+    ("E001", {"RWROUTER": ["replica1"]}, ["RWROUTER", "['replica1']", "{'REPLICAS': ['replica1']}"]),
+    ("E002", {"RWROUTER": {"REPLICA": REPLICAS}}, ["RWROUTER", "'REPLICA'", "'REPLICAS'"]),
+    ("E003", {"RWROUTER": {"PIN_SECONDS": "5"}}, ["'PIN_SECONDS'", "'5'", "a number", "remove it"]),
+    ("E004", {"RWROUTER": {"MODELS": ["app"]}}, ["MODELS", "CLUSTERS"]),
+    ("E005", {"RWROUTER": {"REPLICAS": ["replcia1"]}}, ["REPLICAS", "'replcia1'", "'replica1'"]),
+    ("E006", {"RWROUTER": {"REPLICAS": ["default"]}}, ["['PRIMARY']", "['REPLICAS']", "'default'"]),
+    (
+        "E007",
+        {"RWROUTER": {"CLUSTERS": {"a": {}, "b": {"PRIMARY": "other"}}}},
+        ["'a'", "'b'", "MODELS"],
+    ),
+    ("E008", {"RWROUTER": routing(STORE="cokie")}, ["['STORE']", "'cokie'", "mean 'cookie'?"]),
+    ("E008", {"RWROUTER": routing(STORE=["cookie", "disk"])}, ["'disk'", "'cookie'", "'session'"]),
+    ("E008", {"RWROUTER": routing(STORE="nowhere.Store")}, ["'nowhere.Store'", "No module named"]),
+    ("E008", {"RWROUTER": routing(STORE=f"{HERE}.StoreWithoutSave")}, ["StoreWithoutSave", "save()"]),
+    ("E009", {"RWROUTER": routing(BALANCER="randm")}, ["['BALANCER']", "'randm'", "mean 'random'?"]),
+    ("E009", {"RWROUTER": routing(BALANCER="nowhere.B")}, ["'nowhere.B'", "No module named"]),
+    (
+        "E009",
+        {"RWROUTER": routing(BALANCER=f"{HERE}.BalancerWithoutChoose")},
+        ["BalancerWithoutChoose", "choose()"],
+    ),
+    (
+        "E009",
+        {"RWROUTER": {"CLUSTERS": {"a": {"REPLICAS": REPLICAS, "BALANCER": "randm"}}}},
+        ["'randm'", "mean 'random'?"],
+    ),
+    (
+        "E010",
+        {"RWROUTER": routing(STATS={"BACKEND": "databse"})},
+        ["['STATS']", "BACKEND", "'databse'", "mean 'database'?"],
+    ),
+    (
+        "E010",
+        {"RWROUTER": routing(STATS={"BACKEND": "nowhere.B"})},
+        ["BACKEND", "'nowhere.B'", "No module named", "'off'"],
+    ),
+    (
+        "E010",
+        {"RWROUTER": routing(STATS={"BACKEND": f"{HERE}.StatisticsWithoutWrite"})},
+        ["StatisticsWithoutWrite", "write()"],
+    ),
+    ("E010", {"RWROUTER": routing(STATS={"BACKEND": f"{HERE}.HERE"})}, [f"{HERE}.HERE", "class"]),
+    (
+        "E011",
+        {"RWROUTER": routing(PRIMARY_ONLY=["app.Bok"])},
+        ["RWROUTER['PRIMARY_ONLY']", "'app.Bok'", "mean 'app.Book'?"],
+    ),
+    ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["sesions"])}, ["'sesions'", "mean 'sessions'?"]),
+    ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["tests.app"])}, ["'tests.app'", "mean 'app'?"]),
+    ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["app.book_tags"])}, ["'app.book_tags'"]),
+    ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["zzz"])}, ["'zzz'", "'app.Model'", "'sessions'"]),
+    (
+        "E011",
+        {"RWROUTER": {"CLUSTERS": {"a": {"MODELS": ["app", "auht"]}}}},
+        ["RWROUTER['CLUSTERS']['a']['MODELS']", "'auht'", "mean 'auth'?"],
+    ),
+    ("E012", {"MIDDLEWARE": [SESSIONS]}, ["MIDDLEWARE", repr(OURS), "first"]),
+    (
+        "E012",
+        {"MIDDLEWARE": [f"{OURS}s", SESSIONS]},
+        ["MIDDLEWARE", repr(OURS), f"in place of {f'{OURS}s'!r}"],
+    ),
+    (
+        "E012",
+        {"MIDDLEWARE": [SESSIONS], "RWROUTER": BY_SESSION},
+        [repr(OURS), f"right after {SESSIONS!r}"],
+    ),
+    ("E013", {"MIDDLEWARE": [OURS, SESSIONS, OURS]}, ["MIDDLEWARE", repr(OURS), "Keep one"]),
+    (
+        "E013",
+        {"MIDDLEWARE": [OURS, f"{HERE}.OwnMiddleware"]},
+        [repr(OURS), "OwnMiddleware", "Keep one"],
+    ),
+    (
+        "E014",
+        {"MIDDLEWARE": [OURS], "RWROUTER": BY_SESSION},
+        ["['STORE']", "'session'", "MIDDLEWARE", repr(SESSIONS), "'cookie'"],
+    ),
+    (
+        "E015",
+        {"MIDDLEWARE": [OURS, SESSIONS], "RWROUTER": BY_SESSION},
+        ["['STORE']", "'session'", "MIDDLEWARE", f"Put {OURS!r} right after {SESSIONS!r}"],
+    ),
+    (
+        "E015",
+        {
+            "MIDDLEWARE": [OURS, f"{HERE}.OwnSessionMiddleware"],
+            "RWROUTER": {**BY_SESSION, "STORE": ["cookie", f"{HERE}.OwnSessionStore"]},
+        },
+        ["OwnSessionStore", f"right after '{HERE}.OwnSessionMiddleware'"],
+    ),
+    ("E017", {"DATABASE_ROUTERS": []}, ["DATABASE_ROUTERS", repr(ROUTER), "first"]),
+    ("E017", {"DATABASE_ROUTERS": [f"{HERE}.OtherRouter"]}, ["DATABASE_ROUTERS", repr(ROUTER)]),
+    (
+        "E018",
+        {"databases": {"replica1": {"ATOMIC_REQUESTS": True}}},
+        ["DATABASES['replica1']", "ATOMIC_REQUESTS True", "Remove"],
+    ),
+    (
+        "E019",
+        {"databases": {"replica2": {"AUTOCOMMIT": False}}},
+        ["DATABASES['replica2']", "AUTOCOMMIT False", "Remove"],
+    ),
+    (
+        "E020",
+        {"databases": {"replica1": {"ENGINE": backend("mysql"), "OPTIONS": PATIENCE}}},
+        ["DATABASES['replica1']", "'mysql'", "'default'", "'sqlite'", "ENGINE"],
+    ),
+    (
+        "E021",
+        {"RWROUTER": routing(COOKIE={"SAMESITE": "None"})},
+        ["RWROUTER['COOKIE']", "SAMESITE 'None'", "'SECURE': True"],
+    ),
+    (
+        "E021",
+        {
+            "RWROUTER": routing(COOKIE={"SAMESITE": "None", "SECURE": False}),
+            "SESSION_COOKIE_SECURE": True,
+        },
+        ["RWROUTER['COOKIE']", "SECURE"],
+    ),
+    ("E021", {"RWROUTER": routing(COOKIE={"NAME": "__Secure-rw"})}, ["'__Secure-rw'", "SECURE"]),
+    (
+        "E021",
+        {"RWROUTER": routing(COOKIE={"NAME": "__Host-rw", "SECURE": True, "PATH": "/shop/"})},
+        ["'__Host-rw'", "PATH"],
+    ),
+    (
+        "E022",
+        {"RWROUTER": routing(COOKIE={"NAME": "sessionid"})},
+        ["RWROUTER['COOKIE']", "NAME 'sessionid'", "SESSION_COOKIE_NAME"],
+    ),
+    (
+        "E022",
+        {"RWROUTER": routing(), "CSRF_COOKIE_NAME": "rwrouter"},
+        ["NAME 'rwrouter'", "CSRF_COOKIE_NAME"],
+    ),
+    (
+        "W001",
+        {"MIDDLEWARE": [SECURITY, SESSIONS, OURS, COMMON]},
+        ["MIDDLEWARE", repr(OURS), f"behind {SECURITY!r} and {SESSIONS!r}", "first"],
+    ),
+    (
+        "W001",
+        {"MIDDLEWARE": [SECURITY, f"{HERE}.OwnMiddleware"]},
+        [f"'{HERE}.OwnMiddleware' behind {SECURITY!r}:"],
+    ),
+    (
+        "W002",
+        {"MIDDLEWARE": [SECURITY, SESSIONS, COMMON, OURS], "RWROUTER": BY_SESSION},
+        ["MIDDLEWARE", repr(COMMON), f"Put {OURS!r} right after {SESSIONS!r}"],
+    ),
+    (
+        "W003",
+        {"DATABASE_ROUTERS": [ROUTER, f"{HERE}.OwnRouter"]},
+        ["DATABASE_ROUTERS", repr(ROUTER), "OwnRouter", "Keep one"],
+    ),
+    (
+        "W004",
+        {"DATABASE_ROUTERS": [f"{HERE}.OtherRouter", ROUTER]},
+        ["DATABASE_ROUTERS", f"'{HERE}.OtherRouter'", repr(ROUTER), "first", "CLUSTERS"],
+    ),
+    ("W004", {"DATABASE_ROUTERS": [MigrationRouter(), ROUTER]}, ["MigrationRouter"]),
+    (
+        "W005",
+        {"DATABASE_ROUTERS": [ROUTER, f"{HERE}.OtherRouter"]},
+        ["DATABASE_ROUTERS", f"'{HERE}.OtherRouter'", "CLUSTERS", "MODELS"],
+    ),
+    (
+        "W006",
+        {"databases": {"replica1": {"MIRROR": None}}},
+        ["DATABASES['replica1']", "MIRROR", "'TEST': {'MIRROR': 'default'}"],
+    ),
+    (
+        "W007",
+        {"databases": {"replica1": {"MIRROR": "replica2"}}},
+        ["DATABASES['replica1']", "'replica2'", "'TEST': {'MIRROR': 'default'}"],
+    ),
+    ("I001", {"RWROUTER": {"PIN_SECONDS": 3}}, ["RWROUTER", "'REPLICAS'", "empty list"]),
+    (
+        "W013",
+        {"RWROUTER": routing(CONSISTENCY="causal")},
+        ["CONSISTENCY 'causal'", "cluster 'default'", "'sqlite'", "'window'", "PIN_SECONDS"],
+    ),
+    (
+        "W013",
+        {"RWROUTER": routing(CONSISTENCY="strong", MONOTONIC_READS=True, SYNC_REPLICAS=1)},
+        ["CONSISTENCY 'strong'", "MONOTONIC_READS", "SYNC_REPLICAS"],
+    ),
+    (
+        "W014",
+        {
+            "RWROUTER": routing(STORE=["cookie", "cache"]),
+            "CACHES": {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
+        },
+        ["STORE", "'cache'", "CACHES['default']", "LocMemCache", "Redis"],
+    ),
+    (
+        "W012",
+        {"RWROUTER": routing(MAX_LAG=7, PIN_SECONDS=3)},
+        ["MAX_LAG", "'default'", "7 seconds", "PIN_SECONDS 3"],
+    ),
+    ("W015", {"RWROUTER": routing(BALANCER="zone")}, ["'zone'", "['ZONE'] is ''", "none"]),
+    ("W016", {"RWROUTER": routing(MONITOR={"MODE": "off"})}, ["['MONITOR']", "'off'", "'inline'"]),
+    (
+        "W015",
+        {
+            "RWROUTER": {
+                "BALANCER": "zone",
+                "ZONE": "c",
+                "REPLICAS": {"replica1": {"ZONE": "a"}, "replica2": {}},
+            }
+        },
+        ["['ZONE'] is 'c'", "their zones: 'a'"],
+    ),
+]
+# These are said of both replicas.
+OF_EACH_REPLICA = [
+    ("W008", on("mysql", {"read_timeout": 5}), ["connect_timeout", "OPTIONS"]),
+    ("W008", on("mysql", {"read_timeout": 5, "connect_timeout": 0}), ["connect_timeout"]),
+    ("W008", on("postgresql", {"service": "replicas"}), ["connect_timeout", "OPTIONS"]),
+    ("W009", on("mysql", {"connect_timeout": 2}), ["read_timeout", "OPTIONS"]),
+    ("W010", on("mysql", CONN_MAX_AGE=60), ["CONN_MAX_AGE 60", "'CONN_HEALTH_CHECKS': True"]),
+    ("W010", on("postgresql", CONN_MAX_AGE=None), ["CONN_MAX_AGE None", "CONN_HEALTH_CHECKS"]),
+    ("W010", on("postgresql", {**PATIENCE, "pool": True}), ["pooled", "CONN_HEALTH_CHECKS"]),
+    ("W011", on("oracle"), ["'oracle'", "READ_ONLY_SESSIONS"]),
+]
+KINDS = {"E": checks.Error, "W": checks.Warning, "I": checks.Info}
+
+
+def check_message(message, number, words):
+    assert message.id == f"django_rwrouter.{number}"
+    assert type(message) is KINDS[number[0]]
+    for word in words:
+        assert word in f"{message.msg} {message.hint}"
+    assert message.hint.endswith(f" Documentation: checks#{number.lower()}.")
+    assert not re.search(r"\?\.|\.\.|;;|  | \.", f"{message.msg} {message.hint}")
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "words"),
+    MISTAKES,
+    ids=[f"{number}-{place}" for place, (number, *_) in enumerate(MISTAKES)],
+)
+def test_a_mistake_is_explained(project, number, changes, words):
+    project(**changes)
+    assert numbers() == [number]
+    check_message(*found(), number, words)
+
+
+@pytest.mark.parametrize(("number", "databases", "words"), OF_EACH_REPLICA)
+def test_a_mistake_is_explained_for_each_replica(project, number, databases, words):
+    project(databases)
+    assert numbers() == [number, number]
+    for message, alias in zip(found(), REPLICAS, strict=True):
+        check_message(message, number, [f"DATABASES[{alias!r}]", *words])
+
+
+KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+INLINE = {"RWROUTER": routing(MONITOR={"MODE": "inline"})}
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [on("postgresql", **KEPT), on("postgresql", {**PATIENCE, "pool": True}, CONN_HEALTH_CHECKS=True)],
+    ids=["kept", "pooled"],
+)
+def test_nobody_would_end_a_read_that_hangs(project, databases):
+    project(databases, **INLINE)
+    assert numbers() == ["W017", "W017"]
+    for message, alias in zip(found(), REPLICAS, strict=True):
+        check_message(message, "W017", [f"DATABASES[{alias!r}]", "'MONITOR'", "'inline'", "'thread'"])
+
+
+@pytest.mark.parametrize(
+    ("databases", "changes"),
+    [(on("postgresql", **KEPT), {}), (on("postgresql"), INLINE), (on("mysql", **KEPT), INLINE)],
+    ids=["a thread ends it", "nothing is kept", "the driver ends it"],
+)
+def test_somebody_ends_a_read_that_hangs(project, databases, changes):
+    project(databases, **changes)
+    assert numbers() == []
+
+
+@pytest.mark.parametrize("engine", ["db", "cached_db"])
+def test_sessions_in_a_table_that_does_not_exist(project, settings, monkeypatch, engine):
+    engine = f"django.contrib.sessions.backends.{engine}"
+    project(
+        RWROUTER=BY_SESSION,
+        MIDDLEWARE=[SESSIONS, OURS],
+        SESSION_ENGINE=engine,
+        INSTALLED_APPS=[app for app in settings.INSTALLED_APPS if app != "django.contrib.sessions"],
+    )
+    # As in a project that has never had the app, whose models are then not imported yet.
+    monkeypatch.delitem(sys.modules, "django.contrib.sessions.models")
+    assert numbers() == ["E016"]
+    words = ["['STORE']", "'session'", "SESSION_ENGINE", repr(engine), "'django.contrib.sessions'"]
+    check_message(*found(), "E016", words)
+
+
+def without_setting(project, settings):
+    project(RWROUTER={})  # Told to Django's signal; a deletion is not.
+    del settings.RWROUTER
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"MIDDLEWARE": []}, {"DATABASE_ROUTERS": []}],
+    ids=["both", "router", "middleware"],
+)
+def test_a_set_up_without_the_setting_is_mentioned(project, settings, changes):
+    without_setting(project, settings)
+    project(**changes)
+    assert numbers() == ["I001"]
+    words = ["RWROUTER is not set", "{'REPLICAS': ['replica1']}", "empty list"]
+    check_message(*found(), "I001", words)
+
+
+@pytest.mark.parametrize("name", ["RW_ROUTER", "RWROUTERS", "RWROUTE"])
+def test_a_setting_with_a_similar_name_is_pointed_out(project, settings, name):
+    without_setting(project, settings)
+    project(**{name: {"REPLICAS": REPLICAS}})
+    assert numbers() == ["I001"]
+    check_message(*found(), "I001", ["RWROUTER is not set", "rename it to RWROUTER", name])
+
+
+# --- what is in order ---------------------------------------------------------------------------
+
+IN_ORDER = {
+    "as documented": {},
+    "switched off": {"RWROUTER": routing(ENABLED=False)},
+    "shadow": {"RWROUTER": routing(ENABLED="shadow")},
+    "no replicas here": {"RWROUTER": {"REPLICAS": []}},
+    "an empty setting": {"RWROUTER": {}},
+    "no replicas here, and nothing else": {
+        "RWROUTER": {"REPLICAS": []},
+        "MIDDLEWARE": [],
+        "DATABASE_ROUTERS": [],
+    },
+    "no replicas here, and the middleware anywhere": {
+        "RWROUTER": {"REPLICAS": []},
+        "MIDDLEWARE": [SECURITY, OURS],
+    },
+    "session store": {"RWROUTER": BY_SESSION, "MIDDLEWARE": [SECURITY, SESSIONS, OURS, COMMON]},
+    "session store of another package": {
+        "RWROUTER": {**BY_SESSION, "STORE": f"{HERE}.OwnSessionStore"},
+        "MIDDLEWARE": [f"{HERE}.OwnSessionMiddleware", f"{HERE}.OwnMiddleware"],
+    },
+    "session and cookie": {
+        "RWROUTER": {**BY_SESSION, "STORE": ["cookie", "session"]},
+        "MIDDLEWARE": [SESSIONS, OURS],
+    },
+    "session store without the app, in a cookie": {
+        "RWROUTER": BY_SESSION,
+        "MIDDLEWARE": [SESSIONS, OURS],
+        "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
+    },
+    "a middleware of its own": {"MIDDLEWARE": [f"{HERE}.OwnMiddleware", SECURITY]},
+    "a middleware that cannot be imported": {"MIDDLEWARE": [OURS, "nowhere.Middleware"]},
+    "a router of its own": {"DATABASE_ROUTERS": [f"{HERE}.OwnRouter"]},
+    "a router object": {"DATABASE_ROUTERS": [ReadWriteRouter()]},
+    "another router behind, for migrations": {"DATABASE_ROUTERS": [ROUTER, MigrationRouter()]},
+    "another router behind, for other models": {
+        "DATABASE_ROUTERS": [ROUTER, OtherRouter()],
+        "RWROUTER": {"CLUSTERS": {"a": {"REPLICAS": REPLICAS, "MODELS": ["app", "auth.user"]}}},
+    },
+    "two clusters": {
+        "RWROUTER": {
+            "PRIMARY_ONLY": ["App.AuditRow", "sessions"],
+            "CLUSTERS": {
+                "main": {"REPLICAS": REPLICAS, "PRIMARY_ONLY": ["django_cache"]},
+                "other": {"PRIMARY": "other", "MODELS": ["app.Note"]},
+            },
+        },
+    },
+    "a cookie for other sites": {
+        "RWROUTER": routing(COOKIE={"SAMESITE": "None", "SECURE": True}),
+    },
+    "a cookie for other sites, as secure as the session's": {
+        "RWROUTER": routing(COOKIE={"SAMESITE": "None", "NAME": "__Host-rw"}),
+        "SESSION_COOKIE_SECURE": True,
+    },
+    "a cookie that is not used": {
+        "RWROUTER": {**BY_SESSION, "COOKIE": {"SAMESITE": "None"}},
+        "MIDDLEWARE": [SESSIONS, OURS],
+    },
+    "no statistics": {"RWROUTER": routing(STATS={"BACKEND": "off"})},
+    "statistics of its own": {
+        "RWROUTER": routing(STATS={"BACKEND": f"{HERE}.StatisticsThatConnect"}),
+    },
+    "MySQL": {"databases": on("mysql")},
+    "MySQL, connections kept": {"databases": on("mysql", CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)},
+    "PostgreSQL": {"databases": on("postgresql", {"connect_timeout": 2})},
+    "Oracle": {
+        "databases": on("oracle"),
+        "RWROUTER": routing(READ_ONLY_SESSIONS=False),
+    },
+    "a driver that is not installed": {"databases": {"replica1": {"ENGINE": "nowhere"}}},
+    "transactions on the primary": {"databases": {"default": {"ATOMIC_REQUESTS": True}}},
+}
+
+
+@pytest.mark.parametrize("changes", IN_ORDER.values(), ids=IN_ORDER)
+def test_nothing_is_said_of_a_project_in_order(project, changes):
+    project(**changes)
+    assert found() == []
+
+
+def test_nothing_is_said_where_only_the_app_is_installed(project, settings):
+    without_setting(project, settings)
+    project(MIDDLEWARE=[SESSIONS], DATABASE_ROUTERS=[])
+    assert found() == []
+
+
+# --- several mistakes at once -------------------------------------------------------------------
+
+
+def test_what_does_not_depend_on_a_wrong_setting_is_checked_all_the_same(project):
+    project(RWROUTER={"REPLICA": REPLICAS}, MIDDLEWARE=[], DATABASE_ROUTERS=[])
+    assert numbers() == ["E002", "E012", "E017"]
+
+
+@pytest.mark.parametrize("raw", [None, 3, [], {"STORE": 3}, {"CLUSTERS": {"a": 3}}], ids=repr)
+def test_what_depends_on_a_wrong_setting_is_left_out(project, raw):
+    project({"replica1": {"ATOMIC_REQUESTS": True}}, RWROUTER=raw, MIDDLEWARE=[SECURITY, OURS])
+    assert [number[:1] for number in numbers()] == ["E"]
+
+
+def test_a_store_that_does_not_exist_hides_nothing_else(project):
+    project(RWROUTER=routing(STORE="disk"), MIDDLEWARE=[SECURITY])
+    assert numbers() == ["E008", "E012"]
+
+
+def test_all_that_is_wrong_with_a_replica_is_said(project):
+    project(on("mysql", {}, ATOMIC_REQUESTS=True, AUTOCOMMIT=False, CONN_MAX_AGE=None, MIRROR=None))
+    assert numbers() == sorted(2 * ["E018", "E019", "W006", "W008", "W009", "W010"])
+
+
+# --- as the command shows it --------------------------------------------------------------------
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_the_command_finds_nothing_to_say():
+    output = StringIO()
+    call_command("check", stdout=output, stderr=output)
+    assert "no issues" in output.getvalue()
+
+
+@pytest.mark.django_db(databases="__all__")
+@pytest.mark.parametrize("databases", [None, ["default", "replica1"]], ids=["", "--database"])
+def test_the_command_explains_a_wrong_setting(project, databases):
+    project(RWROUTER=routing(PIN_SECOND=3))
+    with pytest.raises(CommandError) as caught:
+        call_command("check", databases=databases)
+    for word in ("(django_rwrouter.E002)", "'PIN_SECOND'", "HINT:", "'PIN_SECONDS'"):
+        assert word in str(caught.value)
+
+
+# --- the ids ------------------------------------------------------------------------------------
+
+
+def ids_in(pattern):
+    """The ids that these files of the package name."""
+    files = sorted((ROOT / "django_rwrouter").glob(pattern))
+    return [number for file in files for number in NUMBER.findall(file.read_text(encoding="utf-8"))]
+
+
+def documented():
+    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    return re.findall(r"^\((\w+)\)=\n+### django_rwrouter\.(\w+): \S.*\n", text, re.MULTILINE), text
+
+
+NUMBER = re.compile(r'"([EWI]\d{3})"')
+OF_THE_SETTING = set(ids_in("conf.py"))
+OF_THE_CHECKS = ids_in("checks/*.py")
+
+
+def test_no_id_is_used_twice():
+    assert {number: n for number, n in Counter(OF_THE_CHECKS).items() if n > 1} == {}
+    assert OF_THE_SETTING & set(OF_THE_CHECKS) == set()
+
+
+def test_ids_are_counted_without_gaps():
+    for letter in KINDS:
+        used = sorted(each for each in {*OF_THE_SETTING, *OF_THE_CHECKS} if each[0] == letter)
+        assert used == [f"{letter}{n:03}" for n in range(1, len(used) + 1)]
+
+
+def test_every_id_is_documented_under_its_anchor_and_nothing_else_is():
+    sections, text = documented()
+    assert all(anchor == number for anchor, number in sections)
+    assert len(sections) == text.count("\n### "), "A section has no anchor, or no id."
+    numbers = [number for number, _ in sections]
+    assert sorted(numbers) == sorted({*OF_THE_SETTING, *OF_THE_CHECKS})
+
+
+def test_every_section_says_what_it_has_to():
+    _, text = documented()
+    for section in re.split(r"^\(\w+\)=$", text, flags=re.MULTILINE)[1:]:
+        parts = re.findall(r"^\*\*(.+?)\*\*", section, re.MULTILINE)
+        assert parts == ["Cause.", "Why it matters.", "What to do."], section
+
+
+def test_every_id_has_a_test():
+    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "W017"}
+    assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}

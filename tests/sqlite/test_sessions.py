@@ -1,0 +1,336 @@
+"""Logging in, out, and failing, with every session backend of Django and both stores."""
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import alogout, get_user, login, logout
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+
+from django_rwrouter import consistency, current_token, restore_token
+from django_rwrouter.testing import capture_routing
+from tests.app.models import Book, Tag
+from tests.sqlite.conftest import events, reason, replicate
+
+BACKENDS = ["db", "cache", "cached_db", "file", "signed_cookies"]
+STORES = {"cookie": "cookie", "session": "session", "both": ["cookie", "session"]}
+AFTER_SESSIONS = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django_rwrouter.middleware.ReadWriteMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+
+@pytest.fixture
+def user(databases):
+    user = User.objects.create(username="ann")
+    replicate()
+    return user
+
+
+@pytest.fixture
+def store(request, settings):
+    """Where the token is kept; indirect parameter."""
+    settings.RWROUTER = {**settings.RWROUTER, "STORE": STORES[request.param]}
+    if request.param != "cookie":
+        settings.MIDDLEWARE = AFTER_SESSIONS
+    return request.param
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, settings, tmp_path):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    caches["default"].clear()
+    return request.param
+
+
+def both_stores(test):
+    """Run with each backend and store; views that run in threads of their own make no difference here."""
+    test = pytest.mark.parametrize("store", ["cookie", "session"], indirect=True)(test)
+    return pytest.mark.parametrize("site", ["wsgi", "asgi"], indirect=True)(test)
+
+
+session_store = pytest.mark.parametrize("store", ["session"], indirect=True)
+
+
+def log_in(request):
+    login(request, User.objects.get(username="ann"))
+
+
+def write(_request=None):
+    Book.objects.create(title="new")
+
+
+def who(request):
+    return f"{get_user(request).username} {reason()}"
+
+
+# --- flows -------------------------------------------------------------------------------------------
+
+
+@both_stores
+def test_p10_who_logs_in_is_logged_in_on_the_next_page(user, site, backend, store):
+    site.post(log_in)
+    assert site.get(who).text == "ann pinned"
+
+
+@both_stores
+def test_p10_and_still_so_once_the_pin_is_over(user, site, backend, store, settings):
+    """The replicas have no row of the session, and never will."""
+    site.post(log_in)
+    site.client.cookies.pop("rwrouter", None)
+    settings.RWROUTER = {**settings.RWROUTER, "PIN_SECONDS": 0.000001}
+    assert site.get(who).text == "ann window"
+
+
+@both_stores
+def test_p9_p22_a_session_that_is_changed_pins_nobody(user, site, backend, store):
+    def view(request):
+        request.session["seen"] = request.session.get("seen", 0) + 1
+        return f"{request.session['seen']} {reason()}"
+
+    assert [site.get(view).text for _visit in range(3)] == ["1 window", "2 window", "3 window"]
+    assert set(site.client.cookies) == {"sessionid"}
+
+
+@both_stores
+def test_a_write_pins_and_the_session_keeps_what_was_in_it(user, site, backend, store):
+    def view(request):
+        request.session["basket"] = "full"
+        write()
+
+    site.post(view)
+    assert site.get(lambda request: f"{request.session['basket']} {reason()}").text == "full pinned"
+
+
+@both_stores
+def test_a_visitor_without_a_session_is_pinned_too(site, backend, store):
+    site.post(write)
+    assert set(site.client.cookies) == {{"cookie": "rwrouter", "session": "sessionid"}[store]}
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@both_stores
+def test_logging_out_keeps_the_pin(user, site, backend, store):
+    site.post(log_in)
+    site.post(write)
+    assert site.post(logout).status_code == 200
+    assert site.get(who).text == " pinned"
+
+
+@both_stores
+def test_logging_out_in_the_request_that_wrote_keeps_the_pin(user, site, backend, store):
+    def view(request):
+        write()
+        logout(request)
+
+    site.post(log_in)
+    site.post(view)
+    assert site.get(who).text == " pinned"
+
+
+@both_stores
+def test_an_async_view_that_logs_out_keeps_the_pin(user, site, backend, store):
+    async def view(request):
+        await alogout(request)
+
+    site.post(log_in)
+    site.post(write)
+    site.post(view)
+    assert site.get(who).text == " pinned"
+
+
+@both_stores
+@pytest.mark.parametrize("throw_away", ["flush", "cycle_key", "clear"])
+def test_a_view_that_throws_its_session_away_keeps_the_pin(user, site, backend, store, throw_away):
+    """If it has read before; otherwise nobody has looked at what the session had."""
+
+    def view(request):
+        assert reason() == "unsafe_method"
+        with consistency("window"):
+            assert reason() == "pinned"
+        getattr(request.session, throw_away)()
+
+    site.post(log_in)
+    site.post(write)
+    site.post(view)
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@both_stores
+def test_logging_in_as_another_user_pins_for_the_new_one(user, site, backend, store):
+    other = User.objects.create(username="bob")
+    replicate()
+    site.post(log_in)
+    site.post(lambda request: login(request, other))
+    assert site.get(who).text == "bob pinned"
+
+
+@both_stores
+def test_a_500_after_a_write_keeps_the_pin(user, site, backend, store):
+    def view(_request):
+        write()
+        raise ZeroDivisionError
+
+    site.post(log_in)
+    site.client.cookies.pop("rwrouter", None)
+    site.client.raise_request_exception = False
+    assert site.post(view).status_code == 500
+    # SessionMiddleware sends no cookie after an error, so with signed_cookies it is the log-in that pins.
+    assert site.get(who).text == "ann pinned"
+
+
+@both_stores
+def test_a_500_does_not_save_what_the_view_left_in_the_session(user, site, backend, store):
+    def view(request):
+        request.session["half"] = "done"
+        write()
+        raise ZeroDivisionError
+
+    site.post(log_in)
+    site.client.raise_request_exception = False
+    site.post(view)
+    assert site.get(lambda request: "half" in request.session).text == "False"
+
+
+@both_stores
+def test_an_expired_token_lies_in_the_session_and_harms_nobody(site, backend, store, settings):
+    site.post(write)
+    settings.RWROUTER = {**settings.RWROUTER, "PIN_SECONDS": 0.000001}
+    for _visit in range(3):
+        assert site.get(lambda _request: reason()).text == "window"
+
+
+@session_store
+@pytest.mark.parametrize("value", ["text", 1, None, ["x"], "x" * 5000], ids=repr)
+def test_something_else_in_its_place_in_the_session_pins_nobody(site, store, value):
+    from django_rwrouter.stores.session import KEY
+
+    def view(request):
+        request.session[KEY] = value
+
+    site.get(view)
+    assert site.get(lambda _request: reason()).text == "window"
+
+
+# --- how it is kept ------------------------------------------------------------------------------------
+
+
+@session_store
+@pytest.mark.parametrize(
+    "serializer",
+    ["django.core.signing.JSONSerializer", "django.contrib.sessions.serializers.JSONSerializer"],
+)
+def test_p10_the_token_is_a_string_that_every_serializer_takes(site, store, settings, serializer):
+    settings.SESSION_SERIALIZER = serializer
+    site.post(write)
+    session = Session.objects.get().get_decoded()
+    assert [type(value) for value in session.values()] == [str]
+
+
+@session_store
+def test_p22_a_page_that_only_reads_does_not_save_the_session(user, site, store):
+    site.post(log_in)
+    site.post(write)
+    with capture_routing() as decisions:
+        response = site.get(lambda request: f"{reason()} {request.session.modified}")
+    assert response.text == "pinned False"
+    assert not response.cookies
+    assert {decision.operation for decision in decisions} == {"read"}
+
+
+@session_store
+def test_looking_for_the_token_does_not_make_pages_depend_on_the_cookie(user, site, store):
+    site.post(log_in)
+    response = site.get(lambda _request: reason())
+    assert response.text == "pinned"
+    assert not response.has_header("Vary")
+
+
+@session_store
+def test_a_visitor_without_a_session_gets_none_by_reading(site, store, django_assert_num_queries):
+    with django_assert_num_queries(0):  # on the primary
+        site.get(lambda _request: Book.objects.count())
+    assert not site.client.cookies
+    assert Session.objects.count() == 0
+
+
+@session_store
+def test_a_request_that_reads_nothing_does_not_load_the_session(user, site, store):
+    site.post(log_in)
+    with capture_routing() as decisions:
+        site.get(lambda _request: "static")
+    assert decisions == []
+
+
+@pytest.mark.parametrize("store", ["both"], indirect=True)
+@pytest.mark.parametrize("lost", ["rwrouter", "sessionid"])
+def test_with_two_stores_either_is_enough(site, store, lost):
+    site.post(write)
+    assert set(site.client.cookies) == {"rwrouter", "sessionid"}
+    del site.client.cookies[lost]
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@session_store
+def test_without_a_session_it_says_where_it_belongs(site, store, settings):
+    settings.MIDDLEWARE = [AFTER_SESSIONS[1]]
+    with pytest.raises(ImproperlyConfigured, match="right after 'django"):
+        site.get(lambda _request: reason())
+
+
+# --- on the event loop ---------------------------------------------------------------------------------
+
+
+@both_stores
+def test_an_async_view_may_take_and_restore_tokens(user, site, store):
+    site.post(log_in)
+
+    async def take(_request):
+        await Book.objects.acreate(title="new")
+        return HttpResponse(current_token())
+
+    value = site.get(take).text
+    site.forget()
+
+    async def restore(_request):
+        restore_token(value)
+        return HttpResponse(await sync_to_async(reason)())
+
+    assert site.get(restore).text == "pinned"
+    site.post(log_in)
+    site.client.cookies.pop("rwrouter", None)
+    assert site.get(restore).text == "pinned"
+
+
+@session_store
+def test_an_async_view_reads_its_own_writes(user, site, store):
+    async def view(_request):
+        await Tag.objects.acreate(name="x")
+        return await Tag.objects.acount()
+
+    site.post(log_in)
+    assert site.get(view).text == "1"
+    assert site.get(lambda _request: Tag.objects.count()).text == "1"
+
+
+# --- sessions that are not Django's ------------------------------------------------------------------------
+
+
+@session_store
+def test_a_session_model_of_its_own_kind(user, site, store, settings):
+    """Reading the session asks the router, which wants the token, which is in the session."""
+    settings.SESSION_ENGINE = "tests.app.device_sessions"
+    settings.RWROUTER = {**settings.RWROUTER, "PRIMARY_ONLY": []}
+    site.post(log_in)
+    assert site.get(who).text == "ann pinned"
+
+
+def test_rejected_tokens_are_counted_once_for_each_request_that_brings_one(site):
+    site.client.cookies["rwrouter"] = "x:y:z"
+    site.get(lambda _request: reason() + reason())
+    assert events()["token_rejected", "forged"] == 1

@@ -1,0 +1,417 @@
+"""A decision holds for the reads that follow, until something changes that it rests on."""
+
+import contextvars
+import threading
+from contextlib import ExitStack, contextmanager, nullcontext
+
+import pytest
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.db import connections, router, transaction
+from django.db.migrations.state import ProjectState
+from django.test import override_settings
+
+from django_rwrouter import (
+    consistency,
+    current_token,
+    engine,
+    mark_written,
+    read_connection,
+    restore_token,
+    routing_scope,
+    use_primary,
+    use_replica,
+)
+from django_rwrouter.connections import decide_write
+from django_rwrouter.health import health
+from django_rwrouter.router import ReadWriteRouter
+from django_rwrouter.state import current_state, state_in_force
+from tests.app.models import Book, Tag
+from tests.sqlite.conftest import reason
+
+pytestmark = pytest.mark.usefixtures("databases")
+
+
+@pytest.fixture
+def decided(monkeypatch):
+    """Count how often the engine decides."""
+    found = []
+    decide = engine.route_read
+
+    def route_read(route, *args):
+        verdict = decide(route, *args)
+        found.append(verdict)
+        return verdict
+
+    monkeypatch.setattr(engine, "route_read", route_read)
+    return found
+
+
+def read(model=Book):
+    return router.db_for_read(model)
+
+
+@contextmanager
+def scope(*, safe=True):
+    """A scope in which one read of a book has been decided."""
+    with routing_scope(safe=safe):
+        read()
+        yield
+
+
+@pytest.mark.parametrize("level", ["primary", "eventual", "window", "causal", "strong"])
+def test_the_next_read_is_not_decided_again(settings, decided, level):
+    settings.RWROUTER = settings.RWROUTER | {"CONSISTENCY": level}
+    with scope():
+        alias = read()
+        decided.clear()
+        assert {read() for _ in range(20)} == {alias}
+    assert decided == []
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_nor_in_a_transaction_nor_after_a_write(decided, safe):
+    with scope(safe=safe):
+        with transaction.atomic():
+            read()
+            decided.clear()
+            assert read() == "default"
+            assert decided == []
+        mark_written()
+        read()
+        decided.clear()
+        assert read() == "default"
+        assert decided == []
+
+
+def another_block(stack):
+    stack.enter_context(consistency("eventual"))
+
+
+def a_block_for_the_primary(stack):
+    stack.enter_context(use_primary())
+
+
+def a_transaction(stack):
+    stack.enter_context(transaction.atomic())
+
+
+def a_write(_stack):
+    Book.objects.create(title="new")
+
+
+def a_write_of_a_scope_inside(stack):
+    with routing_scope():
+        Book.objects.create(title="new")
+
+
+def a_token(stack):
+    with routing_scope():
+        Book.objects.create(title="new")
+        token = current_token()
+    state_in_force()._clusters.clear()  # It is told of the write by the token alone.
+    restore_token(token)
+
+
+def a_dead_replica(_stack):
+    health.failed(read())
+
+
+def a_drained_replica(_stack):
+    health.set_drained([(read(), 0.0, "")])
+
+
+def a_kill_switch(_stack):
+    health.switched_off = frozenset({"default"})
+
+
+def a_look_of_the_monitor(_stack):
+    health.watch(0.0)
+
+
+def a_closed_connection(_stack):
+    connections[read()].close()
+
+
+def a_transaction_by_hand(stack):
+    stack.callback(transaction.set_autocommit, True)
+    transaction.set_autocommit(False)
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (another_block, "eventual"),
+        (a_block_for_the_primary, "use_primary"),
+        (a_transaction, "in_transaction"),
+        (a_transaction_by_hand, "in_transaction"),
+        (a_write, "wrote_in_scope"),
+        (a_write_of_a_scope_inside, "wrote_in_scope"),
+        (a_token, "pinned"),
+        (a_dead_replica, "window"),
+        (a_drained_replica, "window"),
+        (a_kill_switch, "disabled"),
+        (a_look_of_the_monitor, "window"),
+        (a_closed_connection, "window"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_it_is_decided_again_after(decided, change, after):
+    with scope(), ExitStack() as stack:
+        change(stack)
+        decided.clear()
+        assert reason() == after
+    assert decided
+
+
+def test_it_is_decided_again_when_a_block_ends(decided):
+    with scope():
+        with use_primary():
+            assert read() == "default"
+        assert read() != "default"
+
+
+def test_another_thread_decides_for_itself(decided):
+    """Its connections are its own: here it is in a transaction, and there it is not."""
+    found = []
+
+    def run(state_and_block):
+        state_and_block.run(lambda: found.append(read_in_transaction()))
+
+    def read_in_transaction():
+        try:
+            with transaction.atomic():
+                return read()
+        finally:
+            connections.close_all()
+
+    with scope():
+        assert read() != "default"
+        thread = threading.Thread(target=run, args=(contextvars.copy_context(),))
+        thread.start()
+        thread.join()
+    assert found == ["default"]
+
+
+def test_models_are_decided_one_by_one(decided):
+    with scope():
+        decided.clear()
+        read(Tag)
+    assert decided
+
+
+def test_each_query_draws_anew_if_so_configured(settings):
+    settings.RWROUTER = settings.RWROUTER | {"REPLICA_PER": "query"}
+    with scope():
+        assert {read() for _ in range(60)} == {"replica1", "replica2"}
+
+
+def test_a_settled_read_is_announced_to_its_statement(routed):
+    with scope():
+        for _ in range(3):
+            list(Book.objects.all())
+    assert [decision.reason.value for decision in routed] == ["window"] * 3
+
+
+def test_shadow_is_decided_each_time(settings, decided):
+    settings.RWROUTER = settings.RWROUTER | {"ENABLED": "shadow"}
+    with scope():
+        decided.clear()
+        assert read() == "default"
+    assert decided
+
+
+def test_a_change_of_the_settings_ends_it_within_a_scope(settings):
+    with scope():
+        assert read() != "default"
+        settings.RWROUTER = settings.RWROUTER | {"CONSISTENCY": "primary"}
+        assert reason() == "level_primary"
+
+
+# --- outside any scope -------------------------------------------------------------------------------
+
+
+def test_outside_the_next_read_is_not_decided_again(decided):
+    read()
+    decided.clear()
+    assert {read() for _ in range(20)} == {"default"}
+    assert decided == []
+
+
+@pytest.mark.parametrize("block", [use_replica, use_primary, lambda: consistency("eventual")])
+def test_nor_in_a_block_outside(decided, block):
+    with block():
+        alias = read()
+        decided.clear()
+        assert {read() for _ in range(20)} == {alias}
+    assert decided == []
+
+
+def a_block_for_a_replica(stack):
+    stack.enter_context(use_replica())
+
+
+def other_settings(stack):
+    changed = django_settings.RWROUTER | {"OUTSIDE_REQUEST": "replica"}
+    stack.enter_context(override_settings(RWROUTER=changed))
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (another_block, "eventual"),
+        (a_block_for_the_primary, "use_primary"),
+        (a_block_for_a_replica, "use_replica"),
+        (a_transaction, "in_transaction"),
+        (a_transaction_by_hand, "in_transaction"),
+        (a_write, "outside_scope"),
+        (a_kill_switch, "disabled"),
+        (other_settings, "outside_replica"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_outside_it_is_decided_again_after(decided, change, after):
+    read()
+    with ExitStack() as stack:
+        change(stack)
+        decided.clear()
+        assert reason() == after
+    assert decided
+    health.switched_off = frozenset()
+    assert reason() == "outside_scope"
+
+
+def test_with_the_kill_switch_thrown_nothing_is_decided_again(settings, decided):
+    settings.RWROUTER = settings.RWROUTER | {"ENABLED": False}
+    read()
+    decided.clear()
+    assert read() == "default"
+    assert decided == []
+    settings.RWROUTER = settings.RWROUTER | {"ENABLED": True}
+    assert reason() == "outside_scope"
+
+
+def test_outside_a_replica_is_drawn_for_each_read(settings, decided):
+    settings.RWROUTER = settings.RWROUTER | {"OUTSIDE_REQUEST": "replica"}
+    assert {read() for _ in range(60)} == {"replica1", "replica2"}
+
+
+def test_what_holds_outside_does_not_hold_in_a_scope_nor_what_held_in_it_outside(decided):
+    assert read() == "default"
+    with scope():
+        assert read() != "default"
+    assert read() == "default"
+    assert reason() == "outside_scope"
+
+
+def test_raw_connections_are_decided_each_time(decided):
+    with scope():
+        read_connection()
+        decided.clear()
+        read_connection()
+    assert decided
+
+
+def test_a_pin_ends_in_time(settings, monkeypatch):
+    settings.RWROUTER = settings.RWROUTER | {"PIN_SECONDS": 5}
+    now = [1000.0]
+    monkeypatch.setattr("django_rwrouter.settled.monotonic", lambda: now[0])
+    with routing_scope():
+        Book.objects.create(title="new")
+        token = current_token()
+    with routing_scope(safe=True, token=token):
+        assert read() == "default"
+        settled = state_in_force().settled[Book]
+        assert 1004.0 < settled.until <= 1005.0
+        now[0] = settled.until
+        monkeypatch.setattr("django_rwrouter.connections.time.time", lambda: 4e9)
+        assert read() != "default"
+
+
+# --- writes ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decided_writes(monkeypatch):
+    """Count how often a write is decided."""
+    found = []
+
+    def decide(route, instance):
+        found.append(route.model)
+        return decide_write(route, instance)
+
+    monkeypatch.setattr("django_rwrouter.router.decide_write", decide)
+    return found
+
+
+@pytest.fixture(params=[routing_scope, nullcontext], ids=["in a scope", "outside"])
+def anywhere(request, databases):
+    with request.param():
+        yield
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_the_next_write_is_not_decided_again(decided_writes):
+    router.db_for_write(Book)
+    book = Book(title="new")
+    decided_writes.clear()
+    assert {router.db_for_write(Book) for _ in range(20)} == {"default"}
+    book.save()
+    book.save()
+    assert decided_writes == []
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_a_write_that_was_not_decided_again_is_announced_all_the_same(routed):
+    for _ in range(3):
+        Book.objects.create(title="new")
+    assert [decision.reason.value for decision in routed] == ["write"] * 3
+    assert {decision.model for decision in routed} == {Book}
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_the_newest_write_is_announced_last():
+    for model in (Book, Tag, Book):
+        router.db_for_write(model)
+    assert list(current_state().announced_writes["default"])[-2:] == [Tag._meta.db_table, Book._meta.db_table]
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_the_write_of_an_object_from_elsewhere_is_not_ours():
+    router.db_for_write(Book)
+    assert router.db_for_write(Book, instance=Book()) == "default"
+    stranger = Book()
+    stranger._state.db = "other"
+    assert ReadWriteRouter.db_for_write(Book, instance=stranger) is None
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_another_thread_decides_its_writes_for_itself(decided_writes):
+    """So that the hook is on its connection, too."""
+    router.db_for_write(Book)
+    decided_writes.clear()
+
+    def run():
+        try:
+            router.db_for_write(Book)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+    thread.start()
+    thread.join()
+    assert decided_writes == [Book]
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_writes_are_decided_again_after_a_change_of_the_settings(settings):
+    assert router.db_for_write(Book) == "default"
+    settings.RWROUTER = {"PRIMARY": "replica2", "REPLICAS": ["replica1"]}
+    assert router.db_for_write(Book) == "replica2"
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_what_is_made_anew_each_time_is_not_kept():
+    historical = ProjectState.from_apps(apps).apps.get_model("app", "Book")
+    assert router.db_for_write(historical) == "default"
+    assert historical not in current_state().settled_writes

@@ -1,0 +1,265 @@
+"""The stores ``header`` and ``cache``, and several stores at once."""
+
+import pytest
+from django.conf import settings as django_settings
+from django.core import signing
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+
+from django_rwrouter.stores.cache import CacheStore
+from tests.app.models import Book
+from tests.sqlite.conftest import events
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+HEADER = "X-Read-Your-Writes"
+SESSION = django_settings.SESSION_COOKIE_NAME
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(settings):
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def store(settings, routed):
+    """Choose the store: ``store("header")``."""
+
+    def choose(*names, **more):
+        value = names[0] if len(names) == 1 else list(names)
+        settings.RWROUTER = {**settings.RWROUTER, "STORE": value, **more}
+
+    def view(request):
+        if request.method == "POST":
+            Book.objects.create(title="new")
+        response = HttpResponse(Book.objects.count())
+        for name, value in getattr(view, "headers", {}).items():
+            response[name] = value
+        return response
+
+    choose.view = view
+    settings.ROOT_URLCONF = (path("", view),)
+    # Without Django's sessions, which would end one that is not stored.
+    settings.MIDDLEWARE = ["django_rwrouter.middleware.ReadWriteMiddleware"]
+    return choose
+
+
+@pytest.fixture
+def is_pinned(routed):
+    def is_pinned(client=None, **headers):
+        routed.clear()
+        (client or Client()).get("/", headers=headers)
+        [decision] = routed
+        return decision.reason.value == "pinned"
+
+    return is_pinned
+
+
+# --- header -------------------------------------------------------------------------------------
+
+
+def test_the_header_goes_forth_and_back(store, is_pinned):
+    store("header")
+    response = Client().post("/")
+    assert response[HEADER]
+    assert (response["Vary"], response["Cache-Control"]) == (HEADER, "private")
+    assert not response.cookies
+    assert is_pinned(**{HEADER: response[HEADER]})
+    assert not is_pinned()
+
+
+def test_it_may_have_another_name(store, is_pinned):
+    store("header", HEADER="X-Token")
+    value = Client().post("/")["X-Token"]
+    assert is_pinned(**{"X-Token": value})
+    assert not is_pinned(**{HEADER: value})
+
+
+def test_what_wrote_nothing_says_nothing(store):
+    store("header")
+    token = Client().post("/")[HEADER]
+    for headers in ({}, {HEADER: token}):
+        response = Client().get("/", headers=headers)
+        assert {HEADER, "Vary", "Cache-Control"}.isdisjoint(response.headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Cache-Control", "max-age=60"), ("Expires", "Thu, 01 Jan 2026 00:00:00 GMT")]
+)
+def test_what_the_view_says_about_caching_stays(store, name, value):
+    store("header")
+    store.view.headers = {name: value, "Vary": "Accept"}
+    response = Client().post("/")
+    assert response[name] == value
+    assert response["Vary"] == f"Accept, {HEADER}"
+    assert ("Cache-Control" in response) == (name == "Cache-Control")
+
+
+@pytest.mark.parametrize(
+    ("value", "flaw"),
+    [
+        ("forged", "forged"),
+        ("x" * 5000, "oversized"),
+        (signing.Signer(salt="django_rwrouter.token").sign_object([1, {"default": ["x"]}]), "malformed"),
+        (signing.Signer(salt="another").sign_object([1, {"default": [2e9]}]), "forged"),
+    ],
+    ids=["forged", "oversized", "malformed", "of another salt"],
+)
+def test_a_stranger_s_header_is_as_none(store, is_pinned, value, flaw):
+    store("header")
+    assert not is_pinned(**{HEADER: value})
+    assert events()["token_rejected", flaw] == 1
+
+
+# --- cache --------------------------------------------------------------------------------------
+
+
+def visitor(session=""):
+    client = Client()
+    if session:
+        client.cookies[SESSION] = session
+    return client
+
+
+def test_a_session_has_one_token_on_all_its_tabs(store, is_pinned):
+    store("cache")
+    response = visitor("s1").post("/")
+    assert not response.cookies
+    assert is_pinned(visitor("s1"))
+    assert not is_pinned(visitor("s2"))
+    assert not is_pinned(visitor())
+
+
+def test_two_devices_of_one_account_agree(store, is_pinned):
+    store("cache")
+    Client().post("/", headers={"Authorization": "Bearer one"})
+    assert is_pinned(Authorization="Bearer one")
+    assert not is_pinned(Authorization="Bearer two")
+    assert not is_pinned(Authorization="")
+
+
+def test_the_session_is_asked_before_the_account(store, is_pinned):
+    store("cache")
+    visitor("s1").post("/", headers={"Authorization": "Bearer one"})
+    assert is_pinned(visitor("s1"))
+    assert not is_pinned(Authorization="Bearer one")
+
+
+def test_a_session_is_not_taken_for_an_account(store, is_pinned):
+    store("cache")
+    visitor("same").post("/")
+    assert not is_pinned(Authorization="same")
+
+
+def test_who_is_nobody_has_no_token(store, is_pinned):
+    store("cache")
+    Client().post("/")
+    assert not is_pinned()
+    assert not cache._cache  # Nothing was stored.
+
+
+def test_neither_session_nor_account_can_be_read_in_the_cache(store):
+    store("cache")
+    visitor("the session's secret").post("/")
+    Client().post("/", headers={"Authorization": "Bearer the secret of the account"})
+    stored = repr(cache._cache)
+    assert "rwrouter" in stored
+    assert "secret" not in stored
+
+
+def test_logging_in_keeps_the_token(store, is_pinned, settings):
+    """The response makes a new session."""
+    store("cache")
+
+    def login(request):
+        Book.objects.create(title="new")
+        response = HttpResponse()
+        response.set_cookie(SESSION, "after")
+        return response
+
+    settings.ROOT_URLCONF = (path("", login),)
+    visitor("before").post("/")
+    settings.ROOT_URLCONF = (path("", store.view),)
+    assert is_pinned(visitor("before"))
+    assert is_pinned(visitor("after"))
+
+
+def test_parallel_responses_do_not_overwrite_each_other():
+    """Both were read before either was written: each is in a slot of its own."""
+    stored, request, response = CacheStore(), visitor_request("s1"), HttpResponse()
+    for number in range(10):
+        stored.save(request, response, f"token {number}", 60)
+    assert set(stored.load(request)) >= {f"token {number}" for number in range(10)}
+
+
+def test_what_is_stored_does_not_grow_for_ever():
+    stored, request = CacheStore(), visitor_request("s1")
+    for number in range(100):
+        stored.save(request, HttpResponse(), f"token {number}", 60)
+    found = stored.load(request)
+    assert len(found) <= 16
+    assert "token 99" in found
+
+
+def visitor_request(session):
+    from django.test import RequestFactory
+
+    request = RequestFactory().get("/")
+    request.COOKIES[SESSION] = session
+    return request
+
+
+def test_two_writes_at_once_are_merged_highest_wins(store, is_pinned, monkeypatch):
+    import time
+
+    store("cache", PIN_SECONDS=5)
+    clock = time.time
+    visitor("s1").post("/")
+    monkeypatch.setattr(time, "time", lambda: clock() - 4)  # Another host, whose clock is behind.
+    visitor("s1").post("/")
+    monkeypatch.setattr(time, "time", lambda: clock() + 3)
+    assert is_pinned(visitor("s1"))
+
+
+# --- several ------------------------------------------------------------------------------------
+
+
+def test_all_are_written_and_any_will_do(store, is_pinned):
+    store("cookie", "header")
+    browser = Client()
+    response = browser.post("/")
+    assert response[HEADER] == browser.cookies["rwrouter"].value
+    assert {name.strip() for name in response["Vary"].split(",")} == {"Cookie", HEADER}
+    assert is_pinned(browser)
+    assert is_pinned(**{HEADER: response[HEADER]})
+    assert not is_pinned()
+
+
+def test_the_highest_of_all_wins(store, is_pinned, monkeypatch):
+    import time
+
+    store("cookie", "header")
+    old, new = Client(), Client()
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() - 4)
+    old.post("/")
+    monkeypatch.setattr(time, "time", clock)
+    token = new.post("/")[HEADER]
+    monkeypatch.setattr(time, "time", lambda: clock() + 3)
+    assert not is_pinned(old)
+    assert is_pinned(old, **{HEADER: token})
+    assert is_pinned(new, **{HEADER: "forged"})
+
+
+def test_the_cache_gets_what_the_cookie_brought(store, is_pinned):
+    store("cookie", "cache")
+    writer = Client()
+    writer.post("/")  # It has no session yet.
+    writer.cookies[SESSION] = "s1"
+    assert is_pinned(writer)
+    assert is_pinned(visitor("s1"))
