@@ -68,7 +68,7 @@ async def one_after_the_other(serve, *views, client=None):
 # --- threads -----------------------------------------------------------------------------------------
 
 
-def test_p8_a_thread_that_served_a_writer_serves_the_next_client_afresh(databases):
+def test_a_thread_that_served_a_writer_serves_the_next_client_afresh(databases):
     """One server thread, many clients."""
 
     def serve_both():
@@ -82,7 +82,7 @@ def test_p8_a_thread_that_served_a_writer_serves_the_next_client_afresh(database
 
 
 @pytest.mark.parametrize("block", [use_primary(), use_replica(), consistency("eventual")])
-def test_p8_a_block_is_not_seen_by_other_threads(databases, block):
+def test_a_block_is_not_seen_by_other_threads(databases, block):
     with routing_scope(safe=True), block:
         assert in_thread(reason) == "outside_scope"
 
@@ -175,7 +175,7 @@ def test_many_clients_at_once_each_see_their_own(databases):
 # --- tasks -------------------------------------------------------------------------------------------
 
 
-def test_p8_a_block_of_async_code_reaches_its_threads(serve):
+def test_a_block_of_async_code_reaches_its_threads(serve):
     async def view(_request):
         with use_primary():
             inside = await areason()
@@ -289,7 +289,7 @@ def test_scopes_of_tasks_are_their_own(databases):
     assert async_to_sync(main)() == ["wrote_in_scope", "window"] * 2
 
 
-def test_p8_nothing_is_left_in_the_threads_of_async_code(databases, serve):
+def test_nothing_is_left_in_the_threads_of_async_code(databases, serve):
     async def view(_request):
         await Tag.objects.acreate(name="x")
         with use_primary():

@@ -39,24 +39,26 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize("dead", [["replica1"], ["replica2"]])
-def test_p6_a_dead_replica_is_passed_over_for_another(site, servers, dead):
+def test_a_dead_replica_is_passed_over_for_another(site, servers, dead):
     servers.kill(*dead)
     (left,) = set(REPLICAS) - set(dead)
     assert {site.get(name).text for _visit in range(8)} == {left}
 
 
-def test_p6_without_any_replica_the_primary_answers(site, servers):
+def test_without_any_replica_the_primary_answers(site, servers):
     servers.kill()
     write()
     assert site.get(lambda _request: f"{Book.objects.count()} {reason()}").text == "1 no_replica"
 
 
-def test_p6_also_with_atomic_requests(atomic_requests, servers, client, settings):
+def test_without_any_replica_the_primary_answers_under_atomic_requests(
+    atomic_requests, servers, client, settings
+):
     servers.kill()
     assert client.get("/books/").status_code == 200
 
 
-def test_p19_an_outage_of_replicas_makes_nobody_sticky(site, servers):
+def test_an_outage_of_replicas_makes_nobody_sticky(site, servers):
     servers.kill()
     assert not site.get(lambda _request: reason()).cookies
     health.reset()
@@ -69,7 +71,7 @@ def test_a_block_that_asks_for_a_replica_gets_the_primary_if_there_is_none(site,
     assert site.get(use_replica()(lambda _request: reason())).text == "no_replica"
 
 
-def test_p18_a_dead_replica_is_left_alone_for_a_while(site, servers, clock, monkeypatch):
+def test_a_dead_replica_is_left_alone_for_a_while(site, servers, clock, monkeypatch):
     tried = []
     sqlite = type(connections["default"])
     connect = sqlite.get_new_connection
@@ -112,7 +114,7 @@ def test_a_replica_that_is_passed_over_is_logged_and_counted(site, servers, capl
     assert events()["replica_ejected", "replica1"] == 1
 
 
-def test_p17_a_replica_that_fails_while_a_request_is_under_way(site, settings):
+def test_a_replica_that_fails_while_a_request_is_under_way(site, settings):
     """Other requests have found out: this one draws again for its next read."""
     settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -126,7 +128,7 @@ def test_p17_a_replica_that_fails_while_a_request_is_under_way(site, settings):
     assert site.get(view).text == "(True, True, 'no_replica')"
 
 
-def test_p20_a_statement_is_sent_once_whatever_happens(site):
+def test_a_statement_is_sent_once_whatever_happens(site):
     sent = []
 
     def failing(execute, sql, params, many, context):

@@ -90,7 +90,7 @@ def test_it_is_as_secure_as_the_sessions_unless_said_otherwise(site, settings, o
     ],
     ids=str,
 )
-def test_p12_a_shared_cache_is_told_not_to_hand_it_to_others(site, headers, expected):
+def test_a_shared_cache_is_told_not_to_hand_it_to_others(site, headers, expected):
     def view(_request):
         write()
         return HttpResponse("x", headers=headers)
@@ -100,7 +100,7 @@ def test_p12_a_shared_cache_is_told_not_to_hand_it_to_others(site, headers, expe
     assert "Cookie" in response["Vary"]
 
 
-def test_p12_an_existing_vary_is_kept(site):
+def test_an_existing_vary_is_kept(site):
     def view(_request):
         write()
         return HttpResponse("x", headers={"Vary": "Accept-Language"})
@@ -178,7 +178,7 @@ FLAWS = {"oversized": "oversized", "expired": "expired", "of another project": "
 
 @pytest.mark.parametrize("name", MADE_UP)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_p5_a_cookie_that_is_not_ours_pins_nobody_and_breaks_nothing(site, name, method):
+def test_a_cookie_that_is_not_ours_pins_nobody_and_breaks_nothing(site, name, method):
     site.client.cookies["rwrouter"] = MADE_UP[name]()
     response = site.visit(method, lambda _request: reason())
     assert response.text == {"GET": "window", "POST": "unsafe_method"}[method]
@@ -193,7 +193,7 @@ def test_p5_a_cookie_that_is_not_ours_pins_nobody_and_breaks_nothing(site, name,
 @pytest.mark.parametrize(
     "header", ["X-Read-Your-Writes", "X-Use-Primary", "X-HTTP-Method-Override", "Cache-Control"]
 )
-def test_p5_no_header_forces_the_primary(site, header):
+def test_no_header_forces_the_primary(site, header):
     assert site.get(lambda _request: reason(), **{header: token()}).text == "window"
 
 
@@ -208,7 +208,7 @@ def test_a_time_in_the_future_counts_as_now(site):
     assert site.get(lambda _request: reason()).text == "pinned"
 
 
-def test_p13_looking_at_the_cookie_asks_no_database(site, django_assert_num_queries):
+def test_looking_at_the_cookie_asks_no_database(site, django_assert_num_queries):
     """Only the statements of the user are seen, wherever they go."""
     site.client.cookies["rwrouter"] = token()
 

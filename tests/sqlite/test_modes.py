@@ -43,7 +43,7 @@ def setting(databases, settings):
 # --- shadow ------------------------------------------------------------------------------------------
 
 
-def test_p34_shadow_reads_the_primary_and_says_where_the_read_would_have_gone(site, setting):
+def test_shadow_reads_the_primary_and_says_where_the_read_would_have_gone(site, setting):
     setting(ENABLED="shadow")
 
     def view(_request):
@@ -112,7 +112,7 @@ def test_strict_blocks_do_not_object_under_shadow(site, setting):
     [None, use_replica(), use_replica(strict=True), consistency("eventual"), use_primary()],
     ids=["none", "use_replica", "strict", "eventual", "use_primary"],
 )
-def test_p34_the_kill_switch_sends_everything_to_the_primary(site, setting, block):
+def test_the_kill_switch_sends_everything_to_the_primary(site, setting, block):
     setting(ENABLED=False)
     view = titles if block is None else block(titles)
     write()

@@ -67,7 +67,7 @@ FOLLOW = {
 
 
 @pytest.mark.parametrize(("follow", "expected"), FOLLOW.values(), ids=FOLLOW)
-def test_p3_what_was_read_from_the_primary_is_followed_there(library, site, follow, expected):
+def test_what_was_read_from_the_primary_is_followed_there(library, site, follow, expected):
     def view(_request):
         with use_primary():
             book = Book.objects.get()
@@ -77,7 +77,7 @@ def test_p3_what_was_read_from_the_primary_is_followed_there(library, site, foll
 
 
 @pytest.mark.parametrize(("follow", "expected"), FOLLOW.values(), ids=FOLLOW)
-def test_p3_the_same_with_a_block_around_it_is_stale(library, site, follow, expected):
+def test_what_was_read_from_the_primary_is_stale_in_a_block_for_replicas(library, site, follow, expected):
     """What a router does that ignores the object: nothing is found."""
 
     def view(_request):
@@ -106,11 +106,11 @@ FROM_PRIMARY = {
 
 
 @pytest.mark.parametrize("load", FROM_PRIMARY.values(), ids=FROM_PRIMARY)
-def test_p3_however_it_came_to_be_read_from_the_primary(library, site, load):
+def test_followed_on_the_primary_however_it_was_read_there(library, site, load):
     assert site.get(lambda _request: load().author.name).text == "ann"
 
 
-def test_p3_other_reads_of_that_scope_are_still_a_replicas(library, site):
+def test_other_reads_of_that_scope_are_still_a_replicas(library, site):
     def view(_request):
         with use_primary():
             book = Book.objects.get()
@@ -148,7 +148,7 @@ def test_what_was_read_from_a_replica_is_followed_on_the_primary_after_a_write(r
 
 
 @pytest.mark.parametrize(("follow", "expected"), FOLLOW.values(), ids=FOLLOW)
-def test_p38_objects_out_of_a_cache_do_not_pull_their_relations_to_the_primary(
+def test_objects_out_of_a_cache_do_not_pull_their_relations_to_the_primary(
     replicated, site, follow, expected
 ):
     """Except where the object itself names the primary to Django, which asks no router then."""
@@ -164,7 +164,7 @@ def test_p38_objects_out_of_a_cache_do_not_pull_their_relations_to_the_primary(
     assert site.get(view).text == str((expected, True))
 
 
-def test_p38_the_same_object_after_a_write_is_followed_on_the_primary(library, site):
+def test_objects_out_of_a_cache_are_followed_on_the_primary(library, site):
     pickled = pickle.dumps(Book.objects.using("default").get())
 
     def view(_request):

@@ -127,15 +127,13 @@ def test_unknown_hints_are_ignored(databases):
 )
 @pytest.mark.parametrize("label", ["app", "auth", "django_rwrouter", "not_installed"])
 @pytest.mark.parametrize("model_name", [None, "book", "Book"])
-def test_p11_migrations_run_on_the_primary_alone(alias, expected, label, model_name):
+def test_migrations_run_on_the_primary_alone(alias, expected, label, model_name):
     assert router.allow_migrate(alias, label, model_name=model_name) is expected
     assert router.allow_migrate(alias, label, hint="of RunSQL") is expected
 
 
 @pytest.mark.parametrize("alias", REPLICAS)
-def test_p11_migrating_a_replica_by_name_makes_no_table_there(
-    databases, tmp_path, monkeypatch, settings, alias
-):
+def test_migrating_a_replica_by_name_makes_no_table_there(databases, tmp_path, monkeypatch, settings, alias):
     settings.RWROUTER = {**settings.RWROUTER, "READ_ONLY_SESSIONS": False}
     connections[alias].close()
     monkeypatch.setitem(connections[alias].settings_dict, "NAME", str(tmp_path / "empty.sqlite3"))

@@ -36,11 +36,11 @@ def test_reads_of_a_safe_method_are_a_replicas(site, method, safe):
     assert found[0].model is Book
 
 
-def test_p1_a_read_after_a_write_in_the_same_get_sees_it(site):
+def test_a_read_after_a_write_in_the_same_get_sees_it(site):
     assert site.get(add).text == "new"
 
 
-def test_p1_the_same_under_use_replica_is_stale(site):
+def test_a_read_after_a_write_under_use_replica_is_stale(site):
     def view(_request):
         add()
         with use_replica():
@@ -93,7 +93,7 @@ def test_another_client_may_not_see_it_yet(site):
     assert site.get(titles).text == "new"
 
 
-def test_p16_a_client_is_pinned_as_long_as_it_is_told_to(site, settings, monkeypatch):
+def test_a_client_is_pinned_as_long_as_it_is_told_to(site, settings, monkeypatch):
     settings.RWROUTER = {**settings.RWROUTER, "PIN_SECONDS": 300}
     site.post(add)
     cookie = site.client.cookies["rwrouter"]
@@ -114,7 +114,7 @@ def test_p16_a_client_is_pinned_as_long_as_it_is_told_to(site, settings, monkeyp
         pytest.param(lambda: HttpResponse(status=500), id="500"),
     ],
 )
-def test_p4_a_write_pins_whatever_the_response_is(site, answer):
+def test_a_write_pins_whatever_the_response_is(site, answer):
     def view(_request):
         Book.objects.create(title="new")
         return answer()
@@ -186,7 +186,7 @@ def test_views_opt_in_where_the_level_is_primary(site, settings):
 # --- transactions ----------------------------------------------------------------------------------
 
 
-def test_p2_a_read_inside_atomic_is_the_primarys(site):
+def test_a_read_inside_atomic_is_the_primarys(site):
     def view(_request):
         with transaction.atomic():
             inside = reason()
@@ -195,7 +195,7 @@ def test_p2_a_read_inside_atomic_is_the_primarys(site):
     assert site.get(view).text == "in_transaction window"
 
 
-def test_p2_the_same_inside_atomic_of_another_database_is_a_replicas(site):
+def test_a_read_inside_atomic_of_another_database_is_a_replicas(site):
     def view(_request):
         with transaction.atomic(using="other"):
             return reason()

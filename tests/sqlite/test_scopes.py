@@ -116,7 +116,7 @@ def test_a_scope_is_not_safe_unless_it_says_so():
         assert reason() == "unsafe_method"
 
 
-def test_p21_a_worker_is_not_pinned_from_one_task_to_the_next():
+def test_a_worker_is_not_pinned_from_one_task_to_the_next():
     @routing_scope(safe=True)
     def task(*, writes):
         if writes:
@@ -297,7 +297,7 @@ def test_outside_any_scope_a_token_cannot_be_restored():
 # --- caches ------------------------------------------------------------------------------------------
 
 
-def test_p37_a_cache_that_is_refilled_under_use_primary_is_right(site):
+def test_a_cache_that_is_refilled_under_use_primary_is_right(site):
     """Invalidate-then-refill: the client that refills is not the one that wrote."""
     cache = {}
 
@@ -317,7 +317,7 @@ def test_p37_a_cache_that_is_refilled_under_use_primary_is_right(site):
     replicate()
 
 
-def test_p25_one_page_is_of_one_time(site):
+def test_one_page_is_of_one_time(site):
     """Two reads of a page are not of replicas of which one is older."""
     write()
     replicate("replica1")
@@ -328,7 +328,7 @@ def test_p25_one_page_is_of_one_time(site):
     assert {site.get(view).text for _visit in range(10)} == {"{0}", "{1}"}
 
 
-def test_p25_the_same_with_a_draw_for_each_query_is_not(site, settings):
+def test_one_page_with_a_draw_for_each_query_is_of_several_times(site, settings):
     settings.RWROUTER = {**settings.RWROUTER, "REPLICA_PER": "query"}
     write()
     replicate("replica1")

@@ -73,13 +73,13 @@ def who(request):
 
 
 @both_stores
-def test_p10_who_logs_in_is_logged_in_on_the_next_page(user, site, backend, store):
+def test_who_logs_in_is_logged_in_on_the_next_page(user, site, backend, store):
     site.post(log_in)
     assert site.get(who).text == "ann pinned"
 
 
 @both_stores
-def test_p10_and_still_so_once_the_pin_is_over(user, site, backend, store, settings):
+def test_who_logged_in_is_logged_in_once_the_pin_is_over(user, site, backend, store, settings):
     """The replicas have no row of the session, and never will."""
     site.post(log_in)
     site.client.cookies.pop("rwrouter", None)
@@ -88,7 +88,7 @@ def test_p10_and_still_so_once_the_pin_is_over(user, site, backend, store, setti
 
 
 @both_stores
-def test_p9_p22_a_session_that_is_changed_pins_nobody(user, site, backend, store):
+def test_a_session_that_is_changed_pins_nobody(user, site, backend, store):
     def view(request):
         request.session["seen"] = request.session.get("seen", 0) + 1
         return f"{request.session['seen']} {reason()}"
@@ -225,7 +225,7 @@ def test_something_else_in_its_place_in_the_session_pins_nobody(site, store, val
     "serializer",
     ["django.core.signing.JSONSerializer", "django.contrib.sessions.serializers.JSONSerializer"],
 )
-def test_p10_the_token_is_a_string_that_every_serializer_takes(site, store, settings, serializer):
+def test_the_token_is_a_string_that_every_serializer_takes(site, store, settings, serializer):
     settings.SESSION_SERIALIZER = serializer
     site.post(write)
     session = Session.objects.get().get_decoded()
@@ -233,7 +233,7 @@ def test_p10_the_token_is_a_string_that_every_serializer_takes(site, store, sett
 
 
 @session_store
-def test_p22_a_page_that_only_reads_does_not_save_the_session(user, site, store):
+def test_a_page_that_only_reads_does_not_save_the_session(user, site, store):
     site.post(log_in)
     site.post(write)
     with capture_routing() as decisions:

@@ -159,7 +159,7 @@ def test_neither_by_one_that_nobody_reads_to_its_end(site):
 
 
 @pytest.mark.parametrize("site", ["wsgi"], indirect=True)
-def test_p8_two_streams_in_turns_on_one_thread(site):
+def test_two_streams_in_turns_on_one_thread(site):
     reading = site.get(lambda _request: StreamingHttpResponse(sync_body(reason, reason)))
     writing = site.get(lambda _request: (write(), StreamingHttpResponse(sync_body(reason, reason)))[1])
     assert [b" ".join(pair) for pair in zip(reading, writing, strict=True)] == [b"window wrote_in_scope"] * 2

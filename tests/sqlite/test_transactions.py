@@ -132,7 +132,7 @@ def test_a_view_that_fails_is_rolled_back_and_may_pin(atomic_requests, site):
     assert site.get(view).text == "pinned"
 
 
-def test_p32_on_commit_runs_after_the_views_transaction_and_sees_the_write(atomic_requests, site):
+def test_on_commit_runs_after_the_views_transaction_and_sees_the_write(atomic_requests, site):
     seen = []
 
     def on_commit():

@@ -65,7 +65,7 @@ WRITES = {
     "m2m create": lambda: book().tags.create(name="blue"),
     "m2m clear": lambda: book().tags.set([]),
     "reverse foreign key create": lambda: Author.objects.get(name="ann").books.create(title="new"),
-    "p4 raw INSERT": lambda: sql("INSERT INTO app_tag (name) VALUES (%s)", "x"),
+    "raw INSERT": lambda: sql("INSERT INTO app_tag (name) VALUES (%s)", "x"),
     "raw executemany": lambda: sql("INSERT INTO app_tag (name) VALUES (%s)", ["x"], ["y"], many=True),
     "raw WITH": lambda: sql("WITH x AS (SELECT 'x' AS n) INSERT INTO app_tag (name) SELECT n FROM x"),
     "a table that is made": lambda: sql("CREATE TEMPORARY TABLE IF NOT EXISTS made (id int)"),
@@ -112,9 +112,9 @@ def untracked():
 NO_WRITES = {
     "a read": lambda: list(Book.objects.all()),
     "a read from the primary by name": lambda: list(Book.objects.using("default")),
-    "p9 asking for the database to write to": lambda: router.db_for_write(Book),
-    "p9 get_or_create that gets": lambda: Book.objects.get_or_create(title="old"),
-    "p9 assigning a foreign key, and full_clean": assigned_foreign_key,
+    "asking for the database to write to": lambda: router.db_for_write(Book),
+    "get_or_create that gets": lambda: Book.objects.get_or_create(title="old"),
+    "assigning a foreign key, and full_clean": assigned_foreign_key,
     "a transaction without a write": lambda: transaction.atomic()(list)(Book.objects.all()),
     "a locking read": lambda: transaction.atomic()(list)(Book.objects.select_for_update()),
     "an update that needs no statement": lambda: Book.objects.filter(pk__in=[]).update(title="new"),
@@ -124,7 +124,7 @@ NO_WRITES = {
     "a write that a replica refuses": write_to_a_replica,
     "untracked writes": untracked,
     "a write to another database": lambda: Tag.objects.using("other").create(name="x"),
-    "p9 a session": lambda: SessionStore().save(),
+    "a session": lambda: SessionStore().save(),
     "contenttypes": lambda: ContentType.objects.create(app_label="x", model="y"),
 }
 
@@ -140,7 +140,7 @@ def library(databases):
 
 @pytest.mark.parametrize("act", WRITES.values(), ids=WRITES)
 def test_a_get_that_writes_pins_its_client(library, site, act):
-    """Pitfall 4: whatever the verb, and however it writes."""
+    """Whatever the verb, and however it writes."""
     assert site.get(lambda _request: (act(), reason())[1]).text == "wrote_in_scope"
     assert "rwrouter" in site.client.cookies
     assert site.get(lambda _request: reason()).text == "pinned"
@@ -232,7 +232,7 @@ def admin(library, client):
 @pytest.mark.parametrize(
     "url", ["/admin/", "/admin/auth/user/", "/admin/auth/user/add/", "/admin/auth/group/add/"]
 )
-def test_p9_looking_at_the_admin_pins_nobody(admin, url):
+def test_looking_at_the_admin_pins_nobody(admin, url):
     assert admin.get(url).status_code == 200
     assert "rwrouter" not in admin.cookies
 
@@ -246,7 +246,7 @@ def test_a_change_in_the_admin_is_seen_in_the_next_page(admin):
 # --- what a write does to the rest of the request -------------------------------------------------------
 
 
-def test_p32_what_runs_on_commit_sees_what_was_written(site):
+def test_what_runs_on_commit_sees_what_was_written(site):
     seen = []
 
     def view(_request):
@@ -258,7 +258,7 @@ def test_p32_what_runs_on_commit_sees_what_was_written(site):
     assert seen == [("wrote_in_scope", 1)]
 
 
-def test_p29_a_read_that_decides_a_write_is_the_primarys(site):
+def test_a_read_that_decides_a_write_is_the_primarys(site):
     """Check-then-insert, while no replica has the row: it is stored once."""
 
     def view(_request):
@@ -272,14 +272,14 @@ def test_p29_a_read_that_decides_a_write_is_the_primarys(site):
     assert Book.objects.using("default").count() == 1
 
 
-def test_p29_get_or_create_in_a_get_decides_on_the_primary(site):
+def test_get_or_create_in_a_get_decides_on_the_primary(site):
     for created in (True, False, False):
         site.forget()
         answer = site.get(lambda _request: Book.objects.get_or_create(title="once")[1])
         assert answer.text == str(created)
 
 
-def test_p29_the_same_check_under_eventual_is_stale_and_stores_it_twice(site):
+def test_a_read_that_decides_a_write_under_eventual_is_stale_and_stores_it_twice(site):
     @use_replica()
     def view(_request):
         if not Book.objects.filter(title="once").exists():
@@ -291,7 +291,7 @@ def test_p29_the_same_check_under_eventual_is_stale_and_stores_it_twice(site):
     assert Book.objects.using("default").count() == 2
 
 
-def test_p26_a_raw_cursor_on_the_usual_connection_stays_on_the_primary(site):
+def test_a_raw_cursor_on_the_usual_connection_stays_on_the_primary(site):
     def view(_request):
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA database_list")

@@ -65,13 +65,13 @@ def test_a_with_block(make, expected):
 
 
 @regions
-def test_p7_an_exception_passes_and_restores(make, expected):
+def test_an_exception_passes_and_restores(make, expected):
     with pytest.raises(ZeroDivisionError, match="mine"), make():
         raise ZeroDivisionError("mine")
 
 
 @regions
-def test_p7_one_object_may_be_entered_again_inside_itself(make, expected):
+def test_one_object_may_be_entered_again_inside_itself(make, expected):
     region = make()
     with region:
         with region, region:
@@ -205,7 +205,7 @@ def test_a_generator_function_is_refused(kind):
 
 
 @regions
-def test_p14_a_method_decorated_in_a_class_based_view(make, expected):
+def test_a_method_decorated_in_a_class_based_view(make, expected):
     @method_decorator(make(), name="dispatch")
     class Decorated(View):
         def get(self, request):
@@ -215,7 +215,7 @@ def test_p14_a_method_decorated_in_a_class_based_view(make, expected):
 
 
 @regions
-def test_p14_an_async_class_based_view(make, expected):
+def test_an_async_class_based_view(make, expected):
     @method_decorator(make(), name="dispatch")
     class Decorated(View):
         async def get(self, request):
@@ -227,7 +227,7 @@ def test_p14_an_async_class_based_view(make, expected):
 
 
 @regions
-def test_p14_the_view_that_as_view_returns(make, expected):
+def test_the_view_that_as_view_returns(make, expected):
     class Plain(View):
         def get(self, request):
             return HttpResponse(repr(in_force()))

@@ -41,7 +41,7 @@ def kind(cluster="default"):
 # --- blocks ----------------------------------------------------------------------------------------
 
 
-def test_p7_the_innermost_block_is_in_force_and_each_end_restores():
+def test_the_innermost_block_is_in_force_and_each_end_restores():
     assert kind() is None
     with PRIMARY:
         with REPLICA:
@@ -52,7 +52,7 @@ def test_p7_the_innermost_block_is_in_force_and_each_end_restores():
     assert kind() is None
 
 
-def test_p7_an_exception_restores():
+def test_an_exception_restores():
     with pytest.raises(ZeroDivisionError), PRIMARY, REPLICA:
         raise ZeroDivisionError
     assert kind() is None
@@ -68,7 +68,7 @@ def test_a_block_for_one_cluster_leaves_the_others_to_the_blocks_around_it(two_c
         assert kind("blog") is None
 
 
-def test_p8_a_block_is_not_seen_by_another_thread():
+def test_a_block_is_not_seen_by_another_thread():
     seen = []
     with PRIMARY:
         thread = threading.Thread(target=lambda: seen.append(kind()))
@@ -110,7 +110,7 @@ def given_up():
         yield
 
 
-def test_p7_a_scope_ends_the_blocks_that_were_left_open_in_it():
+def test_a_scope_ends_the_blocks_that_were_left_open_in_it():
     """A generator that nobody closes must not send the next request of this thread to the primary."""
 
     def thread():

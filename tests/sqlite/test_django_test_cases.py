@@ -1,4 +1,4 @@
-"""Django's own test cases and their databases: pitfall 33."""
+"""Django's own test cases and their databases."""
 
 import threading
 import urllib.request
@@ -22,7 +22,7 @@ def read(_request=None):
 class Default(TransactionTestCase):
     """Declares no databases, as most test cases: the replicas are forbidden."""
 
-    def test_p33_reads_go_to_the_primary_without_an_error(self):
+    def test_reads_go_to_the_primary_without_an_error(self):
         with routing_scope(safe=True):
             assert reason() == "forbidden_in_test"
             with use_replica():
@@ -30,16 +30,16 @@ class Default(TransactionTestCase):
             with use_replica(strict=True):
                 assert reason() == "forbidden_in_test"
 
-    def test_p33_a_page_works(self):
+    def test_a_page_works(self):
         assert self.client.get("/books/").content == b""
         assert self.client.post("/books/", {"title": "x"}).content == b"x"
         assert self.client.get("/books/").content == b"x"
 
-    async def test_p33_an_async_page_works(self):
+    async def test_an_async_page_works(self):
         response = await self.async_client.get("/async/books/")
         assert response.content == b""
 
-    def test_p33_a_thread_of_the_test_reads_the_primary_too(self):
+    def test_a_thread_of_the_test_reads_the_primary_too(self):
         found = []
 
         def work():
@@ -80,7 +80,7 @@ class InTransaction(TestCase):
     def setUpTestData(cls):
         Book.objects.create(title="set up")
 
-    def test_p33_everything_is_inside_the_tests_transaction(self):
+    def test_everything_is_inside_the_tests_transaction(self):
         """So a test sees what it set up, whatever the replicas have."""
         with routing_scope(safe=True):
             assert reason() == "in_transaction"
@@ -99,7 +99,7 @@ class InTransaction(TestCase):
 
 
 class InTransactionByDefault(TestCase):
-    def test_p33_everything_is_inside_the_tests_transaction(self):
+    def test_everything_is_inside_the_tests_transaction(self):
         Book.objects.create(title="x")
         assert self.client.get("/books/").content == b"x"
 
@@ -115,7 +115,7 @@ class Without(SimpleTestCase):
 class Served(LiveServerTestCase):
     """Its server runs in threads of its own, where Django forbids databases in another way."""
 
-    def test_p33_a_page_works(self):
+    def test_a_page_works(self):
         with urllib.request.urlopen(f"{self.live_server_url}/books/", timeout=10) as response:
             assert response.read() == b""
 
@@ -137,7 +137,7 @@ def mirrors(databases, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
-def test_p33_a_mirror_shows_what_was_written_at_once(mirrors, site):
+def test_a_mirror_shows_what_was_written_at_once(mirrors, site):
     def view(_request):
         Book.objects.create(title="x")
         with use_replica():
@@ -149,7 +149,7 @@ def test_p33_a_mirror_shows_what_was_written_at_once(mirrors, site):
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
-def test_p33_a_mirror_is_no_replica_and_can_be_written_to(mirrors):
+def test_a_mirror_is_no_replica_and_can_be_written_to(mirrors):
     Tag.objects.using("replica1").create(name="x")
     assert Tag.objects.using("default").count() == 1
 
