@@ -1,22 +1,60 @@
 """What holds for all tests. In CI, one of the real servers or of the browser that is skipped has failed."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from django_rwrouter import storage
+from tests.servers.product import PRODUCTS
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+# The processes of pytest-xdist must find the same tests; a set in a test's name is in another order in each.
+os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))
 
 MUST_RUN = tuple(Path(__file__).parent / folder for folder in ("servers", "browser", "packaging", "tooling"))
 EXCUSES = ("not for this Django", "There is no MySQL", "MySQL cannot be had")
 """In the reason of a skip that is none of ours: other environments of tox run the test; and MySQL is in no
 stable Debian, so it may not be there to be fetched."""
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+
+REAL = tuple(Path(__file__).parent / folder for folder in ("servers", "tooling/launcher"))
+"""Where tests need MariaDB, if they are not marked with another product."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--product",
+        action="append",
+        choices=PRODUCTS,
+        help="of the tests on real servers, run those of this product alone; may be given several times",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "product(*names): the products that a test on real servers needs")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not (chosen := config.getoption("product")):
+        return
+    unwanted = [item for item in items if not needed(item) <= set(chosen)]
+    items[:] = [item for item in items if item not in unwanted]
+    config.hook.pytest_deselected(items=unwanted)
+
+
+def needed(item):
+    """Return the products whose servers a test needs."""
+    if not any(folder in item.path.parents for folder in REAL):
+        return set()
+    mark = item.get_closest_marker("product")
+    return set(mark.args if mark else ["mariadb"])
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +88,7 @@ def pytest_runtest_makereport(item, call):
     report = yield
     _fail_if_skipped(report, item.path)
     return report
+
+
+def pytest_report_header():
+    return f"PYTHONHASHSEED={os.environ['PYTHONHASHSEED']}"

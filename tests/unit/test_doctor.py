@@ -1,4 +1,4 @@
-"""What the doctor makes of what servers say; real ones are asked in tests/servers/mariadb."""
+"""What the doctor makes of what servers say; tests/servers/products asks real ones."""
 
 import pytest
 from django.core.management.color import no_style

@@ -36,7 +36,15 @@ PLANS = [
 
 
 @pytest.mark.parametrize(
-    "plan", PLANS, ids=[f"{plan.database}-{plan.server}-{plan.fault}-{plan.hit}" for plan in PLANS]
+    "plan",
+    [
+        pytest.param(
+            plan,
+            marks=pytest.mark.product(plan.database),
+            id=f"{plan.database}-{plan.server}-{plan.fault}-{plan.hit}",
+        )
+        for plan in PLANS
+    ],
 )
 def test_nobody_notices(play, plan):
     assert play(plan).broken == []
@@ -61,6 +69,7 @@ def test_stale_reads_are_found(play):
     assert any("stale" in each for each in outcome.broken)
 
 
+@pytest.mark.product("postgresql")
 def test_long_waits_are_found(play):
     """A user who names the database that says nothing."""
     insistent = (Role(level="eventual"), Role(level="eventual", using="replica1"))

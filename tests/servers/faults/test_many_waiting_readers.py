@@ -11,6 +11,7 @@ from availability import Plan, Stage, serve
 from django_rwrouter.servers import MAX_WAITING
 from launcher.ports import free_port
 from tests.servers.faults.many_readers import ask_at_once
+from tests.servers.product import on
 from web_server import HOST
 
 READS, WORKERS, THREADS = 1000, 2, 24
@@ -21,7 +22,7 @@ OTHERS = 3
 """Connections of a process besides those of its threads: the monitor's, and that of the statistics."""
 
 
-@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("database", on("mariadb", "postgresql"))
 def test_a_thousand_reads_at_once_do_not_wait_for_each_other(clusters, database, tmp_path):
     cluster = clusters(database)
     plan = Plan(

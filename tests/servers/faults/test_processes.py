@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.servers.faults.test_faults import short
+from tests.servers.product import on
 
 MONITOR_BEFORE_FORK = f"--config={Path(__file__).with_name('monitor_before_fork.py')}"
 
 
-@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("database", on("mariadb", "postgresql"))
 @pytest.mark.parametrize(
     "arguments", [["--preload"], [MONITOR_BEFORE_FORK]], ids=["preload", "fork-after-monitor"]
 )
@@ -18,7 +19,7 @@ def test_forked(play, database, arguments):
     assert outcome.broken == []
 
 
-@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("database", on("mariadb", "postgresql"))
 def test_greenlets(play, database):
     pytest.importorskip("gevent", reason="gevent is not installed: greenlets are not tested")
     plan = short(

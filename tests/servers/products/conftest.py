@@ -1,25 +1,29 @@
-"""A primary with two replicas, of the database that the settings name."""
+"""A primary with two replicas of each product, which is started once."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import environ
 import pytest
-from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connections
-from django.utils.module_loading import import_string
 
 from django_rwrouter import process
 from django_rwrouter.testing import capture_routing
+from launcher.mariadb import MariaDBCluster
+from launcher.mysql import MySQLCluster
+from launcher.postgresql import PostgreSQLCluster
 from launcher.process import ServerError
 from tests.app.models import Book
-from tests.servers.products.site import ALIASES
+from tests.servers.product import PRODUCTS, on
+from tests.servers.products.settings import ALIASES, TIMEOUT
+
+CLUSTERS = {"mariadb": MariaDBCluster, "mysql": MySQLCluster, "postgresql": PostgreSQLCluster}
 
 
 @contextmanager
-def new_cluster():
+def new_cluster(product):
     """Start a cluster. Where the database cannot be had, the reason names it."""
-    cluster = import_string(django_settings.CLUSTER)(replicas=2)
+    cluster = CLUSTERS[product](replicas=2)
     try:
         cluster.start()
     except ServerError as error:
@@ -41,8 +45,15 @@ def attach(cluster, aliases=ALIASES):
 
 def lead_to(alias, server):
     found = environ.Env.db_url_config(server.url())
-    for key in ("HOST", "PORT", "NAME", "USER", "PASSWORD"):
-        connections.settings[alias][key] = found[key]
+    settings = connections.settings[alias]
+    if settings["ENGINE"] != found["ENGINE"]:
+        # Django keeps a connection of the engine that it was made for.
+        with suppress(AttributeError):
+            del connections[alias]
+        limits = {"read_timeout": TIMEOUT} if "mysql" in found["ENGINE"] else {}
+        settings["OPTIONS"] = {"connect_timeout": TIMEOUT, **limits}
+    for key in ("ENGINE", "HOST", "PORT", "NAME", "USER", "PASSWORD"):
+        settings[key] = found[key]
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +67,15 @@ def prepare(cluster):
     call_command("migrate", run_syncdb=True, verbosity=0)
 
 
-@pytest.fixture(scope="module")
-def running(django_db_setup, django_db_blocker):
-    with new_cluster() as cluster, django_db_blocker.unblock():
+@pytest.fixture(scope="session", params=on(*PRODUCTS))
+def product(request):
+    """Each product by turns, or those that --product names."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def running(product, django_db_setup, django_db_blocker):
+    with new_cluster(product) as cluster, django_db_blocker.unblock():
         prepare(cluster)
         yield cluster
         connections.close_all()
@@ -80,9 +97,9 @@ def cluster(running, django_db_blocker):
 
 
 @pytest.fixture
-def fresh(django_db_setup, django_db_blocker):
+def fresh(product, django_db_setup, django_db_blocker):
     """A cluster of the test's own, whose servers may change their roles."""
-    with new_cluster() as cluster, django_db_blocker.unblock():
+    with new_cluster(product) as cluster, django_db_blocker.unblock():
         prepare(cluster)
         Book.objects.create(title="old")
         cluster.wait_all()

@@ -9,7 +9,7 @@ from django_rwrouter.overview import Condition, overview
 from django_rwrouter.topology import get_topology
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
-from tests.servers.products.site import ALIASES
+from tests.servers.products.settings import ALIASES
 from tests.servers.products.test_monitor import until
 
 

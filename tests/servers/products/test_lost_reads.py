@@ -25,7 +25,7 @@ from django_rwrouter.load import load_of
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book
-from tests.servers.products.site import ALIASES, REPLICAS, TIMEOUT
+from tests.servers.products.settings import ALIASES, REPLICAS, TIMEOUT
 
 READ = Reason.CAUSAL
 """Why a replica is read that does not fail."""

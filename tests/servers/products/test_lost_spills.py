@@ -15,7 +15,7 @@ from django_rwrouter.spills import slots_of
 from django_rwrouter.testing import assert_no_stale_reads
 from django_rwrouter.topology import get_topology
 from tests.app.models import Author, Book
-from tests.servers.products.site import REPLICAS
+from tests.servers.products.settings import REPLICAS
 from tests.servers.products.test_lost_reads import (
     WAYS,
     disconnected,

@@ -23,8 +23,8 @@ from django_rwrouter.signals import (
     role_changed,
 )
 from tests.app.models import Book
-from tests.servers.products import site as ours
-from tests.servers.products.site import ALIASES, REPLICAS
+from tests.servers.products import settings as ours
+from tests.servers.products.settings import ALIASES, REPLICAS
 
 INTERVAL = 0.2
 TIMEOUT = 0.5

@@ -1,17 +1,16 @@
 """A standby of PostgreSQL cancels reads that keep it from replaying: they are run again elsewhere."""
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import OperationalError, connections, transaction
 
 from django_rwrouter import Reason, routing_scope, use_replica
 from django_rwrouter.health import health
 from tests.app.models import Book
+from tests.servers.product import on
 from tests.servers.products.test_lost_reads import chosen, meanwhile, other, places, server_of, slowly, titles
 
-pytestmark = pytest.mark.skipif(
-    "postgresql" not in django_settings.CLUSTER, reason="Other databases have no such conflicts."
-)
+# Other products have no such conflicts.
+pytestmark = pytest.mark.parametrize("product", on("postgresql"), indirect=True)
 
 SECONDS = 3
 

@@ -4,14 +4,12 @@ import threading
 import time
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import connections
 
 from django_rwrouter.replication import Step, look
 from django_rwrouter.topology import get_topology
 from tests.app.models import Book
 
-VENDOR = django_settings.CLUSTER.split(".")[1]
 GRANTS = {
     "mariadb": ("GRANT {} ON *.* TO {}", "REVOKE {} ON *.* FROM {}", "REPLICA MONITOR"),
     "mysql": ("GRANT {} ON *.* TO {}", "REVOKE {} ON *.* FROM {}", "REPLICATION CLIENT"),
@@ -24,12 +22,12 @@ def steps(alias="replica1"):
 
 
 @pytest.fixture
-def privileged(cluster):
+def privileged(product, cluster):
     """The application's user may see how replicas replicate; on PostgreSQL, everybody may."""
-    if VENDOR not in GRANTS:
+    if product not in GRANTS:
         yield
         return
-    grant, revoke, privilege = GRANTS[VENDOR]
+    grant, revoke, privilege = GRANTS[product]
     user = connections.settings["default"]["USER"]
     [(host,)] = cluster.primary.sql(f"SELECT Host FROM mysql.user WHERE User = '{user}' LIMIT 1")
     account = f"'{user}'@'{host}'"
@@ -41,7 +39,7 @@ def privileged(cluster):
     cluster.wait_all()
 
 
-def test_level(cluster, privileged):
+def test_level(product, cluster, privileged):
     Book.objects.create(title="new")
     cluster.wait_all()
     found, replica = steps()
@@ -50,7 +48,7 @@ def test_level(cluster, privileged):
     assert (replica.to_receive, replica.to_replay) == (0, 0)
     assert replica.received
     assert replica.replayed
-    assert found.unit == ("bytes" if VENDOR == "postgresql" else "transactions")
+    assert found.unit == ("bytes" if product == "postgresql" else "transactions")
 
 
 def test_a_paused_replica_receives_and_does_not_replay(cluster, privileged):
@@ -95,14 +93,15 @@ def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
     cluster.replicas[0].thaw()
 
 
-@pytest.mark.skipif(VENDOR not in GRANTS, reason="PostgreSQL shows it to everybody")
-def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(cluster):
+def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(product, cluster):
+    if product not in GRANTS:
+        pytest.skip("PostgreSQL shows it to everybody")
     cluster.pause(cluster.replicas[0])
     Book.objects.create(title="new")
     _found, one = steps()
     assert one.step is Step.BEHIND
     assert (one.received, one.to_receive, one.to_replay) == ("", None, 1)
-    assert one.progress.privilege == GRANTS[VENDOR][2]
+    assert one.progress.privilege == GRANTS[product][2]
 
 
 def test_the_primary_is_down(cluster):

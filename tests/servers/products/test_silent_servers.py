@@ -7,7 +7,7 @@ import pytest
 from django.db import Error, connections
 
 from django_rwrouter.monitor.rounds import cut_off
-from tests.servers.products.site import TIMEOUT
+from tests.servers.products.settings import TIMEOUT
 
 
 def ping(connection):

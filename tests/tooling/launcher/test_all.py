@@ -11,8 +11,12 @@ from launcher.server import Server
 from launcher.watchdog import children, proc_stat
 from tests.tooling.launcher.products import MARIADB, MYSQL, POSTGRESQL, eventually
 
+PRODUCTS = [
+    pytest.param(product, marks=pytest.mark.product(product.name)) for product in (MARIADB, MYSQL, POSTGRESQL)
+]
 
-@pytest.fixture(scope="module", params=[MARIADB, MYSQL, POSTGRESQL], ids=lambda product: product.name)
+
+@pytest.fixture(scope="module", params=PRODUCTS, ids=lambda product: product.name)
 def product(request):
     return request.param
 

@@ -18,6 +18,7 @@ from launcher.mysql import MySQLCluster, ServerError
 from tests.tooling.launcher.products import MYSQL, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.product("mysql")
 PRODUCT = MYSQL
 write, has, as_application = PRODUCT.write, PRODUCT.has, PRODUCT.as_application
 

@@ -16,6 +16,7 @@ from launcher.watchdog import children
 from tests.tooling.launcher.products import POSTGRESQL, eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.product("postgresql")
 PRODUCT = POSTGRESQL
 write, has, as_application = PRODUCT.write, PRODUCT.has, PRODUCT.as_application
 

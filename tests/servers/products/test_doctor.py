@@ -260,10 +260,12 @@ def test_a_cluster_that_does_not_exist(mariadb):
         call_command("rwrouter", "doctor", "--cluster", "shop")
 
 
+@pytest.mark.product("mysql")
 def test_a_good_mysql_cluster(mysql):
     assert doctor() == (NOT_SEEN, 0)
 
 
+@pytest.mark.product("mysql")
 def test_on_mysql_too_a_privilege_lets_it_see_that_replication_runs(mysql):
     mysql.primary.sql("GRANT REPLICATION CLIENT ON *.* TO rwrouter@'%'")
     mysql.wait_all()
@@ -277,6 +279,7 @@ def test_on_mysql_too_a_privilege_lets_it_see_that_replication_runs(mysql):
         mysql.wait_all()
 
 
+@pytest.mark.product("mysql")
 def test_a_mysql_replica_that_can_be_written_to(mysql):
     mysql.replicas[0].sql("SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF")
     try:
@@ -285,10 +288,12 @@ def test_a_mysql_replica_that_can_be_written_to(mysql):
         mysql.replicas[0].sql("SET GLOBAL super_read_only = ON")
 
 
+@pytest.mark.product("postgresql")
 def test_a_good_postgresql_cluster(postgresql):
     assert doctor() == (TIMELINES, 0)
 
 
+@pytest.mark.product("postgresql")
 def test_with_pg_monitor_it_sees_timelines(postgresql):
     postgresql.primary.sql("GRANT pg_monitor TO rwrouter")
     postgresql.wait_all()
@@ -299,6 +304,7 @@ def test_with_pg_monitor_it_sees_timelines(postgresql):
         postgresql.wait_all()
 
 
+@pytest.mark.product("postgresql")
 def test_a_paused_standby(postgresql):
     postgresql.pause(postgresql.replicas[0])
     found, code = doctor()
@@ -306,6 +312,7 @@ def test_a_paused_standby(postgresql):
     assert code == 1
 
 
+@pytest.mark.product("postgresql")
 def test_commits_that_do_not_wait_for_the_log(postgresql):
     postgresql.primary.sql("ALTER ROLE rwrouter SET synchronous_commit = off")
     try:
@@ -315,6 +322,7 @@ def test_commits_that_do_not_wait_for_the_log(postgresql):
         postgresql.wait_all()
 
 
+@pytest.mark.product("postgresql")
 def test_a_primary_where_a_standby_should_be(postgresql):
     replica1 = connections.settings["replica1"]
     connections.settings["replica1"] = connections.settings["default"]

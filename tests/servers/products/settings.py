@@ -1,4 +1,4 @@
-"""The settings that the databases share; the servers' addresses are filled in when they run."""
+"""Settings of the tests that each product must pass; product and addresses are filled in when servers run."""
 
 from tests import settings as sqlite
 
@@ -18,18 +18,14 @@ TIMEOUT = 2
 """Seconds after which a server that says nothing is given up."""
 
 
-def databases(engine, **options):
-    """Return ``DATABASES`` for a primary and two replicas."""
-    return {
-        # Each a dict of its own: each gets an address of its own.
-        alias: {
-            "ENGINE": engine,
-            "OPTIONS": {"connect_timeout": TIMEOUT, **options},
-            "TEST": {"MIRROR": "default"} if alias in REPLICAS else {},
-        }
-        for alias in ALIASES
+# SQLite is only what is here before the first server runs: `lead_to()` puts the product's in its place.
+DATABASES = {
+    # Each a dict of its own: each gets an address of its own.
+    alias: {
+        "ENGINE": "django.db.backends.sqlite3",
+        "TEST": {"MIRROR": "default"} if alias in REPLICAS else {},
     }
-
-
+    for alias in ALIASES
+}
 DATABASE_ROUTERS = ["django_rwrouter.router.ReadWriteRouter"]
 RWROUTER = {"REPLICAS": REPLICAS, "CONSISTENCY": "causal", "WAIT_TIMEOUT": 0.01}

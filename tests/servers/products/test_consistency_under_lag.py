@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.product import on
+
 ROOT = Path(__file__).resolve().parents[3]
 USERS, PAIRS = 50, 600
 
@@ -20,13 +22,13 @@ def needed(database):
     pytest.importorskip({"postgresql": "psycopg"}.get(database, "MySQLdb"))
 
 
-@pytest.mark.parametrize("database", ["mariadb", "mysql", "postgresql"])
+@pytest.mark.parametrize("database", on("mariadb", "mysql", "postgresql"))
 @pytest.mark.parametrize("level", ["causal", "strong", "sync", "eventual"])
 def test_nobody_misses_what_was_written(database, level):
     write_and_read_back(database, level, "gunicorn")
 
 
-@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("database", on("mariadb", "postgresql"))
 @pytest.mark.parametrize("level", ["causal", "strong", "eventual"])
 def test_nobody_misses_what_was_written_on_the_event_loop(database, level):
     pytest.importorskip("uvicorn")
