@@ -4,10 +4,12 @@
 #
 #   PYTHON=/path/to/python3   the interpreter to make .venv with (else the first 3.10+ on PATH)
 #   DB=sqlite|mariadb         what `make demo` runs on
+#   PRODUCT=mariadb|mysql|postgresql   whose servers `make test-servers` runs with (else all)
 #   ARGS="..."                more arguments for the demo, the tests or tox
 
 PYTHON ?=
 DB ?= sqlite
+PRODUCT ?=
 ARGS ?=
 
 VENV := .venv
@@ -18,8 +20,8 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint format types imports translations docs package matrix clean \
-        bench bench-quick system-mariadb system-tests
+.PHONY: help demo test test-servers test-browser test-all check lint format types imports translations docs package matrix clean \
+        bench bench-quick system-mariadb system-servers system-browser system-tests
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +36,17 @@ demo: system-mariadb $(VENV)/.demo-mysql
 	$(BIN)/python testproject/demo.py --db $(DB) $(ARGS)
 endif
 
-test: system-tests $(VENV)/.test ## every test, on SQLite, on real servers and in a browser
+test: $(VENV)/.test ## the tests that need Python alone, on SQLite
+	$(BIN)/python tools/run_tests.py quick $(ARGS)
+	@echo "The others: make test-servers [PRODUCT=mariadb|mysql|postgresql], make test-browser, make test-all"
+
+test-servers: system-servers $(VENV)/.test-all ## the tests on real servers; PRODUCT=mysql for those of one product
+	$(BIN)/python tools/run_tests.py $(PRODUCT:%=--product=%) servers $(ARGS)
+
+test-browser: system-browser $(VENV)/.test-all ## the tests in a browser, on MariaDB
+	$(BIN)/python tools/run_tests.py browser $(ARGS)
+
+test-all: system-tests $(VENV)/.test-all ## every test; ARGS="faults -- -k freeze" for some
 	$(BIN)/python tools/run_tests.py $(ARGS)
 
 check: lint types imports ## everything that reads the code without running it
@@ -95,9 +107,14 @@ $(VENV)/.demo-mysql: $(VENV)/.demo pyproject.toml
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing the development tools into $(VENV)"
 	@$(PIP) --editable '.[charts,environ]' --group dev
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.test
 
-$(VENV)/.test: $(VENV)/.dev pyproject.toml
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	@echo "Installing what the tests on SQLite need into $(VENV)"
+	@$(PIP) --editable '.[charts,environ]' --group test --group lint
+	@touch $@
+
+$(VENV)/.test-all: $(VENV)/.dev pyproject.toml
 	@echo "Installing mysqlclient into $(VENV)"
 	@$(PIP) --editable '.[charts,environ,mysql]' --group dev
 	@touch $@ $(VENV)/.demo-mysql
@@ -106,6 +123,12 @@ $(VENV)/.test: $(VENV)/.dev pyproject.toml
 
 system-mariadb:
 	@tools/system_packages.sh venv compiler headers mariadb
+
+system-servers:
+	@tools/system_packages.sh venv compiler headers mariadb postgresql redis
+
+system-browser:
+	@tools/system_packages.sh venv compiler headers mariadb chromium fonts
 
 system-tests:
 	@tools/system_packages.sh venv compiler headers mariadb postgresql redis chromium fonts

@@ -134,7 +134,7 @@ def scrape():
 
 
 def show(table, now):
-    """Print what there is, and how long it takes; return milliseconds in the database, by page."""
+    """Print what there is, and how long it takes."""
     print(f"\n{table.count()} rows")
     found = measure(table, now)
     for page, (in_database, own) in found.items():
@@ -144,7 +144,6 @@ def show(table, now):
         if find_spec("prometheus_client")
         else "no scrape: no prometheus-client"
     )
-    return {page: in_database for page, (in_database, _own) in found.items()}
 
 
 def _in_database(connection, question):

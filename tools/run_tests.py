@@ -1,9 +1,10 @@
-"""Runs every suite of tests, each in a pytest of its own, and closes with a summary.
+"""Runs suites of tests side by side, each in a pytest of its own, and closes with a summary.
 
-    tools/run_tests.py [SUITE...] [-- PYTEST ARGUMENT...]
+    tools/run_tests.py [--product PRODUCT] [--jobs N] [SUITE or GROUP...] [-- PYTEST ARGUMENT...]
 
-A suite has settings of its own (Django's can be set up only once in a process), and one that
-hangs or crashes leaves the others alone. Exit status: 0 when every suite ran tests and passed.
+Django can be set up only once in a process, so suites with other settings need other processes; and a suite
+that hangs or crashes leaves the others alone. What a suite prints is shown whole when it ends. Exit status: 0
+when every suite ran tests and passed.
 """
 
 import argparse
@@ -11,13 +12,16 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
+PRODUCTS = ("mariadb", "mysql", "postgresql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,27 +29,70 @@ class Suite:
     """Folders of tests that share their settings."""
 
     name: str
+    group: str
+    """What `make test-GROUP` runs; the group "quick" is `make test`."""
     folders: tuple[str, ...]
     settings: str = "tests.settings"
+    products: tuple[str, ...] = ()
+    """Whose servers its tests start."""
+    arguments: tuple[str, ...] = ()
+    """More arguments for pytest."""
+    alone: bool = False
+    """Whether nothing else may run meanwhile: it promises seconds, or keeps all processors busy itself."""
 
 
 SUITES = (
-    Suite(name="quick", folders=("tests/unit", "tests/sqlite")),
-    Suite(name="tooling", folders=("tests/tooling",)),
-    Suite(name="mariadb", folders=("tests/servers/mariadb",), settings="tests.servers.mariadb.settings"),
-    Suite(name="faults", folders=("tests/servers/faults",), settings="tests.servers.faults.settings"),
-    Suite(name="contrib", folders=("tests/servers/contrib",), settings="tests.servers.contrib.settings"),
+    # The longest first, so that the last to end is a short one.
+    Suite(
+        name="quick",
+        group="quick",
+        folders=("tests/unit", "tests/sqlite", "tests/tooling", "tests/typing"),
+        arguments=("--numprocesses=auto", "--ignore=tests/tooling/launcher"),
+        alone=True,
+    ),
+    Suite(
+        name="mariadb",
+        group="servers",
+        folders=("tests/servers/mariadb",),
+        settings="tests.servers.mariadb.settings",
+        products=("mariadb",),
+    ),
     *(
         Suite(
             name=f"products-{product}",
+            group="servers",
             folders=("tests/servers/products",),
-            settings=f"tests.servers.products.{product}",
+            settings="tests.servers.products.settings",
+            products=(product,),
         )
-        for product in ("mariadb", "mysql", "postgresql")
+        for product in PRODUCTS
     ),
-    Suite(name="browser", folders=("tests/browser",)),
-    Suite(name="packaging", folders=("tests/packaging",)),
+    Suite(name="launcher", group="servers", folders=("tests/tooling/launcher",), products=PRODUCTS),
+    Suite(
+        name="contrib",
+        group="servers",
+        folders=("tests/servers/contrib",),
+        settings="tests.servers.contrib.settings",
+        products=("mariadb",),
+    ),
+    Suite(
+        name="week",
+        group="week",
+        folders=("tests/servers/products/week_of_statistics.py",),
+        settings="tests.servers.products.settings",
+        products=("mariadb",),
+    ),
+    Suite(name="packaging", group="packaging", folders=("tests/packaging",)),
+    Suite(name="browser", group="browser", folders=("tests/browser",)),
+    Suite(
+        name="faults",
+        group="servers",
+        folders=("tests/servers/faults",),
+        products=("mariadb", "postgresql"),
+        alone=True,
+    ),
 )
+GROUPS = tuple(dict.fromkeys(suite.group for suite in SUITES))
 
 VERDICTS = {0: "ok", 1: "FAILED", 5: "FAILED: no test ran"}
 """What pytest's usual exit statuses mean here."""
@@ -63,28 +110,71 @@ class Outcome:
     skipped: tuple[str, ...]
 
 
-def run(suite: Suite, more_arguments: list[str], report: Path) -> Outcome:
-    """Run one suite in a process of its own, its output going where ours goes."""
-    print(f"\n=== {suite.name}: {' '.join(suite.folders)}", flush=True)
-    started = time.monotonic()
-    command = [
-        *(sys.executable, "-m", "pytest"),
-        *(f"--ds={suite.settings}", f"--junit-xml={report}"),
-        *more_arguments,
-        *suite.folders,
-    ]
-    # A settings module of the caller's has no business here.
-    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-    status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-    passed, failed, skipped = counts(report)
-    return Outcome(
-        suite=suite,
-        status=status,
-        seconds=time.monotonic() - started,
-        passed=passed,
-        failed=failed,
-        skipped=skipped,
-    )
+class Runner:
+    """Runs suites, several at a time, and prints what each of them printed when it ends."""
+
+    def __init__(
+        self, folder: Path, jobs: int, products: Sequence[str], more_arguments: Sequence[str]
+    ) -> None:
+        self._folder = folder
+        self._jobs = jobs
+        self._products = products
+        self._more_arguments = more_arguments
+        self._terminal = threading.Lock()
+
+    def run(self, suites: Sequence[Suite]) -> list[Outcome]:
+        """Run those that need the machine for themselves one by one, then the others side by side."""
+        outcomes = [self._run(suite) for suite in suites if suite.alone]
+        waiting = [suite for suite in suites if not suite.alone]
+        workers = [threading.Thread(target=self._work, args=(waiting, outcomes)) for _ in range(self._jobs)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return sorted(outcomes, key=lambda outcome: suites.index(outcome.suite))
+
+    def _work(self, waiting: list[Suite], outcomes: list[Outcome]) -> None:
+        while True:
+            try:
+                suite = waiting.pop(0)
+            except IndexError:
+                return
+            outcomes.append(self._run(suite))
+
+    def _run(self, suite: Suite) -> Outcome:
+        self._print(f"--- {suite.name} begins")
+        report, log = self._folder / f"{suite.name}.xml", self._folder / f"{suite.name}.log"
+        started = time.monotonic()
+        command = [
+            *(sys.executable, "-m", "pytest"),
+            *(f"--ds={suite.settings}", f"--junit-xml={report}"),
+            *suite.arguments,
+            *(f"--product={name}" for name in suite.products if name in self._products),
+            *self._more_arguments,
+            *suite.folders,
+        ]
+        # A settings module of the caller's has no business here.
+        environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+        with log.open("wb") as output:
+            status = subprocess.run(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+            ).returncode
+        passed, failed, skipped = counts(report)
+        outcome = Outcome(
+            suite=suite,
+            status=status,
+            seconds=time.monotonic() - started,
+            passed=passed,
+            failed=failed,
+            skipped=skipped,
+        )
+        title = f"=== {suite.name}: {' '.join(suite.folders)}: {verdict(outcome)}"
+        self._print(f"\n{title}\n{log.read_text(errors='replace')}")
+        return outcome
+
+    def _print(self, text: str) -> None:
+        with self._terminal:
+            print(text, flush=True)
 
 
 def counts(report: Path) -> tuple[int, int, tuple[str, ...]]:
@@ -112,48 +202,74 @@ def reason_of(skip: ET.Element) -> str:
     return skip.get("message", "no reason given")
 
 
-def summarize(outcomes: list[Outcome]) -> None:
-    """Print a line for each suite, and below it why tests of it were skipped."""
-    print("\n=== Summary")
+def verdict(outcome: Outcome) -> str:
+    """Return in words what pytest's exit status says."""
+    return VERDICTS.get(outcome.status, f"FAILED (pytest exit {outcome.status})")
+
+
+def summarize(outcomes: Sequence[Outcome]) -> str:
+    """Return a line for each suite, below it why tests of it were skipped, and the sum on the last line."""
+    lines = ["", "=== Summary"]
     for outcome in outcomes:
-        verdict = VERDICTS.get(outcome.status, f"FAILED (pytest exit {outcome.status})")
-        print(
+        lines.append(
             f"{outcome.suite.name:19} {outcome.seconds:6.1f} s  {outcome.passed:5} passed"
-            f"  {outcome.failed:3} failed  {len(outcome.skipped):3} skipped  {verdict}"
+            f"  {outcome.failed:3} failed  {len(outcome.skipped):3} skipped  {verdict(outcome)}"
         )
-        for reason in sorted(set(outcome.skipped)):
-            print(f"{'':13}SKIPPED x{outcome.skipped.count(reason)}: {reason}")
-    passed, failed, skipped = (
-        sum(numbers)
-        for numbers in zip(*((o.passed, o.failed, len(o.skipped)) for o in outcomes), strict=True)
-    )
+        lines += [
+            f"{'':22}SKIPPED x{outcome.skipped.count(reason)}: {reason}"
+            for reason in sorted(set(outcome.skipped))
+        ]
     # Alone on a line, for those who read the end of a log.
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return "\n".join([*lines, "", total(outcomes)])
+
+
+def total(outcomes: Sequence[Outcome]) -> str:
+    """Return "N passed, N failed, N skipped"."""
+    passed, failed = sum(o.passed for o in outcomes), sum(o.failed for o in outcomes)
+    return f"{passed} passed, {failed} failed, {sum(len(o.skipped) for o in outcomes)} skipped"
+
+
+def chosen(names: Sequence[str], products: Sequence[str]) -> list[Suite]:
+    """Return the suites of these names and groups (without names: all) that need no other products."""
+    return [
+        suite
+        for suite in SUITES
+        if (not names or {suite.name, suite.group} & set(names))
+        and (not suite.products or set(suite.products) & set(products))
+    ]
 
 
 def main() -> int:
-    """Run the suites named on the command line, or all."""
+    """Run the suites that the command line names, or all."""
+    own, more_arguments = split_at_dashes(sys.argv[1:])
     parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__ or "")[0])
-    names = [suite.name for suite in SUITES]
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}")
-    own, _, more_arguments = split_at_dashes(sys.argv[1:])
+    names = {suite.name for suite in SUITES} | set(GROUPS)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(sorted(names))}")
+    parser.add_argument(
+        "--product", action="append", choices=PRODUCTS, help="of the servers' tests, this one's"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="how many suites run side by side (2)")
     arguments = parser.parse_args(own)
-    if unknown := set(arguments.suites) - set(names):
-        parser.error(f"no suite is named {', '.join(sorted(unknown))}; there are {names}")
-    chosen = [suite for suite in SUITES if not arguments.suites or suite.name in arguments.suites]
-
+    if unknown := set(arguments.suites) - names:
+        parser.error(f"no suite is named {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+    products = arguments.product or PRODUCTS
+    suites = chosen(arguments.suites, products)
     with TemporaryDirectory(prefix="rwrouter-tests-") as folder:
-        outcomes = [run(suite, more_arguments, Path(folder) / f"{suite.name}.xml") for suite in chosen]
-    summarize(outcomes)
+        outcomes = Runner(Path(folder), arguments.jobs, products, more_arguments).run(suites)
+    print(summarize(outcomes), flush=True)
+    if totals := os.environ.get("TEST_TOTALS"):
+        # For who runs this several times, and wants the sum: `.ci/run`.
+        with Path(totals).open("a") as file:
+            print(total(outcomes), file=file)
     return 0 if all(outcome.status == 0 for outcome in outcomes) else 1
 
 
-def split_at_dashes(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+def split_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return what stands before "--", and what after it goes to pytest."""
     if "--" not in arguments:
-        return arguments, "", []
+        return arguments, []
     place = arguments.index("--")
-    return arguments[:place], "--", arguments[place + 1 :]
+    return arguments[:place], arguments[place + 1 :]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Rows of processes become rows of all, and those become coarser: each count once, whatever happens."""
 
 import random
-import time
 from collections import Counter
 
 import pytest
@@ -12,7 +11,6 @@ from django_rwrouter import reports, stats, storage
 from django_rwrouter.counters import Counters, Row
 from django_rwrouter.models import RoutingStatistics, RoutingStatisticsQuerySet
 from django_rwrouter.rollup import ABANDONED_AFTER, AT_ONCE, EVERY, LONGEST, SETTLED_AFTER, roll_up
-from tests import week_of_statistics
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -401,12 +399,3 @@ def test_statistics_flushed_by_a_process_are_merged_when_their_minute_is_over(ta
     clock[0] += SETTLED_AFTER
     assert roll_up(table, FOREVER) == 1
     assert hits_since_ever() == 1
-
-
-@pytest.mark.timeout(600)
-def test_a_hundred_processes_for_a_week_take_few_rows_that_are_read_quickly(databases):
-    """The bounds are wide: machines are busy. What was measured is in docs/statistics.md."""
-    table = RoutingStatistics.objects.on_primary()
-    now = week_of_statistics.fill(table, int(time.time()))
-    assert table.count() < 5_000
-    assert max(week_of_statistics.show(table, now).values()) < 500

@@ -56,7 +56,7 @@ def uvicorn(database, *options):
 
 def errors_of(process):
     """Wait for the end of a process and return what it complained of."""
-    _output, errors = process.communicate(timeout=30)
+    _output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return errors
 

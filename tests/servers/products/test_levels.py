@@ -61,7 +61,9 @@ def reasons(routed):
 @pytest.mark.parametrize("way", WAYS)
 def test_causal(paused, routed, new_client, way):
     if way == "streamed" and new_client is Asynchronous:
-        pytest.skip("A synchronous iterator cannot be served asynchronously without a warning.")
+        pytest.skip(
+            "not for this client: a synchronous iterator cannot be served asynchronously without a warning"
+        )
     writer, other = new_client(), new_client()
     assert shown(writer.post(f"/{way}/", {"title": "new"})) == "old,new"
     routed.clear()

@@ -588,7 +588,7 @@ def has_read_timeout():
 
 def test_a_frozen_server(page, routed):
     if not has_read_timeout():
-        pytest.skip("This driver waits for ever: the monitor has to end the wait.")
+        pytest.skip("not for this driver, which waits for ever: the monitor has to end the wait")
     alias = chosen(routed)
     server = server_of(page, alias).server
     server.freeze()
@@ -626,7 +626,7 @@ def test_a_frozen_server_that_the_monitor_has_noticed(page, routed):
 def test_a_query_that_takes_too_long(page, routed):
     """It takes no replica out of use, and is not run again and again."""
     if not has_read_timeout():
-        pytest.skip("This driver waits for as long as it takes.")
+        pytest.skip("not for this driver, which waits for as long as it takes")
     alias = chosen(routed)
     ran_on = []
 
@@ -648,7 +648,7 @@ def test_a_query_that_takes_too_long(page, routed):
 def pooled(cluster, monkeypatch):
     """Connections that are handed back to a pool of psycopg's at the end of a request, or when they break."""
     if connections["default"].vendor != "postgresql":
-        pytest.skip("This driver has no pool.")
+        pytest.skip("not for this driver, which has no pool")
     pytest.importorskip("psycopg_pool")
     connections.close_all()
     for alias in REPLICAS:

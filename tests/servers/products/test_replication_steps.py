@@ -95,7 +95,7 @@ def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
 
 def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(product, cluster):
     if product not in GRANTS:
-        pytest.skip("PostgreSQL shows it to everybody")
+        pytest.skip("not for this product, which shows it to everybody")
     cluster.pause(cluster.replicas[0])
     Book.objects.create(title="new")
     _found, one = steps()

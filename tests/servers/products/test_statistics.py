@@ -16,7 +16,6 @@ from django_rwrouter import reports
 from django_rwrouter.counters import Row
 from django_rwrouter.models import RoutingStatistics
 from django_rwrouter.rollup import ABANDONED_AFTER, roll_up
-from tests import week_of_statistics
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("merging_process.py")
@@ -130,11 +129,3 @@ def test_who_is_killed_amid_merging_has_changed_nothing_and_holds_no_lock(table,
     finally:
         process.end(signal.SIGKILL)
     assert hits_in_time(table) == hits_since_ever() == 3
-
-
-@pytest.mark.timeout(600)
-def test_a_hundred_processes_for_a_week_take_few_rows_that_are_read_quickly(table):
-    """The bounds are wide: machines are busy. What was measured is in docs/statistics.md."""
-    now = week_of_statistics.fill(table, int(time.time()))
-    assert table.count() < 5_000
-    assert max(week_of_statistics.show(table, now).values()) < 500
