@@ -70,8 +70,8 @@ def issue(state: RoutingState) -> Token:
     """Return the token for what the scope has brought, written and seen, as of now.
 
     To be called after the outermost commit, which neither time nor position may be older than. May ask the
-    primary where it stands, once for each cluster that was written to; on an event loop's own thread, where
-    nothing may wait, the token carries the time alone.
+    primary where it stands, once for each cluster that was written to. Where that cannot be done (inside a
+    transaction, on an event loop's own thread, where nothing may wait) the token carries the time alone.
     """
     may_wait = not on_event_loop()
     topology = get_topology()
@@ -79,14 +79,7 @@ def issue(state: RoutingState) -> Token:
     for name, scope in state.scopes():
         cluster = topology.clusters[name]
         if scope.wrote:
-            position = None
-            connection = connections[cluster.primary]
-            # Inside a transaction the position would be one before the commit.
-            manual = connection.connection is not None and not connection.autocommit
-            in_transaction = connection.in_atomic_block or manual
-            if may_wait and not in_transaction and _wants_position(state, cluster):
-                position = servers.ask_primary(cluster, connection)
-            made[name] = Mark.of_write(round(time.time(), 6), position)
+            made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
         elif may_wait and cluster.settings.monotonic_reads:
             seen = _seen(scope, cluster)
             if seen is not None:
@@ -99,6 +92,23 @@ def issue(state: RoutingState) -> Token:
     whole = brought.merge(Token(made))
     state.issued.append(whole)
     return whole
+
+
+def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> Mark:
+    connection = connections[cluster.primary]
+    if not _wants_position(state, cluster) or not positions.has_positions(connection.vendor):
+        return Mark(round(time.time(), 6))
+    position, blind_at = None, 0.0
+    # Inside a transaction the position would be one before the commit.
+    manual = connection.connection is not None and not connection.autocommit
+    in_transaction = connection.in_atomic_block or manual
+    if may_wait and not in_transaction and knowledge.has_positions(cluster.name, cluster.replica_aliases):
+        position = servers.ask_primary(cluster, connection)
+    at = round(time.time(), 6)
+    if position is None:
+        # The commit of an open transaction is still to come.
+        blind_at = at + cluster.settings.pin_seconds if in_transaction else at
+    return Mark(at, position, blind_at)
 
 
 def _wants_position(state: RoutingState, cluster: Cluster) -> bool:

@@ -120,7 +120,9 @@ def _look_around(ours: ThreadConnections, scope: ClusterScope, cluster: Cluster)
     primary = ours.primary
     autocommit = primary.autocommit and not primary.in_atomic_block
     situation.transaction = Transaction.NONE if autocommit else _transaction(primary, scope)
-    situation.positions = has_positions(primary.vendor) and knowledge.has_positions(cluster.name)
+    situation.positions = has_positions(primary.vendor) and knowledge.has_positions(
+        cluster.name, cluster.replica_aliases
+    )
     situation.now = time.time()
 
 

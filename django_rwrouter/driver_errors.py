@@ -51,6 +51,11 @@ _MYSQL_LOST_SERVER: Final = frozenset({1040, 1047, 1053, 1077, 1079, 1203, 3032,
 Galera node outside its cluster (1047), MySQL's offline mode (3032), a ProxySQL without servers (9001)."""
 _POSTGRESQL_LOST_SERVER: Final = frozenset({"08P01", "53300", "57P03"})
 """Not accepting connections; the first two are PgBouncer's answers to a statement."""
+_MYSQL_REFUSED: Final = frozenset({1142, 1193, 1227, 1305, 1370})
+"""No privilege for a table, a variable or a function (1142, 1227, 1370), or there is no such thing on this
+server (1193, 1305)."""
+_POSTGRESQL_REFUSED: Final = frozenset({"0A000", "42501", "42883"})
+"""Not supported (Aurora, of functions of the log), no privilege, no such function."""
 _READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
 
 
@@ -107,6 +112,18 @@ def may_have_written(error: BaseException, vendor: str) -> bool:
         state = sqlstate(error)
         return state is None or state.startswith(("08", "57P"))
     return vendor != "sqlite"
+
+
+def is_refusal(error: BaseException, vendor: str) -> bool:
+    """Whether a server has answered that it does not do what it was asked for, or not for this user.
+
+    Meant for the questions of this package alone, which are well-formed.
+    """
+    if not isinstance(error, Error):
+        return False
+    if vendor == "mysql":
+        return code_of(error) in _MYSQL_REFUSED
+    return vendor == "postgresql" and sqlstate(error) in _POSTGRESQL_REFUSED
 
 
 def is_refused_write(error: BaseException, vendor: str) -> bool:

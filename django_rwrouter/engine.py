@@ -51,7 +51,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class AskFloor:
-    """Ask the primary where it stands, for all ``strong`` reads of the request or the block."""
+    """Ask the primary where it stands, for all reads of the request or the block that are bound to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Situation:
     opened: Container[str]
     """Replicas whose connection is known to be open."""
     positions: bool
-    """Whether the database has positions at all."""
+    """Whether the database has positions at all, and tells them."""
     reached: Callable[[str, Any], bool]
     """Whether a replica is known to have replayed a position."""
     staleness: Callable[[str], float]
@@ -151,6 +151,9 @@ UNTRIED: Final = Attempts()
 """Where every read begins; the caller makes one of its own before it notes anything."""
 MAX_ASKED: Final = 3
 """How many replicas one read may ask where they stand."""
+CLOCK_MARGIN: Final = 2.0
+"""Seconds by which the clocks of two hosts may differ. A write whose position is not known has a time by one
+host's clock; a sample of the primary that was taken here less than that after it may lack the write."""
 LAG_TIE: Final = 0.1
 """Seconds of difference in lag that do not make one replica better than another."""
 
@@ -215,18 +218,21 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
     if level is Level.EVENTUAL:
         reason = Reason.OUTSIDE_REPLICA if outside else Reason.EVENTUAL
         return _draw(route, scope, reason, situation, attempts)
-    if level is Level.BOUNDED and situation.positions:
+    if level in (Level.BOUNDED, Level.STRONG) and not situation.positions:
+        return route.decide(primary, Reason.NO_POSITION)  # Nothing else keeps what they promise.
+    if level is Level.BOUNDED:
         limit = 0.0 if block is None else block.max_staleness
         return _fresh_enough(route, scope, limit, situation, attempts)
-    if level is Level.STRONG and situation.positions:
-        return _strong(route, scope, block, situation, attempts)
+    if level is Level.STRONG:
+        return _level_with_primary(route, scope, Reason.STRONG, block, situation, attempts)
     if state.token is None:
         return LOAD_TOKEN
     mark = state.token.marks.get(cluster.name)
 
     # "causal" and "window" differ in which writes pin the client by time alone: those that have no position,
-    # or all of them.
-    causal = level is Level.CAUSAL and situation.positions
+    # or all of them. A token with a position shows that the database has some.
+    placed = mark is not None and mark.position is not None
+    causal = level is Level.CAUSAL and (situation.positions or placed)
     reason = Reason.CAUSAL if causal else Reason.WINDOW
     if outside:
         reason = Reason.OUTSIDE_REPLICA
@@ -234,30 +240,61 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
         if causal:  # Nothing that it must have reached.
             return _draw(route, scope, reason, situation, attempts)
         return _recent(route, scope, reason, situation, attempts)
-    if situation.now - (mark.blind_at if causal else mark.wrote_at) < settings.pin_seconds:
+    pinned_at = mark.uncovered_at if causal else mark.wrote_at
+    if situation.now - pinned_at < settings.pin_seconds:
         return route.decide(primary, Reason.PINNED)
+    if causal and pinned_at:
+        return _newer_than(route, scope, reason, pinned_at, mark, block, situation, attempts)
     if mark.position is None or not (causal or settings.monotonic_reads):
         return _recent(route, scope, reason, situation, attempts)
     return _caught_up(route, scope, reason, mark.position, mark, situation, attempts)
 
 
-def _strong(
+def _newer_than(
     route: ModelRoute,
     scope: ClusterScope,
+    reason: Reason,
+    wrote_at: float,
+    mark: Mark,
+    block: Block | None,
+    situation: Situation,
+    attempts: Attempts,
+) -> Verdict:
+    """Admit replicas that have reached where the primary stood after a write whose position is not known.
+
+    Those that are known to have reached a sample of the primary that is safely newer than the write, or else
+    where it stands now.
+    """
+    limit = situation.now - wrote_at - CLOCK_MARGIN
+    fresh = [
+        replica
+        for replica in _usable(route, attempts)
+        if situation.staleness(replica.alias) <= limit
+        and (mark.position is None or situation.reached(replica.alias, mark.position))
+    ]
+    if fresh:
+        return _draw(route, scope, reason, situation, attempts, fresh)
+    return _level_with_primary(route, scope, reason, block, situation, attempts)
+
+
+def _level_with_primary(
+    route: ModelRoute,
+    scope: ClusterScope,
+    reason: Reason,
     block: Block | None,
     situation: Situation,
     attempts: Attempts,
 ) -> Verdict:
     """Bind the read to where the primary stood when this request, or this block, first asked."""
     if route.cluster.shadow:
-        return _draw(route, scope, Reason.STRONG, situation, attempts)
+        return _draw(route, scope, reason, situation, attempts)
     entry = None if block is None else block.entry
     if entry not in scope.floors:
         return ASK_FLOOR
     floor = scope.floors[entry]
     if floor is None:
         return route.decide(route.cluster.primary, Reason.NO_POSITION)
-    return _caught_up(route, scope, Reason.STRONG, floor, None, situation, attempts)
+    return _caught_up(route, scope, reason, floor, None, situation, attempts)
 
 
 def _caught_up(

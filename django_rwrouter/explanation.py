@@ -35,6 +35,7 @@ from django_rwrouter.engine import (
     route_read,
 )
 from django_rwrouter.health import health
+from django_rwrouter.knowledge import knowledge
 from django_rwrouter.middleware import SAFE_METHODS
 from django_rwrouter.options import ReplicaSettings
 from django_rwrouter.positions import has_positions
@@ -238,18 +239,25 @@ RULES: Final = (
         passed=_("The level in force is “%(level)s”."),
     ),
     _rule(
+        "no_position",
+        Reason.NO_POSITION,
+        title=_("A level that nothing else keeps"),
+        applies=_("The database tells no positions, and without them only the primary keeps “%(level)s”."),
+        passed=_("“%(level)s” needs no positions, or has them, or falls back to “window”."),
+    ),
+    _rule(
         "bounded",
         Reason.BOUNDED,
         title=_("Level “bounded”"),
         applies=_("A replica will do that is known to be no more than %(max_staleness)s s behind."),
-        passed=_("The level in force is “%(level)s”%(fallback)s."),
+        passed=_("The level in force is “%(level)s”."),
     ),
     _rule(
         "strong",
         Reason.STRONG,
         title=_("Level “strong”"),
         applies=_("A replica will do that has all that the primary had when the request first asked."),
-        passed=_("The level in force is “%(level)s”%(fallback)s."),
+        passed=_("The level in force is “%(level)s”."),
     ),
     _rule(
         "pinned",
@@ -269,8 +277,8 @@ RULES: Final = (
         Reason.CAUSAL,
         title=_("Level “causal”"),
         applies=_(
-            "A replica will do that has reached the position in the client's token; any replica, if the"
-            " client has not written."
+            "A replica will do that has reached the position in the client's token, or, where that has the"
+            " time alone, where the primary stood after it; any replica, if the client has not written."
         ),
         passed=_("The level in force is “%(level)s”%(fallback)s."),
     ),
@@ -347,7 +355,7 @@ def _level(question: Question, cluster: Cluster) -> Level:
 def _facts(question: Question, cluster: Cluster) -> dict[str, object]:
     settings = cluster.settings
     level = _level(question, cluster)
-    without = level in NEEDS_POSITION and not _has_positions(cluster)
+    without = level is Level.CAUSAL and not _has_positions(cluster)
     return {
         "cluster": cluster.name,
         "method": question.method,
@@ -377,7 +385,8 @@ def _tell(rules: Sequence[_Rule], hit: _Rule, facts: dict[str, object]) -> tuple
 
 
 def _has_positions(cluster: Cluster) -> bool:
-    return has_positions(connections[cluster.primary].vendor)
+    has_some = has_positions(connections[cluster.primary].vendor)
+    return has_some and knowledge.has_positions(cluster.name, cluster.replica_aliases)
 
 
 class _Place:
@@ -479,7 +488,7 @@ class _World:
         wanted = _level(self.question, cluster) in NEEDS_POSITION or settings.monotonic_reads
         position: Any = _PLACE if wanted and _has_positions(cluster) else None
         lives = get_topology().lifetimes[cluster.name]
-        mark = Mark.of_write(now - age, position).alive(lives, now)
+        mark = Mark(now - age, position).alive(lives, now)
         return EMPTY if mark is None else Token({cluster.name: mark})
 
     def _take(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -57,11 +57,15 @@ class Knowledge:
         self._behind: dict[str, str] = {}
         self._samples: dict[str, deque[Sample]] = {}
         self._without: dict[str, float] = {}
+        """By cluster, when its primary last answered that it has no position to tell."""
+        self._refusing: dict[str, float] = {}
+        """By alias, when a replica last refused to tell where it stands."""
         self._freshness: dict[tuple[str, str], _Freshness] = {}
 
     def learn_replica(self, alias: str, server: str, position: Position | None, began: float) -> None:
         """Take in what a replica said, in answer to a question that was asked at ``began``."""
         self._behind[alias] = server
+        self._refusing.pop(alias, None)
         known = self._servers.get(server)
         if known is not None and known.at > began:
             return  # A later answer is here already.
@@ -73,6 +77,13 @@ class Knowledge:
         while len(self._servers) > _MAX_SERVERS:
             self._servers.popitem(last=False)
             self._freshness.clear()
+
+    def learn_refusal(self, alias: str, began: float) -> None:
+        """Note that a replica answers, and refuses to tell where it stands."""
+        server = self._behind.pop(alias, None)
+        if server is not None:
+            self._servers.pop(server, None)
+        self._refusing[alias] = began
 
     def position(self, server: str | None) -> Any:
         """Return the last position measured on a server, or ``None``."""
@@ -100,7 +111,8 @@ class Knowledge:
     def learn_primary(self, cluster: str, position: Position | None, began: float) -> None:
         """Take in what the primary said, in answer to a question that was asked at ``began``.
 
-        ``None`` if it has answered that it has no position: it keeps no log, or nothing is in it yet.
+        ``None`` if it has answered that it has no position: it keeps no log, nothing is in it yet, or it
+        refuses to tell.
         """
         if position is None:
             self._without[cluster] = began
@@ -126,12 +138,24 @@ class Knowledge:
         newest = samples[-1]
         return newest.position if monotonic() - newest.at <= seconds else None
 
-    def has_positions(self, cluster: str) -> bool:
-        """Whether the cluster's primary gives positions, as far as is known."""
-        if not self._without:  # The usual case, on the path of every read.
+    def has_positions(self, cluster: str, replicas: Collection[str]) -> bool:
+        """Whether the cluster's primary and at least one of its replicas give positions, as far as is known.
+
+        A primary that gave one lately has some: a single answer without does not take a level away.
+        """
+        if not self._without and not self._refusing:  # The usual case, on the path of every read.
             return True
-        asked = self._without.get(cluster)
-        return asked is None or monotonic() - asked >= TRUST_SECONDS
+        if replicas and all(map(self.refuses, replicas)):
+            return False
+        return not self.lacks_position(cluster) or self.recent_primary(cluster, TRUST_SECONDS) is not None
+
+    def lacks_position(self, cluster: str) -> bool:
+        """Whether a cluster's primary has answered lately that it has no position to tell."""
+        return monotonic() - self._without.get(cluster, -math.inf) < TRUST_SECONDS
+
+    def refuses(self, alias: str) -> bool:
+        """Whether a replica has lately refused to tell where it stands."""
+        return monotonic() - self._refusing.get(alias, -math.inf) < TRUST_SECONDS
 
     def knows(self, cluster: str, replicas: Iterable[str]) -> bool:
         """Whether the primary has said where it stands, and any of the replicas."""
@@ -169,6 +193,7 @@ class Knowledge:
         self._behind.clear()
         self._samples.clear()
         self._without.clear()
+        self._refusing.clear()
         self._freshness.clear()
 
 

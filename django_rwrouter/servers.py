@@ -14,7 +14,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, process, stats
-from django_rwrouter.driver_errors import loss
+from django_rwrouter.driver_errors import is_refusal, loss
 from django_rwrouter.health import health
 from django_rwrouter.hooks import is_test_mirror
 from django_rwrouter.knowledge import knowledge, server_of, set_server
@@ -135,8 +135,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
     """
     if at_most_old and (known := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
         return known
-    if health.is_away(cluster.name):
-        return None  # One who waits for it in vain is enough.
+    if connection.connection is None and health.is_away(cluster.name):
+        return None  # One who waits in vain to connect is enough. An open connection may still do.
     began = monotonic()
     try:
         connection.ensure_connection()
@@ -146,6 +146,10 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         with _cursor(connection) as cursor:
             position = driver.read_primary(cursor)
     except Error as error:
+        if is_refusal(error, connection.vendor):
+            health.found_primary(cluster.name)
+            learn_refusal(cluster, connection.alias, events.why(error), began)
+            return None
         stats.count_event("position_unknown", cluster.name)
         logger.warning(
             "The primary %r could not be asked where it stands (%s).",
@@ -180,14 +184,20 @@ def note_lost_primary(cluster: Cluster, error: Error) -> None:
 def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
     """Learn which server a replica's open connection has reached, and where that stands.
 
-    Raises ``django.db.Error`` if it does not answer.
+    One that refuses to say is as one that has no position. Raises ``django.db.Error`` if it does not answer.
     """
     driver = get_driver(connection)
     if driver is None:
         return
     began = monotonic()
-    with _cursor(connection) as cursor:
-        reading = driver.read_replica(cursor)
+    try:
+        with _cursor(connection) as cursor:
+            reading = driver.read_replica(cursor)
+    except Error as error:
+        if not is_refusal(error, connection.vendor):
+            raise
+        learn_refusal(cluster, connection.alias, events.why(error), began)
+        return
     position = reading.position
     if reading.tentative and position is not None:
         # It does not say which history its position belongs to. If the primary's has not changed, it is that.
@@ -200,6 +210,24 @@ def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float
     """Take in what a replica said of itself, in answer to a question that was asked at ``began``."""
     knowledge.learn_replica(alias, server, position, began)
     load_of(alias).fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
+
+
+def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
+    """Take in that a server answers and refuses to say where it stands, and log it if that is new."""
+    if alias == cluster.primary:
+        is_new_refusal = not knowledge.lacks_position(cluster.name)
+        knowledge.learn_primary(cluster.name, None, began)
+    else:
+        is_new_refusal = not knowledge.refuses(alias)
+        knowledge.learn_refusal(alias, began)
+    if is_new_refusal:
+        logger.warning(
+            "%r refuses to say where it stands (%s). What needs to know goes without: `manage.py rwrouter"
+            " doctor` tells what is missing.",
+            alias,
+            why,
+            extra={"alias": alias, "cluster": cluster.name},
+        )
 
 
 def pass_over(alias: str, error: Error) -> None:
@@ -242,8 +270,13 @@ def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seco
     patience = connection.settings_dict["OPTIONS"].get("read_timeout")
     if patience:
         seconds = min(seconds, patience / 2)
-    with _cursor(connection) as cursor:
-        there = driver.wait(cursor, position, seconds)
+    try:
+        with _cursor(connection) as cursor:
+            there = driver.wait(cursor, position, seconds)
+    except Error as error:
+        if not is_refusal(error, connection.vendor):
+            raise
+        return False
     # The answer is true of the history that the server follows; which one that is, it says only when asked.
     ask_replica(cluster, connection)
     return there and knowledge.reached(server_of(connection), position)

@@ -42,6 +42,7 @@ LASTING: Final = frozenset(
         Reason.UNSAFE_METHOD,
         Reason.OUTSIDE_SCOPE,
         Reason.LEVEL_PRIMARY,
+        Reason.NO_POSITION,
         Reason.USE_REPLICA,
         Reason.EVENTUAL,
         Reason.CAUSAL,
@@ -163,7 +164,6 @@ def settle(
         or route.model is None
         or decision.would_be is not None
         or state.loading
-        or (reason is Reason.CAUSAL and _has_no_position(state, route))
     ):
         return
     primary = connection = ours.primary
@@ -197,12 +197,6 @@ def settle(
     )
 
 
-def _has_no_position(state: RoutingState, route: ModelRoute) -> bool:
-    """Whether the client's token carries the time alone: then ``MAX_LAG`` bounds what it reads."""
-    mark = None if state.token is None else state.token.marks.get(route.cluster.name)
-    return mark is not None and mark.position is None
-
-
 def _seconds_left(
     decision: Decision,
     settings: ClusterSettings,
@@ -214,8 +208,8 @@ def _seconds_left(
     reason, situation = decision.reason, ours.situation
     if reason is Reason.PINNED:
         mark = None if state.token is None else state.token.marks.get(settings.name)
-        # By the time of the blind write under "causal": the earlier end of the two is right for both.
-        pinned = 0.0 if mark is None else min(mark.blind_at or mark.wrote_at, mark.wrote_at)
+        # Under "causal" by the write that the position does not cover: the earlier end is right for both.
+        pinned = 0.0 if mark is None else min(mark.uncovered_at or mark.wrote_at, mark.wrote_at)
         return float(pinned + settings.pin_seconds - situation.now)
     if not situation.positions:
         return inf

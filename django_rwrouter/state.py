@@ -102,7 +102,8 @@ class ClusterScope:
         self.replica: str | None = None
         """The replica drawn for the whole scope."""
         self.floors: dict[object, Position | None] = {}
-        """Where the primary stood when a ``strong`` read first asked, by the entry of the block in force."""
+        """Where the primary stood when a read that is bound to it (``strong``, or a client's write without a
+        position) first asked, by the entry of the block in force."""
         self.gave_up = False
         """Whether a replica was waited for in vain."""
         self.steps: list[tuple[str, str, float]] = []
@@ -223,6 +224,8 @@ class RoutingState:
     def add_token(self, token: Token) -> None:
         """Merge a token into what the client brought, without looking at that if nobody has."""
         self.settled.clear()
+        for scope in list(self._clusters.values()):
+            scope.floors.clear()  # The primary was asked before it is known what the token speaks of.
         if self.token is not None:
             self.token = self.token.merge(token)
             return

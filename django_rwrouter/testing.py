@@ -18,6 +18,7 @@ import django
 from django.db import connections
 
 from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.engine import CLOCK_MARGIN
 from django_rwrouter.knowledge import knowledge, server_of
 from django_rwrouter.servers import is_primary
 from django_rwrouter.signals import statement_routed
@@ -136,8 +137,14 @@ class _Auditor:
         if time.time() - write.at >= mark.lifetime(topology.lifetimes[cluster]):
             return False
         connection, primary = connections[alias], connections[topology.by_alias[alias].primary]
+        if mark.blind_at:
+            limit = time.time() - mark.blind_at - CLOCK_MARGIN
+            if knowledge.staleness(cluster, server_of(connection)) > limit:
+                return True
+        elif mark.position is None:
+            return True
         if mark.position is None or is_primary(connection, primary):
-            return mark.position is None
+            return False
         return not knowledge.reached(server_of(connection), mark.position)
 
     def _known_writes(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -37,9 +38,9 @@ class Lifetime(NamedTuple):
     """How long a cluster's mark lives, in seconds."""
 
     pin: float
-    """Without a position."""
+    """Where no position was asked for: the level then counts the time alone."""
     position: float
-    """With one."""
+    """With a position, or where one was asked for in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,9 @@ class Mark:
     position: Position | None = None
     """Covers its writes, but for those that ``blind_at`` speaks of, and what it has seen."""
     blind_at: float = 0.0
-    """Its newest write whose position is not known; 0 if there is none."""
+    """Its newest write whose position was needed and could not be had; 0 if there is none."""
     seen_at: float = 0.0
     """When the position was last moved on by a read; 0 if by writes alone."""
-
-    @classmethod
-    def of_write(cls, at: float, position: Position | None = None) -> Mark:
-        """Return the mark of one write."""
-        return cls(at, position, 0.0 if position else at)
 
     def merge(self, other: Mark) -> Mark:
         """Return the mark that demands what either demands.
@@ -69,6 +65,8 @@ class Mark:
         older, newer = sorted((self, other), key=lambda mark: mark.touched)
         position = newer.position or older.position
         blind_at = max(self.blind_at, other.blind_at)
+        if position is not None:
+            blind_at = max(self.uncovered_at, other.uncovered_at)
         if older.position is not None and newer.position is not None:
             if type(older.position) is type(newer.position) and (
                 older.position.covers(newer.position) or newer.position.covers(older.position)
@@ -81,32 +79,41 @@ class Mark:
     @property
     def touched(self) -> float:
         """Return when it last changed."""
-        return max(self.wrote_at, self.seen_at)
+        return max(self.wrote_at, self.blind_at, self.seen_at)
+
+    @property
+    def uncovered_at(self) -> float:
+        """Return the time of the newest write that the position does not cover; 0 if it covers all."""
+        return self.wrote_at if self.position is None and not self.blind_at else self.blind_at
 
     def lifetime(self, lives: Lifetime) -> float:
         """Return for how many seconds the mark lives, from its newest time on."""
-        return lives.pin if self.position is None else max(lives)
+        return lives.pin if self.position is None and not self.blind_at else max(lives)
 
     def alive(self, lives: Lifetime, now: float) -> Mark | None:
         """Return what is left of the mark now."""
         mark = self
-        if mark.position is not None and now - mark.touched >= lives.position:
-            mark = mark.blind()
-        expired = mark.position is None and now - mark.wrote_at >= lives.pin
-        return None if expired else mark
+        if now - mark.touched >= lives.position:
+            mark = Mark(mark.wrote_at)
+        elif now - mark.blind_at >= lives.position:
+            mark = replace(mark, blind_at=0.0)
+        return None if now - mark.touched >= mark.lifetime(lives) else mark
 
-    def not_after(self, now: float) -> Mark:
-        """Take times in the future (another host's clock) for now."""
+    def not_after(self, now: float, pin: float) -> Mark:
+        """Take times in the future (another host's clock) for now.
+
+        A transaction that was open when the token was made is expected to end within ``pin`` seconds.
+        """
         return replace(
             self,
             wrote_at=min(self.wrote_at, now),
-            blind_at=min(self.blind_at, now),
+            blind_at=min(self.blind_at, now + pin),
             seen_at=min(self.seen_at, now),
         )
 
     def blind(self) -> Mark:
         """Drop the position, and keep the time."""
-        return Mark(self.wrote_at, None, self.wrote_at)
+        return Mark(self.wrote_at, None, self.touched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ EMPTY: Final = Token()
 
 def _raw(mark: Mark, text: str) -> list[object]:
     raw: list[object] = [round(mark.wrote_at, 6)]
-    if text:
+    if text or mark.blind_at:
         raw += [text, round(mark.blind_at, 6), round(mark.seen_at, 6)]
         while raw[-1] == 0.0:
             raw.pop()
@@ -187,7 +194,9 @@ def decode(
         return EMPTY, "malformed"
     if version != _VERSION:
         return EMPTY, "malformed"
-    ours = {name: mark.not_after(now) for name, mark in found.items() if name in lifetimes}
+    ours = {
+        name: mark.not_after(now, lifetimes[name].pin) for name, mark in found.items() if name in lifetimes
+    }
     if not ours:
         return EMPTY, "foreign"
     left = {name: mark.alive(lifetimes[name], now) for name, mark in ours.items()}
@@ -202,11 +211,11 @@ def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> 
     times = [float(wrote_at), float(blind_at), float(seen_at)]
     if not all(map(math.isfinite, times)):
         raise ValueError("a time is not finite")
-    if not text or read_position is None:
-        return Mark.of_write(times[0])
-    try:
-        position = read_position(text)
-    except ValueError:
-        # A newer version's position, or another database's: the time is what is left.
-        return Mark.of_write(times[0])
-    return Mark(times[0], position, times[1], times[2])
+    if not text:
+        return Mark(times[0], None, times[1])
+    position = None
+    if read_position is not None:
+        with suppress(ValueError):  # A newer version's position, or another database's.
+            position = read_position(text)
+    mark = Mark(times[0], position, times[1], times[2])
+    return mark.blind() if position is None else mark

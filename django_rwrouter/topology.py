@@ -37,6 +37,7 @@ class Cluster:
     name: str = field(init=False)
     primary: str = field(init=False)
     replicas: tuple[ReplicaSettings, ...] = field(init=False)
+    replica_aliases: tuple[str, ...] = field(init=False)
     keeps_replica: bool = field(init=False)
     """Whether a scope reads from one replica throughout."""
 
@@ -46,8 +47,9 @@ class Cluster:
         object.__setattr__(self, "primary", settings.primary)
         object.__setattr__(self, "replicas", settings.replicas)
         object.__setattr__(self, "keeps_replica", settings.replica_per == "request")
-        aliases = (settings.primary, *(replica.alias for replica in settings.replicas))
-        object.__setattr__(self, "aliases", frozenset(aliases))
+        replicas = tuple(replica.alias for replica in settings.replicas)
+        object.__setattr__(self, "replica_aliases", replicas)
+        object.__setattr__(self, "aliases", frozenset((settings.primary, *replicas)))
 
 
 class ModelRoute:

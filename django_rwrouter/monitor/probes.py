@@ -14,6 +14,7 @@ from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers, sockets
+from django_rwrouter.driver_errors import is_refusal
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
 
@@ -55,6 +56,8 @@ class Finding:
     reading: Reading | None = None
     """``None`` on a database without positions."""
     driver: Driver | None = None
+    refusal: str = ""
+    """Why it refuses to say where it stands, though it answers; empty if it does not refuse."""
     is_primary: bool = False
     """Whether a replica's alias is another name of the primary."""
     wanted: list[Override] | None = None
@@ -72,6 +75,8 @@ class Prober:
         self._reads_overrides = reads_overrides
         self._connection: BaseDatabaseWrapper | None = None
         self._renew_at = 0.0
+        self._refusal = ""
+        """Why it refuses to say where it stands. It is asked again on the next connection."""
         self.reads_in_bounded_time = connections.create_connection(alias).vendor != "postgresql"
         """Whether the driver gives up an open connection that says nothing."""
 
@@ -132,13 +137,16 @@ class Prober:
             sample.done.wait(patience)
         began = monotonic()
         reading = None
-        if driver is None:
+        if driver is None or self._refusal:
             if not connection.is_usable():
                 raise OperationalError("It does not answer.")
-        elif self.is_primary:
-            reading = _describe(connection, driver)
         else:
-            reading = _read(connection, driver)
+            try:
+                reading = (_describe if self.is_primary else _read)(connection, driver)
+            except Error as error:
+                if not is_refusal(error, connection.vendor):
+                    raise
+                self._refusal = events.why(error)
         seconds = monotonic() - began
         if self.is_primary:
             sample.position = None if reading is None else reading.position
@@ -153,6 +161,7 @@ class Prober:
             seconds=seconds,
             reading=reading,
             driver=driver,
+            refusal=self._refusal,
             is_primary=not self.is_primary and self._leads_to_primary(),
             wanted=_load_overrides(connection) if self._reads_overrides else None,
         )
@@ -169,6 +178,7 @@ class Prober:
         if self._connection.connection is None:
             self._connection.ensure_connection()
             self._renew_at = monotonic() + RENEW_SECONDS
+            self._refusal = ""
             sockets.remember(self._connection.connection)
         return self._connection
 

@@ -159,6 +159,8 @@ class Watch:
             self._lost.remove(cluster.name)
             events.primary_found(finding.alias)
         if reading is None:
+            if finding.refusal:
+                servers.learn_refusal(cluster, finding.alias, finding.refusal, finding.began)
             return
         self._check_role(finding.alias, "primary", reading.writable)
         if reading.writable is False or before not in (None, reading.server):
@@ -199,6 +201,8 @@ class Watch:
                 self._positioned.add(alias)
             elif alias in self._positioned and not another_name:
                 return  # It has said where it stands, and does not now: it has proved nothing.
+        elif finding.refusal:
+            servers.learn_refusal(cluster, alias, finding.refusal, finding.began)
         seconds = health.proved(alias)
         if seconds is not None:
             events.replica_restored(alias, seconds)

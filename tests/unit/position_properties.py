@@ -62,7 +62,7 @@ def check_others_are_never_covered(position):
 
 def token_length(position):
     """How many bytes a token with this position has, in the cookie."""
-    token = Token({"default": Mark.of_write(1_700_000_000.123456, position)})
+    token = Token({"default": Mark(1_700_000_000.123456, position)})
     value = token.encode(positions.encode)
     assert len(value) <= MAX_LENGTH
     return len(value)

@@ -11,7 +11,7 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter.driver_errors import Loss, is_read_only_server, loss
+from django_rwrouter.driver_errors import Loss, is_read_only_server, is_refusal, loss
 
 
 class DriverError(Exception):
@@ -157,3 +157,24 @@ def test_of_other_databases_nothing_is_known(vendor):
 )
 def test_a_server_that_is_read_only(error, vendor, expected):
     assert is_read_only_server(error, vendor) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "vendor", "expected"),
+    [
+        (postgresql(NotSupportedError, "0A000"), "postgresql", True),
+        (postgresql(ProgrammingError, "42501"), "postgresql", True),
+        (postgresql(ProgrammingError, "42883"), "postgresql", True),
+        (postgresql(OperationalError, "55000"), "postgresql", False),
+        (postgresql(OperationalError, "57014"), "postgresql", False),
+        (OperationalError(1227, "Access denied"), "mysql", True),
+        (OperationalError(1142, "SELECT command denied"), "mysql", True),
+        (OperationalError(1193, "Unknown system variable"), "mysql", True),
+        (OperationalError(2013, "Lost connection"), "mysql", False),
+        (OperationalError("no such function"), "sqlite", False),
+        (ValueError(1227), "mysql", False),
+    ],
+    ids=str,
+)
+def test_a_refusal_is_an_answer(error, vendor, expected):
+    assert is_refusal(error, vendor) is expected

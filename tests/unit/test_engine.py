@@ -44,7 +44,7 @@ def level(value):
 
 
 def wrote(seconds_ago, cluster="shop"):
-    return Token({cluster: Mark.of_write(NOW - seconds_ago)})
+    return Token({cluster: Mark(NOW - seconds_ago)})
 
 
 def route(

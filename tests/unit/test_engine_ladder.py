@@ -7,6 +7,7 @@ import pytest
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.engine import (
     ASK_FLOOR,
+    CLOCK_MARGIN,
     LOAD_TOKEN,
     MAX_ASKED,
     AskPrimary,
@@ -240,17 +241,48 @@ LADDER = {
         ["Open r1", "Open r2", "Open r3"],
         (PRIMARY, Reason.NO_REPLICA),
     ),
-    "the time is all there is: as under window": (
+    # A write whose position is not known.
+    "the time is all there is: the primary at first": (
         {"where": three(7, 7, 7), "opened": ALL},
         wrote(None, blind_at=NOW - 1),
         [],
         (PRIMARY, Reason.PINNED),
     ),
-    "and not for ever": (
-        {"where": three(0, 0, 0), "opened": ALL},
+    "then where replicas are known to have been after it: no question": (
+        {"where": three(0, 0, 0), "opened": ALL, "stale": {"r2": 6 - CLOCK_MARGIN}, "age": math.inf},
         wrote(None, 6, blind_at=NOW - 6),
         [],
-        ("r1", Reason.CAUSAL),
+        ("r2", Reason.CAUSAL),
+    ),
+    "the clocks of two hosts may differ": (
+        {"where": three(0, 0, 0), "opened": ALL, "age": 6.1 - CLOCK_MARGIN},
+        wrote(None, 6, blind_at=NOW - 6),
+        ["AskFloor"],
+        (PRIMARY, Reason.NO_POSITION),
+    ),
+    "nothing is known: one that is level with the primary": (
+        {"where": three(0, 7, 0), "opened": ALL, "age": math.inf, "primary": At(7)},
+        wrote(None, 60, blind_at=NOW - 60),
+        ["AskFloor", "AskReplica r1", "AskReplica r2"],
+        ("r2", Reason.CAUSAL),
+    ),
+    "nobody else": (
+        {"where": three(6, 6, 6), "opened": ALL, "age": math.inf, "primary": At(7)},
+        wrote(None, 60, blind_at=NOW - 60),
+        ["AskFloor", "AskReplica r1", "AskReplica r2", "AskReplica r3", "WaitFor r1"],
+        (PRIMARY, Reason.BEHIND),
+    ),
+    "the primary cannot be asked: nobody else": (
+        {"where": three(7, 7, 7), "opened": ALL, "known": ALL, "age": math.inf, "away": True},
+        wrote(None, 60, blind_at=NOW - 60),
+        ["AskFloor"],
+        (PRIMARY, Reason.NO_POSITION),
+    ),
+    "no position was asked for: the same": (
+        {"where": three(7, 7, 7), "opened": ALL, "known": ALL, "age": math.inf},
+        wrote(None, 6),
+        ["AskFloor"],
+        (PRIMARY, Reason.NO_POSITION),
     ),
     "a later write without a position": (
         {"where": three(7, 7, 7), "opened": ALL, "known": ALL},
@@ -258,11 +290,11 @@ LADDER = {
         [],
         (PRIMARY, Reason.PINNED),
     ),
-    "an earlier one, whose window has closed": (
-        {"where": three(7, 0, 0), "opened": ALL, "known": ALL},
+    "a later one is new enough, and does not have the earlier one's position": (
+        {"where": three(0, 7, 0), "opened": ALL, "known": ALL},
         wrote(At(5), blind_at=NOW - 6),
         [],
-        ("r1", Reason.CAUSAL),
+        ("r2", Reason.CAUSAL),
     ),
     # Another history.
     "another history: the primary while the window is open": (
@@ -359,10 +391,41 @@ def test_the_token_is_looked_at_first():
 
 def test_a_database_without_positions_has_a_window():
     world = World(three(7, 7, 7), opened=ALL)
-    assert world.read(wrote(None, 1), positions=False) == (PRIMARY, Reason.PINNED)
-    assert world.read(wrote(None, 6), positions=False) == ("r1", Reason.WINDOW)
-    for name in ("strong", "bounded"):
-        assert world.read(wrote(None, 1), block=level(name), positions=False) == (PRIMARY, Reason.PINNED)
+    for token in (wrote(None, 1), wrote(None, 1, blind_at=NOW - 1)):
+        assert world.read(token, positions=False) == (PRIMARY, Reason.PINNED)
+    for token in (wrote(None, 6), wrote(None, 6, blind_at=NOW - 6)):
+        assert world.read(token, positions=False) == ("r1", Reason.WINDOW)
+
+
+@pytest.mark.parametrize("name", ["strong", "bounded"])
+def test_without_positions_what_no_window_keeps_is_read_from_the_primary(name):
+    world = World(three(7, 7, 7), opened=ALL)
+    for token in (EMPTY, wrote(None, 1), wrote(None, 6)):
+        assert world.read(token, block=level(name), positions=False) == (PRIMARY, Reason.NO_POSITION)
+
+
+def test_a_token_with_a_position_is_never_read_as_one_without():
+    """Whatever a server has answered lately: somebody has had a position of it."""
+    world = World(three(4, 4, 4), opened=ALL, known=ALL, primary=At(9))
+    assert world.read(wrote(At(5), 60), positions=False) == (PRIMARY, Reason.BEHIND)
+
+
+def test_where_the_primary_stands_is_asked_once_for_a_page():
+    world = World(three(7, 7, 7), opened=ALL, known=ALL, age=math.inf, primary=At(7))
+    blind = wrote(None, 60, blind_at=NOW - 60)
+    assert world.read(blind) == ("r1", Reason.CAUSAL)
+    assert world.names() == ["AskFloor"]
+    assert world.read(blind) == ("r1", Reason.CAUSAL)
+    assert world.names() == []
+
+
+def test_a_token_that_comes_later_asks_again():
+    """What it speaks of may have been written after the primary was asked."""
+    world = World(three(7, 7, 7), opened=ALL, known=ALL, age=math.inf, primary=At(7))
+    world.read(wrote(None, 60, blind_at=NOW - 60))
+    world.state.add_token(wrote(None, 50, blind_at=NOW - 50))
+    world.primary = At(9)
+    assert world.read(world.state.token) == (PRIMARY, Reason.BEHIND)
 
 
 @pytest.mark.parametrize("name", ["causal", "strong", "bounded"])
@@ -515,9 +578,8 @@ RECENT = {
     [
         ("window", EMPTY),
         ("window", wrote(None, 6, blind_at=NOW - 6)),
-        ("causal", wrote(None, 6, blind_at=NOW - 6)),  # without a position, as under window
     ],
-    ids=["window, never wrote", "window, long ago", "causal, long ago"],
+    ids=["never wrote", "long ago"],
 )
 @pytest.mark.parametrize(("world", "steps", "end"), RECENT.values(), ids=RECENT)
 def test_a_read_that_is_bound_to_no_position(world, steps, end, token, name):
@@ -525,8 +587,7 @@ def test_a_read_that_is_bound_to_no_position(world, steps, end, token, name):
         three(0, 0, 0),
         **{"opened": ALL, "known": ALL, "primary": At(5), "consistency": Level(name), **world},
     )
-    alias, reason = end
-    assert world.read(token) == (alias, Reason(name) if reason is Reason.WINDOW else reason)
+    assert world.read(token) == end
     assert world.names() == steps
 
 

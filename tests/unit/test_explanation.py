@@ -14,7 +14,7 @@ from django_rwrouter.state import BlockKind
 from tests.app.models import Book
 
 OUTCOMES = {
-    *(Reason.FORBIDDEN_IN_TEST, Reason.EVENT_LOOP, Reason.BEHIND, Reason.NO_POSITION, Reason.NO_REPLICA),
+    *(Reason.FORBIDDEN_IN_TEST, Reason.EVENT_LOOP, Reason.BEHIND, Reason.NO_REPLICA),
     *(Reason.SPILLED, Reason.DEGRADED, Reason.FAILOVER, Reason.WRITE, Reason.EXPLICIT),
 }
 """Reasons of how it went, rather than of a rule."""
@@ -31,13 +31,14 @@ APPLIES = {
     "unsafe_method": ({}, {"method": "POST"}),
     "primary": ({}, {"level": Level.PRIMARY}),
     "eventual": ({}, {"level": Level.EVENTUAL}),
+    "no_position": ({"positions": False}, {"level": Level.STRONG}),
     "bounded": ({}, {"level": Level.BOUNDED}),
     "strong": ({}, {"level": Level.STRONG}),
     "pinned": ({"PIN_SECONDS": 5}, {"token_age": 1.5}),
     "causal": ({}, {"level": Level.CAUSAL}),
     "window": ({}, {}),
 }
-"""What makes each rule apply: settings, and the question."""
+"""What makes each rule apply: settings (``positions`` for a database that has some), and the question."""
 AN_EXPLICIT_LEVEL = {("outside", "bounded"), ("unsafe_method", "bounded")}
 """These two hold unless a block says how fresh the read has to be, as the third does."""
 A_POSITION = {("pinned", "causal")}
@@ -61,9 +62,9 @@ def _healthy():
 @pytest.fixture
 def rwrouter(settings, monkeypatch):
     """Change the settings of a cluster that has positions."""
-    monkeypatch.setattr(explanation, "_has_positions", lambda cluster: True)
 
-    def change(**changes):
+    def change(*, positions=True, **changes):
+        monkeypatch.setattr(explanation, "_has_positions", lambda cluster: positions)
         settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"], **changes}
 
     change()
@@ -212,11 +213,17 @@ def test_under_shadow_it_says_who_would_answer(rwrouter):
     assert where(explained.outcome) == ("window", ("replica1", "replica2"))
 
 
-def test_without_positions_levels_count_as_window(settings):
+def test_without_positions_causal_counts_as_window(settings):
     settings.RWROUTER = {"REPLICAS": ["replica1"]}
-    explained = ask(level=Level.STRONG)
+    explained = ask(level=Level.CAUSAL)
     assert applied(explained).name == "window"
-    assert "which counts as “window”" in next(r.text for r in explained.rules if r.name == "strong")
+    assert "which counts as “window”" in next(r.text for r in explained.rules if r.name == "causal")
+
+
+@pytest.mark.parametrize("level", [Level.STRONG, Level.BOUNDED])
+def test_without_positions_the_primary_keeps_what_no_window_does(settings, level):
+    settings.RWROUTER = {"REPLICAS": ["replica1"]}
+    assert where(ask(level=level).outcome) == ("no_position", ("default",))
 
 
 def test_a_model_of_no_cluster_is_left_to_others(settings):

@@ -165,3 +165,24 @@ def test_an_answer_is_trusted_for_a_while_only(known, now):
     assert known.reached("s1", At(5))
     now.now += 1
     assert not known.reached("s1", At(5))
+
+
+def test_one_answer_without_a_position_does_not_take_a_level_away(known, now):
+    known.learn_primary("shop", At(5), 99.0)
+    known.learn_primary("shop", None, 100.0)
+    assert known.has_positions("shop", ["replica1"])
+    now.now += TRUST_SECONDS
+    known.learn_primary("shop", None, now.now)
+    assert not known.has_positions("shop", ["replica1"])
+    assert known.has_positions("blog", ["replica1"])
+    now.now += TRUST_SECONDS
+    assert known.has_positions("shop", ["replica1"])  # Somebody may ask again.
+
+
+def test_a_replica_that_tells_is_enough(known):
+    known.learn_replica("replica1", "s1", At(5), 98.0)
+    known.learn_refusal("replica1", 99.0)
+    assert known.position("s1") is None
+    assert known.has_positions("shop", ["replica1", "replica2"])
+    known.learn_refusal("replica2", 99.0)
+    assert not known.has_positions("shop", ["replica1", "replica2"])

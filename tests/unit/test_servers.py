@@ -32,6 +32,7 @@ class FakeDriver:
     def __init__(self, positions):
         self.positions = positions
         self.failing = set()
+        self.refusing = set()
         self.asked = []
         self.on_wait = lambda alias, seconds: None
 
@@ -51,6 +52,8 @@ class FakeDriver:
 
     def _answer(self, what, alias):
         self.asked.append((what, alias))
+        if alias in self.refusing:
+            raise OperationalError(1227, "Access denied; you need the REPLICATION CLIENT privilege")
         if alias in self.failing:
             raise OperationalError(2013, "gone")
         return self.positions[alias]
@@ -156,6 +159,49 @@ def test_a_primary_that_is_away_is_not_waited_for(world):
     assert world.driver.asked == []
     health.found_primary("shop")
     assert servers.ask_primary(cluster(), world.connections["main"]) == 5
+
+
+def test_a_connection_that_is_open_is_asked_though_the_primary_seems_away(world):
+    """It may take no new connections, and the request has just written on the one it has."""
+    primary = world.connections["main"]
+    primary.ensure_connection()
+    health.lost_primary("shop", 60)
+    assert servers.ask_primary(cluster(), primary) == 5
+    assert not health.is_away("shop")
+
+
+def test_a_primary_that_refuses_to_say_is_there_and_has_no_position(world, caplog):
+    primary = world.connections["main"]
+    world.driver.refusing.add("main")
+    assert [servers.ask_primary(cluster(), primary) for _ in range(3)] == [None] * 3
+    assert not health.is_away("shop")
+    assert world.closed == []
+    assert not knowledge.has_positions("shop", ["r1", "r2"])
+    assert caplog.text.count("refuses to say where it stands") == 1
+    world.driver.refusing.clear()
+    assert servers.ask_primary(cluster(), primary) == 5
+    assert knowledge.has_positions("shop", ["r1", "r2"])
+
+
+def test_a_replica_that_refuses_to_say_is_no_dead_one(world, caplog):
+    replicas = ["r1", "r2"]
+    for alias in replicas:
+        assert knowledge.has_positions("shop", replicas)
+        world.driver.refusing.add(alias)
+        servers.ask_replica(cluster(), world.connections[alias])
+    assert not knowledge.has_positions("shop", replicas)
+    assert caplog.text.count("refuses to say where it stands") == 2
+    world.driver.refusing.clear()
+    servers.ask_replica(cluster(), world.connections["r2"])
+    assert knowledge.has_positions("shop", replicas)
+
+
+def test_a_replica_that_refuses_to_wait_has_not_arrived(world):
+    def refuse(alias, seconds):
+        raise OperationalError(1370, "execute command denied to user for routine")
+
+    world.driver.on_wait = refuse
+    assert not servers.wait(cluster(), world.connections["r1"], At(5))
 
 
 def test_a_replica_that_does_not_answer_is_one(world):

@@ -14,7 +14,7 @@ NOW = 1_700_000_000.0
 LIFETIMES = {"shop": Lifetime(5.0, 600.0), "blog": Lifetime(60.0, 600.0), "käse": Lifetime(1e9, 1e9)}
 
 times = st.floats(min_value=0, max_value=2 * NOW)
-tokens = st.dictionaries(st.sampled_from(list(LIFETIMES)), times.map(Mark.of_write)).map(Token)
+tokens = st.dictionaries(st.sampled_from(list(LIFETIMES)), times.map(Mark)).map(Token)
 
 
 def signed(payload, *, salt=SALT, key=None):
@@ -22,7 +22,7 @@ def signed(payload, *, salt=SALT, key=None):
 
 
 def at(seconds_ago, cluster="shop"):
-    return Token({cluster: Mark.of_write(NOW - seconds_ago)})
+    return Token({cluster: Mark(NOW - seconds_ago)})
 
 
 # --- round trip ------------------------------------------------------------------------------------
@@ -62,9 +62,7 @@ def test_a_time_in_the_future_counts_as_now():
 
 
 def test_only_what_is_alive_and_ours_comes_back():
-    everything = Token(
-        {"shop": Mark.of_write(NOW - 30), "blog": Mark.of_write(NOW - 30), "gone": Mark.of_write(NOW)}
-    )
+    everything = Token({"shop": Mark(NOW - 30), "blog": Mark(NOW - 30), "gone": Mark(NOW)})
     found, flaw = decode(everything.encode(), LIFETIMES, NOW)
     assert (list(found.marks), flaw) == (["blog"], None)
 
@@ -138,7 +136,7 @@ def test_a_bad_value_is_as_none_at_all_and_says_why(value, flaw):
 
 def test_a_newer_version_may_put_more_behind_the_time():
     found, flaw = decode(signed([1, {"shop": [NOW, "0-1-17"]}]), LIFETIMES, NOW)
-    assert (found.marks, flaw) == ({"shop": Mark.of_write(NOW)}, None)
+    assert (found.marks, flaw) == ({"shop": Mark(NOW, blind_at=NOW)}, None)
 
 
 def test_a_key_that_was_replaced_is_still_accepted(settings):
@@ -188,3 +186,84 @@ def test_whatever_was_signed_by_another_program_with_our_key_raises_nothing(payl
     found, flaw = decode(signed(payload), LIFETIMES, NOW)
     assert (flaw is None) == bool(found)
     assert all(mark.wrote_at <= NOW for mark in found.marks.values())
+
+
+# --- writes whose position is not known ---------------------------------------------------------
+
+LIVES = Lifetime(pin=5.0, position=600.0)
+
+
+class At(int):
+    def covers(self, other):
+        return self >= other
+
+    def merge(self, other):
+        return max(self, other)
+
+
+def read_number(text):
+    return At(int(text))
+
+
+@pytest.mark.parametrize(
+    ("mark", "seconds"),
+    [
+        (Mark(NOW), LIVES.pin),
+        (Mark(NOW, blind_at=NOW), LIVES.position),
+        (Mark(NOW, At(5)), LIVES.position),
+        (Mark(NOW, At(5), NOW - 10), LIVES.position),
+    ],
+    ids=["no position was asked for", "in vain", "a position", "for one of two writes"],
+)
+def test_a_mark_lives_as_long_as_something_may_need_it(mark, seconds):
+    assert mark.lifetime(LIVES) == seconds
+    assert mark.alive(LIVES, NOW + seconds - 0.1) is not None
+    assert mark.alive(LIVES, NOW + seconds) is None
+
+
+def test_a_write_that_is_too_long_ago_asks_for_nothing_though_newer_ones_do():
+    mark = Mark(NOW, At(5), NOW - 599)
+    assert mark.alive(LIVES, NOW).blind_at == NOW - 599
+    assert mark.alive(LIVES, NOW + 1) == Mark(NOW, At(5))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "uncovered_at"),
+    [
+        (Mark(NOW - 9), Mark(NOW, At(5)), NOW - 9),
+        (Mark(NOW - 9, blind_at=NOW - 9), Mark(NOW, At(5)), NOW - 9),
+        (Mark(NOW), Mark(NOW - 9, At(5)), NOW),
+        (Mark(NOW), Mark(NOW - 9, blind_at=NOW - 9), NOW - 9),
+        (Mark(NOW - 9, At(4)), Mark(NOW, At(5)), 0.0),
+    ],
+    ids=["window first", "blind first", "window last", "both without", "both with"],
+)
+def test_no_position_covers_what_was_written_without_one(one, other, uncovered_at):
+    assert one.merge(other).blind_at == other.merge(one).blind_at
+    if one.merge(other).position is not None:
+        assert one.merge(other).uncovered_at == uncovered_at
+    else:
+        assert one.merge(other).blind_at == uncovered_at
+
+
+@pytest.mark.parametrize("reader", [None, int], ids=["no reader", "a kind of position that it does not know"])
+def test_a_position_that_cannot_be_read_leaves_a_write_without_one(reader):
+    value = Token({"shop": Mark(NOW, At(5))}).encode(lambda position: "unknown")
+    assert decode(value, LIFETIMES, NOW, reader)[0].marks == {"shop": Mark(NOW, blind_at=NOW)}
+
+
+def test_a_position_that_is_too_long_leaves_a_write_without_one():
+    value = Token({"shop": Mark(NOW, At(5))}).encode(lambda position: "5" * MAX_LENGTH)
+    assert decode(value, LIFETIMES, NOW, read_number)[0].marks == {"shop": Mark(NOW, blind_at=NOW)}
+
+
+def test_what_the_mark_says_comes_back():
+    for mark in (Mark(NOW, blind_at=NOW), Mark(NOW, At(5), NOW - 1), Mark(0.0, At(5), 0.0, NOW)):
+        value = Token({"shop": mark}).encode(str)
+        assert decode(value, LIFETIMES, NOW, read_number)[0].marks == {"shop": mark}
+
+
+def test_a_transaction_that_was_open_may_commit_within_the_pin_and_no_clock_says_more():
+    for ahead in (LIFETIMES["shop"].pin, 3600):
+        value = Token({"shop": Mark(NOW, blind_at=NOW + ahead)}).encode()
+        assert decode(value, LIFETIMES, NOW)[0].marks["shop"].blind_at == NOW + LIFETIMES["shop"].pin

@@ -159,7 +159,16 @@ def test_a_primary_that_is_a_standby_places_nothing(world):
     world.hears("replica1", At(5), tentative=True)
     world.hears("default", writable=False)
     assert not world.watch.must_place(get_topology().clusters["default"])
-    assert knowledge.has_positions("default")
+    assert knowledge.has_positions("default", ["replica1"])
+
+
+def test_servers_that_refuse_to_say_where_they_stand_are_well(world):
+    for alias in ("default", "replica1", "replica2"):
+        world.watch.heard(Finding(alias=alias, began=world.now, driver=Driver(), refusal="42501"), world.now)
+    assert not health.unusable()
+    assert not health.is_away("default")
+    assert not knowledge.has_positions("default", ["replica1", "replica2"])
+    assert all(seen.reachable for seen in world.watch.snapshot().values())
 
 
 def test_an_ejected_replica_with_a_tentative_position_is_proved_by_it(world):
