@@ -1,0 +1,109 @@
+"""What a client has written is seen, also if the primary could not be asked where it stands after it."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import OperationalError, transaction
+from django.test import Client
+
+from django_rwrouter import Reason, current_token, routing_scope, servers
+from django_rwrouter.health import health
+from django_rwrouter.knowledge import knowledge
+from tests.app.models import Book
+from tests.servers.products.test_levels import catch_up, paused, reasons, shown  # noqa: F401  (a fixture)
+from tests.servers.products.urls import titles
+
+
+@pytest.fixture(autouse=True)
+def _unwatched(rwrouter):
+    rwrouter(MONITOR={"MODE": "off"})
+
+
+@contextmanager
+def unanswered(monkeypatch, alias, number):
+    """Let one question to a server have no answer: the first, the second..."""
+    cursor, asked = servers._cursor, []
+
+    @contextmanager
+    def failing(connection):
+        if connection.alias == alias:
+            asked.append(alias)
+            if len(asked) == number:
+                raise OperationalError(2013, "made up")
+        with cursor(connection) as opened:
+            yield opened
+
+    with monkeypatch.context() as patched:
+        patched.setattr(servers, "_cursor", failing)
+        yield
+
+
+def check(writer, routed, cluster, clock, *, again=lambda: None):
+    """The client reads its write whenever it comes, and from a replica once one has it."""
+    knowledge.reset()  # The clock is put forward; what was known keeps its real age.
+    for seconds in (0, 6, 300):
+        clock(seconds)
+        again()
+        assert shown(writer.get("/plain/")) == "old,new"
+    catch_up(cluster, 1)
+    health.reset()
+    routed.clear()
+    assert shown(writer.get("/plain/")) == "old,new"
+    assert reasons(routed) == {("replica2", Reason.CAUSAL)}
+
+
+def test_the_position_of_a_write(paused, routed, clock, monkeypatch):  # noqa: F811
+    writer = Client()
+    with unanswered(monkeypatch, "default", 1):
+        writer.post("/plain/", {"title": "new"})
+    check(writer, routed, paused, clock)
+
+
+@pytest.mark.parametrize("alias", ["default", "replica1", "replica2"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_and_one_more_question_of_each_read(paused, routed, clock, monkeypatch, alias, number):  # noqa: F811
+    writer = Client()
+    with unanswered(monkeypatch, "default", 1):
+        writer.post("/plain/", {"title": "new"})
+    with unanswered(monkeypatch, alias, number):
+        for seconds in (0, 6, 300):
+            clock(seconds)
+            knowledge.reset()
+            assert shown(writer.get("/plain/")) == "old,new"
+
+
+def test_while_the_primary_seems_away_an_open_connection_is_asked(paused, routed, clock):  # noqa: F811
+    writer = Client()
+    with routing_scope():
+        Book.objects.create(title="new")
+        health.lost_primary("default", 60)
+        token = current_token()
+    health.reset()
+    clock(300)
+    with routing_scope(safe=True, token=token):
+        assert list(titles()) == ["old", "new"]
+    assert routed[-1].reason is Reason.BEHIND  # It has a position.
+    assert writer.cookies == {}
+
+
+def test_a_token_made_inside_a_transaction(paused, routed, clock):  # noqa: F811
+    with routing_scope(), transaction.atomic():
+        Book.objects.create(title="new")
+        token = current_token()
+    for seconds in (0, 6, 300):
+        clock(seconds)
+        with routing_scope(safe=True, token=token):
+            assert list(titles()) == ["old", "new"]
+    catch_up(paused, 1)
+    with routing_scope(safe=True, token=token):
+        assert list(titles()) == ["old", "new"]
+    assert routed[-1].alias == "replica2"
+
+
+def test_strong_without_a_floor_is_the_primary(paused, routed, rwrouter, monkeypatch):  # noqa: F811
+    rwrouter(CONSISTENCY="strong")
+    Client().post("/plain/", {"title": "new"})
+    with unanswered(monkeypatch, "default", 1):
+        routed.clear()
+        assert shown(Client().get("/plain/")) == "old,new"
+    assert reasons(routed) == {("default", Reason.NO_POSITION)}
