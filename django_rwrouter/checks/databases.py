@@ -90,8 +90,8 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
     yield found(
         "W013",
         f"{' and '.join(wanting)} of the cluster {cluster.name!r} needs positions in the database's log, and"
-        f" {vendor!r} has none that this package can read: reads are treated as under 'window', which is"
-        " only as good as PIN_SECONDS.",
+        f" {vendor!r} has none that this package can read: 'causal' is treated as 'window', which is only as"
+        " good as PIN_SECONDS, and 'strong' reads from the primary.",
         "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
     )
 
