@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from django.db import DatabaseError, connections
 
+from django_rwrouter import own_connections
 from django_rwrouter.conf import get_settings
 from django_rwrouter.counters import Row
 
@@ -21,6 +22,8 @@ logger: Final = logging.getLogger("django_rwrouter")
 
 ROLL_UP_SECONDS: Final = 60.0
 """Seconds between two looks of one process whether rows are to be merged."""
+WRITE_SECONDS: Final = 10.0
+"""Seconds that a statement of a flush may take, where the driver can bound that."""
 TIMES_IN_VAIN: Final = 3
 """How often in a row that may fail, as when two processes meet, before somebody is told."""
 
@@ -124,8 +127,7 @@ def own_connection(alias: str) -> Iterator[bool]:
     if present.in_atomic_block:
         yield False
         return
-    own = connections.create_connection(alias)
-    own.settings_dict = {**own.settings_dict, "AUTOCOMMIT": True}
+    own = own_connections.own_connection(alias, WRITE_SECONDS)
     connections[alias] = own
     try:
         yield True

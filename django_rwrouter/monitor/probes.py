@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from contextlib import closing, suppress
@@ -15,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers, sockets
 from django_rwrouter.driver_errors import is_refusal
+from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
 
@@ -26,8 +26,6 @@ SECOND_LOOK: Final = 0.02
 have it after a fraction of a millisecond, and would seem a whole interval older if not asked."""
 RENEW_SECONDS: Final = 60.0
 """For how long a connection is kept: an address may have come to lead to another server, or to one more."""
-_MYSQL_DRIVERS: Final = ("MySQLdb", "pymysql")
-"""Modules whose connect() takes mysqlclient's names of timeouts."""
 
 
 class Sample:
@@ -171,8 +169,7 @@ class Prober:
 
     def _connect(self) -> BaseDatabaseWrapper:
         if self._connection is None:
-            connection = connections.create_connection(self.alias)
-            connection.settings_dict = _impatient(connection, self._timeout)
+            connection = own_connection(self.alias, self._timeout)
             connection.inc_thread_sharing()  # Threads take turns.
             self._connection = connection
         if self._connection.connection is None:
@@ -209,23 +206,3 @@ def _is_behind(driver: Driver, reading: Reading, sample: Sample) -> bool:
         return False
     position = driver.place(reading.position, sample.position) if reading.tentative else reading.position
     return position is not None and not position.covers(sample.position)
-
-
-def _impatient(connection: BaseDatabaseWrapper, timeout: float) -> dict[str, Any]:
-    """Return a connection's settings with the monitor's own timeouts, and without the user's persistence."""
-    settings: dict[str, Any] = connection.settings_dict
-    options = dict(settings["OPTIONS"])
-    seconds = math.ceil(timeout)  # Both drivers take whole seconds; libpq no less than 2.
-    if connection.vendor == "postgresql":
-        options.pop("pool", None)
-        options["connect_timeout"] = seconds
-    elif getattr(getattr(connection, "Database", None), "__name__", "").startswith(_MYSQL_DRIVERS):
-        options |= dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), seconds)
-    return {
-        **settings,
-        "ATOMIC_REQUESTS": False,
-        "AUTOCOMMIT": True,
-        "CONN_HEALTH_CHECKS": False,
-        "CONN_MAX_AGE": None,
-        "OPTIONS": options,
-    }
