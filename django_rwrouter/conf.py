@@ -107,6 +107,7 @@ _MONITOR_KEYS: Final[Keys] = {
     "MODE": ("mode", one_of("thread", "inline", "off")),
     "INTERVAL": ("interval", positive),
     "TIMEOUT": ("timeout", positive),
+    "END_PRIMARY_STATEMENTS": ("end_primary_statements", flag),
 }
 _STATS_KEYS: Final[Keys] = {
     "BACKEND": ("backend", text),

@@ -98,6 +98,19 @@ def loss(error: BaseException, vendor: str, *, closed: bool = False) -> Loss | N
     return None
 
 
+def was_never_reached(error: BaseException, vendor: str) -> bool:
+    """Whether a new connection failed before the server itself has said a word.
+
+    On PostgreSQL only where PgBouncer says so of the server behind it: libpq has no codes, and what it
+    reports of a direct connection, a bare one shows as well. What PgBouncer's later versions quote of a
+    server's refusal ("too many clients") shows that it was reached.
+    """
+    text = str(error)
+    if vendor == "mysql":
+        return code_of(error) in (2002, 2003) or "initial communication packet" in text
+    return "server_login_retry" in text and ("cached error" not in text or "connect" in text)
+
+
 def may_have_written(error: BaseException, vendor: str) -> bool:
     """Whether a single statement that failed may have changed something all the same."""
     if isinstance(error, (DataError, IntegrityError, ProgrammingError, NotSupportedError)):

@@ -140,8 +140,8 @@ def run_again(
         decision, reason = replace(found, reason=Reason.FAILOVER), found.reason
         connection = connections[decision.alias]
         load = load_of(decision.alias)
-        running = load.begin(connection)
         began = perf_counter()
+        running = load.begin(connection, began)
         try:
             _replace_cursor(cursor, connection, chunked=chunked)
             again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}

@@ -112,8 +112,8 @@ def observe(
     context[DECISION] = decision
     is_even = decision is not None and decision.reason not in _UNEVEN
     load = load_of(alias)
-    running = load.begin(connection)
     started = perf_counter()
+    running = load.begin(connection, started)
     try:
         result = execute(sql, params, many, context)
     except BaseException as error:  # noqa: BLE001  (it is raised again)

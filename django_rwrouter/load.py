@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from django_rwrouter import process
@@ -22,8 +23,9 @@ class Load:
     __slots__ = ("count", "fresh_at", "running", "seconds")
 
     def __init__(self) -> None:
-        self.running: dict[object, BaseDatabaseWrapper] = {}
-        """The reads that run now: a key for each, and the connection that it runs on."""
+        self.running: dict[object, tuple[BaseDatabaseWrapper, float]] = {}
+        """The statements that run now: a key for each, its connection, and when it began (performance
+        counter)."""
         self.count = 0
         """Reads since it was last taken."""
         self.seconds = 0.0
@@ -38,17 +40,22 @@ class Load:
         Whoever ends the reads that hang on a server ends it, too.
         """
         key = object()
-        self.running[key] = connection
+        self.running[key] = connection, perf_counter()
         try:
             yield
         finally:
             self.running.pop(key, None)
 
-    def begin(self, connection: BaseDatabaseWrapper) -> object:
-        """Note that a read begins; give what is returned to :meth:`end`."""
+    def begin(self, connection: BaseDatabaseWrapper, began: float) -> object:
+        """Note that a statement began at ``began``; give what is returned to :meth:`end`."""
         key = object()
-        self.running[key] = connection
+        self.running[key] = connection, began
         return key
+
+    def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
+        """Return the connections on which a statement runs that began less than so many seconds ago."""
+        since = perf_counter() - seconds
+        return [connection for connection, began in list(self.running.values()) if began > since]
 
     def end(self, key: object, seconds: float | None) -> None:
         """Note that it has ended, after so long; ``None`` if that does not compare with other replicas."""

@@ -80,6 +80,8 @@ class MonitorSettings:
     mode: Literal["thread", "inline", "off"] = "thread"
     interval: float = 1.0
     timeout: float = 1.0
+    end_primary_statements: bool = False
+    """Whether to end what hangs on a primary that cannot be reached, as on a replica."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,21 @@ from django_rwrouter import events, process, stats
 from django_rwrouter.conf import SETTING
 from django_rwrouter.health import health
 from django_rwrouter.models import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
+from django_rwrouter.positions import product
 from django_rwrouter.state import silenced
 from django_rwrouter.topology import Topology, get_topology
 from django_rwrouter.validators import did_you_mean
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
+
+_IMPATIENT: Final = {
+    "mariadb": "SET STATEMENT max_statement_time = 0.25 FOR SELECT %s",
+    "mysql": "SELECT /*+ MAX_EXECUTION_TIME(250) */ %s",
+    "postgresql": "SET LOCAL lock_timeout = 250; SELECT %s",
+}
+"""How a query waits no longer than a quarter of a second for a lock, by a setting that ends with it: one of
+the session would reach others through a pooler."""
 
 _KINDS: Final = frozenset(kind.value for kind in OverrideKind)
 _BEGUN: Final = {OverrideKind.DRAIN: "replica_drained", OverrideKind.PRIMARY_ONLY: "switched_off"}
@@ -192,13 +201,14 @@ def database() -> str:
 def load(connection: BaseDatabaseWrapper) -> list[Override]:
     """Return what is in force, by one statement on an open connection to :func:`database`.
 
-    On the driver's own cursor, which nobody else sees. Nothing is in force before ``manage.py migrate``.
-    Raises ``django.db.Error`` if the server does not answer.
+    On the driver's own cursor, which nobody else sees, and never behind a lock on the table for long: a
+    migration's would keep the monitor. Nothing is in force before ``manage.py migrate``. Raises
+    ``django.db.Error`` if the server does not answer.
     """
     if monotonic() < _look_again.at:
         return []
     try:
-        return _select(connection)
+        return _select(connection, patiently=False)
     except DatabaseError as error:
         if not _may_lack_the_table(error, connection):
             raise
@@ -261,13 +271,16 @@ def _is_replica(alias: str, topology: Topology) -> bool:
     return cluster is not None and alias != cluster.primary
 
 
-def _select(connection: BaseDatabaseWrapper) -> list[Override]:
+def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[Override]:
     quote = connection.ops.quote_name
     columns = ", ".join(map(quote, ("kind", "target", "reason", "made_by", "made_at")))
-    statement = f"SELECT {columns} FROM {quote(RoutingOverride._meta.db_table)}"  # noqa: S608  (our own names)
+    query = "SELECT %s" if patiently else _IMPATIENT.get(product(connection), "SELECT %s")
+    statement = query % f"{columns} FROM {quote(RoutingOverride._meta.db_table)}"
     connection.validate_thread_sharing()
     with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
         cursor.execute(statement)
+        while cursor.description is None and cursor.nextset():
+            pass  # psycopg begins with the results of what came before the query.
         rows = cursor.fetchall()
     return [
         Override(kind=OverrideKind(kind), target=target, reason=reason or "", by=by or "", at=int(at))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -27,16 +28,16 @@ def note_opened(connection: BaseDatabaseWrapper) -> None:
         of_alias[key] = ref(connection, lambda _gone: of_alias.pop(key, None))
 
 
-def sever_all(alias: str) -> int:
-    """Shut down all connections to a database that has fallen silent; return how many there were.
+def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> int:
+    """Shut down the connections to a database that cannot be reached; return how many there were.
 
     Whoever waits on one meets the error of a lost connection; one that nobody uses now is found dead by its
-    next user at once, where its ping would have waited, too.
+    next user at once, where its ping would have waited, too. Those to ``spare`` are left as they are.
     """
     severed = 0
     for reference in list(_opened.get(alias, {}).values()):
         connection = reference()
-        raw = None if connection is None else connection.connection
+        raw = None if connection is None or connection in spare else connection.connection
         if raw is not None:
             severed += sever(raw)
     return severed
@@ -87,6 +88,40 @@ def sever(raw: Any, wanted: Callable[[], bool] = lambda: True) -> bool:
     except Exception:  # noqa: BLE001  (each driver has its own way to say that it is closed)
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection leads to: what a socket is connected to, whatever names stand in the settings."""
+
+    family: int
+    address: Any
+
+    def answers(self, hello: bytes, timeout: float) -> bool:
+        """Whether a new, bare connection gets so much as a byte in answer to ``hello`` within the timeout.
+
+        No login, no statement, no pool: a busy server and a pooler whose pool is full answer all the same.
+        """
+        try:
+            with socket.socket(self.family, socket.SOCK_STREAM) as bare:
+                bare.settimeout(timeout)
+                bare.connect(self.address)
+                bare.sendall(hello)
+                return bool(bare.recv(1))
+        except OSError:
+            return False
+
+
+def peer_of(raw: Any) -> Peer | None:
+    """Return where a driver's open connection leads to; ``None`` where that cannot be seen. Never raises."""
+    try:
+        number = _number(raw)
+        if number is None:
+            return None
+        with closing(socket.socket(fileno=os.dup(number))) as twin:
+            return Peer(twin.family, twin.getpeername())
+    except Exception:  # noqa: BLE001  (each driver has its own way to say that it is closed)
+        return None
 
 
 def disarm(raw: Any) -> None:

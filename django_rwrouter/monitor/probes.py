@@ -13,7 +13,7 @@ from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers, sockets
-from django_rwrouter.driver_errors import is_refusal
+from django_rwrouter.driver_errors import is_refusal, was_never_reached
 from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 SECOND_LOOK: Final = 0.02
 """Seconds after which a replica is asked again that has not reached the primary's newest sample yet. Most
 have it after a fraction of a millisecond, and would seem a whole interval older if not asked."""
+BARE_PART: Final = 0.8
+"""The part of the timeout (of a second at most) that a bare connection waits for a server's first byte: that
+is known, then, when the monitor's second chance is over."""
+_SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+"""What PostgreSQL and its poolers answer with one byte before they ask who is there. A server of MySQL counts
+such a visit as an error of the host, but there the driver itself tells that nothing was said."""
 RENEW_SECONDS: Final = 60.0
 """For how long a connection is kept: an address may have come to lead to another server, or to one more."""
 
@@ -58,8 +64,8 @@ class Finding:
     """Why it refuses to say where it stands, though it answers; empty if it does not refuse."""
     is_primary: bool = False
     """Whether a replica's alias is another name of the primary."""
-    wanted: list[Override] | None = None
-    """What operators want, where this was asked."""
+    unreachable: bool = False
+    """Whether a new connection has not got a word out of the server."""
 
 
 class Prober:
@@ -70,12 +76,20 @@ class Prober:
         self.is_primary = alias == primary
         self._primary = primary
         self._timeout = timeout
-        self._reads_overrides = reads_overrides
+        self.reads_overrides = reads_overrides
         self._connection: BaseDatabaseWrapper | None = None
         self._renew_at = 0.0
         self._refusal = ""
         """Why it refuses to say where it stands. It is asked again on the next connection."""
-        self.reads_in_bounded_time = connections.create_connection(alias).vendor != "postgresql"
+        self._peer: sockets.Peer | None = None
+        """Where the last connection led to."""
+        self._knocking = threading.Lock()
+        self._in_doubt = False
+        """Whether the server has not answered the last time."""
+        self.unreachable = False
+        """Whether the last new connection has not got a word out of the server."""
+        self._vendor = connections.create_connection(alias).vendor
+        self.reads_in_bounded_time = self._vendor != "postgresql"
         """Whether the driver gives up an open connection that says nothing."""
 
     def probe(self, sample: Sample, *, patience: float = 0.0, fresh: bool = False) -> Finding:
@@ -90,16 +104,21 @@ class Prober:
         try:
             with silenced():
                 try:
-                    return self._probe(sample, patience, fresh=fresh)
+                    finding = self._probe(sample, patience, fresh=fresh)
                 except Error:
                     self.close()
                     # A kept connection may have been ended alone, by an administrator or a proxy.
                     if not kept or monotonic() - started >= self._timeout:
                         raise
-                    return self._probe(sample, 0.0, fresh=True)
+                    finding = self._probe(sample, 0.0, fresh=True)
+                self._in_doubt = self.unreachable = False
+                return finding
         except Error as error:
             self.close()
-            return Finding(alias=self.alias, began=started, failure=events.why(error))
+            self._in_doubt = True
+            self.unreachable = self.unreachable or was_never_reached(error, self._vendor)
+            why = events.why(error)
+            return Finding(alias=self.alias, began=started, failure=why, unreachable=self.unreachable)
         except Exception as error:  # noqa: BLE001  (a receiver of connection_created may raise anything)
             self.close()
             return Finding(alias=self.alias, began=started, trouble=error)
@@ -107,11 +126,49 @@ class Prober:
             if self.is_primary:
                 sample.done.set()
 
+    def overrides(self) -> list[Override] | None:
+        """Return what operators want; ``None`` if that is not asked here, or was not answered.
+
+        Asked after :meth:`probe`, on the same connection. That it is not answered says nothing of the
+        server: somebody may have locked the table. Never raises.
+        """
+        connection = self._connection
+        if not self.reads_overrides or connection is None or connection.connection is None:
+            return None
+        from django_rwrouter import (
+            overrides,
+        )  # It imports models, which the app registry has to be ready for.
+
+        try:
+            with silenced():
+                return overrides.load(connection)
+        except Exception:  # noqa: BLE001  (nothing follows from it)
+            return None
+
     def abort(self) -> None:
         """End a probe that another thread is waiting for, if it has an open connection."""
+        self._doubt()
         connection = self._connection
         if connection is not None and connection.connection is not None:
             sockets.sever(connection.connection)
+
+    def _doubt(self) -> None:
+        """Find out, in another thread, whether PostgreSQL's server says anything at all.
+
+        An attempt to connect may be under way for two seconds, which is the least that libpq allows.
+        """
+        self._in_doubt = True
+        peer = self._peer
+        if self._vendor != "postgresql" or peer is None or self._knocking.locked():
+            return
+
+        def knock() -> None:
+            with self._knocking:
+                answered = peer.answers(_SSL_REQUEST, min(self._timeout, 1.0) * BARE_PART)
+                self.unreachable = self._in_doubt and not answered
+
+        with suppress(RuntimeError):  # The system allows no more threads: then nothing is ended.
+            threading.Thread(target=knock, name=f"rwrouter-knock-{self.alias}", daemon=True).start()
 
     def close(self) -> None:
         """Close the connection."""
@@ -161,7 +218,6 @@ class Prober:
             driver=driver,
             refusal=self._refusal,
             is_primary=not self.is_primary and self._leads_to_primary(),
-            wanted=_load_overrides(connection) if self._reads_overrides else None,
         )
 
     def _is_open(self) -> bool:
@@ -173,21 +229,19 @@ class Prober:
             connection.inc_thread_sharing()  # Threads take turns.
             self._connection = connection
         if self._connection.connection is None:
-            self._connection.ensure_connection()
-            self._renew_at = monotonic() + RENEW_SECONDS
+            self._open(self._connection)
             self._refusal = ""
-            sockets.remember(self._connection.connection)
         return self._connection
+
+    def _open(self, connection: BaseDatabaseWrapper) -> None:
+        connection.ensure_connection()
+        self._renew_at = monotonic() + RENEW_SECONDS
+        sockets.remember(connection.connection)
+        self._peer = sockets.peer_of(connection.connection)
 
     def _leads_to_primary(self) -> bool:
         own, primary = map(connections.create_connection, (self.alias, self._primary))
         return servers.is_primary(own, primary)
-
-
-def _load_overrides(connection: BaseDatabaseWrapper) -> list[Override]:
-    from django_rwrouter import overrides  # It imports models, which the app registry has to be ready for.
-
-    return overrides.load(connection)
 
 
 def _describe(connection: BaseDatabaseWrapper, driver: Driver) -> Reading:

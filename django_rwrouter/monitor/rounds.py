@@ -8,7 +8,7 @@ import random
 import threading
 from collections.abc import Mapping
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django_rwrouter import sockets
 from django_rwrouter.causes import TIMEOUT
@@ -20,6 +20,9 @@ from django_rwrouter.monitor.watch import Seen, Watch
 from django_rwrouter.options import MonitorSettings
 from django_rwrouter.state import on_event_loop
 from django_rwrouter.topology import Topology
+
+if TYPE_CHECKING:
+    from django_rwrouter.overrides import Override
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -33,7 +36,7 @@ HEAD_START: Final = 0.1
 last round is not waited for."""
 SECOND_CHANCE: Final = 1.0
 """Seconds at most that a server has to answer when it has not in time: on a new connection, if the old one
-could be given up. If it does not, the reads that hang on it are ended."""
+could be given up. If that does not get a word out of it either, the reads that hang on it are ended."""
 PROOF_PAUSE: Final = 0.5
 """The part of an interval after which a replica that answers again is asked for the proof that it lacks. On
 PostgreSQL the first may come two seconds late: so long an attempt to connect may hang that began before the
@@ -61,16 +64,63 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
     }
 
 
-def cut_off(alias: str) -> int:
-    """Shut down this process's connections to a server that has fallen silent; return how many were in use.
+def cut_off(alias: str, hung_for: float = 0.0) -> int:
+    """Shut down this process's connections to a server that cannot be reached; return how many were in use.
 
     psycopg has no timeout for reading, and mysqlclient's is often long, for the sake of slow queries. So
     whoever waits for a server that froze, or that the network has cut off, would wait for long, or for ever:
-    a statement, the ping before it, or the router's own question.
+    a statement, the ping before it, or the router's own question. What began less than ``hung_for`` seconds
+    ago goes on.
     """
-    running = len(load_of(alias).running)
-    sockets.sever_all(alias)
-    return running
+    load = load_of(alias)
+    young = load.younger_than(hung_for) if hung_for else []
+    hung = len(load.running) - len(young)
+    sockets.sever_all(alias, spare=young)
+    return max(0, hung)
+
+
+class _CutOffs:
+    """Decides when the statements on a server are ended: where it cannot be reached, and only what hangs.
+
+    A probe in vain proves nothing about the statements of others. It may wait for a place in a pooler, for a
+    lock, or for the processor, where they go on.
+    """
+
+    def __init__(self, settings: MonitorSettings) -> None:
+        self._end_primary = settings.end_primary_statements
+        self._hung_for = settings.timeout
+        self._refused: set[str] = set()
+        """Servers that could not be reached by the last new connection."""
+
+    def heard(self, prober: Prober, finding: Finding, misses: int) -> None:
+        """Take in how a probe went; ``misses`` is how often in a row the server's time has run out."""
+        if not finding.unreachable:
+            self._refused.discard(finding.alias)
+        elif misses or finding.alias in self._refused:
+            self.end(prober)
+        else:
+            self._refused.add(finding.alias)
+
+    def end(self, prober: Prober) -> None:
+        """End what hangs on a server, if it is a replica: what is cut off there can be run again.
+
+        On a primary a commit may be under way, whose outcome nobody would know.
+        """
+        if prober.is_primary and not self._end_primary:
+            return
+        alias = prober.alias
+        ended = cut_off(alias, self._hung_for)
+        if ended:
+            logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
+
+
+def _apply(wanted: list[Override] | None) -> None:
+    if wanted is not None:
+        from django_rwrouter import (
+            overrides,
+        )  # It imports models, which the app registry has to be ready for.
+
+        overrides.apply(wanted)
 
 
 class _Reports:
@@ -89,7 +139,7 @@ class _Reports:
 class _Worker:
     """Asks one server, in a thread of its own, so that a frozen server holds up nobody else."""
 
-    def __init__(self, prober: Prober, inbox: queue.SimpleQueue[Finding | None]) -> None:
+    def __init__(self, prober: Prober, inbox: queue.SimpleQueue[Finding | list[Override] | None]) -> None:
         self.prober = prober
         self._inbox = inbox
         self._orders: queue.SimpleQueue[tuple[Sample, float, bool] | None] = queue.SimpleQueue()
@@ -109,7 +159,11 @@ class _Worker:
         while (order := self._orders.get()) is not None:
             sample, patience, fresh = order
             with self.probing:
-                self._inbox.put(self.prober.probe(sample, patience=patience, fresh=fresh))
+                finding = self.prober.probe(sample, patience=patience, fresh=fresh)
+                self._inbox.put(finding)
+                wanted = None if finding.failure else self.prober.overrides()
+                if wanted is not None:
+                    self._inbox.put(wanted)
         with self.probing:
             self.prober.close()
 
@@ -123,7 +177,8 @@ class ThreadedRounds:
         self._watch = Watch(topology, MISSED_ROUNDS * self._interval + self._timeout)
         self._second_chance = min(self._timeout, SECOND_CHANCE)
         self._schedule = Schedule(self._timeout, self._second_chance)
-        self._inbox: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
+        self._cut_offs = _CutOffs(settings)
+        self._inbox: queue.SimpleQueue[Finding | list[Override] | None] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._stopped = False
         self._until = 0.0
@@ -208,7 +263,9 @@ class ThreadedRounds:
                 self._schedule.woke(wake, monotonic())
             with self._handling:
                 try:
-                    if finding is not None:
+                    if isinstance(finding, list):
+                        _apply(finding)
+                    elif finding is not None:
                         self._hear(finding)
                     elif self._inbox.empty():
                         self._look_for_overdue()
@@ -231,6 +288,7 @@ class ThreadedRounds:
 
     def _hear(self, finding: Finding) -> None:
         alias = finding.alias
+        self._cut_offs.heard(self._probers[alias], finding, self._schedule.misses(alias))
         is_behind = self._schedule.is_behind(alias)
         if not self._schedule.answer(alias):
             # It was given up, and what it says now is old. A new connection shows at once what is the matter.
@@ -257,15 +315,9 @@ class ThreadedRounds:
             prober = self._probers[alias]
             self._watch.failed(alias, TIMEOUT)
             prober.abort()
-            if prober.is_primary and prober.reads_in_bounded_time:
-                continue  # What is cut off there cannot be run again: the driver's own timeout has to do.
-            # Where there is none, a primary gets one chance more than a replica.
-            if self._schedule.misses(alias) > (2 if prober.is_primary else 1):
-                ended = cut_off(alias)
-                if ended:
-                    logger.warning(
-                        "%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias}
-                    )
+            # An attempt to connect may still be under way, but a bare one has told.
+            if prober.unreachable and self._schedule.misses(alias) > 1:
+                self._cut_offs.end(prober)
 
 
 class InlineRounds:
@@ -340,6 +392,8 @@ class InlineRounds:
         )
         try:
             self._watch.heard(finding, monotonic())
+            if not finding.failure:
+                _apply(prober.overrides())
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:

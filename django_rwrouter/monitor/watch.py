@@ -76,10 +76,6 @@ class Watch:
         if finding.trouble is not None:
             raise finding.trouble  # It says nothing about the server; whoever runs the rounds reports it.
         cluster = self._topology.by_alias.get(alias)
-        if finding.wanted is not None:
-            from django_rwrouter import overrides  # It imports models: see probes.
-
-            overrides.apply(finding.wanted)
         if finding.failure:
             self.failed(alias, finding.failure)
         elif cluster is not None:

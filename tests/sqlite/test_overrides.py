@@ -257,9 +257,9 @@ def test_a_missing_table_is_not_asked_for_at_each_tick(no_table, own_connection,
     asked = []
     select = overrides._select
 
-    def counted(connection):
+    def counted(connection, **kwargs):
         asked.append(connection)
-        return select(connection)
+        return select(connection, **kwargs)
 
     monkeypatch.setattr(overrides, "_select", counted)
     for _ in range(5):

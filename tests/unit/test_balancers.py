@@ -122,7 +122,7 @@ def test_while_nothing_is_known_all_are_drawn():
 
 def busy(alias, reads):
     for _read in range(reads):
-        load.load_of(alias).begin(None)
+        load.load_of(alias).begin(None, 0.0)
 
 
 def test_of_two_the_one_with_fewer_reads_is_chosen():

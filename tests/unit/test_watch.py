@@ -260,7 +260,7 @@ def work(world, **means):
     for alias, seconds in means.items():
         world.hears(alias, At(5))
         for _ in range(MIN_READS):
-            load_of(alias).end(load_of(alias).begin(None), seconds)
+            load_of(alias).end(load_of(alias).begin(None, 0.0), seconds)
     world.watch.end_round()
     world.now += 1
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -486,7 +486,7 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
                 ready.set()
                 frozen.wait(10)
                 began = time.monotonic()
-                key = load_of("replica1").begin(connection)
+                key = load_of("replica1").begin(connection, time.perf_counter())
                 try:
                     cursor.execute("SELECT title FROM app_book")
                 except OperationalError as error:
@@ -506,10 +506,71 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
     assert seconds < 2 * INTERVAL + TIMEOUT + 1
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["by default", "END_PRIMARY_STATEMENTS"])
+def test_what_hangs_on_the_primary_goes_on_unless_the_site_wants_an_error(
+    cluster, started, monkeypatch, ends
+):
+    if connections["default"].vendor == "mysql":
+        options = {**connections.settings["default"]["OPTIONS"], "read_timeout": 60}
+        monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+        connections["default"].close()
+    started(END_PRIMARY_STATEMENTS=ends)
+    ready, frozen, outcome = threading.Event(), threading.Event(), []
+
+    def write():
+        try:
+            with routing_scope(), connections["default"].cursor() as cursor:
+                cursor.execute("SELECT 1")
+                ready.set()
+                frozen.wait(10)
+                cursor.execute("UPDATE app_book SET title = 'new'")
+                outcome.append("written")
+        except OperationalError:
+            outcome.append("ended")
+        finally:
+            connections["default"].close()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    assert ready.wait(10)
+    schedule = monitor._monitor._threaded._schedule
+    cluster.primary.freeze()
+    frozen.set()
+    try:
+        until(lambda: schedule.misses("default") >= 5 or outcome, 20, "the monitor does not wait")
+        assert outcome == (["ended"] if ends else [])
+    finally:
+        cluster.primary.thaw()
+    writer.join(10)
+    assert outcome == (["ended"] if ends else ["written"])
+
+
+def test_a_lock_on_the_table_of_overrides_says_nothing_of_the_server(cluster, started):
+    overrides.drain("replica1")
+    with told(primary_lost) as signals:
+        started()
+        until(lambda: state("replica1") is State.DRAINED, 5, "not drained")
+        other = connections.create_connection("default")
+        with closing(other), other.cursor() as cursor:
+            if other.vendor == "mysql":
+                cursor.execute("LOCK TABLES django_rwrouter_routingoverride WRITE")
+            else:
+                cursor.execute("BEGIN")
+                cursor.execute("LOCK TABLE django_rwrouter_routingoverride IN ACCESS EXCLUSIVE MODE")
+            for _ in range(6):
+                before = seen("default").at
+                until(lambda: seen("default").at > before, 3 * BUSY, "it is not asked")  # noqa: B023
+                assert seen("default").reachable
+                assert state("replica1") is State.DRAINED
+            cursor.execute("UNLOCK TABLES" if other.vendor == "mysql" else "ROLLBACK")
+        overrides.undrain("replica1")
+    assert signals == []
+
+
 def test_a_slow_probe_ends_no_read(cluster, started, monkeypatch):
     """One probe in vain is no proof: the next, on a new connection, is answered."""
     cut = []
-    monkeypatch.setattr(monitor.rounds, "cut_off", cut.append)
+    monkeypatch.setattr(monitor.rounds, "cut_off", lambda alias, _hung_for: cut.append(alias))
     started()
     cluster.replicas[0].freeze()
     until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")

@@ -1,0 +1,136 @@
+"""When the monitor ends statements: never those of a primary, nor those that merely run."""
+
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from django.db import OperationalError
+
+from django_rwrouter import load, sockets
+from django_rwrouter.driver_errors import was_never_reached
+from django_rwrouter.monitor import rounds
+from django_rwrouter.monitor.probes import Finding
+from django_rwrouter.options import MonitorSettings
+
+REPLICA = SimpleNamespace(alias="replica1", is_primary=False)
+PRIMARY = SimpleNamespace(alias="default", is_primary=True)
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    aliases = []
+    monkeypatch.setattr(rounds, "cut_off", lambda alias, _hung_for: aliases.append(alias))
+    return aliases
+
+
+def finding(prober, *, unreachable=True):
+    return Finding(alias=prober.alias, began=0.0, failure="gone", unreachable=unreachable)
+
+
+@pytest.mark.parametrize(
+    ("prober", "settings", "ended"),
+    [(REPLICA, {}, 1), (PRIMARY, {}, 0), (PRIMARY, {"end_primary_statements": True}, 1)],
+)
+def test_who_cannot_be_reached_twice_in_a_row(cut, prober, settings, ended):
+    cut_offs = rounds._CutOffs(MonitorSettings(**settings))
+    cut_offs.heard(prober, finding(prober), 0)
+    assert cut == []
+    cut_offs.heard(prober, finding(prober), 0)
+    assert cut == [prober.alias] * ended
+
+
+def test_who_was_silent_before_need_not_be_tried_twice(cut):
+    rounds._CutOffs(MonitorSettings()).heard(REPLICA, finding(REPLICA), 1)
+    assert cut == ["replica1"]
+
+
+def test_a_probe_that_failed_though_the_server_was_reached_ends_nothing(cut):
+    cut_offs = rounds._CutOffs(MonitorSettings())
+    for unreachable in (True, False, True, False, False):
+        cut_offs.heard(REPLICA, finding(REPLICA, unreachable=unreachable), 0)
+    assert cut == []
+
+
+def test_only_what_has_itself_hung_for_longer_is_ended(monkeypatch):
+    load.reset()
+    sockets.reset()
+    severed = []
+    monkeypatch.setattr(sockets, "sever", lambda raw: severed.append(raw) or True)
+    opened = [
+        SimpleNamespaceWithReference(alias="replica1", connection=name) for name in ("old", "young", "idle")
+    ]
+    for connection in opened:
+        sockets.note_opened(connection)
+    now = time.perf_counter()
+    load.load_of("replica1").begin(opened[0], now - 100)
+    load.load_of("replica1").begin(opened[1], now)
+    assert rounds.cut_off("replica1", 50) == 1
+    assert severed == ["old", "idle"]
+    load.reset()
+    sockets.reset()
+
+
+class SimpleNamespaceWithReference(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize(
+    ("vendor", "error", "never"),
+    [
+        ("mysql", OperationalError(2002, "Can't connect"), True),
+        ("mysql", OperationalError(2003, "Can't connect"), True),
+        ("mysql", OperationalError(2013, "at 'handshake: reading initial communication packet'"), True),
+        ("mysql", OperationalError(2013, "Lost connection to server during query"), False),
+        ("mysql", OperationalError(1040, "Too many connections"), False),
+        (
+            "postgresql",
+            OperationalError("server login has been failing, try again later (server_login_retry)"),
+            True,
+        ),
+        (
+            "postgresql",
+            OperationalError(
+                "server login has been failing, cached error: connect failed (server_login_retry)"
+            ),
+            True,
+        ),
+        (
+            "postgresql",
+            OperationalError("... cached error: sorry, too many clients already (server_login_retry)"),
+            False,
+        ),
+        ("postgresql", OperationalError("connection timeout expired"), False),
+    ],
+)
+def test_whether_a_server_has_said_a_word(vendor, error, never):
+    assert was_never_reached(error, vendor) is never
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_bare_connection_wants_a_byte(answers):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            accepted, _ = server.accept()
+            accepted.recv(8)
+            accepted.sendall(b"N")
+            accepted.close()
+
+        if answers:
+            threading.Thread(target=serve, daemon=True).start()
+        client = socket.create_connection(server.getsockname())
+        peer = sockets.peer_of(client)
+        client.close()
+        if answers:  # The first was for the address alone.
+            threading.Thread(target=serve, daemon=True).start()
+        assert peer is not None
+        assert peer.answers(b"01234567", 5.0 if answers else 0.1) is answers
+
+
+def test_a_server_that_is_gone_does_not_answer():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peer = sockets.Peer(server.family, server.getsockname())
+    assert not peer.answers(b"", 5.0)
+    assert sockets.peer_of(object()) is None
