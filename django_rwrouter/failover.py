@@ -95,7 +95,7 @@ def rescue(
     ):
         note_write(state, cluster.name)
     if alias == cluster.primary:
-        leave_demoted(connection, error)
+        leave_demoted(connection, error, context["cursor"])
     raise error
 
 
@@ -160,11 +160,12 @@ def run_again(
     raise error
 
 
-def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException) -> None:
+def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor: Any) -> None:
     """Close a primary's connection on which a write was refused because the server is read-only.
 
     The server was demoted, and the address may lead to another by now: the next connection will find it.
-    Inside ``atomic()`` Django closes it at the end of the block.
+    Inside ``atomic()`` that waits for the end of the outermost block, as inner ones roll back to their
+    savepoints, and the code may catch the error and go on.
     """
     vendor = connection.vendor
     if not is_read_only_server(error, vendor) or (vendor == "postgresql" and not _is_standby(connection)):
@@ -177,8 +178,33 @@ def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException) -> None
         events.why(error),
         extra={"alias": alias, "cluster": events.cluster_of(alias), "why": events.why(error)},
     )
+    if connection.in_atomic_block:
+        _close_after_transaction(connection)
+        return
+    _close(getattr(cursor, "cursor", None))
     with suppress(Error):
         connection.close()
+
+
+def _close_after_transaction(connection: BaseDatabaseWrapper) -> None:
+    """Let a connection be closed when its outermost ``atomic()`` block ends.
+
+    Django tells nobody of a rollback, but there it turns autocommit on again. Where autocommit is off, the
+    connection is closed when the next request begins.
+    """
+    connection.close_at = 0.0
+    if "set_autocommit" in vars(connection):
+        return
+
+    def set_autocommit(*args: Any, **kwargs: Any) -> None:
+        del connection.set_autocommit
+        if connection.in_atomic_block:
+            connection.set_autocommit(*args, **kwargs)
+        else:
+            with suppress(Error):
+                connection.close()
+
+    connection.set_autocommit = set_autocommit  # type: ignore[method-assign]
 
 
 def _is_ours(decision: Decision, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:

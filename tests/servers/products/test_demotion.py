@@ -6,7 +6,6 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 
 from django_rwrouter import ReplicaWriteError, routing_scope
-from django_rwrouter.hooks import READ_ONLY_STATEMENTS
 from launcher.tcp_proxy import TcpProxy
 from tests.app.models import Book
 
@@ -61,6 +60,31 @@ def test_inside_a_transaction_it_is_closed_at_the_end(fresh, address):
     assert not Book.objects.filter(title="refused").exists()
 
 
+def test_inside_nested_transactions_the_error_is_the_refusal(fresh, address):
+    """And code that catches it goes on as it would without the router."""
+    with routing_scope():
+        Book.objects.count()
+        promote(fresh, address)
+        for write in (
+            lambda: Book.objects.create(title="refused"),
+            lambda: Book.objects.update(title="refused"),
+            lambda: Book.objects.all().delete(),
+        ):
+            # The first connection leads to the former primary, and so do the next ones.
+            address.switch(fresh.replicas[-1].port)
+            connections["default"].close()
+            with transaction.atomic():
+                with pytest.raises(DatabaseError) as caught, transaction.atomic():
+                    write()
+                assert Book.objects.using("default").filter(title="old").exists()
+            assert "read-only" in str(caught.value) or "read only" in str(caught.value)
+            assert connections["default"].connection is None
+        address.switch(fresh.primary.port)
+        with transaction.atomic():
+            Book.objects.create(title="after")
+    assert Book.objects.using("default").filter(title="after").exists()
+
+
 def test_a_server_that_was_made_read_only_while_it_runs(fresh, address):
     """Its own sessions stay open, and new ones are refused writes as well."""
     mysql = connections["default"].vendor == "mysql"
@@ -87,7 +111,9 @@ def test_a_session_that_the_code_itself_made_read_only(fresh, address):
         Book.objects.count()
         before = connections["default"].connection
         with connections["default"].cursor() as cursor:
-            cursor.execute(READ_ONLY_STATEMENTS[connections["default"].vendor])
+            mysql = connections["default"].vendor == "mysql"
+            session = "SESSION" if mysql else "SESSION CHARACTERISTICS AS"
+            cursor.execute(f"SET {session} TRANSACTION READ ONLY")
         for _ in range(2):
             with pytest.raises(DatabaseError):
                 Book.objects.create(title="refused")
