@@ -15,6 +15,8 @@ from django_rwrouter import process, sockets, spills, stats
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.knowledge import set_server
 from django_rwrouter.load import load_of
+from django_rwrouter.positions import get_driver
+from django_rwrouter.primary_identity import primary_server
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.sql import Kind, Statement, classify
 from django_rwrouter.state import RoutingState, current_state, this_thread, writes_are_tracked
@@ -22,11 +24,7 @@ from django_rwrouter.topology import Cluster, Topology, get_topology
 
 logger = logging.getLogger("django_rwrouter")
 
-READ_ONLY_STATEMENTS: Final = {
-    "mysql": "SET SESSION TRANSACTION READ ONLY",
-    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-    "sqlite": "PRAGMA query_only = ON",
-}
+_SQLITE_READ_ONLY: Final = "PRAGMA query_only = ON"
 DECISION: Final = "rwrouter_decision"
 """Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
 _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
@@ -50,7 +48,8 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     """Prepare a connection of ours that has just been opened (receiver of ``connection_created``).
 
     A replica's session becomes read-only on the server: ``read_only`` on a server does not stop a privileged
-    user, and one write there stops replication, or makes the replica differ for good.
+    user, and one write there stops replication, or makes the replica differ for good. Not where the alias
+    leads to the primary itself: a pooler may give that session to others, who write.
     """
     cluster = get_topology().by_alias.get(connection.alias)
     if cluster is None:
@@ -62,12 +61,16 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     current_state().forget_connection(cluster.name, connection.alias)
     if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
         return
-    statement = READ_ONLY_STATEMENTS.get(connection.vendor)
-    if statement is None or is_test_mirror(connection):
+    driver = get_driver(connection)
+    if (driver is None and connection.vendor != "sqlite") or is_test_mirror(connection):
         return
+    primary = primary_server(cluster) if connection.vendor == "mysql" else None
     try:
         with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-            cursor.execute(statement)
+            if driver is None:
+                cursor.execute(_SQLITE_READ_ONLY)
+            else:
+                driver.make_read_only(cursor, primary)
             if not connection.autocommit:
                 connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.
     except BaseException:

@@ -61,6 +61,7 @@ class Knowledge:
         self._refusing: dict[str, float] = {}
         """By alias, when a replica last refused to tell where it stands."""
         self._freshness: dict[tuple[str, str], _Freshness] = {}
+        self._primaries: dict[str, tuple[str | None, float]] = {}
 
     def learn_replica(self, alias: str, server: str, position: Position | None, began: float) -> None:
         """Take in what a replica said, in answer to a question that was asked at ``began``."""
@@ -130,6 +131,15 @@ class Knowledge:
         if not samples or began - samples[-1].at >= _SAMPLE_GAP:
             samples.append(Sample(began, position))
 
+    def learn_primary_server(self, cluster: str, server: str | None, seconds: float = TRUST_SECONDS) -> None:
+        """Take in which server the primary is, ``None`` if it did not say; trusted for so long."""
+        self._primaries[cluster] = server, monotonic() + seconds
+
+    def primary_server(self, cluster: str) -> tuple[str | None, bool]:
+        """Return which server the primary is, and whether that was asked lately."""
+        server, until = self._primaries.get(cluster, (None, -math.inf))
+        return (server, True) if monotonic() < until else (None, False)
+
     def recent_primary(self, cluster: str, seconds: float) -> Any:
         """Return where the primary stood at some time in the last seconds, or ``None``."""
         samples = self._samples.get(cluster)
@@ -195,6 +205,7 @@ class Knowledge:
         self._without.clear()
         self._refusing.clear()
         self._freshness.clear()
+        self._primaries.clear()
 
 
 knowledge: Final = Knowledge()

@@ -13,7 +13,6 @@ from django_rwrouter.checks.messages import found
 from django_rwrouter.checks.project import store_of, vendor_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.decision import Level
-from django_rwrouter.hooks import READ_ONLY_STATEMENTS
 from django_rwrouter.options import ClusterSettings, Settings
 from django_rwrouter.positions import has_positions
 from django_rwrouter.stores.cache import CacheStore
@@ -160,7 +159,7 @@ def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[Check
             f" {expected!r}: one cannot replay the other's log.",
             f"Correct ENGINE of one of the two, or remove {alias!r} from {SETTING}['REPLICAS'].",
         )
-    if cluster.read_only_sessions and vendor not in READ_ONLY_STATEMENTS:
+    if cluster.read_only_sessions and vendor != "sqlite" and not has_positions(vendor):
         yield found(
             "W011",
             f"DATABASES[{alias!r}] is a replica on {vendor!r}, where sessions cannot be made read-only: a"

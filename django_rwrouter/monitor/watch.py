@@ -158,6 +158,7 @@ class Watch:
             if finding.refusal:
                 servers.learn_refusal(cluster, finding.alias, finding.refusal, finding.began)
             return
+        knowledge.learn_primary_server(cluster.name, reading.server)
         self._check_role(finding.alias, "primary", reading.writable)
         if reading.writable is False or before not in (None, reading.server):
             # What this process has open may lead to the old server for as long as that lives.

@@ -75,6 +75,13 @@ class Driver(Protocol):
         """Return which server this is, how far it has replayed, and whether it takes writes."""
         ...
 
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Make the session read-only, by one statement, unless it leads to the primary.
+
+        A pooler would hand that session to writers. ``primary`` is the primary's ``server``, if it is known.
+        """
+        ...
+
     def place(self, position: Any, primary: Any) -> Position | None:
         """Put a tentative position into the primary's history; ``None`` if it cannot belong there."""
         ...

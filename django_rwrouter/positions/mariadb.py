@@ -17,12 +17,14 @@ from django_rwrouter.positions import Reading
 _GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
 
 _PRIMARY: Final = "SELECT @@GLOBAL.gtid_binlog_pos"
-_SERVER: Final = "@@GLOBAL.read_only, @@server_id, @@hostname, @@port"
+_SERVER_IDENTITY: Final = "@@server_id, @@hostname, @@port"
+_SERVER: Final = f"@@GLOBAL.read_only, {_SERVER_IDENTITY}"
 _UID: Final = ", @@GLOBAL.server_uid"
 _DESCRIPTION: Final = f"{_PRIMARY}, {_SERVER}"
 _REPLICA: Final = f"SELECT @@GLOBAL.gtid_slave_pos, {_SERVER}"
 _UNKNOWN_VARIABLE: Final = 1193
 """ER_UNKNOWN_SYSTEM_VARIABLE: an older server, which has no ``server_uid``."""
+_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
 _WAIT: Final = "SELECT MASTER_GTID_WAIT(%s, %s)"
 
 
@@ -108,6 +110,14 @@ class MariaDBDriver:
             # A name since MariaDB 12: OFF, READ_ONLY, READ_ONLY_NO_LOCK...
             writable=read_only in {0, "0", "OFF"},
         )
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Compare the server's identity, and set the session, in one statement."""
+        if primary is None:
+            cursor.execute(_READ_ONLY)
+        else:
+            identity = _SERVER_IDENTITY + (_UID if primary.count("/") > 2 else "")  # noqa: PLR2004
+            cursor.execute(f"IF CONCAT_WS('/', {identity}) <> %s THEN {_READ_ONLY}; END IF", (primary,))
 
     def place(self, position: MariaDBPosition, primary: MariaDBPosition | None) -> MariaDBPosition:
         """Return the position: it says itself where it belongs."""

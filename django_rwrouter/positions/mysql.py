@@ -26,6 +26,7 @@ _TAG: Final = re.compile(r"[a-z_][a-z0-9_]{0,31}", re.ASCII)
 _EXECUTED: Final = "SELECT @@GLOBAL.gtid_executed"
 # super_read_only is never on without read_only.
 _DESCRIPTION: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid, @@GLOBAL.read_only"
+_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
 _WAIT: Final = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
 
 
@@ -133,6 +134,13 @@ class MySQLDriver:
         cursor.execute(_DESCRIPTION)
         text, uuid, read_only = cursor.fetchone()
         return Reading(str(uuid), _position(text), writable=not int(read_only))
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Compare the server's UUID, and set the session, in one statement."""
+        if primary is None:
+            cursor.execute(_READ_ONLY)
+        else:
+            cursor.execute("SET SESSION transaction_read_only = (@@server_uuid <> %s)", (primary,))
 
     def place(self, position: MySQLPosition, primary: MySQLPosition | None) -> MySQLPosition:
         """Return the position: it says itself where it belongs."""

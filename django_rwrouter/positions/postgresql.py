@@ -42,6 +42,10 @@ _REPLICA: Final = (
     " (SELECT received_tli FROM pg_stat_wal_receiver LIMIT 1),"
     " (SELECT pid FROM pg_stat_wal_receiver LIMIT 1)"
 )
+# As SET SESSION CHARACTERISTICS does.
+_READ_ONLY: Final = (
+    "SELECT set_config('default_transaction_read_only', 'on', false) WHERE pg_is_in_recovery()"
+)
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 
 
@@ -109,6 +113,10 @@ class PostgreSQLDriver:
         streaming = receiver is not None
         position = PostgreSQLPosition(_STREAMING if streaming else 0, _lsn(lsn))
         return Reading(server, position, tentative=True, writable=False)
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Set the session of a standby alone: any other server may be the primary."""
+        cursor.execute(_READ_ONLY)
 
     def place(
         self, position: PostgreSQLPosition, primary: PostgreSQLPosition | None

@@ -269,7 +269,9 @@ class Opened:
 
 READ_ONLY = {
     "mysql": "SET SESSION TRANSACTION READ ONLY",
-    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "postgresql": (
+        "SELECT set_config('default_transaction_read_only', 'on', false) WHERE pg_is_in_recovery()"
+    ),
     "sqlite": "PRAGMA query_only = ON",
 }
 

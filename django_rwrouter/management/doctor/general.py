@@ -36,6 +36,19 @@ def judge_without_positions(facts: Facts, notes: Notes) -> None:
         notes.ok("position", f"{message}; the level does not need it")
 
 
+def judge_session(facts: Facts, notes: Notes) -> None:
+    """Judge whether a new session of a primary that takes writes takes them, too."""
+    if facts.is_on("session_read_only"):
+        notes.error(
+            "read_only",
+            "a new session on the primary is read-only: a pooler hands out one that was left so",
+            "Let the pooler reconnect to the server (PgBouncer: RECONNECT), and set READ_ONLY_SESSIONS to"
+            " False for what shares sessions.",
+        )
+    else:
+        notes.ok("read_only", "it takes writes")
+
+
 def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
     """Judge where a server stands. ``advice`` is what to do if it does not say."""
     if facts.caught_up is None and not facts.is_primary:
@@ -71,7 +84,7 @@ def compare(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
             if same[0] == cluster.primary:
                 notes.error(
                     "identity",
-                    "this is the primary itself: its session is read-only, and it takes no load off it",
+                    "this is the primary itself: it takes no load off it",
                     "Give the address of a replica, or take the alias out of REPLICAS.",
                 )
             else:

@@ -30,7 +30,10 @@ def ask(cursor: Any, facts: Facts) -> None:
     version, *identity = cursor.fetchone()
     facts.version = f"MariaDB {str(version).partition('-')[0]}"
     facts.identity = "/".join(map(str, identity))
-    facts.variables = mysql_protocol.variables(cursor, _VARIABLES)
+    facts.variables = {
+        **mysql_protocol.variables(cursor, _VARIABLES),
+        **mysql_protocol.session_read_only(cursor),
+    }
     facts.replication = replica_status(cursor)
     facts.writes_anyway = mysql_protocol.may_write_anyway(
         cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}

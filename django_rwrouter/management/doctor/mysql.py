@@ -31,7 +31,10 @@ def ask(cursor: Any, facts: Facts) -> None:
     version, uuid = cursor.fetchone()
     facts.version = f"MySQL {version}"
     facts.identity = str(uuid)
-    facts.variables = mysql_protocol.variables(cursor, _VARIABLES)
+    facts.variables = {
+        **mysql_protocol.variables(cursor, _VARIABLES),
+        **mysql_protocol.session_read_only(cursor),
+    }
     facts.replication = replica_status(cursor)
     facts.writes_anyway = mysql_protocol.may_write_anyway(cursor, {"SUPER", "CONNECTION_ADMIN"})
     mysql_protocol.ask_clock(cursor, facts)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django_rwrouter.management.doctor.facts import Facts
 from django_rwrouter.management.doctor.findings import Notes
+from django_rwrouter.management.doctor.general import judge_session
 
 _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
 
@@ -151,6 +152,14 @@ def judge_delay(seconds: object, notes: Notes) -> None:
         )
 
 
+def session_read_only(cursor: Any) -> Mapping[str, str]:
+    """Return whether this session, which has just been opened, is read-only, as ``session_read_only``."""
+    # MySQL 8 has lost the first name, and MariaDB 11 has gained the second.
+    cursor.execute("SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_read_only', 'transaction_read_only')")
+    values = [str(value) for _name, value in cursor.fetchall()]
+    return {"session_read_only": values[0]} if values else {}
+
+
 def judge_read_only(facts: Facts, notes: Notes, name: str) -> None:
     """Judge whether a server can be written to. ``name`` is the variable that a replica should have."""
     if facts.is_primary:
@@ -161,7 +170,7 @@ def judge_read_only(facts: Facts, notes: Notes, name: str) -> None:
                 "If another server was promoted, name that as PRIMARY; otherwise SET GLOBAL read_only = OFF.",
             )
         else:
-            notes.ok("read_only", "it takes writes")
+            judge_session(facts, notes)
         return
     sessions = facts.cluster.settings.read_only_sessions
     guarded = "the router's own sessions are read-only, others are not"

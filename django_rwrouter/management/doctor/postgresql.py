@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django_rwrouter.management.doctor.facts import Facts
 from django_rwrouter.management.doctor.findings import Notes
-from django_rwrouter.management.doctor.general import judge_position
+from django_rwrouter.management.doctor.general import judge_position, judge_session
 
 _SETTINGS: Final = (
     "hot_standby",
@@ -35,6 +35,10 @@ def ask(cursor: Any, facts: Facts) -> None:
     recovering, host, port, started, receivers, paused, monitor = cursor.fetchone()
     variables |= {"in_recovery": recovering, "paused": paused or "false", "receivers": receivers}
     variables["pg_monitor"] = monitor
+    cursor.execute(
+        "SELECT setting FROM pg_settings WHERE name = 'default_transaction_read_only' AND source = 'session'"
+    )
+    variables["session_read_only"] = (cursor.fetchone() or ("off",))[0]
     facts.variables = variables
     facts.version = f"PostgreSQL {variables.get('server_version', '').partition(' ')[0]}"
     facts.identity = f"{host}/{port}/{started}"
@@ -65,7 +69,7 @@ def _primary(facts: Facts, notes: Notes) -> None:
             "If another server was promoted, name that as PRIMARY; otherwise promote this one.",
         )
         return
-    notes.ok("read_only", "it takes writes")
+    judge_session(facts, notes)
     level = facts.variables.get("wal_level", "")
     if level == "minimal":
         notes.error("binary_log", "wal_level is minimal: nothing is replicated", "Set wal_level = replica.")
