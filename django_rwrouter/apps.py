@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter import hooks, stats
+from django_rwrouter import hooks, monitor, stats
 from django_rwrouter.state import current_state
 
 
@@ -24,8 +24,11 @@ class ReadWriteConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks and the hooks; asks no database."""
-        from django_rwrouter import checks, overview  # noqa: F401  (they need the app registry)
+        from django_rwrouter import checks, overrides, overview  # noqa: F401  (they need the app registry)
 
+        monitor.also_ask(
+            monitor.Question(database=overrides.database, ask=overrides.load, take_in=overrides.apply)
+        )
         stats.describe_servers_with(overview.own_view)
 
         connection_created.connect(_prepare, dispatch_uid="django_rwrouter")

@@ -15,11 +15,12 @@ from typing import Final
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.monitor.questions import Question, also_ask
 from django_rwrouter.monitor.rounds import InlineRounds, ThreadedRounds
 from django_rwrouter.monitor.watch import Seen
 from django_rwrouter.topology import get_topology
 
-__all__ = ["Seen", "ensure_running", "reset", "snapshot"]
+__all__ = ["Question", "Seen", "also_ask", "ensure_running", "reset", "snapshot"]
 
 logger = logging.getLogger("django_rwrouter")
 

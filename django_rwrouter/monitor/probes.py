@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, servers, sockets
 from django_rwrouter.driver_errors import is_refusal, was_never_reached
+from django_rwrouter.monitor.questions import Question
 from django_rwrouter.own_connections import own_connection
 from django_rwrouter.positions import Driver, Reading, get_driver
 from django_rwrouter.state import silenced
-
-if TYPE_CHECKING:
-    from django_rwrouter.overrides import Override
 
 SECOND_LOOK: Final = 0.02
 """Seconds after which a replica is asked again that has not reached the primary's newest sample yet. Most
@@ -71,12 +71,12 @@ class Finding:
 class Prober:
     """The monitor's connection to one server. Used by one thread at a time, but for :meth:`abort`."""
 
-    def __init__(self, alias: str, primary: str, timeout: float, *, reads_overrides: bool = False) -> None:
+    def __init__(self, alias: str, primary: str, timeout: float, questions: Sequence[Question] = ()) -> None:
         self.alias = alias
         self.is_primary = alias == primary
         self._primary = primary
         self._timeout = timeout
-        self.reads_overrides = reads_overrides
+        self.questions = questions
         self._connection: BaseDatabaseWrapper | None = None
         self._renew_at = 0.0
         self._refusal = ""
@@ -126,24 +126,20 @@ class Prober:
             if self.is_primary:
                 sample.done.set()
 
-    def overrides(self) -> list[Override] | None:
-        """Return what operators want; ``None`` if that is not asked here, or was not answered.
+    def ask_more(self) -> list[Callable[[], None]]:
+        """Ask what others have registered; return what takes in each answer. Never raises.
 
-        Asked after :meth:`probe`, on the same connection. That it is not answered says nothing of the
-        server: somebody may have locked the table. Never raises.
+        Asked after :meth:`probe`, on the same connection. No answer says nothing of the server: somebody may
+        have locked a table.
         """
         connection = self._connection
-        if not self.reads_overrides or connection is None or connection.connection is None:
-            return None
-        from django_rwrouter import (
-            overrides,
-        )  # It imports models, which the app registry has to be ready for.
-
-        try:
-            with silenced():
-                return overrides.load(connection)
-        except Exception:  # noqa: BLE001  (nothing follows from it)
-            return None
+        if not self.questions or connection is None or connection.connection is None:
+            return []
+        answers: list[Callable[[], None]] = []
+        for question in self.questions:
+            with suppress(Exception), silenced():
+                answers.append(partial(question.take_in, question.ask(connection)))
+        return answers
 
     def abort(self) -> None:
         """End a probe that another thread is waiting for, if it has an open connection."""

@@ -6,23 +6,21 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from django_rwrouter import sockets
 from django_rwrouter.causes import TIMEOUT
 from django_rwrouter.health import health
 from django_rwrouter.load import load_of
 from django_rwrouter.monitor.probes import Finding, Prober, Sample
+from django_rwrouter.monitor.questions import QUESTIONS, Question
 from django_rwrouter.monitor.schedule import Schedule
 from django_rwrouter.monitor.watch import Seen, Watch
 from django_rwrouter.options import MonitorSettings
 from django_rwrouter.state import on_event_loop
 from django_rwrouter.topology import Topology
-
-if TYPE_CHECKING:
-    from django_rwrouter.overrides import Override
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -47,8 +45,6 @@ LONGEST_PAUSE: Final = 60.0
 
 def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
     """Return what asks each server, by alias, primaries first."""
-    from django_rwrouter import overrides  # It imports models, which the app registry has to be ready for.
-
     watched = {
         alias: cluster.primary
         for cluster in topology.clusters.values()
@@ -56,10 +52,13 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
         for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
     }
     # The primary with this app's table may belong to a cluster without replicas, or to none at all.
-    control = overrides.database()
-    watched.setdefault(control, control)
+    questions: dict[str, list[Question]] = {}
+    for question in QUESTIONS:
+        questions.setdefault(question.database(), []).append(question)
+    for alias in questions:
+        watched.setdefault(alias, alias)
     return {
-        alias: Prober(alias, primary, timeout, reads_overrides=alias == control)
+        alias: Prober(alias, primary, timeout, questions.get(alias, ()))
         for alias, primary in sorted(watched.items(), key=lambda item: item[0] != item[1])
     }
 
@@ -114,15 +113,6 @@ class _CutOffs:
             logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
 
 
-def _apply(wanted: list[Override] | None) -> None:
-    if wanted is not None:
-        from django_rwrouter import (
-            overrides,
-        )  # It imports models, which the app registry has to be ready for.
-
-        overrides.apply(wanted)
-
-
 class _Reports:
     """Logs what goes wrong in the monitor itself: each kind of error once."""
 
@@ -139,7 +129,7 @@ class _Reports:
 class _Worker:
     """Asks one server, in a thread of its own, so that a frozen server holds up nobody else."""
 
-    def __init__(self, prober: Prober, inbox: queue.SimpleQueue[Finding | list[Override] | None]) -> None:
+    def __init__(self, prober: Prober, inbox: queue.SimpleQueue[Finding | Callable[[], None] | None]) -> None:
         self.prober = prober
         self._inbox = inbox
         self._orders: queue.SimpleQueue[tuple[Sample, float, bool] | None] = queue.SimpleQueue()
@@ -161,9 +151,9 @@ class _Worker:
             with self.probing:
                 finding = self.prober.probe(sample, patience=patience, fresh=fresh)
                 self._inbox.put(finding)
-                wanted = None if finding.failure else self.prober.overrides()
-                if wanted is not None:
-                    self._inbox.put(wanted)
+                if not finding.failure:
+                    for answer in self.prober.ask_more():
+                        self._inbox.put(answer)
         with self.probing:
             self.prober.close()
 
@@ -178,7 +168,7 @@ class ThreadedRounds:
         self._second_chance = min(self._timeout, SECOND_CHANCE)
         self._schedule = Schedule(self._timeout, self._second_chance)
         self._cut_offs = _CutOffs(settings)
-        self._inbox: queue.SimpleQueue[Finding | list[Override] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Finding | Callable[[], None] | None] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._stopped = False
         self._until = 0.0
@@ -263,10 +253,10 @@ class ThreadedRounds:
                 self._schedule.woke(wake, monotonic())
             with self._handling:
                 try:
-                    if isinstance(finding, list):
-                        _apply(finding)
-                    elif finding is not None:
+                    if isinstance(finding, Finding):
                         self._hear(finding)
+                    elif finding is not None:
+                        finding()
                     elif self._inbox.empty():
                         self._look_for_overdue()
                 except Exception as error:  # noqa: BLE001  (what one server does must not hide the others)
@@ -393,7 +383,8 @@ class InlineRounds:
         try:
             self._watch.heard(finding, monotonic())
             if not finding.failure:
-                _apply(prober.overrides())
+                for take_in_answer in prober.ask_more():
+                    take_in_answer()
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:
