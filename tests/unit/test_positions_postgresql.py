@@ -180,7 +180,7 @@ def test_waiting_ends_as_soon_as_it_is_reached():
 def test_waiting_ends_when_the_time_is_over():
     began = time.monotonic()
     assert PostgreSQLDriver().wait(Cursor(("0/4",)), at("1@0/5"), 0.02) is False
-    assert 0.02 <= time.monotonic() - began < 5.0
+    assert time.monotonic() - began >= 0.02
 
 
 def test_with_no_time_to_wait_it_asks_once():

@@ -321,9 +321,9 @@ def test_whatever_changes_a_real_database_counts_as_a_write(script):
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("unit", ["''", "'it''s', ", "/* x */", "-- x\n", "(", "$a$b$a$", "1; "])
 def test_a_long_statement_takes_no_time_to_speak_of(vendor, unit):
-    started = time.perf_counter()
+    started = time.thread_time()
     classify("SELECT " + unit * 20_000, vendor)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_a_long_statement_is_not_remembered():

@@ -1,11 +1,11 @@
 """Drained replicas and the kill switch, in running processes: gunicorn's, with a monitor in each."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
+from tests.busy_clock import busy_clock
 from tests.servers.mariadb import board as board_module
 
 INTERVAL = 0.5
@@ -43,9 +43,9 @@ class Visitors:
 
     def await_use_of(self, *aliases):
         """Return after how many seconds these alone answer; more than is promised is an error."""
-        began = time.monotonic()
+        began = busy_clock()
         while True:
-            asked = time.monotonic()
+            asked = busy_clock()
             if self.used() == set(aliases):
                 return asked - began
             assert asked - began < IN_FORCE + SLACK, f"Not only {aliases} answer."

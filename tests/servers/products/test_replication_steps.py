@@ -9,6 +9,7 @@ from django.db import connections
 from django_rwrouter.replication import Step, look
 from django_rwrouter.topology import get_topology
 from tests.app.models import Book
+from tests.busy_clock import busy_clock
 
 GRANTS = {
     "mariadb": ("GRANT {} ON *.* TO {}", "REVOKE {} ON *.* FROM {}", "REPLICA MONITOR"),
@@ -84,10 +85,10 @@ def test_a_server_that_is_down(cluster):
 
 def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
     cluster.replicas[0].freeze()
-    began = time.monotonic()
+    began = busy_clock()
     for _time in range(2):
         assert steps()[1].step is Step.AWAY
-    assert time.monotonic() - began < 12
+    assert busy_clock() - began < 12
     asking = [thread for thread in threading.enumerate() if thread.name == "rwrouter-look-replica1"]
     assert len(asking) <= 1
     cluster.replicas[0].thaw()
