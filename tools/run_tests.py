@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTS = ("mariadb", "mysql", "postgresql")
@@ -37,26 +38,33 @@ class Suite:
     """Whose servers its tests start."""
     arguments: tuple[str, ...] = ()
     """More arguments for pytest."""
-    alone: bool = False
-    """Whether nothing else may run meanwhile: it promises seconds, or keeps all processors busy itself."""
+    neighbours: Literal["any", "light", "none"] = "any"
+    """What may run meanwhile: beside a suite that promises seconds only "light" ones, and nothing beside one
+    that keeps all processors busy itself."""
+    light: bool = False
+    """Whether it leaves the processors idle for most of its time."""
+
+    def bears(self, other: "Suite") -> bool:
+        """Tell whether another suite may run meanwhile."""
+        return self.neighbours == "any" or (self.neighbours == "light" and other.light)
 
 
 SUITES = (
-    # The longest first, so that the last to end is a short one.
     Suite(
         name="quick",
         group="quick",
         folders=("tests/unit", "tests/sqlite", "tests/tooling", "tests/typing"),
         arguments=("--numprocesses=auto", "--ignore=tests/tooling/launcher"),
-        alone=True,
+        neighbours="none",
     ),
     Suite(
-        name="mariadb",
+        name="faults",
         group="servers",
-        folders=("tests/servers/mariadb",),
-        settings="tests.servers.mariadb.settings",
-        products=("mariadb",),
+        folders=("tests/servers/faults",),
+        products=("mariadb", "postgresql"),
+        neighbours="light",
     ),
+    # The longest first, so that the last to end is a short one.
     *(
         Suite(
             name=f"products-{product}",
@@ -67,29 +75,31 @@ SUITES = (
         )
         for product in PRODUCTS
     ),
+    Suite(
+        name="mariadb",
+        group="servers",
+        folders=("tests/servers/mariadb",),
+        settings="tests.servers.mariadb.settings",
+        products=("mariadb",),
+    ),
     Suite(name="launcher", group="servers", folders=("tests/tooling/launcher",), products=PRODUCTS),
+    Suite(name="browser", group="browser", folders=("tests/browser",)),
     Suite(
         name="contrib",
         group="servers",
         folders=("tests/servers/contrib",),
         settings="tests.servers.contrib.settings",
         products=("mariadb",),
+        light=True,
     ),
+    Suite(name="packaging", group="packaging", folders=("tests/packaging",), light=True),
     Suite(
         name="week",
         group="week",
         folders=("tests/servers/products/week_of_statistics.py",),
         settings="tests.servers.products.settings",
         products=("mariadb",),
-    ),
-    Suite(name="packaging", group="packaging", folders=("tests/packaging",)),
-    Suite(name="browser", group="browser", folders=("tests/browser",)),
-    Suite(
-        name="faults",
-        group="servers",
-        folders=("tests/servers/faults",),
-        products=("mariadb", "postgresql"),
-        alone=True,
+        light=True,
     ),
 )
 GROUPS = tuple(dict.fromkeys(suite.group for suite in SUITES))
@@ -121,11 +131,13 @@ class Runner:
         self._products = products
         self._more_arguments = more_arguments
         self._terminal = threading.Lock()
+        self._changed = threading.Condition()
+        self._running: list[Suite] = []
 
     def run(self, suites: Sequence[Suite]) -> list[Outcome]:
-        """Run those that need the machine for themselves one by one, then the others side by side."""
-        outcomes = [self._run(suite) for suite in suites if suite.alone]
-        waiting = [suite for suite in suites if not suite.alone]
+        """Run these suites, in their order as far as each bears the others."""
+        outcomes: list[Outcome] = []
+        waiting = list(suites)
         workers = [threading.Thread(target=self._work, args=(waiting, outcomes)) for _ in range(self._jobs)]
         for worker in workers:
             worker.start()
@@ -134,12 +146,25 @@ class Runner:
         return sorted(outcomes, key=lambda outcome: suites.index(outcome.suite))
 
     def _work(self, waiting: list[Suite], outcomes: list[Outcome]) -> None:
-        while True:
+        while suite := self._take(waiting):
             try:
-                suite = waiting.pop(0)
-            except IndexError:
-                return
-            outcomes.append(self._run(suite))
+                outcomes.append(self._run(suite))
+            finally:
+                with self._changed:
+                    self._running.remove(suite)
+                    self._changed.notify_all()
+
+    def _take(self, waiting: list[Suite]) -> Suite | None:
+        """Return the next suite that may run now; wait until there is one, or return None if none is left."""
+        with self._changed:
+            while waiting:
+                for suite in waiting:
+                    if all(suite.bears(other) and other.bears(suite) for other in self._running):
+                        waiting.remove(suite)
+                        self._running.append(suite)
+                        return suite
+                self._changed.wait()
+        return None
 
     def _run(self, suite: Suite) -> Outcome:
         self._print(f"--- {suite.name} begins")
