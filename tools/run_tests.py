@@ -133,11 +133,13 @@ class Runner:
         self._terminal = threading.Lock()
         self._changed = threading.Condition()
         self._running: list[Suite] = []
+        self._only_one = False
 
     def run(self, suites: Sequence[Suite]) -> list[Outcome]:
         """Run these suites, in their order as far as each bears the others."""
         outcomes: list[Outcome] = []
         waiting = list(suites)
+        self._only_one = len(suites) == 1
         workers = [threading.Thread(target=self._work, args=(waiting, outcomes)) for _ in range(self._jobs)]
         for worker in workers:
             worker.start()
@@ -180,9 +182,11 @@ class Runner:
         ]
         # A settings module of the caller's has no business here.
         environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-        with log.open("wb") as output:
+        with log.open("wb") as file:
+            # Who waits for a single suite may watch it.
+            output = None if self._only_one else file
             status = subprocess.run(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+                command, cwd=ROOT, env=environment, stdout=output, stderr=output, check=False
             ).returncode
         passed, failed, skipped = counts(report)
         outcome = Outcome(
