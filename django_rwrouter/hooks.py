@@ -24,6 +24,11 @@ from django_rwrouter.topology import Cluster, Topology, get_topology
 
 logger = logging.getLogger("django_rwrouter")
 
+_IS_READ_ONLY: Final = {
+    "mysql": "SELECT @@session.transaction_read_only",
+    "postgresql": "SHOW transaction_read_only",
+    "sqlite": "PRAGMA query_only",
+}
 _SQLITE_READ_ONLY: Final = "PRAGMA query_only = ON"
 DECISION: Final = "rwrouter_decision"
 """Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
@@ -133,7 +138,7 @@ def observe(
         load.end(running, seconds if is_even else None)
         if decision is not None and decision.reason is Reason.SPILLED:
             spills.release(state, this_thread(), cluster.name)
-    if statement.writes and pins(statement, topology):
+    if statement.writes and pins(statement, topology) and not _ran_read_only(connection, cluster):
         note_write(state, cluster.name)
     if decision is None:
         return result  # It reads no data: Django asks for the version when it opens a connection.
@@ -190,6 +195,24 @@ def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
 def pins(statement: Statement, topology: Topology) -> bool:
     """Whether a write counts for the client that made it."""
     return statement.target not in topology.primary_only_tables and writes_are_tracked()
+
+
+def _ran_read_only(connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+    """Whether a statement ran in a replica's read-only session, and so wrote nothing, whatever it says.
+
+    The session itself is asked, as a replica's alias may lead to the primary.
+    """
+    if connection.alias == cluster.primary:
+        return False
+    question = _IS_READ_ONLY.get(connection.vendor, "")
+    if getattr(connection, "mysql_is_mariadb", False):
+        question = question.replace("transaction_read_only", "tx_read_only")
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(question)
+            return str(cursor.fetchone()[0]) in {"1", "on"}
+    except Exception:  # noqa: BLE001  (each driver has errors of its own; then it counts)
+        return False
 
 
 def note_write(state: RoutingState, cluster: str) -> None:

@@ -15,6 +15,7 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.options import ClusterSettings, ReplicaSettings, Settings
+from django_rwrouter.sql import table_name
 from django_rwrouter.token import Lifetime
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class ModelRoute:
         self.model = model
         self.fixed = fixed
         """Why all reads of the model go to the primary, if they always do."""
-        self.table = "" if model is None else model._meta.db_table
+        self.table = "" if model is None else table_name(model._meta.db_table)
+        """As statements name it, without quotes."""
         self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
 
     def decide(
@@ -227,7 +229,7 @@ def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
 def _cache_tables() -> Iterator[str]:
     for options in django_settings.CACHES.values():
         if options.get("BACKEND") == _DATABASE_CACHE and "LOCATION" in options:
-            yield str(options["LOCATION"])
+            yield table_name(str(options["LOCATION"]))
 
 
 _current: Topology | None = None

@@ -1,6 +1,7 @@
 """The hook on a connection, asked as Django asks an execute wrapper; the databases are made up."""
 
-from contextlib import nullcontext
+import sqlite3
+from contextlib import closing, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,7 @@ def scope():
         yield state.scope("default")
 
 
-def run(sql, *, error=None, alias="default", vendor="sqlite", many=False):
+def run(sql, *, error=None, alias="default", vendor="sqlite", many=False, driver=None):
     """Run one statement on a connection; it raises ``error`` if given."""
 
     def execute(sql, params, many, context):
@@ -50,7 +51,7 @@ def run(sql, *, error=None, alias="default", vendor="sqlite", many=False):
         vendor=vendor,
         in_atomic_block=False,
         autocommit=False,
-        connection=None,
+        connection=driver,
         close=lambda: None,
     )
     return hooks.observe(execute, sql, ("x",), many, {"connection": connection, "cursor": SimpleNamespace()})
@@ -117,6 +118,16 @@ def test_a_write_to_another_database_does_not_count(scope):
 def test_a_write_through_a_replicas_connection_counts_if_the_server_lets_it_through(scope):
     run(INSERT, alias="replica1")
     assert scope.wrote
+
+
+def test_what_ran_in_a_replicas_read_only_session_does_not_count(scope):
+    with closing(sqlite3.connect(":memory:")) as driver:
+        driver.execute("PRAGMA query_only = ON")
+        run("PRAGMA optimize", alias="replica1", driver=driver)
+        assert not scope.wrote
+        driver.execute("PRAGMA query_only = OFF")
+        run("PRAGMA optimize", alias="replica1", driver=driver)
+        assert scope.wrote
 
 
 # --- failures ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_rwrouter import sql as module
-from django_rwrouter.sql import Kind, classify
+from django_rwrouter.sql import Kind, classify, table_name
 
 VENDORS = ("mysql", "postgresql", "sqlite")
 READ, WRITE, CONTROL = Kind.READ, Kind.WRITE, Kind.CONTROL
@@ -143,6 +143,25 @@ BY_VENDOR = {
         "SELECT /*!40001 SQL_NO_CACHE */ * FROM book": READ,
         "SELECT 1 /*!; DELETE FROM book */": WRITE,
         "/* a /*! b */ ; DELETE FROM book /* */": WRITE,
+        "SELECT 1 /*!999999 ' */; DELETE FROM book -- '": WRITE,
+        "SELECT 1 /*!999999 -- */; DELETE FROM book": WRITE,
+        "SELECT 1 /*!999999 # */; DELETE FROM book": WRITE,
+        "BEGIN /*!999999 x */ NOT ATOMIC DELETE FROM book; END": WRITE,
+        "BEGIN /*!999999 x */ /*!50000 NOT */ ATOMIC DELETE FROM book; END": WRITE,
+        "SELECT 1 /*!999999 ' */ /*!50000 ; DELETE FROM book */ -- '": WRITE,
+        "WITH x AS (SELECT 1) /*!999999 FOR */ /*!50000 UPDATE */ book SET id = 2": WRITE,
+        "WITH x AS (SELECT 1) /*!999999 FOR */ UPDATE book SET id = 2": WRITE,
+        "SELECT 1 /*!999999 /* */ ; DELETE FROM book /* */ */": WRITE,
+        "/*!40101 SET NAMES utf8 */": CONTROL,
+        "/*!40000 ALTER TABLE book DISABLE KEYS */": WRITE,
+        "SELECT /*!50000 STRAIGHT_JOIN */ /*M!100000 SQL_CACHE */ 1": READ,
+        # hints hold names in quotes
+        "SELECT /*+ QB_NAME(`a*/ '`) */ 1; DELETE FROM book -- '": WRITE,
+        "SELECT /*+ SET_VAR(optimizer_switch = 'mrr=off') */ 1": READ,
+        # under NO_BACKSLASH_ESCAPES and ANSI_QUOTES
+        r"SELECT '\'; DELETE FROM book -- '": WRITE,
+        r'SELECT 1 AS "\"; DELETE FROM book -- "': WRITE,
+        r"SELECT N'it\'s', _utf8'\\', '\\'": READ,
         # its own commands
         "SELECT 1 LOCK IN SHARE MODE": READ,
         "DESCRIBE book": READ,
@@ -150,6 +169,33 @@ BY_VENDOR = {
         "ANALYZE SELECT 1": READ,
         "ANALYZE UPDATE book SET title = 'x'": WRITE,
         "ANALYZE TABLE book": WRITE,
+        "ANALYZE FORMAT=json SELECT 1": READ,
+        "ANALYZE FORMAT = JSON DELETE FROM book": WRITE,
+        "ANALYZE LOCAL TABLE book": WRITE,
+        "SET STATEMENT max_statement_time=1 FOR SELECT 1": READ,
+        "SET STATEMENT max_statement_time=1, sql_mode='x' FOR (SELECT 1)": READ,
+        "SET STATEMENT a = 1 FOR UPDATE book SET id = 2": WRITE,
+        "SET STATEMENT a = 1 FOR CALL x()": WRITE,
+        "SET STATEMENT a = 1": WRITE,
+        "SET @x = NEXTVAL(s)": WRITE,
+        "SET sql_mode = 'x', GLOBAL a = 1": WRITE,
+        "SELECT NEXT VALUE FOR s": WRITE,
+        "SELECT 1 INTO @x": READ,
+        "SELECT 1, 2 INTO @x, @y": READ,
+        "SELECT 1 INTO DUMPFILE '/tmp/x'": WRITE,
+        "TABLE book INTO OUTFILE 'x'": WRITE,
+        "DO RELEASE_LOCK('x')": READ,
+        "DO NEXTVAL(s)": WRITE,
+        "DESC book": READ,
+        "DESC UPDATE book SET id = 2": READ,
+        "DESCRIBE ANALYZE UPDATE book SET id = 2": WRITE,
+        "EXPLAIN FORMAT=JSON SELECT 1": READ,
+        "EXPLAIN ANALYZE FORMAT=TREE DELETE book FROM book": WRITE,
+        "SELECT t.delete FROM book t": READ,
+        "RESET MASTER": WRITE,
+        "START REPLICA": WRITE,
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY": CONTROL,
+        "VALUES ROW(1, 2)": READ,
         "INSERT INTO a VALUES (1) ON DUPLICATE KEY UPDATE x = 1": WRITE,
         "LOAD DATA INFILE 'x' INTO TABLE book": WRITE,
         "SET STATEMENT max_statement_time = 1 FOR DELETE FROM book": WRITE,
@@ -171,7 +217,46 @@ BY_VENDOR = {
         'SELECT "a""b"; DELETE FROM book': WRITE,
         "SELECT 5 # 3": READ,
         "SELECT 5--1\n; DELETE FROM book": WRITE,
-        "SELECT 1 /* a /* b */ ; DELETE FROM book */": WRITE,  # nested: not told apart
+        # comments nest, and end at a carriage return, too
+        "SELECT 1 /* a /* b */ ; DELETE FROM book */": READ,
+        "SELECT 1 /* a /* b */ */; DELETE FROM book": WRITE,
+        "SELECT 1 /* a /* b */ ; DELETE FROM book": WRITE,
+        "SELECT '/*', '/*'; DELETE FROM book -- */": WRITE,
+        "SELECT $$/*$$; DELETE FROM book /* */ -- $$*/": WRITE,
+        "SELECT 1 -- $$\n; DELETE FROM book -- $$": WRITE,
+        "-- comment\rDELETE FROM book": WRITE,
+        "SELECT 1; -- comment\rDELETE FROM book": WRITE,
+        "EXPLAIN -- x\rANALYZE DELETE FROM book": WRITE,
+        "-- comment\rSELECT 1": READ,
+        # with standard_conforming_strings off, a backslash escapes
+        r"SELECT 'a\' ; DELETE FROM book -- '": WRITE,
+        r"SELECT '\', '; DELETE FROM book --'": WRITE,
+        r"SELECT '\d+', '; DELETE FROM book --'": READ,
+        "SELECT E'a'\n'\\' ; DELETE FROM book --'": READ,
+        "SELECT E'a' -- x\n '\\''; DELETE FROM book --'": WRITE,
+        "SELECT U&'\\0041', N'it''s', B'01', X'1F'": READ,
+        'SELECT U&"d\\0061t\\+000061" FROM book': READ,
+        "SELECT 1\xa0DELETE FROM book": READ,
+        "SELECT nextval('book_id_seq')": WRITE,
+        """SELECT setval(pg_get_serial_sequence('"book"','id'), max("id")) FROM "book" """: WRITE,
+        "SELECT pg_catalog.setval('s', 1)": WRITE,
+        "SELECT \"nextval\" ('s')": WRITE,
+        "SELECT nextval FROM book": WRITE,
+        "SELECT currval('s'), pg_advisory_lock(1)": READ,
+        "COPY book TO STDOUT": READ,
+        "COPY (SELECT * FROM book) TO STDOUT WITH CSV": READ,
+        "COPY (DELETE FROM book RETURNING *) TO STDOUT": WRITE,
+        "COPY book TO '/tmp/x'": WRITE,
+        "COPY book TO PROGRAM 'x'": WRITE,
+        "MOVE 1 FROM c": READ,
+        "COMMIT PREPARED 'x'": WRITE,
+        "COMMIT AND CHAIN": CONTROL,
+        "BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE": CONTROL,
+        'EXPLAIN ("analyze") DELETE FROM book': WRITE,
+        "EXPLAIN (COSTS OFF, FORMAT JSON) DELETE FROM book": READ,
+        "EXPLAIN (ANALYZE, FORMAT JSON) SELECT 1": READ,
+        "EXPLAIN ANALYZE (WITH x AS (DELETE FROM book RETURNING 1) SELECT 1)": WRITE,
+        "RESET ALL": CONTROL,
         "SELECT '`'": READ,
         "COPY book FROM STDIN": WRITE,
         "EXPLAIN ANALYZE CREATE TABLE copy AS SELECT * FROM book": WRITE,
@@ -199,6 +284,15 @@ BY_VENDOR = {
         "PRAGMA journal_mode = wal": WRITE,
         "EXPLAIN QUERY PLAN DELETE FROM book": READ,
         "ATTACH 'x' AS y": WRITE,
+        "PRAGMA optimize": WRITE,
+        "PRAGMA incremental_vacuum": WRITE,
+        "PRAGMA wal_checkpoint(FULL)": WRITE,
+        "PRAGMA main.table_info(book)": READ,
+        'PRAGMA "user_version" = 3': WRITE,
+        "EXPLAIN PRAGMA user_version = 3": WRITE,
+        "SELECT $a('); DELETE FROM book --')": WRITE,
+        "WITH x AS (SELECT 1)\ufeffDELETE FROM book": WRITE,
+        "SELECT load_extension('x')": WRITE,
         "INSERT OR REPLACE INTO book VALUES (1)": WRITE,
         "END": CONTROL,
     },
@@ -237,7 +331,7 @@ TARGETS = {
     "UPDATE {book} JOIN other ON (1 = 1) SET a = 1": False,
     "DELETE FROM {book} USING other": False,
     "DELETE {book} FROM {book} INNER JOIN other": False,
-    "INSERT INTO elsewhere.{book} VALUES (1)": False,
+    "INSERT INTO {book} WITH x AS (DELETE FROM other RETURNING id) SELECT * FROM x": False,
     "WITH x AS (DELETE FROM other RETURNING id) INSERT INTO {book} SELECT * FROM x": False,
     "DELETE FROM {book}; DELETE FROM other": False,
     "TRUNCATE {book}": False,
@@ -257,7 +351,16 @@ TABLES = {
     "SELECT * FROM {book}": {"book"},
     "SELECT a.b FROM {book} AS a WHERE a.b = 'FROM x'": {"book"},
     "SELECT * FROM {book} INNER JOIN {author} ON (1 = 1)": {"book", "author"},
-    "SELECT * FROM {book} LEFT OUTER JOIN elsewhere.{author} ON (1 = 1)": {"book", "author"},
+    "SELECT * FROM {book} LEFT OUTER JOIN elsewhere.{author} ON (1 = 1)": {
+        "book",
+        "elsewhere.author",
+        "author",
+    },
+    "SELECT * FROM ({book} JOIN {author} ON (1 = 1))": {"book", "author"},
+    "SELECT EXTRACT(YEAR FROM {book}.written) FROM {book} FOR UPDATE SKIP LOCKED": {"book"},
+    "SELECT * FROM f(1) AS x, {book} b, {author}": {"book", "author"},
+    "SELECT 1 FROM {book} WHERE a IS NOT DISTINCT FROM b": {"book"},
+    "INSERT INTO {book} (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2": {"book"},
     "SELECT * FROM {book} WHERE id IN (SELECT id FROM {author})": {"book", "author"},
     "SELECT * FROM {book}, {author}": {"book", "author"},
     "SELECT * FROM (SELECT 1 FROM {author}) x": {"author"},
@@ -324,6 +427,61 @@ def test_a_long_statement_takes_no_time_to_speak_of(vendor, unit):
     started = time.thread_time()
     classify("SELECT " + unit * 20_000, vendor)
     assert time.thread_time() - started < 5
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(
+    "unit", ["/*a", "[a ", "'\\'", "$a$", "`", "E'\n", "/*! a */", "(1,", "(", "a, ", "--\r", '"'], ids=repr
+)
+def test_time_grows_like_the_length(vendor, unit):
+    def cost(times):
+        text = "SELECT " + unit * times
+        started = time.process_time()
+        module._classify(text, vendor)
+        return time.process_time() - started
+
+    assert min(cost(80_000) for _ in range(3)) < 40 * max(min(cost(8_000) for _ in range(3)), 0.002)
+
+
+@pytest.mark.parametrize(
+    ("db_table", "name"),
+    [
+        ("shop_book", "shop_book"),
+        ('"main"."shop_book"', "main.shop_book"),
+        ('main"."shop_book', "main.shop_book"),
+        ("main`.`shop_book", "main.shop_book"),
+        ('"shop_book"', "shop_book"),
+        ("books (old)", "books (old)"),
+        ("shop.book", "shop.book"),
+        ("책", "책"),
+        ("a;b -- c", "a;b -- c"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_table_is_called_the_same_by_its_model_and_by_statements(db_table, name, vendor):
+    assert table_name(db_table) == name
+    quote = "`" if vendor == "mysql" else '"'
+    if not db_table or ({"`", '"'} & set(db_table) - {quote}):
+        return
+    quoted = db_table if db_table[0] == db_table[-1] == quote else f"{quote}{db_table}{quote}"
+    assert name in classify(f"SELECT * FROM {quoted} AS x", vendor).tables
+    assert classify(f"INSERT INTO {quoted} (a) VALUES (1)", vendor).target == name
+
+
+def test_a_long_list_of_placeholders_is_remembered():
+    sql = "SELECT * FROM book WHERE id IN ({})"
+    classify(sql.format(", ".join(["%s"] * 20_001)), "mysql")
+    before = module._classify_cached.cache_info().hits
+    assert classify(sql.format(", ".join(["%s"] * 20_001)), "mysql").tables == {"book"}
+    rows = "INSERT INTO book (a, b) VALUES " + ", ".join(["(%s, %s)"] * 2_000)
+    assert classify(rows, "mysql").target == classify(rows, "mysql").target == "book"
+    assert module._classify_cached.cache_info().hits == before + 2
+
+
+def test_a_list_that_is_shortened_keeps_its_neighbours_apart():
+    sql = "SELECT -" + "%s, " * 4_000 + "-1; DELETE FROM book"
+    assert classify(sql, "postgresql").writes
 
 
 def test_a_long_statement_is_not_remembered():
