@@ -5,8 +5,4 @@ docs/benchmarks.md says what each part measures and how to read it.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# Its site and its load are the message board's, whose modules stand in that folder by themselves.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "testproject"))
+import proofs  # noqa: F401  (puts the message board's folder on the path)

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.oracle import Read, Write
-from load_client import Answer, Browser
+from proofs.load_client import Answer, Browser
+from proofs.oracle import Read, Write
 
 JOIN_SECONDS = 90
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import ROOT
-from benchmarks.oracle import Replay, Seen
+from proofs.oracle import Replay, Seen
 
 STOP_SECONDS = 10
 SETTLE_SECONDS = 0.2

@@ -11,10 +11,10 @@ from django.test import RequestFactory
 
 from benchmarks import report
 from benchmarks.contestants import CONTESTANTS, PEERS
-from benchmarks.oracle import Read, Replay, Seen, Write, fewest_on_primary
 from benchmarks.parts import Table
 from benchmarks.statistics import per_million, percentile, share
 from benchmarks.website import rails_window
+from proofs.oracle import Read, Replay, Seen, Write, fewest_on_primary
 
 ROOT = Path(__file__).resolve().parents[2]
 

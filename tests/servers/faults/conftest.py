@@ -1,15 +1,9 @@
 """Clusters that servers fail in: MariaDB with three replicas, PostgreSQL with two, one of them at a time."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-TESTPROJECT = Path(__file__).resolve().parents[3] / "testproject"
-sys.path.append(str(TESTPROJECT))
-
-from availability import run  # noqa: E402
-from prove_availability import running_clusters  # noqa: E402
+from proofs.availability import run
+from proofs.prove_availability import running_clusters
 
 DRIVERS = {"mariadb": "MySQLdb", "postgresql": "psycopg"}
 

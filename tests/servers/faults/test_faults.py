@@ -1,12 +1,12 @@
-"""Each fault once, with a few hundred requests; testproject/prove_availability.py is the long form.
+"""Each fault once, with a few hundred requests; proofs/prove_availability.py is the long form.
 
-What a user may notice of it is in the promises of testproject/availability.py.
+What a user may notice of it is in the promises of proofs/availability.py.
 """
 
 import pytest
 
-from availability import Plan
-from steady_load import Role
+from proofs.availability import Plan
+from proofs.steady_load import Role
 
 
 def short(database, server, fault, hit, **more):

@@ -9,12 +9,8 @@ from pathlib import Path
 
 from launcher.ports import free_port
 from launcher.watchdog import proc_stat
-
-TESTPROJECT = Path(__file__).resolve().parents[3] / "testproject"
-sys.path.append(str(TESTPROJECT))
-
-from load_client import Browser  # noqa: E402
-from web_server import HOST, manage, web_server  # noqa: E402
+from proofs.load_client import Browser
+from web_server import HOST, TESTPROJECT, manage, web_server
 
 DATABASE = "test_board"
 """The application's user may do anything in databases of such names."""

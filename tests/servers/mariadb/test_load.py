@@ -2,8 +2,8 @@
 
 This is the short form. In full (a minute or two):
 
-    python testproject/loadtest.py --users 100 --pairs 10000 --consistency window
-    python testproject/loadtest.py --users 100 --pairs 10000 --consistency eventual --expect-stale
+    python -m proofs.loadtest --users 100 --pairs 10000 --consistency window
+    python -m proofs.loadtest --users 100 --pairs 10000 --consistency eventual --expect-stale
 
 The first exits with 0 if nobody missed a post of their own and nobody met an error; the second if somebody
 missed one, and nobody met an error.
@@ -13,10 +13,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.servers.mariadb.board import TESTPROJECT
+ROOT = Path(__file__).resolve().parents[3]
 
 USERS, PAIRS = 20, 400
 
@@ -33,7 +34,7 @@ USERS, PAIRS = 20, 400
 def test_nobody_misses_a_post_of_their_own(running, level, more, expected):
     command = [
         sys.executable,
-        "loadtest.py",
+        *("-m", "proofs.loadtest"),
         f"--users={USERS}",
         f"--pairs={PAIRS}",
         f"--consistency={level}",
@@ -41,7 +42,7 @@ def test_nobody_misses_a_post_of_their_own(running, level, more, expected):
     ]
     run = subprocess.run(
         [*command, *more],
-        cwd=TESTPROJECT,
+        cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

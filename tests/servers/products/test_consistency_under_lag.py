@@ -1,6 +1,6 @@
 """Many users write and read back at once while replicas are paused, delayed and resumed at random.
 
-This is the short form; ``testproject/prove_consistency.py`` is the long one, whose report is in the docs.
+This is the short form; ``python -m proofs.prove_consistency`` is the long one, whose report is in the docs.
 """
 
 import os
@@ -37,7 +37,7 @@ def test_nobody_misses_what_was_written_on_the_event_loop(database, level):
 
 def write_and_read_back(database, level, server):
     needed(database)
-    command = [sys.executable, "testproject/loadtest.py", f"--db={database}", f"--level={level}", "--disturb"]
+    command = [sys.executable, "-m", "proofs.loadtest", f"--db={database}", f"--level={level}", "--disturb"]
     command += [f"--server={server}"]
     command += [f"--users={USERS}", f"--pairs={PAIRS}", *(["--expect-stale"] * (level == "eventual"))]
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}

@@ -17,16 +17,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from faults import FAULTS, SPILL_LIMIT, Fault, Stage
-from load_client import Browser
-from loadtest import CLUSTERS, SERVERS
-from steady_load import Request, Role, SteadyLoad
-from web_server import HOST, manage, web_server
-
-# isort: split
 from launcher.ports import free_port
 from launcher.process import ServerError
 from launcher.tcp_proxy import TcpProxy
+from proofs.faults import FAULTS, SPILL_LIMIT, Fault, Stage
+from proofs.load_client import Browser
+from proofs.loadtest import CLUSTERS, SERVERS
+from proofs.steady_load import Request, Role, SteadyLoad
+from web_server import HOST, manage, web_server
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
 RATES = {"gunicorn": 150.0, "uvicorn": 50.0}

@@ -15,12 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from steady_load import READERS_AND_WRITERS, Role
-from web_server import TESTPROJECT  # noqa: F401  (puts `servers` on the path)
-
-# isort: split
 from launcher.process import ServerError
 from launcher.tcp_proxy import TcpProxy
+from proofs.steady_load import READERS_AND_WRITERS, Role
 
 APP_USER = "rwrouter"
 LAG_SECONDS = 60

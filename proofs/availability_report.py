@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 import django
 
-from availability import (
+from proofs.availability import (
     INTERVALS,
     MADE_AT,
     MONITOR_SECONDS,

@@ -1,8 +1,8 @@
 """See whether many users, at once, see what they have just written.
 
-    python testproject/loadtest.py --users 100 --pairs 10000 --level window
-    python testproject/loadtest.py --users 100 --pairs 10000 --level eventual --expect-stale
-    python testproject/loadtest.py --db postgresql --level causal --pairs 50000 --users 50 --disturb
+    python -m proofs.loadtest --users 100 --pairs 10000 --level window
+    python -m proofs.loadtest --users 100 --pairs 10000 --level eventual --expect-stale
+    python -m proofs.loadtest --db postgresql --level causal --pairs 50000 --users 50 --disturb
 
 Starts a primary with two replicas, holds the replicas up (for good, or with ``--disturb`` again and
 again at random), serves the board by gunicorn with several processes, and lets users write posts
@@ -27,13 +27,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from disturbance import GENTLE, ROUGH, Disturbance
-from load_client import Browser, Tally, drive
-from web_server import HOST, WebServerError, is_installed, manage, web_server
-
-# isort: split
-# `web_server` puts `servers` on the path.
 from launcher.ports import free_port
+from proofs.disturbance import GENTLE, ROUGH, Disturbance
+from proofs.load_client import Browser, Tally, drive
+from web_server import HOST, WebServerError, is_installed, manage, web_server
 
 CLUSTERS = {
     "mariadb": ("launcher.mariadb", "MariaDBCluster"),
