@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 import django
 
-from proofs.availability import (
+from proofs.availability_run import (
     INTERVALS,
     MADE_AT,
     MONITOR_SECONDS,

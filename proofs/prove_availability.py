@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from proofs.availability import REPLICAS, Outcome, Plan, new_cluster, run
 from proofs.availability_report import introduction, summary, written
+from proofs.availability_run import REPLICAS, Outcome, Plan, new_cluster, run
 from proofs.faults import FAULTS
 from proofs.loadtest import SERVERS
 

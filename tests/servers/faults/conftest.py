@@ -2,7 +2,7 @@
 
 import pytest
 
-from proofs.availability import run
+from proofs.availability_run import run
 from proofs.prove_availability import running_clusters
 
 DRIVERS = {"mariadb": "MySQLdb", "postgresql": "psycopg"}

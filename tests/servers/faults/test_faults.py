@@ -1,11 +1,11 @@
 """Each fault once, with a few hundred requests; proofs/prove_availability.py is the long form.
 
-What a user may notice of it is in the promises of proofs/availability.py.
+What a user may notice of it is in the promises of proofs/availability_run.py.
 """
 
 import pytest
 
-from proofs.availability import Plan
+from proofs.availability_run import Plan
 from proofs.steady_load import Role
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from django_rwrouter.servers import MAX_WAITING
 from launcher.ports import free_port
-from proofs.availability import Plan, Stage, serve
+from proofs.availability_run import Plan, Stage, serve
 from tests.servers.faults.many_readers import ask_at_once
 from tests.servers.product import on
 from web_server import HOST
