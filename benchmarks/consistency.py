@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.contestants import CONTESTANTS, LEVELS, OURS
 from benchmarks.environment import worker_environment
-from benchmarks.load import Load, Seen, together
 from benchmarks.parts import Run, Table
 from benchmarks.recording import Recording, recorded
 from benchmarks.statistics import per_million, percentile, share
+from benchmarks.users import Load, Seen, together
 from launcher.ports import free_port
 from proofs.disturbance import Disturbance, Intensity
 from proofs.oracle import fewest_on_primary

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.consistency import THREADS, WORKERS, site_environment
 from benchmarks.contestants import BASELINE, CONTESTANTS, OURS
-from benchmarks.load import Load, Seen
 from benchmarks.parts import Run, Table
 from benchmarks.statistics import percentile, share
+from benchmarks.users import Load, Seen
 from launcher.ports import free_port
 from web_server import HOST, web_server
 

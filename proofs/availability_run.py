@@ -20,10 +20,10 @@ from typing import Any
 from launcher.ports import free_port
 from launcher.process import ServerError
 from launcher.tcp_proxy import TcpProxy
+from proofs.client import Browser
 from proofs.faults import FAULTS, SPILL_LIMIT, Fault, Stage
-from proofs.load_client import Browser
+from proofs.load import Request, Role, SteadyLoad
 from proofs.loadtest import CLUSTERS, SERVERS
-from proofs.steady_load import Request, Role, SteadyLoad
 from web_server import HOST, manage, web_server
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from launcher.process import ServerError
 from launcher.tcp_proxy import TcpProxy
-from proofs.steady_load import READERS_AND_WRITERS, Role
+from proofs.load import READERS_AND_WRITERS, Role
 
 APP_USER = "rwrouter"
 LAG_SECONDS = 60

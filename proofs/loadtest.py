@@ -28,8 +28,8 @@ from importlib import import_module
 from typing import Any
 
 from launcher.ports import free_port
+from proofs.client import Browser, Tally, drive
 from proofs.disturbance import GENTLE, ROUGH, Disturbance
-from proofs.load_client import Browser, Tally, drive
 from web_server import HOST, WebServerError, is_installed, manage, web_server
 
 CLUSTERS = {

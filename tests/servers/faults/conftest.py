@@ -2,8 +2,8 @@
 
 import pytest
 
+from proofs.availability import running_clusters
 from proofs.availability_run import run
-from proofs.prove_availability import running_clusters
 
 DRIVERS = {"mariadb": "MySQLdb", "postgresql": "psycopg"}
 

@@ -1,4 +1,4 @@
-"""Each fault once, with a few hundred requests; proofs/prove_availability.py is the long form.
+"""Each fault once, with a few hundred requests; proofs/availability.py is the long form.
 
 What a user may notice of it is in the promises of proofs/availability_run.py.
 """
@@ -6,7 +6,7 @@ What a user may notice of it is in the promises of proofs/availability_run.py.
 import pytest
 
 from proofs.availability_run import Plan
-from proofs.steady_load import Role
+from proofs.load import Role
 
 
 def short(database, server, fault, hit, **more):

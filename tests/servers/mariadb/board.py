@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.ports import free_port
 from launcher.watchdog import proc_stat
-from proofs.load_client import Browser
+from proofs.client import Browser
 from web_server import HOST, TESTPROJECT, manage, web_server
 
 DATABASE = "test_board"

@@ -1,6 +1,6 @@
 """Many users write and read back at once while replicas are paused, delayed and resumed at random.
 
-This is the short form; ``python -m proofs.prove_consistency`` is the long one, whose report is in the docs.
+This is the short form; ``python -m proofs.consistency`` is the long one, whose report is in the docs.
 """
 
 import os

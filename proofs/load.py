@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proofs.load_client import Answer, Browser
+from proofs.client import Answer, Browser
 
 WRITE_SHARE = 0.1
 """How many of a writing user's requests are writes."""

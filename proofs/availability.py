@@ -1,7 +1,7 @@
 """The proof that users do not notice what happens to database servers, as a table in Markdown.
 
-    python -m proofs.prove_availability --requests 20000 --output docs/availability.md
-    python -m proofs.prove_availability --db postgresql --server uvicorn --fault kill freeze --hit one
+    python -m proofs.availability --requests 20000 --output docs/availability.md
+    python -m proofs.availability --db postgresql --server uvicorn --fault kill freeze --hit one
 
 For each database (MariaDB with three replicas, PostgreSQL with two), web server and fault: the board
 served by several processes, a steady load of users most of whose requests are reads, and the fault, made and
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--add", action="store_true", help="to what the report has already")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="where logs of broken runs are kept")
     options = parser.parse_args(given)
-    command = shlex.join(["python", "-m", "proofs.prove_availability", *given])
+    command = shlex.join(["python", "-m", "proofs.availability", *given])
     before = introduction()
     if options.add and options.output is not None and options.output.exists():
         before = options.output.read_text(encoding="utf-8")

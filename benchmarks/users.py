@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from proofs.load_client import Answer, Browser
+from proofs.client import Answer, Browser
 from proofs.oracle import Read, Write
 
 JOIN_SECONDS = 90

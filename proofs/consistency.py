@@ -1,7 +1,7 @@
 """The proof that no level which forbids a stale read ever gives one, as a table in Markdown.
 
-    python -m proofs.prove_consistency --pairs 50000 --output docs/consistency.md
-    python -m proofs.prove_consistency --db postgresql --level causal strong --pairs 5000
+    python -m proofs.consistency --pairs 50000 --output docs/consistency.md
+    python -m proofs.consistency --db postgresql --level causal strong --pairs 5000
 
 For each database, web server and level: a primary with two replicas, which are paused, delayed and resumed
 at random the whole time; a site with several processes; users that write and read back over HTTP.
@@ -81,7 +81,7 @@ def written(reports: Sequence[Report], pairs: int, users: int, workers: int) -> 
         "# Write, then read: the proof",
         "",
         (
-            f"Made by `python -m proofs.prove_consistency --pairs {pairs}` on"
+            f"Made by `python -m proofs.consistency --pairs {pairs}` on"
             f" {datetime.now(timezone.utc):%Y-%m-%d}, with {users} users, and a site of {workers}"
             f" processes (gunicorn; uvicorn with async views), Python {platform.python_version()},"
             f" Django {django.get_version()}, {os.cpu_count()} cores for all together."
