@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from benchmarks.environment import worker_environment
 from benchmarks.parts import Run, Table
 from benchmarks.recording import Recording, recorded
 from benchmarks.statistics import per_million, percentile, share
-from benchmarks.users import Load, Seen, together
+from benchmarks.users import Seen, items_load, together
 from launcher.ports import free_port
-from proofs.disturbance import Disturbance, Intensity
+from proofs.faults import Intensity, disturbed
 from proofs.oracle import fewest_on_primary
-from web_server import HOST, web_server
+from web_server import web_server
 
 WORKERS, THREADS = 4, 4
 WHO = (
@@ -129,11 +130,11 @@ def site_environment(run: Run, key: str) -> dict[str, str]:
 def _one_cell(
     cluster: Any, recording: Recording, port: int, cell: Cell, scale: Scale, number: int
 ) -> Measured:
-    load = Load(
-        HOST, port, users=cell.users, rate=scale.rate, writes=cell.writes, seconds=scale.seconds, seed=number
-    )
+    load = items_load(port, users=cell.users, rate=scale.rate, writes=cell.writes, seed=number)
     before = statements_of_site(cluster)
-    seen = load.run()
+    with load.running():
+        time.sleep(scale.seconds)
+    seen = Seen(load.requests)
     statements = statements_of_site(cluster) - before
     replays = recording.replays()
     return Measured(
@@ -163,7 +164,7 @@ def _held_up(cluster: Any, condition: str) -> Iterator[None]:
         condition, []
     )
     if condition == "paused at random":
-        with Disturbance(cluster, PAUSES):
+        with disturbed(cluster, PAUSES):
             yield
         return
     for replica in delayed:
@@ -182,7 +183,7 @@ def _row(key: str, measured: Measured, base: Measured | None) -> dict[str, Any]:
     oracle = share(measured.strong_oracle if key == f"{OURS}:strong" else measured.oracle, reads)
     row: dict[str, Any] = {
         "who": CONTESTANTS[key].title,
-        "requests": seen.requests,
+        "requests": seen.answered,
         "stale_reads": seen.stale_own,
         "stale": per_million(seen.stale_own, seen.own_reads),
         "others": per_million(seen.stale_others, reads - seen.own_reads),
@@ -195,8 +196,8 @@ def _row(key: str, measured: Measured, base: Measured | None) -> dict[str, Any]:
         for percent in (50, 99):
             value = percentile(values, percent)
             row[f"{name}{percent}"] = None if value is None else value * 1000
-    if base is not None and base.seen.requests and seen.requests:
-        row["added"] = measured.statements / seen.requests - base.statements / base.seen.requests
+    if base is not None and base.seen.answered and seen.answered:
+        row["added"] = measured.statements / seen.answered - base.statements / base.seen.answered
     return row
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +11,10 @@ from benchmarks.consistency import THREADS, WORKERS, site_environment
 from benchmarks.contestants import BASELINE, CONTESTANTS, OURS
 from benchmarks.parts import Run, Table
 from benchmarks.statistics import percentile, share
-from benchmarks.users import Load, Seen
+from benchmarks.users import Seen, items_load
 from launcher.ports import free_port
-from web_server import HOST, web_server
+from proofs.faults import FAULTS, Stage
+from web_server import web_server
 
 WHO = (BASELINE, "django-replicated", f"{OURS}:window", f"{OURS}:causal")
 USERS = 30
@@ -27,39 +24,27 @@ FROM, TO = 0.25, 0.75
 HEAL_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What happens to which replicas."""
-
-    title: str
-    make: Callable[[Any], object]
-
-
-def _each(cluster: Any, count: int, what: str) -> None:
-    for replica in cluster.replicas[:count]:
-        getattr(replica, what)()
-
-
-FAULTS = (
-    Fault("one replica killed", lambda cluster: _each(cluster, 1, "kill")),
-    Fault("one replica frozen", lambda cluster: _each(cluster, 1, "freeze")),
-    Fault("all replicas killed", lambda cluster: _each(cluster, 3, "kill")),
-)
+HAPPENINGS = {
+    "one replica killed": ("kill", 1),
+    "one replica frozen": ("freeze", 1),
+    "all replicas killed": ("kill", 3),
+}
+"""The fault, and how many replicas it hits."""
 
 
 def measure(run: Run) -> list[Table]:
     """Let every contestant go through every fault."""
     seconds, rate = (4.0, 50.0) if run.quick else (8.0, 120.0)
-    faults = FAULTS[:1] if run.quick else FAULTS
+    titles = list(HAPPENINGS)[: 1 if run.quick else None]
     rows = []
     for key in WHO:
         if run.verdicts[key].router or run.verdicts[key].middleware:
             continue
-        for number, fault in enumerate(faults, start=1):
-            run.say(f"  {key}: {fault.title}")
-            seen = _suffer(run, key, fault, seconds, rate, number)
-            rows.append({"fault": fault.title, **_row(key, seen)})
-    rows.sort(key=lambda row: [fault.title for fault in faults].index(row["fault"]))
+        for number, title in enumerate(titles, start=1):
+            run.say(f"  {key}: {title}")
+            seen = _suffer(run, key, title, seconds, rate, number)
+            rows.append({"fault": title, **_row(key, seen)})
+    rows.sort(key=lambda row: titles.index(row["fault"]))
     return [
         Table(
             key="faults",
@@ -93,8 +78,11 @@ def measure(run: Run) -> list[Table]:
     ]
 
 
-def _suffer(run: Run, key: str, fault: Fault, seconds: float, rate: float, number: int) -> Seen:
+def _suffer(run: Run, key: str, title: str, seconds: float, rate: float, number: int) -> Seen:
     port = free_port()
+    fault, count = HAPPENINGS[title]
+    stage = Stage(database="mariadb", cluster=run.cluster)
+    load = items_load(port, users=USERS, rate=rate, writes=WRITES, seed=number)
     with (
         tempfile.TemporaryDirectory() as folder,
         web_server(
@@ -106,22 +94,16 @@ def _suffer(run: Run, key: str, fault: Fault, seconds: float, rate: float, numbe
             log=Path(folder) / "log",
         ),
     ):
-        load = Load(HOST, port, users=USERS, rate=rate, writes=WRITES, seconds=seconds, seed=number)
-        accident = threading.Thread(target=_happen, args=(run.cluster, fault, seconds))
-        accident.start()
         try:
-            return load.run()
+            with load.running():
+                end = time.monotonic() + seconds
+                time.sleep(seconds * FROM)
+                with FAULTS[fault].make(stage, run.cluster.replicas[:count]):
+                    time.sleep(seconds * (TO - FROM))
+                time.sleep(max(0.0, end - time.monotonic()))
         finally:
-            accident.join()
             run.cluster.heal(HEAL_SECONDS)
-
-
-def _happen(cluster: Any, fault: Fault, seconds: float) -> None:
-    time.sleep(seconds * FROM)
-    with contextlib.suppress(Exception):
-        fault.make(cluster)
-    time.sleep(seconds * (TO - FROM))
-    cluster.heal(HEAL_SECONDS)
+    return Seen(load.requests)
 
 
 def _row(key: str, seen: Seen) -> dict[str, Any]:
@@ -130,9 +112,9 @@ def _row(key: str, seen: Seen) -> dict[str, Any]:
     p50, p99 = percentile(times, 50), percentile(times, 99)
     return {
         "who": CONTESTANTS[key].title,
-        "requests": seen.requests,
+        "requests": seen.answered,
         "errors": errors,
-        "failed": share(errors, errors + seen.requests),
+        "failed": share(errors, errors + seen.answered),
         "stale": seen.stale_own,
         "p50": None if p50 is None else p50 * 1000,
         "p99": None if p99 is None else p99 * 1000,

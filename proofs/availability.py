@@ -1,7 +1,7 @@
 """The proof that users do not notice what happens to database servers, as a table in Markdown.
 
-    python -m proofs.availability --requests 20000 --output docs/availability.md
-    python -m proofs.availability --db postgresql --server uvicorn --fault kill freeze --hit one
+    python -m proofs availability --requests 20000 --output proofs/reports/availability.md
+    python -m proofs availability --db postgresql --server uvicorn --fault kill freeze --hit one
 
 For each database (MariaDB with three replicas, PostgreSQL with two), web server and fault: the board
 served by several processes, a steady load of users most of whose requests are reads, and the fault, made and
@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shlex
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from proofs.availability_report import introduction, summary, written
-from proofs.availability_run import REPLICAS, Outcome, Plan, new_cluster, run
+from proofs.availability_run import REPLICAS, Outcome, Plan, run
+from proofs.board import new_cluster
 from proofs.faults import FAULTS
-from proofs.loadtest import SERVERS
 
 
 @contextmanager
@@ -43,7 +41,7 @@ def running_clusters() -> Iterator[Callable[[str], Any]]:
             if other != database or cluster.primary is not primary:
                 stop(other)
         if database not in running:
-            cluster = new_cluster(database)
+            cluster = new_cluster(database, REPLICAS[database])
             cluster.start()
             running[database] = cluster, cluster.primary
         cluster = running[database][0]
@@ -57,24 +55,21 @@ def running_clusters() -> Iterator[Callable[[str], Any]]:
             stop(database)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it from the command line. Returns the exit status."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(description="A steady load, and servers that fail.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the proof can be told."""
     parser.add_argument("--db", nargs="+", choices=REPLICAS, default=list(REPLICAS))
-    parser.add_argument("--server", nargs="+", choices=SERVERS, default=list(SERVERS))
     parser.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
     hits = ("one", "all", "primary")
     parser.add_argument("--hit", nargs="+", choices=hits, default=list(hits), help="which servers fail")
     parser.add_argument("--requests", type=int, default=20_000, metavar="N", help="for each of them")
     parser.add_argument("--rate", type=float, default=0.0, metavar="N", help="requests a second")
     parser.add_argument("--users", type=int, default=24, metavar="N")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
     parser.add_argument("--add", action="store_true", help="to what the report has already")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="where logs of broken runs are kept")
-    options = parser.parse_args(given)
-    command = shlex.join(["python", "-m", "proofs.availability", *given])
+
+
+def prove(options: argparse.Namespace, command: str) -> bool:
+    """Run all that is asked for. Returns whether all of it went as promised."""
     before = introduction()
     if options.add and options.output is not None and options.output.exists():
         before = options.output.read_text(encoding="utf-8")
@@ -90,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 log.write_text(outcome.log, encoding="utf-8")
             if options.output is not None:
                 options.output.write_text(f"{before}\n{written(outcomes, command)}", encoding="utf-8")
-    if options.output is None:
+    if outcomes and options.output is None:
         print(written(outcomes, command))
-    return 0 if outcomes and not any(outcome.broken for outcome in outcomes) else 1
+    return bool(outcomes) and not any(outcome.broken for outcome in outcomes)
 
 
 def planned(options: argparse.Namespace) -> Iterator[Plan]:
@@ -110,7 +105,3 @@ def planned(options: argparse.Namespace) -> Iterator[Plan]:
                     users=options.users,
                     workers=options.workers,
                 )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -84,7 +84,7 @@ def summary(outcome: Outcome) -> str:
         reasons = Counter(reason for each in requests for _, why in each.reads for reason in why)
         lines.append(f"  {phase}: {dict(sorted(reads.items()))} {dict(reasons)}")
     if outcome.failed:
-        errors = Counter((each.method, each.level, each.error[:80]) for each in outcome.failed)
+        errors = Counter((each.method, each.role.level, each.error[:80]) for each in outcome.failed)
         lines += [f"  failed: {count} x {error}" for error, count in errors.most_common(5)]
     lines += [f"  NOT as promised: {each}" for each in outcome.broken]
     return "\n".join(lines)

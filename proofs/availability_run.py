@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,24 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from launcher.ports import free_port
 from launcher.process import ServerError
 from launcher.tcp_proxy import TcpProxy
-from proofs.client import Browser
+from proofs.board import Board, served
+from proofs.client import Answer
 from proofs.faults import FAULTS, SPILL_LIMIT, Fault, Stage
-from proofs.load import Request, Role, SteadyLoad
-from proofs.loadtest import CLUSTERS, SERVERS
-from web_server import HOST, manage, web_server
+from proofs.load import Load, Request, Role, User
 
 REPLICAS = {"mariadb": 3, "postgresql": 2}
 RATES = {"gunicorn": 150.0, "uvicorn": 50.0}
 """Requests a second that two processors manage: under ASGI, each opens its own connections."""
-DATABASE = "board"
 THREADS = 8
 """Of each of gunicorn's processes: those who wait for a primary that is away leave some to others."""
 
@@ -61,6 +57,9 @@ RETURN_PATIENCE = 30.0
 MADE_AT, UNDONE_AT = 0.3, 0.6
 """When the fault is made and undone, as parts of the requests."""
 
+RECONNECT_SHARE = 0.1
+"""Before how many requests a user connects anew, and so may meet another process."""
+
 STATE_CHANGE = re.compile(
     r"^(\S+ \S+) (\d+) \w+ django_rwrouter: The replica '(\w+)' is (left alone|used again)", re.MULTILINE
 )
@@ -73,7 +72,7 @@ class Plan:
 
     database: str
     server: str
-    """One of ``loadtest.SERVERS``."""
+    """One of ``board.SERVERS``."""
     fault: str
     """One of ``faults.FAULTS``."""
     hit: str
@@ -175,6 +174,55 @@ class Outcome:
         return sum(alias in aliases for alias in reads) / max(len(reads), 1)
 
 
+class Visitor(User):
+    """Reads posts, and writes now and then, which it reads back at once, and again later."""
+
+    def __init__(self, board: Board, load: Load, number: int, role: Role) -> None:
+        super().__init__(load, number, role)
+        self._name = f"user {number}"
+        self._newest: int | None = None
+        """The last post that this user was told to have written."""
+        self._read_back = False
+        query = f"level={role.level}" + (f"&sleep={role.sleep}" if role.sleep else "")
+        query += f"&using={role.using}" if role.using else ""
+        self._thread = board.thread
+        self._posts = f"{board.prefix}/posts/"
+        self._common = f"{self._posts}{board.post}/?{query}"
+        self._latest = f"{board.prefix}/latest/?{query}&author={self._name.replace(' ', '+')}"
+        self._own = f"{self._posts}%d/?{query}"
+
+    def turn(self) -> bool:
+        """Send one request."""
+        if self.random.random() < RECONNECT_SHARE:
+            self.browser.close()
+        if not self._read_back and self.random.random() < self.role.writes:
+            self._write()
+        elif self._newest is None or (not self._read_back and self.random.random() < 0.5):
+            self._read(self._common, lambda answer: answer.status == 404, own=False)
+        elif self._read_back or self.random.random() < 0.5:
+            self._read_back = False
+            self._read(self._own % self._newest, lambda answer: answer.status == 404)
+        else:
+            self._read(self._latest, self._lacks_the_newest)
+        return True
+
+    def _write(self) -> None:
+        data = {"thread": self._thread, "author": self._name, "text": "Here it is."}
+        request = self.send(self._posts, data, statuses={201})
+        if not request.failed:
+            self._newest = int(json.loads(request.answer.body)["id"])
+            self._read_back = True
+
+    def _read(self, path: str, misses: Callable[[Answer], bool], *, own: bool = True) -> None:
+        self.send(path, statuses={200, 404}, misses=misses, own=own)
+
+    def _lacks_the_newest(self, answer: Answer) -> bool:
+        if answer.status == 200:
+            # What failed may have been written all the same.
+            return self._newest is not None and int(json.loads(answer.body)["id"]) < self._newest
+        return answer.status == 404
+
+
 def run(cluster: Any, plan: Plan) -> Outcome:
     """Serve the board on a running cluster, and let a fault happen to it."""
     fault = plan.the_fault
@@ -193,21 +241,18 @@ def run(cluster: Any, plan: Plan) -> Outcome:
             proxies = {each: stack.enter_context(TcpProxy(each.port)) for each in aliases}
         stage = Stage(database=plan.database, cluster=cluster, proxies=proxies)
         version = str(cluster.primary.sql("SELECT VERSION()")[0][0])
-        port = free_port()
         log = folder / "log"
-        with serve(stage, plan, port, log) as (thread, post):
-            load = SteadyLoad(
-                host=HOST,
-                port=port,
-                thread=thread,
-                post=post,
-                prefix=SERVERS[plan.server],
+        with serve(stage, plan, log) as board:
+            load = Load(
+                host=board.host,
+                port=board.port,
+                user=partial(Visitor, board),
                 users=plan.users,
                 rate=plan.requests_per_second,
                 roles=plan.roles or fault.roles,
             )
             began = time.monotonic()
-            with load:
+            with load.running():
                 load.wait_for(int(plan.requests * MADE_AT))
                 made = time.monotonic()
                 with fault.make(stage, servers):
@@ -244,7 +289,7 @@ def run(cluster: Any, plan: Plan) -> Outcome:
     return outcome
 
 
-def _lasted(load: SteadyLoad, plan: Plan, since: float) -> bool:
+def _lasted(load: Load, plan: Plan, since: float) -> bool:
     enough = len(load.requests) >= plan.requests * UNDONE_AT or plan.least_seconds == 0.0
     return enough and time.monotonic() >= since + plan.least_seconds
 
@@ -275,11 +320,9 @@ def _wait_for_return(cluster: Any, servers: Sequence[Any]) -> float | None:
     return time.monotonic()
 
 
-def _watch_return(
-    load: SteadyLoad, aliases: Sequence[str], returned: float
-) -> dict[tuple[str, str], float | None]:
+def _watch_return(load: Load, aliases: Sequence[str], returned: float) -> dict[tuple[str, str], float | None]:
     """Return after how many seconds each process has used each database again."""
-    processes = {request.process for request in load.requests[-1000:] if request.process}
+    processes = {request.answer.process for request in load.requests[-1000:]} - {""}
     wanted = [(process, alias) for process in sorted(processes) for alias in aliases]
     back: dict[tuple[str, str], float | None] = dict.fromkeys(wanted)
 
@@ -287,9 +330,9 @@ def _watch_return(
         for request in load.requests[-2000:]:
             if request.at < returned or request.failed:
                 continue
-            for alias in (each.split(" ", 1)[0] for each in request.served_by.split("; ")):
-                if back.get((request.process, alias), 0.0) is None:
-                    back[request.process, alias] = max(0.0, request.at - returned)
+            for alias in (each.split(" ", 1)[0] for each in request.answer.served_by.split("; ")):
+                if back.get((request.answer.process, alias), 0.0) is None:
+                    back[request.answer.process, alias] = max(0.0, request.at - returned)
         return None not in back.values()
 
     load.wait(all_are_back, RETURN_PATIENCE)
@@ -317,56 +360,35 @@ def _by_their_own_account(
 
 
 @contextmanager
-def serve(stage: Stage, plan: Plan, port: int, log: Path) -> Iterator[tuple[int, int]]:
-    """Serve the board; yields a thread, and a post in it that every database has."""
+def serve(stage: Stage, plan: Plan, log: Path) -> Iterator[Board]:
+    """Serve the board as planned."""
     cluster = stage.cluster
 
-    def url(each: Any) -> str:
-        proxy = stage.proxies.get(each)
-        address: str = each.url(port=None if proxy is None else proxy.port)
+    def url(server: Any) -> str:
+        proxy = stage.proxies.get(server)
+        address: str = server.url(port=None if proxy is None else proxy.port)
         return address + TIMEOUTS[stage.database]
 
     environment = {
-        "ALLOWED_HOSTS": HOST,
-        # Under ASGI each request has a thread of its own, and with it a connection.
-        "CONN_MAX_AGE": "60" if plan.server == "gunicorn" else "0",
         "DATABASE_URL": url(cluster.primary),
-        "DEBUG": "0",
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "LOAD_TEST_API": "1",
         "REPLICA_URLS": ",".join(url(replica) for replica in cluster.replicas),
         # For users at other levels, reads name theirs; a token has a position only where the site's needs it.
         "RWROUTER_CONSISTENCY": "causal",
         "RWROUTER_MONITOR_INTERVAL": str(MONITOR_SECONDS),
         "RWROUTER_MONITOR_TIMEOUT": str(MONITOR_SECONDS),
-        "SECRET_KEY": secrets.token_urlsafe(32),
         **plan.the_fault.environment,
         **plan.environment,
     }
-    manage(environment, "migrate", "--verbosity=0", "--no-input")
-    with web_server(
+    with served(
+        cluster,
         environment,
-        port,
         server=plan.server,
         workers=plan.workers,
         threads=THREADS,
         arguments=plan.arguments,
         log=log,
-    ):
-        thread = _start_thread(port)
-        cluster.wait_all()
-        yield thread
-
-
-def _start_thread(port: int) -> tuple[int, int]:
-    browser = Browser(HOST, port)
-    try:
-        text = {"title": "Load test", "author": "load test", "text": "Here it goes."}
-        thread = int(json.loads(browser.post("/api/threads/", text).body)["id"])
-        newest = browser.get("/api/latest/?author=load+test")
-        return thread, int(json.loads(newest.body)["id"])
-    finally:
-        browser.close()
+    ) as board:
+        yield board
 
 
 def bound(outcome: Outcome) -> float:
@@ -388,7 +410,7 @@ def _load_was_there(outcome: Outcome) -> Iterator[str]:
             yield f"no request {phase} the fault"
     if outcome.share("before", outcome.hit_aliases) == 0:
         yield "the servers that were hit had no reads before"
-    processes = {request.process for request in outcome.requests if request.process}
+    processes = {request.answer.process for request in outcome.requests} - {""}
     if len(processes) < outcome.plan.workers:
         yield f"only {len(processes)} of {outcome.plan.workers} processes had requests"
 
@@ -398,7 +420,7 @@ def _nobody_met_an_error(outcome: Outcome) -> Iterator[str]:
     if outcome.plan.hit == "primary":
         failed = [each for each in failed if not needed_the_primary(each, outcome)]
     if failed:
-        kinds = Counter((each.method, each.level, each.status) for each in failed).most_common(3)
+        kinds = Counter((each.method, each.role.level, each.answer.status) for each in failed).most_common(3)
         first = failed[0].at - outcome.made
         yield f"{len(failed)} failed, the first {first:.1f} s after the fault was made: {kinds}"
 
@@ -410,7 +432,7 @@ def needed_the_primary(request: Request, outcome: Outcome) -> bool:
     """
     end = (outcome.returned or outcome.ended) + INTERVALS * MONITOR_SECONDS
     was_under_way = request.at + request.seconds >= outcome.made and request.at <= end
-    return request.writer and was_under_way
+    return request.role.writes > 0 and was_under_way
 
 
 def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:
@@ -420,7 +442,7 @@ def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:
         noticed = outcome.made + outcome.seen["seconds to switch"] + INTERVALS * MONITOR_SECONDS
         stale = [each for each in stale if each.at > noticed]
     if stale:
-        kinds = Counter((each.level, each.served_by) for each in stale).most_common(3)
+        kinds = Counter((each.role.level, each.answer.served_by) for each in stale).most_common(3)
         last = stale[-1].at - outcome.made
         yield f"{len(stale)} stale, the last {last:.1f} s after the fault was made: {kinds}"
 
@@ -428,7 +450,7 @@ def _nobody_missed_anything(outcome: Outcome) -> Iterator[str]:
 def _nobody_waited_too_long(outcome: Outcome) -> Iterator[str]:
     if outcome.slowest > outcome.bound:
         late = [each for each in outcome.requests if each.seconds > outcome.bound]
-        kinds = Counter((each.method, each.level, each.served_by) for each in late).most_common(3)
+        kinds = Counter((each.method, each.role.level, each.answer.served_by) for each in late).most_common(3)
         yield f"{len(late)} took longer than {outcome.bound:.1f} s: {kinds}"
 
 
@@ -462,7 +484,7 @@ def _special_promises(outcome: Outcome) -> Iterator[str]:
             yield f"{at_once} spilled reads at once on the primary, of {outcome.plan.workers} processes"
         if at_once == 0:
             yield "no read spilled to the primary"
-        eventual = [each for each in outcome.phases["during"] if each.level == "eventual"]
+        eventual = [each for each in outcome.phases["during"] if each.role.level == "eventual"]
         if any(alias == "default" for each in eventual for alias, _ in each.reads):
             yield "eventual reads went to the primary"
     if outcome.plan.fault in {"delay", "primary-freeze"}:
@@ -473,7 +495,7 @@ def _special_promises(outcome: Outcome) -> Iterator[str]:
 
 def _rate(outcome: Outcome, phase: str) -> float:
     start, end = {"before": (outcome.began, outcome.made), "during": (outcome.made, outcome.undone)}[phase]
-    answered = [each for each in outcome.phases[phase] if each.level == "eventual" and not each.failed]
+    answered = [each for each in outcome.phases[phase] if each.role.level == "eventual" and not each.failed]
     return len(answered) / (end - start)
 
 
@@ -486,9 +508,3 @@ PROMISES: Sequence[Callable[[Outcome], Iterator[str]]] = (
     _special_promises,
 )
 """Each yields what was not kept, in words."""
-
-
-def new_cluster(database: str) -> Any:
-    """Return a cluster that is not started yet."""
-    module, name = CLUSTERS[database]
-    return getattr(import_module(module), name)(replicas=REPLICAS[database], database=DATABASE)

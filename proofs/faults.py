@@ -7,20 +7,36 @@ The registry :data:`FAULTS` says of each which servers it hits and how long it l
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from launcher.process import ServerError
 from launcher.tcp_proxy import TcpProxy
-from proofs.load import READERS_AND_WRITERS, Role
+from proofs.background import in_background
+from proofs.load import Role
 
 APP_USER = "rwrouter"
+WRITE_SHARE = 0.1
+"""How many of a writing user's requests are writes."""
+READERS_AND_WRITERS = (
+    Role(level="window", writes=WRITE_SHARE),
+    Role(level="causal", writes=WRITE_SHARE),
+    Role(level="window"),
+    Role(level="eventual"),
+)
 LAG_SECONDS = 60
+SHORT_DELAY_SECONDS = 1
+"""Servers are delayed by whole seconds."""
+DELAYED_SECONDS = (0.5, 1.5)
+"""How long a replica stays so: from, to."""
 DROP_EVERY = 0.5
 FLAP_EVERY = 1.0
 INSIST_SECONDS = 20.0
@@ -148,7 +164,7 @@ def flap(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
                 stage.proxies[server].forward()
             ended.wait(FLAP_EVERY / 2)
 
-    with _in_background(come_and_go, ended):
+    with in_background([come_and_go], ended):
         yield
 
 
@@ -177,7 +193,7 @@ def delay(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
 
     for server in servers:
         stage.cluster.delay(server, LAG_SECONDS)
-    with _in_background(watch, ended):
+    with in_background([watch], ended):
         yield
     stage.seen["slow reads on the primary at once"] = seen[0]
     for server in servers:
@@ -198,6 +214,50 @@ def _sleeping_reads(stage: Stage) -> int:
     return int(stage.cluster.primary.sql(query)[0][0])
 
 
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """How much a replica is disturbed."""
+
+    weights: tuple[int, int, int]
+    """How often it is left alone, paused and delayed, relative to each other."""
+    longest_pause: float
+    """Seconds."""
+
+
+ROUGH = Intensity((3, 5, 2), 0.6)
+GENTLE = Intensity((30, 60, 1), 0.1)
+"""For writers that wait for every replica: they would do nothing else."""
+
+
+@contextmanager
+def disturbed(cluster: Any, intensity: Intensity = ROUGH, seed: int = 0) -> Iterator[Counter[str]]:
+    """Pause, delay and resume replicas at random, each for itself; yields how often each was done."""
+    done: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def disturb(replica: Any, draw: random.Random) -> None:
+        while not ended.is_set():
+            what = draw.choices(["left alone", "paused", "delayed"], intensity.weights)[0]
+            if what == "paused":
+                cluster.pause(replica)
+                ended.wait(draw.uniform(0, intensity.longest_pause))
+                cluster.resume(replica)
+            elif what == "delayed":
+                cluster.delay(replica, SHORT_DELAY_SECONDS)
+                ended.wait(draw.uniform(*DELAYED_SECONDS))
+                cluster.delay(replica, 0)
+            else:
+                ended.wait(draw.uniform(0, intensity.longest_pause))
+            done[what] += 1
+
+    works = [
+        partial(disturb, replica, random.Random(seed + number))
+        for number, replica in enumerate(cluster.replicas)
+    ]
+    with in_background(works, ended):
+        yield done
+
+
 # --- connections ---------------------------------------------------------------------------------
 
 
@@ -212,7 +272,7 @@ def drop(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
                 _drop_connections(stage, server)
             ended.wait(DROP_EVERY)
 
-    with _in_background(drop_again_and_again, ended):
+    with in_background([drop_again_and_again], ended):
         yield
 
 
@@ -257,7 +317,7 @@ def fill(stage: Stage, servers: Sequence[Any]) -> Iterator[None]:
                             taken.append(connect(server))
                 ended.wait(0.02)
 
-        with _in_background(take_all, ended):
+        with in_background([take_all], ended):
             yield
         for connection in taken:
             with contextlib.suppress(Exception):
@@ -343,32 +403,10 @@ def _new_primary(stage: Stage) -> Iterator[Any]:
     yield old
 
 
-@contextmanager
-def _in_background(work: Callable[[], None], ended: threading.Event) -> Iterator[None]:
-    """Run something in a thread; its error is raised at the end of the block."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  (raised in the caller's thread)
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="fault", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
 SPILL_LIMIT = 2
 SPILLS = {"RWROUTER_SPILL_LIMIT": str(SPILL_LIMIT)}
 LAGGING = (
-    Role(level="window", writes=True),
+    Role(level="window", writes=WRITE_SHARE),
     Role(level="window", sleep=0.2),
     Role(level="eventual"),
     Role(level="window", sleep=0.2),

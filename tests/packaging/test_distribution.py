@@ -81,7 +81,7 @@ def names_in_source_archive(dist):
         "django_rwrouter/__init__.py",
         "docs/conf.py",
         "launcher/",
-        "proofs/__init__.py",
+        "proofs/__main__.py",
         "testproject/manage.py",
         "tests/conftest.py",
         "tools/run_tests.py",

@@ -1,4 +1,4 @@
-"""Each fault once, with a few hundred requests; proofs/availability.py is the long form.
+"""Each fault once, with a few hundred requests; ``python -m proofs availability`` is the long form.
 
 What a user may notice of it is in the promises of proofs/availability_run.py.
 """
@@ -63,7 +63,7 @@ def test_errors_are_found(play):
 
 def test_stale_reads_are_found(play):
     """A user who writes, wants to see it, and reads what may be old."""
-    careless = (Role(level="eventual", writes=True, excusable=False),)
+    careless = (Role(level="eventual", writes=0.1, excusable=False),)
     outcome = play(short("mariadb", "gunicorn", "stop-applying", "all", seconds=2.0, roles=careless))
     assert not outcome.failed
     assert any("stale" in each for each in outcome.broken)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from django_rwrouter.servers import MAX_WAITING
-from launcher.ports import free_port
-from proofs.availability_run import Plan, Stage, serve
+from proofs.availability_run import Plan, serve
+from proofs.faults import Stage
 from tests.servers.faults.many_readers import ask_at_once
 from tests.servers.product import on
 from web_server import HOST
@@ -35,11 +35,11 @@ def test_a_thousand_reads_at_once_do_not_wait_for_each_other(clusters, database,
         environment={"RWROUTER_WAIT_TIMEOUT": str(WAIT_TIMEOUT)},
     )
     stage = Stage(database=database, cluster=cluster)
-    port = free_port()
-    with serve(stage, plan, port, tmp_path / "log") as (thread, _post):
+    with serve(stage, plan, tmp_path / "log") as board:
+        port = board.port
         for replica in cluster.replicas:
             cluster.pause(replica)
-        post, cookie = write(port, thread)
+        post, cookie = write(port, board.thread)
         path = f"/api/posts/{post}/"
         # What the primary's read costs when a thousand are asked for, and none waits.
         plain, _ = ask_at_once(HOST, port, f"{path}?level=primary", cookie, READS)

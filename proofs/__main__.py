@@ -1,0 +1,45 @@
+"""Proves on real servers what the package promises: ``python -m proofs PROOF``, with ``--help`` after either.
+
+The servers are started for the occasion. Exits with 0 if all went as promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from proofs import availability, consistency
+from proofs.board import SERVERS
+
+PROOFS = {"consistency": consistency, "availability": availability}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a proof. Returns the exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m proofs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="proof", metavar="PROOF", required=True)
+    for name, module in PROOFS.items():
+        description = module.__doc__ or ""
+        command = commands.add_parser(
+            name,
+            help=description.splitlines()[0],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.add_argument("--server", nargs="+", choices=SERVERS, default=list(SERVERS))
+        command.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
+        command.add_argument("--output", type=Path, metavar="FILE", help="the report; else on the terminal")
+    options = parser.parse_args(given)
+    as_promised = PROOFS[options.proof].prove(options, shlex.join(["python", "-m", "proofs", *given]))
+    return 0 if as_promised else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

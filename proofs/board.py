@@ -1,0 +1,89 @@
+"""The message board under load: its clusters, its web servers, and the thread that users write to."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from launcher.ports import free_port
+from proofs.client import Browser
+from web_server import HOST, manage, web_server
+
+CLUSTERS = {
+    "mariadb": ("launcher.mariadb", "MariaDBCluster"),
+    "mysql": ("launcher.mysql", "MySQLCluster"),
+    "postgresql": ("launcher.postgresql", "PostgreSQLCluster"),
+}
+SERVERS = {"gunicorn": "/api", "uvicorn": "/api/async"}
+"""Which part of the board's API is asked through which web server."""
+DATABASE = "board"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A board that is served."""
+
+    port: int
+    prefix: str
+    """Of the API's paths."""
+    thread: int
+    """Where users write."""
+    post: int
+    """A post that every database has."""
+    host: str = HOST
+
+
+def new_cluster(database: str, replicas: int) -> Any:
+    """Return a cluster that is not started yet."""
+    module, name = CLUSTERS[database]
+    return getattr(import_module(module), name)(replicas=replicas, database=DATABASE)
+
+
+@contextmanager
+def served(
+    cluster: Any,
+    environment: Mapping[str, str],
+    *,
+    server: str,
+    workers: int,
+    threads: int = 4,
+    arguments: Sequence[str] = (),
+    log: Path | None = None,
+) -> Iterator[Board]:
+    """Serve the board on a running cluster; ``environment`` has settings of the site that are not usual."""
+    environment = {
+        **cluster.environment(),
+        "ALLOWED_HOSTS": HOST,
+        # Under ASGI each request has a thread of its own, and with it a connection.
+        "CONN_MAX_AGE": "60" if server == "gunicorn" else "0",
+        "DEBUG": "0",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "LOAD_TEST_API": "1",
+        "SECRET_KEY": secrets.token_urlsafe(32),
+        **environment,
+    }
+    manage(environment, "migrate", "--verbosity=0", "--no-input")
+    port = free_port()
+    with web_server(
+        environment, port, server=server, workers=workers, threads=threads, arguments=arguments, log=log
+    ):
+        thread, post = _start_thread(port)
+        cluster.wait_all()
+        yield Board(port=port, prefix=SERVERS[server], thread=thread, post=post)
+
+
+def _start_thread(port: int) -> tuple[int, int]:
+    browser = Browser(HOST, port)
+    try:
+        text = {"title": "Load test", "author": "load test", "text": "Here it goes."}
+        thread = int(json.loads(browser.post("/api/threads/", text).body)["id"])
+        newest = browser.get("/api/latest/?author=load+test")
+        return thread, int(json.loads(newest.body)["id"])
+    finally:
+        browser.close()
