@@ -1,10 +1,12 @@
 """How Sphinx builds the documentation: ``make docs``."""
 
+import re
 import sys
 from pathlib import Path
 
 import django
 from django.conf import settings
+from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -50,3 +52,12 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sphinx = False
 html_copy_source = False
+
+
+def offer_files_of_the_repository(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Make downloads of links to what is beside docs/, which would be pages of it otherwise."""
+    source[0] = re.sub(r"\]\((?=\.\./)", "](path:", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", offer_files_of_the_repository)
