@@ -19,7 +19,7 @@ MAX_LENGTH: Final = 3000
 """Characters. Longer values are not even verified; a cookie with its attributes has room for 4096 bytes."""
 _VERSION: Final = 1
 
-Flaw = Literal["oversized", "forged", "malformed", "foreign", "expired"]
+Flaw = Literal["oversized", "forged", "malformed", "foreign"]
 
 
 class Position(Protocol):
@@ -181,7 +181,8 @@ def decode(
     """Read a token that came from outside; never raises.
 
     ``read_position`` reads what ``position_text`` wrote, and raises ``ValueError`` for what it does not know.
-    Returns the marks that are still alive and ``None``, or the empty token and what was wrong with the value.
+    Returns the marks that are still alive (none, if it has expired) and ``None``, or the empty token and what was
+    wrong with the value.
     """
     if len(value) > MAX_LENGTH:
         return EMPTY, "oversized"
@@ -201,7 +202,7 @@ def decode(
         return EMPTY, "foreign"
     left = {name: mark.alive(lifetimes[name], now) for name, mark in ours.items()}
     alive = {name: mark for name, mark in left.items() if mark is not None}
-    return (Token(alive), None) if alive else (EMPTY, "expired")
+    return (Token(alive) if alive else EMPTY), None  # To expire is what a token is for, and no flaw.
 
 
 def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> Mark:
