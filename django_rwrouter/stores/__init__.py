@@ -14,6 +14,7 @@ from typing import Protocol
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 from django.utils.module_loading import import_string
 
 from django_rwrouter import process
@@ -34,6 +35,17 @@ class Store(Protocol):
     def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:
         """Keep the signed token for the client, for ``max_age`` seconds."""
         ...
+
+
+def keep_private(response: HttpResponseBase) -> None:
+    """Keep shared caches from storing a response that carries a token.
+
+    Django's cache middleware says ``max-age`` of every response, which shared caches take for permission. Only
+    what is said of this response for shared caches (``public``, ``s-maxage``), or is stricter, stays as it is.
+    """
+    said = {part.partition("=")[0].strip().lower() for part in response.get("Cache-Control", "").split(",")}
+    if said.isdisjoint(("public", "s-maxage", "private", "no-store")):
+        patch_cache_control(response, private=True)
 
 
 def known_stores() -> list[str]:

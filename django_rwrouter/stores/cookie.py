@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from django_rwrouter.conf import get_settings
+from django_rwrouter.stores import keep_private
 
 
 class CookieStore:
@@ -44,5 +45,4 @@ class CookieStore:
             samesite=cookie.samesite,
         )
         patch_vary_headers(response, ("Cookie",))
-        if not response.has_header("Cache-Control") and not response.has_header("Expires"):
-            response["Cache-Control"] = "private"
+        keep_private(response)

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from django_rwrouter.conf import get_settings
+from django_rwrouter.stores import keep_private
 
 
 class HeaderStore:
@@ -29,5 +30,4 @@ class HeaderStore:
         name = get_settings().header
         response[name] = token
         patch_vary_headers(response, (name,))
-        if not response.has_header("Cache-Control") and not response.has_header("Expires"):
-            response["Cache-Control"] = "private"
+        keep_private(response)

@@ -84,9 +84,12 @@ def test_it_is_as_secure_as_the_sessions_unless_said_otherwise(site, settings, o
     ("headers", "expected"),
     [
         ({}, "private"),
-        ({"Cache-Control": "max-age=60"}, "max-age=60"),
+        ({"Cache-Control": "max-age=60"}, "max-age=60, private"),
+        ({"Cache-Control": "no-cache"}, "no-cache, private"),
+        ({"Cache-Control": "no-store"}, "no-store"),
+        ({"Cache-Control": "s-maxage=60"}, "s-maxage=60"),
         ({"Cache-Control": "public"}, "public"),
-        ({"Expires": "Thu, 01 Jan 2026 00:00:00 GMT"}, None),
+        ({"Expires": "Thu, 01 Jan 2026 00:00:00 GMT"}, "private"),
     ],
     ids=str,
 )

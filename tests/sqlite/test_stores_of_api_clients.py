@@ -7,6 +7,7 @@ from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
+from django.views.decorators.cache import cache_control, cache_page
 
 from django_rwrouter.stores.cache import CacheStore
 from tests.app.models import Book
@@ -42,7 +43,12 @@ def store(settings, routed):
             response[name] = value
         return response
 
+    def writing(_request):
+        Book.objects.create(title="new")
+        return HttpResponse()
+
     choose.view = view
+    choose.writing = writing
     settings.ROOT_URLCONF = (path("", view),)
     # Without Django's sessions, which would end one that is not stored.
     settings.MIDDLEWARE = ["django_rwrouter.middleware.ReadWriteMiddleware"]
@@ -89,7 +95,7 @@ def test_what_wrote_nothing_says_nothing(store):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("Cache-Control", "max-age=60"), ("Expires", "Thu, 01 Jan 2026 00:00:00 GMT")]
+    ("name", "value"), [("Cache-Control", "public, max-age=60"), ("Expires", "Thu, 01 Jan 2026 00:00:00 GMT")]
 )
 def test_what_the_view_says_about_caching_stays(store, name, value):
     store("header")
@@ -97,7 +103,26 @@ def test_what_the_view_says_about_caching_stays(store, name, value):
     response = Client().post("/")
     assert response[name] == value
     assert response["Vary"] == f"Accept, {HEADER}"
-    assert ("Cache-Control" in response) == (name == "Cache-Control")
+    assert ("private" in response["Cache-Control"]) == (name == "Expires")
+
+
+@pytest.mark.parametrize("decorated", [False, True], ids=["per-site cache", "cache_page"])
+def test_a_response_with_a_token_is_not_cached_by_caches_between(store, settings, decorated):
+    store("cookie", "header")
+    settings.CACHE_MIDDLEWARE_SECONDS = 60
+    settings.ROOT_URLCONF = (path("", cache_page(60)(store.writing) if decorated else store.writing),)
+    if not decorated:
+        settings.MIDDLEWARE += [
+            "django.middleware.cache.UpdateCacheMiddleware",
+            "django.middleware.cache.FetchFromCacheMiddleware",
+        ]
+    assert "private" in Client().get("/")["Cache-Control"]
+
+
+def test_what_the_site_calls_public_stays_public(store, settings):
+    store("cookie", "header")
+    settings.ROOT_URLCONF = (path("", cache_control(public=True, max_age=60)(store.writing)),)
+    assert "private" not in Client().get("/")["Cache-Control"]
 
 
 @pytest.mark.parametrize(
