@@ -43,6 +43,7 @@ from django_rwrouter.validators import (
     sequence,
     stores,
     text,
+    views,
 )
 
 SETTING: Final = "RWROUTER"
@@ -122,6 +123,7 @@ _GLOBAL_KEYS: Final[Keys] = {
     "COOKIE": ("cookie", nested(CookieSettings, _COOKIE_KEYS)),
     "HEADER": ("header", header_name),
     "ZONE": ("zone", any_text),
+    "UNSAFE_VIEWS": ("unsafe_views", views),
     "MONITOR": ("monitor", nested(MonitorSettings, _MONITOR_KEYS)),
     "STATS": ("stats", nested(StatsSettings, _STATS_KEYS)),
 }

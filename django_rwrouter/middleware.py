@@ -9,6 +9,7 @@ from typing import cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.translation import get_language_from_path
 
 from django_rwrouter import client, connections, monitor, stats, streaming
 from django_rwrouter.state import RoutingState, current_scope, entered
@@ -74,8 +75,12 @@ class ReadWriteMiddleware:
     ) -> None:
         """Note the view before ``ATOMIC_REQUESTS`` opens its transaction."""
         state = current_scope()
-        if state is not None:
-            connections.note_view(state, view_func)
+        if state is None:
+            return
+        if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
+            state.safe = False
+            state.settled.clear()
+        connections.note_view(state, view_func)
 
     async def aprocess_view(
         self,
@@ -92,12 +97,34 @@ def _begin(request: HttpRequest) -> RoutingState:
     stats.start()
     monitor.ensure_running()
     stats.count_event("request")
-    state = RoutingState(safe=request.method in SAFE_METHODS)
+    safe = request.method in SAFE_METHODS
+    unsafe_paths = get_topology().unsafe_paths
+    if unsafe_paths and safe:
+        safe = not _has_prefix(request.path_info, unsafe_paths)
+    state = RoutingState(safe=safe)
     # Looked at only when a read depends on it: most requests never need to know.
     state.token = None
     state.load_token = partial(client.load, request)
     state.may_block = client.stores_may_block()
     return state
+
+
+def _has_prefix(path: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a path begins with one of the prefixes, also behind the language of ``i18n_patterns()``."""
+    if path.startswith(prefixes):
+        return True
+    if get_language_from_path(path) is None:
+        return False
+    return f"/{path[1:].partition('/')[2]}".startswith(prefixes)
+
+
+def _is_unsafe_view(request: HttpRequest) -> bool:
+    """Whether ``UNSAFE_VIEWS`` names the view, by the namespace of its app or of its instance."""
+    match = request.resolver_match
+    if match is None or not match.url_name:
+        return False
+    names = get_topology().unsafe_views
+    return match.view_name in names or ":".join([*match.app_names, match.url_name]) in names
 
 
 def _keep(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:

@@ -93,6 +93,8 @@ class Settings:
     cookie: CookieSettings = field(default_factory=CookieSettings)
     header: str = "X-Read-Your-Writes"
     zone: str = ""
+    unsafe_views: tuple[str, ...] = ()
+    """View names, and path prefixes, which begin with a slash."""
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     stats: StatsSettings = field(default_factory=StatsSettings)
     clusters: tuple[ClusterSettings, ...] = (ClusterSettings(name=DEFAULT_CLUSTER),)

@@ -181,8 +181,8 @@ def decode(
     """Read a token that came from outside; never raises.
 
     ``read_position`` reads what ``position_text`` wrote, and raises ``ValueError`` for what it does not know.
-    Returns the marks that are still alive (none, if it has expired) and ``None``, or the empty token and what was
-    wrong with the value.
+    Returns the marks that are still alive (none, if it has expired) and ``None``, or the empty token and what
+    was wrong with the value.
     """
     if len(value) > MAX_LENGTH:
         return EMPTY, "oversized"

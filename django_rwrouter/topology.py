@@ -109,6 +109,10 @@ class Topology:
             each.name: Lifetime(each.pin_seconds, each.token_seconds) for each in settings.clusters
         }
         """Seconds that a client's mark lives, by cluster."""
+        self.unsafe_paths = tuple(entry for entry in settings.unsafe_views if entry.startswith("/"))
+        """Path prefixes whose requests are treated like a POST, whatever their method."""
+        self.unsafe_views = frozenset(settings.unsafe_views).difference(self.unsafe_paths)
+        """The same, by view name."""
         self._owners = {
             label: self.clusters[each.name] for each in settings.clusters for label in each.models or ()
         }

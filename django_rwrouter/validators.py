@@ -144,6 +144,19 @@ def stores(value: object) -> tuple[str, ...]:
     return tuple(cast("list[str]", names))
 
 
+def views(value: object) -> tuple[str, ...]:
+    """Accept a list of view names and path prefixes; a prefix begins with a slash."""
+    entries = sequence(value)
+    for entry in entries:
+        if not isinstance(entry, str) or not entry.strip():
+            raise ValueError(f"must list view names or path prefixes, and {entry!r} is neither")
+        if "/" in entry[1:] and not entry.startswith("/"):
+            raise ValueError(
+                f"has {entry!r}, which is no view name", f"A path begins with a slash: '/{entry}'."
+            )
+    return tuple(cast("list[str]", entries))
+
+
 def nested(cls: Callable[..., object], keys: Keys) -> Validator[object]:
     """Validate a dict that is merged with its defaults."""
 

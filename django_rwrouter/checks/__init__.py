@@ -27,7 +27,12 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
     if settings is None:
         # What does not depend on the setting is checked all the same, so that it is all said at once.
         return [*map(setting.problem, problems), *installation.middleware(None), *installation.routers(None)]
-    found = [*setting.names(settings), *setting.labels(raw), *setting.cookie(settings)]
+    found = [
+        *setting.names(settings),
+        *setting.labels(raw),
+        *setting.cookie(settings),
+        *setting.views(settings),
+    ]
     if settings.inert:
         # Nothing is routed, so nothing else can be wrong. `REPLICAS: []` says that this is meant.
         unfinished = missing or (raw and not raw.keys() & {"REPLICAS", "CLUSTERS"})

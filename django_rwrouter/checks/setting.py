@@ -11,6 +11,7 @@ from django.conf import global_settings
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from django_rwrouter.balancers import BALANCERS, get_balancer
@@ -91,6 +92,39 @@ def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield SETTING, raw
     for name, options in (raw.get("CLUSTERS") or {}).items():
         yield f"{SETTING}['CLUSTERS'][{name!r}]", options
+
+
+def views(settings: Settings) -> Iterator[CheckMessage]:
+    """Look for names in ``UNSAFE_VIEWS`` that no view of the project has."""
+    wanted = [entry for entry in settings.unsafe_views if not entry.startswith("/")]
+    if not wanted or not getattr(django_settings, "ROOT_URLCONF", None):
+        return
+    try:
+        known = set(_view_names(get_resolver(), "", ""))
+    except Exception:  # noqa: BLE001  (whatever importing the project's URLs raises; Django reports it)
+        return
+    for name in wanted:
+        if name not in known:
+            yield found(
+                "W018",
+                f"{SETTING}['UNSAFE_VIEWS'] names {name!r}, but no view in ROOT_URLCONF has this name.",
+                did_you_mean(name, known) or "Write 'app:name', or a path prefix such as '/ping/'.",
+            )
+
+
+def _view_names(resolver: URLResolver, by_app: str, by_instance: str) -> Iterator[str]:
+    """Yield the views' names, with the namespaces of their apps and of their instances."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            app, instance = pattern.app_name, pattern.namespace
+            yield from _view_names(
+                pattern,
+                f"{by_app}{app}:" if app else by_app,
+                f"{by_instance}{instance}:" if instance else by_instance,
+            )
+        elif pattern.name:
+            yield by_app + pattern.name
+            yield by_instance + pattern.name
 
 
 def cookie(settings: Settings) -> Iterator[CheckMessage]:

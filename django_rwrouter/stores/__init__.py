@@ -40,8 +40,8 @@ class Store(Protocol):
 def keep_private(response: HttpResponseBase) -> None:
     """Keep shared caches from storing a response that carries a token.
 
-    Django's cache middleware says ``max-age`` of every response, which shared caches take for permission. Only
-    what is said of this response for shared caches (``public``, ``s-maxage``), or is stricter, stays as it is.
+    Django's cache middleware says ``max-age`` of every response, which shared caches take for permission.
+    Only what is said of this response for shared caches (``public``, ``s-maxage``), or is stricter, stays.
     """
     said = {part.partition("=")[0].strip().lower() for part in response.get("Cache-Control", "").split(",")}
     if said.isdisjoint(("public", "s-maxage", "private", "no-store")):

@@ -187,6 +187,12 @@ MISTAKES = [
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["sesions"])}, ["'sesions'", "mean 'sessions'?"]),
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["tests.app"])}, ["'tests.app'", "mean 'app'?"]),
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["app.book_tags"])}, ["'app.book_tags'"]),
+    (
+        "W018",
+        {"RWROUTER": routing(UNSAFE_VIEWS=["admin:logn", "/ping/", "admin:index"])},
+        ["RWROUTER['UNSAFE_VIEWS']", "'admin:logn'", "mean 'admin:login'?"],
+    ),
+    ("W018", {"RWROUTER": routing(UNSAFE_VIEWS=["zzz"])}, ["'zzz'", "'/ping/'"]),
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["zzz"])}, ["'zzz'", "'app.Model'", "'sessions'"]),
     (
         "E011",

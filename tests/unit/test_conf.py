@@ -172,6 +172,15 @@ KEYS = {
         ],
         NOT_LABELS,
     ),
+    "UNSAFE_VIEWS": (
+        "unsafe_views",
+        [
+            ([], ()),
+            (["app:ping", "/ping/"], ("app:ping", "/ping/")),
+            (("ping",), ("ping",)),
+        ],
+        ("ping", "/ping/", None, 3, [3], [""], [None], ["ping/"], ["a/b"]),
+    ),
     "OUTSIDE_REQUEST": (
         "outside_request",
         [("primary", "primary"), ("replica", "replica")],
