@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 from django.db import Error, connections
 from django.http import HttpRequest
@@ -47,11 +49,48 @@ process.derives(_may_block.cache_clear, [SETTING])
 process.derives(_stores.cache_clear, [SETTING])
 
 
+class _FirstSights:
+    """When this process first met tokens with a time in the future, that is, of a clock ahead of its own.
+
+    Only signed tokens come here, so no stranger can fill it.
+    """
+
+    _LIMIT: Final = 4096
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._lock = threading.Lock()
+        self._times: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def when(self, value: str, now: float, *, ahead: bool) -> float:
+        """Return when the value was first met; not in the future, should our own clock be put back."""
+        key = value.rpartition(":")[2]
+        if not ahead and key not in self._times:
+            return now
+        with self._lock:
+            first = min(self._times.pop(key, now), now)
+            self._times[key] = first
+            if len(self._times) > self._LIMIT:
+                del self._times[next(iter(self._times))]
+        return first
+
+
+_first_sights: Final = _FirstSights()
+process.owns(_first_sights.forget)
+
+
 def accept(value: str) -> Token:
     """Read a token that came from outside; one that is no good is counted, and is as none at all."""
     if not value:
         return EMPTY
-    found, flaw = token.decode(value, get_topology().lifetimes, time.time(), positions.decode)
+    found, flaw = token.decode(
+        value, get_topology().lifetimes, time.time(), positions.decode, _first_sights
+    )
     if flaw is not None:
         stats.note_event("token_rejected", flaw)
     return found

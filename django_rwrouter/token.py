@@ -34,6 +34,18 @@ class Position(Protocol):
         ...
 
 
+class FirstSeen(Protocol):
+    """Remembers when values with a time in the future were first met."""
+
+    def __len__(self) -> int:
+        """Return how many it remembers."""
+        ...
+
+    def when(self, value: str, now: float, *, ahead: bool) -> float:
+        """Return when the value was first met, and remember it from now on if it is ahead."""
+        ...
+
+
 class Lifetime(NamedTuple):
     """How long a cluster's mark lives, in seconds."""
 
@@ -177,10 +189,13 @@ def decode(
     lifetimes: Mapping[str, Lifetime],
     now: float,
     read_position: Callable[[str], Position] | None = None,
+    first_seen: FirstSeen | None = None,
 ) -> tuple[Token, Flaw | None]:
     """Read a token that came from outside; never raises.
 
     ``read_position`` reads what ``position_text`` wrote, and raises ``ValueError`` for what it does not know.
+    ``first_seen`` remembers when a value with a time in the future was first met. That is taken for its time,
+    so a clock that is ahead of ours does not keep the mark alive for as long as it is ahead.
     Returns the marks that are still alive (none, if it has expired) and ``None``, or the empty token and what
     was wrong with the value.
     """
@@ -195,11 +210,16 @@ def decode(
         return EMPTY, "malformed"
     if version != _VERSION:
         return EMPTY, "malformed"
-    ours = {
-        name: mark.not_after(now, lifetimes[name].pin) for name, mark in found.items() if name in lifetimes
-    }
+    ours = {name: mark for name, mark in found.items() if name in lifetimes}
     if not ours:
         return EMPTY, "foreign"
+    latest = now
+    if first_seen is not None:
+        # blind_at does not tell: it lies ahead where a transaction was still open.
+        ahead = any(max(mark.wrote_at, mark.seen_at) > now for mark in ours.values())
+        if ahead or first_seen:
+            latest = first_seen.when(value, now, ahead=ahead)
+    ours = {name: mark.not_after(latest, lifetimes[name].pin) for name, mark in ours.items()}
     left = {name: mark.alive(lifetimes[name], now) for name, mark in ours.items()}
     alive = {name: mark for name, mark in left.items() if mark is not None}
     return (Token(alive) if alive else EMPTY), None  # To expire is what a token is for, and no flaw.
