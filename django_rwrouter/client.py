@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 from typing import Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -18,7 +21,9 @@ from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.decision import Level
 from django_rwrouter.knowledge import knowledge, server_of
 from django_rwrouter.state import ClusterScope, RoutingState, on_event_loop
-from django_rwrouter.stores import Store, get_store
+from django_rwrouter.stores import NotKept, Store, get_store
+from django_rwrouter.stores.cookie import CookieStore
+from django_rwrouter.stores.session import session_is_saved
 from django_rwrouter.token import EMPTY, Mark, Position, Token
 from django_rwrouter.topology import Cluster, get_topology
 
@@ -45,8 +50,93 @@ def _stores(names: tuple[str, ...]) -> Sequence[Store]:
     return tuple(get_store(name) for name in names)
 
 
+@lru_cache(maxsize=16)
+def _readers(names: tuple[str, ...]) -> Sequence[Store]:
+    """Return the stores, and the cookie that stands in for those that may fail."""
+    stores = _stores(names)
+    needs_substitute = _may_block(stores) and not any(isinstance(store, CookieStore) for store in stores)
+    return (*stores, SUBSTITUTE) if needs_substitute else stores
+
+
+SUBSTITUTE: Final = CookieStore()
+"""Carries the token where a store that asks a server or a disk could not keep it."""
+
 process.derives(_may_block.cache_clear, [SETTING])
+process.derives(_readers.cache_clear, [SETTING])
 process.derives(_stores.cache_clear, [SETTING])
+
+
+RETRY_SECONDS: Final = 1.0
+"""How long a store that failed is not asked again: what it waits for may be a timeout of seconds."""
+
+
+@dataclass(slots=True)
+class _Outage:
+    """What is remembered of a store that failed."""
+
+    retry_at: float = 0.0
+    """Monotonic time before which it is not asked."""
+    lost_at: float = 0.0
+    """Unix time at which a token was last lost; until it expires, each client counts as a writer."""
+    over: bool = False
+    """Whether the store has answered since."""
+
+
+_outages: Final[dict[Store, _Outage]] = {}
+process.owns(_outages.clear, settings=[SETTING, "CACHES"])
+
+
+def _knows(store: Store, request: HttpRequest) -> bool:
+    """Whether a store can tell the request's client from others, so that it may have a token."""
+    knows: Callable[[HttpRequest], bool] | None = getattr(store, "knows", None)
+    return knows is None or knows(request)
+
+
+def _is_suspended(store: Store) -> bool:
+    outage = _outages.get(store) if _outages else None
+    return outage is not None and monotonic() < outage.retry_at
+
+
+def _note_failure(store: Store, error: Exception) -> None:
+    name = type(store).__name__
+    stats.count_event("store_failed", name)
+    outage = _outages.get(store)
+    if outage is None or outage.over:
+        outage = _outages[store] = _Outage(lost_at=outage.lost_at if outage else 0.0)
+        logger.warning(
+            "%s failed (%s): its clients read from the primary, and their tokens go into a cookie,"
+            " until it answers again.",
+            name,
+            type(error).__name__,
+            exc_info=error,
+            extra={"store": name},
+        )
+    outage.retry_at = monotonic() + RETRY_SECONDS
+
+
+def _note_success(store: Store) -> None:
+    outage = _outages.get(store)
+    if outage is not None and not outage.over:
+        outage.over = True
+        logger.info("%s answers again.", type(store).__name__)
+    if outage is not None and not _written_at(outage.lost_at):
+        _outages.pop(store, None)
+
+
+def _values(store: Store, request: HttpRequest) -> Sequence[str] | None:
+    """Return the tokens that a store has for the client, or ``None`` while it fails."""
+    if _is_suspended(store):
+        return None if _knows(store, request) else ()
+    try:
+        values = store.load(request)
+    except ImproperlyConfigured:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever the client of a cache, a disk or a database raises)
+        _note_failure(store, error)
+        return None
+    if _outages:
+        _note_success(store)
+    return values
 
 
 class _FirstSights:
@@ -88,9 +178,7 @@ def accept(value: str) -> Token:
     """Read a token that came from outside; one that is no good is counted, and is as none at all."""
     if not value:
         return EMPTY
-    found, flaw = token.decode(
-        value, get_topology().lifetimes, time.time(), positions.decode, _first_sights
-    )
+    found, flaw = token.decode(value, get_topology().lifetimes, time.time(), positions.decode, _first_sights)
     if flaw is not None:
         stats.note_event("token_rejected", flaw)
     return found
@@ -98,11 +186,28 @@ def accept(value: str) -> Token:
 
 def load(request: HttpRequest) -> Token:
     """Return what the client brought, from all stores together."""
-    found = EMPTY
-    for store in stores():
-        for value in store.load(request):
-            found = found.merge(accept(value))
-    return found
+    token = EMPTY
+    for store in _readers(get_settings().stores):
+        values = _values(store, request)
+        if values is None:
+            token = token.merge(_written_at(time.time()))
+            continue
+        for value in values:
+            token = token.merge(accept(value))
+        if _outages and store in _outages and _knows(store, request):
+            token = token.merge(_written_at(_outages[store].lost_at))
+    return token
+
+
+def _written_at(when: float) -> Token:
+    """Return the token of a client that wrote to every cluster at that time, as far as it still lives."""
+    now = time.time()
+    lifetimes = get_topology().lifetimes
+    marks = {
+        name: _mark_without_position(when, cluster).alive(lifetimes[name], now)
+        for name, cluster in get_topology().clusters.items()
+    }
+    return Token({name: mark for name, mark in marks.items() if mark is not None})
 
 
 def issue(state: RoutingState) -> Token:
@@ -150,11 +255,22 @@ def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> 
     return Mark(at, position, blind_at)
 
 
+def _mark_without_position(at: float, cluster: Cluster) -> Mark:
+    """Return the mark of a write that a store has lost, as the cluster's own level needs it."""
+    needs_position = _level_wants_position(cluster) and positions.has_positions(
+        connections[cluster.primary].vendor
+    )
+    return Mark(at, None, at if needs_position else 0.0)
+
+
 def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
+    return state.wants_position or _level_wants_position(cluster)
+
+
+def _level_wants_position(cluster: Cluster) -> bool:
     settings = cluster.settings
     return bool(
-        state.wants_position
-        or settings.consistency in (Level.CAUSAL, Level.STRONG)
+        settings.consistency in (Level.CAUSAL, Level.STRONG)
         or settings.monotonic_reads
         or settings.sync_replicas
     )
@@ -180,15 +296,22 @@ def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
     return found
 
 
-def must_save(state: RoutingState) -> bool:
-    """Whether the client may have to be told anything."""
+def must_save(state: RoutingState, request: HttpRequest) -> bool:
+    """Whether the client may have to be told anything, or a store has to see what is saved of its session."""
     clusters = get_topology().clusters
     for name, scope in state.scopes():
         if scope.wrote or (
             clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica is not None)
         ):
             return True
-    return bool(state.token) and any(store.blocks for store in stores())
+    if state.token and stores_may_block():
+        return True
+    session = getattr(request, "session", None)
+    return (
+        session is not None
+        and session_is_saved(session)
+        and any(hasattr(each, "refresh") for each in stores())
+    )
 
 
 def may_wait(state: RoutingState) -> bool:
@@ -224,9 +347,30 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
         keepers: Sequence[Store] = stores() if wrote or _says_more(made, state.token) else ()
     else:
         made = state.token or EMPTY
-        # Logging out empties the session; the client is still the one that wrote a moment ago.
-        keepers = [store for store in stores() if store.blocks and not store.load(request)]
+        keepers = _that_lost_it(made, request) if made else ()
+    for store in stores():
+        refresh = getattr(store, "refresh", None)
+        if refresh is not None and store not in keepers and not _is_suspended(store):
+            try:
+                refresh(request)
+            except Exception as error:  # noqa: BLE001  (as in _values)
+                _note_failure(store, error)
     _keep_in(keepers, made, request, response)
+
+
+def _that_lost_it(token: Token, request: HttpRequest) -> Sequence[Store]:
+    """Return the stores that have lost the client's token: logging out, for instance, empties the session."""
+    values = [(store, _values(store, request)) for store in stores() if store.blocks]
+    if any(found is None for _store, found in values):
+        return ()  # The token may say no more than that a store fails.
+    lost = [store for store, found in values if not found]
+    if lost and SUBSTITUTE in _readers(get_settings().stores):
+        carried = EMPTY
+        for value in SUBSTITUTE.load(request):
+            carried = carried.merge(accept(value))
+        if carried == token:
+            return ()
+    return lost
 
 
 def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, response: HttpResponseBase) -> None:
@@ -235,8 +379,32 @@ def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, respon
     value = made.encode(positions.encode)
     lifetimes = get_topology().lifetimes
     max_age = max(mark.lifetime(lifetimes[name]) for name, mark in made.marks.items() if name in lifetimes)
-    for store in keepers:
-        store.save(request, response, value, max_age)
+    kept = [_is_kept(store, request, response, value, max_age) for store in keepers]
+    if not all(kept) and SUBSTITUTE in _readers(get_settings().stores):
+        SUBSTITUTE.save(request, response, value, max_age)
+
+
+def _is_kept(
+    store: Store, request: HttpRequest, response: HttpResponseBase, value: str, max_age: float
+) -> bool:
+    """Keep a token in a store, and return whether it is there."""
+    if not _is_suspended(store):
+        try:
+            store.save(request, response, value, max_age)
+        except ImproperlyConfigured:
+            raise
+        except NotKept:
+            return False
+        except Exception as error:  # noqa: BLE001  (as in _values)
+            _note_failure(store, error)
+        else:
+            if _outages:
+                _note_success(store)
+            return True
+    outage = _outages.get(store)
+    if outage is not None:
+        outage.lost_at = time.time()
+    return False
 
 
 def outlives_response(store: Store) -> bool:

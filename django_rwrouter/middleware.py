@@ -48,7 +48,7 @@ class ReadWriteMiddleware:
         state = _begin(request)
         with entered(state):
             response = cast("HttpResponseBase", self.get_response(request))
-            if client.must_save(state):
+            if client.must_save(state, request):
                 client.save(state, request, response)
             _keep(state, request, response)
         return response
@@ -58,7 +58,7 @@ class ReadWriteMiddleware:
         state = _begin(request)
         with entered(state):
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-            if client.must_save(state):
+            if client.must_save(state, request):
                 if client.may_wait(state):
                     await sync_to_async(client.save)(state, request, response)
                 else:

@@ -22,6 +22,7 @@ REASONS: Final[Texts] = {reason.value: reason.label for reason in Reason}
 EVENTS: Final[Texts] = {
     "pin_set": _("Responses that pinned their client, because it had written"),
     "token_rejected": _("Tokens not accepted"),
+    "store_failed": _("Stores of tokens that failed"),
     "late_write": _("Writes too late for the client's token (in a streamed response)"),
     "replica_write_refused": _("Writes sent to a replica, and refused"),
     "replica_ejected": _("Replicas left alone for a while, as they failed or were slow"),

@@ -21,8 +21,16 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 
 
+class NotKept(Exception):  # noqa: N818  (no failure: the client's cookie carries the token instead)
+    """Raised by ``save`` where this client's token cannot be kept in the store."""
+
+
 class Store(Protocol):
-    """Keeps one string for each client. One instance serves all threads of a process."""
+    """Keeps one string for each client. One instance serves all threads of a process.
+
+    Where ``load`` raises, the request reads from the primary as if its client had just written. Where
+    ``save`` raises, the token goes into the cookie of the ``cookie`` store.
+    """
 
     blocks: bool
     """Whether ``load`` and ``save`` may wait for a server or a disk. They are then never called on an event

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
+from django.conf import settings as django_settings
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.backends.signed_cookies import SessionStore as SessionInCookie
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_rwrouter.conf import SETTING
+from django_rwrouter.stores import NotKept, keep_private
+from django_rwrouter.stores.cookie import CookieStore
 
 KEY: Final = "_rwrouter"
+_MOST: Final = 4
+"""How many tokens of responses made at the same time are kept side by side."""
 
 
 class SessionStore:
-    """Keeps the token in ``request.session``, as a plain string that every serializer takes."""
+    """Keeps the token in the stored session, as a plain string that every serializer takes.
+
+    A session is loaded whole and saved whole, so one of two concurrent requests overwrites what the other has
+    put into it. The token is therefore put into a copy loaded just now: saving ``request.session`` would
+    bring back what was there when the request began. A request that saves its session itself first takes over
+    the tokens that others have put there meanwhile.
+    """
 
     blocks = True
 
+    def knows(self, request: HttpRequest) -> bool:
+        """Whether the client has a session."""
+        return _session(request).session_key is not None
+
     def load(self, request: HttpRequest) -> Sequence[str]:
-        """Return the token in the session; a client without a session has none."""
+        """Return the tokens in the session; a client without a session has none."""
         session = _session(request)
+        if isinstance(session, SessionInCookie):
+            return CookieStore().load(request)
         if session.session_key is None and not session.modified:
             return ()
-        # Looking for the token must not make SessionMiddleware say ``Vary: Cookie`` on every page.
-        accessed = session.accessed
-        value = session.get(KEY, "")
-        session.accessed = accessed
-        return (value,) if value and isinstance(value, str) else ()
+        return _tokens(session)
 
     def save(
         self,
@@ -40,18 +53,79 @@ class SessionStore:
         token: str,
         max_age: float,
     ) -> None:
-        """Put the token into the session, which SessionMiddleware then saves.
+        """Put the token into the stored session; a client without one gets one from SessionMiddleware.
 
-        It does not save after a server error, to drop what the failed view left in the session. The write
-        that came before the error stands, though, so the token goes into the stored session alone.
+        That saves nothing after a server error, and sends no cookie, to drop what the failed view left in the
+        session. The write that came before the error stands, though.
         """
         session = _session(request)
-        session[KEY] = token
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and session.session_key:
-            stored = type(session)(session.session_key)
-            stored[KEY] = token
-            with contextlib.suppress(UpdateError):  # Deleted meanwhile: the client has logged out.
-                stored.save()
+        if isinstance(session, SessionInCookie):
+            raise NotKept("The session is in the browser, where a slower response would overwrite the token.")
+        known = _tokens(session)  # Loads it: one that is not stored has no key any more.
+        failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if session.session_key is None:
+            if failed:
+                raise NotKept("The client has no session, and gets none after a server error.")
+            session[KEY] = token
+            keep_private(response)
+            return
+        stored = type(session)(session.session_key)
+        value = _joined([*_missing(known, stored), token])
+        _put_quietly(session, value)
+        if failed and session.session_key != request.COOKIES.get(django_settings.SESSION_COOKIE_NAME):
+            raise NotKept("The client does not learn of its new session after a server error.")
+        if session_is_saved(session) and not failed:
+            return
+        if stored.session_key is None:
+            raise NotKept("The session was deleted meanwhile.")
+        stored[KEY] = value
+        try:
+            stored.save()
+        except UpdateError as error:
+            raise NotKept("The session was deleted meanwhile.") from error
+
+    def refresh(self, request: HttpRequest) -> None:
+        """Take over the tokens that other responses have stored since this request loaded its session."""
+        session = _session(request)
+        if (
+            session.session_key is None
+            or not session_is_saved(session)
+            or isinstance(session, SessionInCookie)
+        ):
+            return
+        known = _tokens(session)
+        if missing := _missing(known, type(session)(session.session_key)):
+            _put_quietly(session, _joined([*known, *missing]))
+
+
+def session_is_saved(session: SessionBase) -> bool:
+    """Whether SessionMiddleware is going to save what the request has in its session."""
+    if getattr(session, "modified", False):
+        return True
+    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST) and hasattr(session, "_session_cache")
+
+
+def _tokens(session: SessionBase) -> list[str]:
+    # Looking for the token must not make SessionMiddleware say ``Vary: Cookie`` on every page.
+    accessed = session.accessed
+    value = session.get(KEY, "")
+    session.accessed = accessed
+    return value.split()[-_MOST:] if isinstance(value, str) else []
+
+
+def _missing(known: Sequence[str], stored: SessionBase) -> list[str]:
+    return [token for token in _tokens(stored) if token not in known]
+
+
+def _joined(tokens: Sequence[str]) -> str:
+    return " ".join(tokens[-_MOST:])
+
+
+def _put_quietly(session: SessionBase, value: str) -> None:
+    """Put it there for the case that the session is saved, and give no reason to do so."""
+    modified, accessed = session.modified, session.accessed
+    session[KEY] = value
+    session.modified, session.accessed = modified, accessed
 
 
 def _session(request: HttpRequest) -> SessionBase:
