@@ -11,14 +11,16 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from django.conf import settings as django_settings
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
+_Identity = tuple[str, str]
+"""Of what kind it is, and its value."""
+
 _SALT: Final = "django_rwrouter.stores.cache"
-_TURN_SECONDS: Final = 86400
-"""How long the count of a client's slots is kept; starting again from 0 does no harm."""
 _SLOTS: Final = 16
 """How many parallel responses of one client may be saved without one overwriting another."""
 
@@ -35,23 +37,33 @@ class CacheStore:
     on_server = True
     """What is saved reaches the client also when the response has been sent."""
 
+    def knows(self, request: HttpRequest) -> bool:
+        """Whether the request says who its client is."""
+        return _identity(request) is not None
+
     def load(self, request: HttpRequest) -> Sequence[str]:
-        """Return what is stored for the client."""
-        client = _client_of_request(request)
-        if client is None:
+        """Return what is stored for the client, also under the hash of a secret key that was replaced."""
+        identity = _identity(request)
+        if identity is None:
             return ()
-        found = cache.get_many([_slot(client, number) for number in range(_SLOTS)])
-        return [value for value in found.values() if isinstance(value, str)]
+        secrets = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+        clients = [_hashed(*identity, secret) for secret in secrets]
+        stored = cache.get_many([_slot(client, number) for client in clients for number in range(_SLOTS)])
+        return [value for value in stored.values() if isinstance(value, str)]
 
     def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:
         """Store the token for the client; where the response makes a new session, for that one, too."""
         seconds = math.ceil(max_age)
-        for client in dict.fromkeys((_client_of_request(request), *_client_of_response(response))):
-            if client is None:
+        identities = (_proven_identity(request), *_identities_in_response(response))
+        for identity in dict.fromkeys(identities):
+            if identity is None:
                 continue
+            client = _hashed(*identity, django_settings.SECRET_KEY)
             turn = f"{client}:turn"
-            # add() does nothing where the key is there already; incr() is one atomic step.
-            cache.add(turn, 0, timeout=_TURN_SECONDS)
+            # Nothing lives longer than the token. add() does nothing where the key is there already, and
+            # incr() is one atomic step.
+            if not cache.add(turn, 0, timeout=seconds):
+                cache.touch(turn, timeout=seconds)
             try:
                 number = cache.incr(turn)
             except ValueError:  # Evicted in between.
@@ -63,19 +75,35 @@ def _slot(client: str, number: int) -> str:
     return f"{client}:{number}"
 
 
-def _client_of_request(request: HttpRequest) -> str | None:
+def _identity(request: HttpRequest) -> _Identity | None:
+    """Return what the client is known by."""
     session = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
-    if session:
-        return _hashed("session", session)
+    return ("session", session) if session else _account(request)
+
+
+def _account(request: HttpRequest) -> _Identity | None:
     authorization = request.headers.get("Authorization")
-    return _hashed("authorization", authorization) if authorization else None
+    return ("authorization", authorization) if authorization else None
 
 
-def _client_of_response(response: HttpResponseBase) -> Iterator[str]:
+def _proven_identity(request: HttpRequest) -> _Identity | None:
+    """Return the same, but take no session cookie whose session does not exist: anybody can make those up."""
+    identity = _identity(request)
+    session: SessionBase | None = getattr(request, "session", None)
+    if identity is None or identity[0] != "session" or session is None:
+        return identity
+    accessed = session.accessed
+    session.get("")  # Loads it; one that does not exist loses its key.
+    session.accessed = accessed
+    return identity if session.session_key else _account(request)
+
+
+def _identities_in_response(response: HttpResponseBase) -> Iterator[_Identity]:
     cookie = response.cookies.get(django_settings.SESSION_COOKIE_NAME)
     if cookie is not None and cookie.value:
-        yield _hashed("session", cookie.value)
+        yield "session", cookie.value
 
 
-def _hashed(kind: str, value: str) -> str:
-    return "rwrouter:" + salted_hmac(f"{_SALT}.{kind}", value, algorithm="sha256").hexdigest()
+def _hashed(kind: str, value: str, secret: str) -> str:
+    digest = salted_hmac(f"{_SALT}.{kind}", value, secret=secret, algorithm="sha256")
+    return f"rwrouter:{digest.hexdigest()}"

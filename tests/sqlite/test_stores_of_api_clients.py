@@ -1,14 +1,19 @@
 """The stores ``header`` and ``cache``, and several stores at once."""
 
+import time
+
 import pytest
 from django.conf import settings as django_settings
 from django.core import signing
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
 from django.views.decorators.cache import cache_control, cache_page
 
+from django_rwrouter import client as client_module
+from django_rwrouter import process
 from django_rwrouter.stores.cache import CacheStore
 from tests.app.models import Book
 from tests.sqlite.conftest import events
@@ -231,6 +236,132 @@ def test_what_is_stored_does_not_grow_for_ever():
     assert "token 99" in found
 
 
+def test_no_key_outlives_the_token(store, monkeypatch):
+    store("cache", PIN_SECONDS=5)
+    lifetimes = []
+    backend_timeout = LocMemCache.get_backend_timeout
+
+    def noted(self, timeout=None):
+        lifetimes.append(timeout)
+        return backend_timeout(self, timeout)
+
+    monkeypatch.setattr(LocMemCache, "get_backend_timeout", noted)
+    visitor("s1").post("/")
+    visitor("s1").post("/")
+    assert set(lifetimes) == {5}
+
+
+@pytest.mark.parametrize("engine", ["db", "cache", "cached_db", "file", "signed_cookies"])
+def test_made_up_sessions_leave_nothing_in_the_cache(store, settings, engine, tmp_path):
+    store("cache")
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    settings.MIDDLEWARE += ["django.contrib.sessions.middleware.SessionMiddleware"]
+    for number in range(5):
+        visitor(f"madeup{number}").post("/")
+    assert not [key for key in cache._cache if "rwrouter" in key]
+
+
+@pytest.mark.parametrize("engine", ["db", "cache", "cached_db", "file", "signed_cookies"])
+def test_a_real_session_is_a_client(store, is_pinned, settings, engine, tmp_path):
+    store("cache")
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    settings.MIDDLEWARE += ["django.contrib.sessions.middleware.SessionMiddleware"]
+    client = Client()
+    session = client.session
+    session["a"] = 1
+    session.save()
+    client.cookies[SESSION] = session.session_key
+    client.post("/")
+    assert is_pinned(client)
+
+
+def test_a_secret_key_that_was_replaced_still_finds_the_client(store, is_pinned, settings):
+    store("cache")
+    visitor("s1").post("/")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
+    assert is_pinned(visitor("s1"))
+    settings.SECRET_KEY_FALLBACKS = []
+    assert not is_pinned(visitor("s1"))
+
+
+# --- a cache server that is away ------------------------------------------------------------------
+
+
+class Away(LocMemCache):
+    """A cache whose server can be away, for all calls or for some."""
+
+    fails = frozenset()
+    calls = 0
+
+    def __getattribute__(self, name):
+        if name in Away.fails:
+            Away.calls += 1
+            raise ConnectionError("Connection refused.")
+        return super().__getattribute__(name)
+
+
+@pytest.fixture
+def away(settings, store):
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.Away", "LOCATION": "away"}}
+    Away.fails, Away.calls = frozenset(), 0
+    yield Away
+    Away.fails = frozenset()
+
+
+EVERYTHING = {"get", "get_many", "set", "add", "incr", "touch"}
+
+
+@pytest.mark.parametrize("fails", [EVERYTHING, {"get_many", "get"}, {"set"}, {"add"}, {"incr"}], ids=str)
+def test_while_the_cache_is_away_its_clients_are_answered_from_the_primary(store, is_pinned, away, fails):
+    store("cache")
+    away.fails = fails
+    assert Client().post("/", headers={"Authorization": "key"}).status_code == 200
+    assert is_pinned(Authorization="key")
+    assert not is_pinned()  # Who is nobody has no token there.
+
+
+def end_suspension():
+    for outage in client_module._outages.values():
+        outage.retry_at = 0.0
+
+
+def test_a_lost_token_counts_when_the_cache_is_back(store, is_pinned, away, monkeypatch):
+    store("cache")
+    away.fails = {"set"}
+    Client().post("/", headers={"Authorization": "key"})
+    away.fails = ()
+    end_suspension()
+    assert is_pinned(Authorization="key")
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 6)
+    assert not is_pinned(Authorization="key")
+
+
+def test_browsers_get_the_token_in_a_cookie_instead(store, is_pinned, away):
+    store("cache")
+    away.fails = EVERYTHING
+    browser = visitor("s1")
+    assert browser.post("/").cookies["rwrouter"].value
+    away.fails = ()
+    process.reset()  # Another process, which has seen nothing of it.
+    assert is_pinned(browser)
+
+
+def test_a_cache_that_is_away_is_not_waited_for_by_every_request(store, is_pinned, away, caplog, monkeypatch):
+    store("cache")
+    away.fails = EVERYTHING
+    for _request in range(5):
+        assert is_pinned(Authorization="key")
+    assert away.calls == 1
+    assert len([record for record in caplog.records if "CacheStore failed" in record.message]) == 1
+    assert events()["store_failed", "CacheStore"] == 1
+    away.fails = ()
+    end_suspension()
+    assert not is_pinned(Authorization="key")
+
+
 def visitor_request(session):
     from django.test import RequestFactory
 
@@ -247,6 +378,7 @@ def test_two_writes_at_once_are_merged_highest_wins(store, is_pinned, monkeypatc
     visitor("s1").post("/")
     monkeypatch.setattr(time, "time", lambda: clock() - 4)  # Another host, whose clock is behind.
     visitor("s1").post("/")
+    process.reset()  # What that host has seen is not known here.
     monkeypatch.setattr(time, "time", lambda: clock() + 3)
     assert is_pinned(visitor("s1"))
 
