@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.core.exceptions import AppRegistryNotReady
 from django.db.models.base import ModelBase
 
 from django_rwrouter import process
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 OWN_APP: Final = "django_rwrouter"
 _ALWAYS_PRIMARY: Final = frozenset({"contenttypes", "django_cache", OWN_APP})
 """``django_cache`` is what the database cache calls itself when it asks a router."""
+_SITES: Final = "django.contrib.sites.models"
+"""Kept in memory for the life of the process (``SITE_CACHE``): what is old when it is read stays so."""
 _DATABASE_CACHE: Final = "django.core.cache.backends.db.DatabaseCache"
 
 
@@ -178,6 +182,16 @@ class Topology:
         # A table that another model shows, too (of which this one is a proxy, say), is read from replicas.
         return frozenset(fixed - others)
 
+    @cached_property
+    def _session_model(self) -> object:
+        """The model of ``SESSION_ENGINE``, which need not inherit Django's; ``None`` if it has none."""
+        try:
+            return import_module(django_settings.SESSION_ENGINE).SessionStore.get_model_class()
+        except AppRegistryNotReady:
+            raise
+        except Exception:  # noqa: BLE001  (no table, or an engine that cannot be used: the site's own to explain)
+            return None
+
     def _make_route(self, model: type[Model]) -> ModelRoute | None:
         if self.inert:
             return None
@@ -187,7 +201,7 @@ class Topology:
         fixed = None
         if is_historical(model):
             fixed = Reason.MIGRATION
-        elif _is_primary_only(cluster.settings, model):
+        elif model is self._session_model or _is_primary_only(cluster.settings, model):
             fixed = Reason.PRIMARY_ONLY
         return ModelRoute(cluster, model, fixed)
 
@@ -218,6 +232,8 @@ def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
     from django.contrib.sessions.base_session import AbstractBaseSession
 
     if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
+        return True
+    if model.__module__ == _SITES:
         return True
     own = (model._meta.app_label.lower(), str(model._meta.model_name))
     # Reads of a child join the tables of its parents, whose writes pin nobody.
@@ -252,4 +268,4 @@ def _forget() -> None:
     _current = None
 
 
-process.derives(_forget, [SETTING, "CACHES"])
+process.derives(_forget, [SETTING, "CACHES", "SESSION_ENGINE"])

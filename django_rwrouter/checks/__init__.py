@@ -42,4 +42,5 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
         *installation.middleware(settings),
         *installation.routers(settings),
         *databases.replicas(settings),
+        *setting.apps_that_keep_rows(settings),
     ]

@@ -23,9 +23,23 @@ from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.storage import BACKENDS
 from django_rwrouter.stores import get_store, known_stores
 from django_rwrouter.stores.cookie import CookieStore
+from django_rwrouter.topology import Topology
 
 _DATABASE_CACHE_LABELS: Final = frozenset({"django_cache", "django_cache.CacheEntry"})
 """What the database cache, which is no app, calls itself when it asks a router."""
+
+
+_CREDENTIALS: Final = "a replica that has not got a new key yet refuses its client"
+_CACHED: Final = "a row that a late replica gave stays in its cache, for everybody"
+_KEEPERS_OF_ROWS: Final[Mapping[str, str]] = {
+    "rest_framework.authtoken": _CREDENTIALS,
+    "knox": _CREDENTIALS,
+    "oauth2_provider": _CREDENTIALS,
+    "waffle": _CACHED,
+    "constance": _CACHED,
+    "constance.backends.database": _CACHED,
+}
+"""By an app's name, why its tables are better read from the primary."""
 
 
 def problem(flaw: Problem) -> CheckMessage:
@@ -92,6 +106,25 @@ def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield SETTING, raw
     for name, options in (raw.get("CLUSTERS") or {}).items():
         yield f"{SETTING}['CLUSTERS'][{name!r}]", options
+
+
+def apps_that_keep_rows(settings: Settings) -> Iterator[CheckMessage]:
+    """Look for apps whose rows give access, or are cached for long."""
+    topology = Topology(settings)
+    for config in apps.get_app_configs():
+        reason = _KEEPERS_OF_ROWS.get(config.name)
+        cluster = topology.owner(config.label, None)
+        if reason is None or cluster is None or not cluster.replicas:
+            continue
+        if config.name == "constance" and "database" not in getattr(django_settings, "CONSTANCE_BACKEND", ""):
+            continue
+        label = config.label.lower()
+        if not any(entry.partition(".")[0] == label for entry in cluster.settings.primary_only):
+            yield found(
+                "I002",
+                f"INSTALLED_APPS has {config.name!r}, which PRIMARY_ONLY does not name: {reason}.",
+                f"Add {config.label!r} to {SETTING}['PRIMARY_ONLY'].",
+            )
 
 
 def views(settings: Settings) -> Iterator[CheckMessage]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.core.management import CommandError, call_command
@@ -631,6 +632,37 @@ def test_ids_are_counted_without_gaps():
         assert used == [f"{letter}{n:03}" for n in range(1, len(used) + 1)]
 
 
+def installed(monkeypatch, *names):
+    configs = [*apps.get_app_configs()]
+    configs += [SimpleNamespace(name=name, label=name.rpartition(".")[2]) for name in names]
+    monkeypatch.setattr(apps, "get_app_configs", lambda: configs)
+
+
+@pytest.mark.parametrize(
+    "name", ["rest_framework.authtoken", "knox", "oauth2_provider", "waffle", "constance.backends.database"]
+)
+def test_an_app_whose_rows_are_kept_is_named(project, monkeypatch, name):
+    installed(monkeypatch, name)
+    label = name.rpartition(".")[2]
+    project(RWROUTER=routing())
+    (message,) = found()
+    check_message(message, "I002", [repr(name), "PRIMARY_ONLY", f"Add {label!r}"])
+    monkeypatch.setattr("django_rwrouter.checks.setting.labels", lambda raw: ())  # It is not really there.
+    for entry in (label, label.title(), f"{label}.Token"):
+        project(RWROUTER=routing(PRIMARY_ONLY=[entry]))
+        assert numbers() == []
+    project(RWROUTER={"CLUSTERS": {"main": {"REPLICAS": REPLICAS, "MODELS": ["app"]}}})
+    assert numbers() == []
+
+
+def test_constance_matters_only_with_its_database_backend(project, monkeypatch, settings):
+    installed(monkeypatch, "constance")
+    project(RWROUTER=routing())
+    assert numbers() == []
+    settings.CONSTANCE_BACKEND = "constance.backends.database.DatabaseBackend"
+    assert numbers() == ["I002"]
+
+
 def test_every_id_is_documented_under_its_anchor_and_nothing_else_is():
     sections, text = documented()
     assert all(anchor == number for anchor, number in sections)
@@ -647,5 +679,5 @@ def test_every_section_says_what_it_has_to():
 
 
 def test_every_id_has_a_test():
-    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "W017"}
+    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "W017", "I002"}
     assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}

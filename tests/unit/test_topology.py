@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
@@ -17,7 +18,7 @@ from django_rwrouter.conf import read
 from django_rwrouter.decision import Reason
 from django_rwrouter.models import RoutingStatistics
 from django_rwrouter.topology import Topology, get_topology, label_of
-from tests.app.models import AuditProxy, AuditRow, Author, Book, Comic, Note, Tag
+from tests.app.models import AuditProxy, AuditRow, Author, Book, Comic, DeviceSession, Note, Tag
 
 DATABASES = ("default", "r1", "blog", "r2", "logs")
 
@@ -304,3 +305,25 @@ def test_models_of_the_tests_have_the_labels_used_here():
         ("app", "note"),
         ("app", "book"),
     ]
+
+
+def test_the_sites_framework_is_always_read_from_the_primary():
+    """It keeps its rows for the life of the process."""
+    meta = SimpleNamespace(app_label="sites", model_name="site", db_table="django_site")
+    of_django = type("Site", (), {"__module__": "django.contrib.sites.models", "_meta": meta})
+    of_somebody = type("Site", (), {"__module__": "shop.sites.models", "_meta": meta})
+    assert topology(REPLICAS=["r1"]).route(of_django).fixed is Reason.PRIMARY_ONLY
+    assert topology(REPLICAS=["r1"]).route(of_somebody).fixed is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "fixed"),
+    [
+        ("tests.app.device_sessions", Reason.PRIMARY_ONLY),
+        ("django.contrib.sessions.backends.cache", None),
+        ("nowhere", None),
+    ],
+)
+def test_the_model_of_the_session_engine_is_always_read_from_the_primary(settings, engine, fixed):
+    settings.SESSION_ENGINE = engine
+    assert topology(REPLICAS=["r1"]).route(DeviceSession).fixed is fixed
