@@ -146,6 +146,7 @@ OF_NO_SETTING = {
 def test_no_cache_outlives_a_change_of_the_settings():
     client.stores()
     client.stores_may_block()
+    client._readers(("cookie",))
     get_balancer("random")
     topology.get_topology()
     assert all(caches().values()), caches()
