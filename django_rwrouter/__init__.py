@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from django_rwrouter.control import (
+    from django_rwrouter.blocks import (
         consistency,
         current_token,
         mark_written,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from django_rwrouter.decision import Decision, Level, Reason
     from django_rwrouter.exceptions import NoReplicaAvailable, ReplicaWriteError
-    from django_rwrouter.overrides import drain, switch_off, switch_on, undrain
+    from django_rwrouter.operations.overrides import drain, switch_off, switch_on, undrain
 
 __version__ = "0.1.0"
 
@@ -47,8 +47,8 @@ __all__ = [
 _HOMES = (
     "django_rwrouter.decision",
     "django_rwrouter.exceptions",
-    "django_rwrouter.control",
-    "django_rwrouter.overrides",
+    "django_rwrouter.blocks",
+    "django_rwrouter.operations.overrides",
 )
 
 

@@ -11,8 +11,10 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter import hooks, monitor, stats
-from django_rwrouter.state import current_state
+from django_rwrouter import monitor, stats
+from django_rwrouter.execution import hook, sessions
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.servers import wrapper
 
 
 class ReadWriteConfig(AppConfig):
@@ -24,25 +26,27 @@ class ReadWriteConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks and the hooks; asks no database."""
-        from django_rwrouter import checks, overrides, overview  # noqa: F401  (they need the app registry)
+        from django_rwrouter import checks  # noqa: F401  (they need the app registry)
+        from django_rwrouter.operations import overrides, status
 
+        wrapper.register(hook.observe)
         monitor.also_ask(
             monitor.Question(database=overrides.database, ask=overrides.load, take_in=overrides.apply)
         )
-        stats.describe_servers_with(overview.own_view)
+        stats.describe_servers_with(status.own_view)
 
         connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
         user_logged_out.connect(_look_at_token, dispatch_uid="django_rwrouter")
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:  # Opened by another app, before us.
                 try:
-                    hooks.prepare(connection=connection)
+                    sessions.prepare(connection=connection)
                 except ImproperlyConfigured:
                     return  # The checks explain it.
 
 
 def _prepare(**kwargs: Any) -> None:
-    hooks.prepare(**kwargs)
+    sessions.prepare(**kwargs)
 
 
 def _look_at_token(**_kwargs: object) -> None:

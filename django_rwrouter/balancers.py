@@ -15,8 +15,8 @@ from django.utils.module_loading import import_string
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
-from django_rwrouter.load import load_of
-from django_rwrouter.options import ReplicaSettings
+from django_rwrouter.conf.options import ReplicaSettings
+from django_rwrouter.servers.in_flight import load_of
 
 
 class Balancer(Protocol):

@@ -11,14 +11,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import get_language_from_path
 
-from django_rwrouter import client, connections, monitor, stats, streaming
-from django_rwrouter.state import RoutingState, current_scope, entered
-from django_rwrouter.topology import get_topology
+from django_rwrouter import monitor, stats
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.routing import transactions
+from django_rwrouter.scope import streaming
+from django_rwrouter.scope.context import SAFE_METHODS, current_scope, entered
+from django_rwrouter.scope.state import RoutingState
+from django_rwrouter.stores import exchange
 
 GetResponse = Callable[[HttpRequest], "HttpResponseBase | Awaitable[HttpResponseBase]"]
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""RFC 9110, section 9.2.1."""
 
 
 class ReadWriteMiddleware:
@@ -48,8 +49,8 @@ class ReadWriteMiddleware:
         state = _begin(request)
         with entered(state):
             response = cast("HttpResponseBase", self.get_response(request))
-            if client.must_save(state, request):
-                client.save(state, request, response)
+            if exchange.must_save(state, request):
+                exchange.save(state, request, response)
             _keep(state, request, response)
         return response
 
@@ -58,11 +59,11 @@ class ReadWriteMiddleware:
         state = _begin(request)
         with entered(state):
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-            if client.must_save(state, request):
-                if client.may_wait(state):
-                    await sync_to_async(client.save)(state, request, response)
+            if exchange.must_save(state, request):
+                if exchange.may_wait(state):
+                    await sync_to_async(exchange.save)(state, request, response)
                 else:
-                    client.save(state, request, response)
+                    exchange.save(state, request, response)
             _keep(state, request, response)
         return response
 
@@ -80,7 +81,7 @@ class ReadWriteMiddleware:
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled.clear()
-        connections.note_view(state, view_func)
+        transactions.note_view(state, view_func)
 
     async def aprocess_view(
         self,
@@ -104,8 +105,8 @@ def _begin(request: HttpRequest) -> RoutingState:
     state = RoutingState(safe=safe)
     # Looked at only when a read depends on it: most requests never need to know.
     state.token = None
-    state.load_token = partial(client.load, request)
-    state.may_block = client.stores_may_block()
+    state.load_token = partial(exchange.load, request)
+    state.may_block = exchange.stores_may_block()
     return state
 
 
@@ -131,6 +132,6 @@ def _keep(state: RoutingState, request: HttpRequest, response: HttpResponseBase)
     """Keep the scope for the body of a streaming response."""
     if response.streaming:
         state.sealed = True
-        late = any(client.outlives_response(store) for store in client.stores())
-        at_end = partial(client.save_late, state, request, response) if late else None
+        late = any(exchange.outlives_response(store) for store in exchange.stores())
+        at_end = partial(exchange.save_late, state, request, response) if late else None
         streaming.keep(response, at_end=at_end)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_rwrouter.connections import decide_read, decide_write
-from django_rwrouter.settled import recall, recall_write
-from django_rwrouter.topology import get_topology, is_historical, label_of
+from django_rwrouter.conf.clusters import get_topology, is_historical, label_of
+from django_rwrouter.routing.decide import decide_read, decide_write
+from django_rwrouter.routing.decision_cache import recall, recall_write
 
 if TYPE_CHECKING:
     from django.db.models import Model

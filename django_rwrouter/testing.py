@@ -17,15 +17,16 @@ import asgiref
 import django
 from django.db import connections
 
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.databases.sql import classify
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.engine import CLOCK_MARGIN
-from django_rwrouter.knowledge import knowledge, server_of
-from django_rwrouter.servers import is_primary
+from django_rwrouter.routing.ladder import CLOCK_MARGIN
+from django_rwrouter.scope.context import current_scope, writes_are_tracked
+from django_rwrouter.scope.state import RoutingState
+from django_rwrouter.scope.token import Mark
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.identity import is_primary, server_of
 from django_rwrouter.signals import statement_routed
-from django_rwrouter.sql import classify
-from django_rwrouter.state import RoutingState, current_scope, writes_are_tracked
-from django_rwrouter.token import Mark
-from django_rwrouter.topology import get_topology
 
 _MACHINERY: Final = tuple(
     str(Path(file).parent)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from django_rwrouter import storage
+from django_rwrouter.stats import backends
 from tests.servers.product import PRODUCTS
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -62,7 +62,7 @@ def needed(item):
 @pytest.fixture(autouse=True)
 def _nobody_merges_statistics_by_chance(monkeypatch):
     """A process that writes them merges them at a random time; what a test finds must not depend on that."""
-    monkeypatch.setattr(storage, "ROLL_UP_SECONDS", 1e9)
+    monkeypatch.setattr(backends, "ROLL_UP_SECONDS", 1e9)
 
 
 def _fail_if_skipped(report, path):

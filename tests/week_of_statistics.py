@@ -7,12 +7,12 @@ from importlib.util import find_spec
 
 from django.db import connections
 
-from django_rwrouter import reports
-from django_rwrouter.counters import Row
-from django_rwrouter.latency import BUCKETS
-from django_rwrouter.merging import Sum
-from django_rwrouter.rollup import EVERY, roll_up
-from django_rwrouter.summary import SPANS
+from django_rwrouter.stats import queries
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.latency import BUCKETS
+from django_rwrouter.stats.rollup import EVERY, roll_up
+from django_rwrouter.stats.summary import SPANS
+from django_rwrouter.stats.sums import Sum
 
 PROCESSES = 100
 WEEK = 7 * 86_400
@@ -108,8 +108,8 @@ def measure(table, now):
 
     The first is a clock's, the best of twenty, with all rows fetched; the second is processor time.
     """
-    questions = {name: lambda span=span: reports.report(span, now) for name, span in SPANS.items()}
-    questions["totals"] = reports.totals
+    questions = {name: lambda span=span: queries.report(span, now) for name, span in SPANS.items()}
+    questions["totals"] = queries.totals
     connection = connections[table.db]
     return {
         name: (_in_database(connection, question), _own(question)) for name, question in questions.items()

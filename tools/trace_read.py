@@ -79,9 +79,9 @@ class Trace:
 
 def register_positions() -> None:
     """Give SQLite positions, although no server of it has any."""
-    from django_rwrouter import positions
+    from django_rwrouter import databases
 
-    positions._DRIVERS["sqlite"] = f"{__name__}.FixedPositions"  # noqa: SLF001
+    databases._DRIVERS["sqlite"] = f"{__name__}.FixedPositions"  # noqa: SLF001
 
 
 class FixedPositions:
@@ -97,7 +97,7 @@ class FixedPositions:
 
     def read_replica(self, cursor: Any) -> Any:
         """Return where a replica stands. SQLite has no addresses: the connection's file names the server."""
-        from django_rwrouter.positions import Reading
+        from django_rwrouter.databases.base import Reading
 
         [[_number, _name, file]] = cursor.execute("PRAGMA database_list").fetchall()
         return Reading(file, self._ask(cursor))
@@ -118,7 +118,7 @@ class FixedPositions:
 
     @classmethod
     def _ask(cls, cursor: Any) -> Any:
-        from django_rwrouter.positions.mariadb import MariaDBPosition
+        from django_rwrouter.databases.mariadb import MariaDBPosition
 
         cls.asked += 1
         cursor.execute("SELECT '0-1-5'")

@@ -21,12 +21,13 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_rwrouter import overrides
 from django_rwrouter.admin.wording import moment
 from django_rwrouter.conf import get_settings
-from django_rwrouter.models import MAX_REASON, OverrideKind, RoutingStatistics
-from django_rwrouter.overrides import Override
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind
+from django_rwrouter.operations.overrides import Override
+from django_rwrouter.stats.table import RoutingStatistics
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

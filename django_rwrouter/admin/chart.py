@@ -11,8 +11,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from django_rwrouter import charts
-from django_rwrouter.summary import Span
+from django_rwrouter.admin import svg
+from django_rwrouter.stats.summary import Span
 
 NOTHING: Final = "\N{EN DASH}"
 FOLDED_FROM: Final = 8
@@ -80,8 +80,8 @@ def bars(name: str, title: str, axis: Axis, series: Mapping[str, Sequence[int]],
     columns = list(series.values())
     sums = [sum(column[place] for column in columns) for place in range(len(axis.moments))]
 
-    def draw(shape: charts.Shape, description: str) -> SafeString:
-        return charts.stacked_bars(
+    def draw(shape: svg.Shape, description: str) -> SafeString:
+        return svg.stacked_bars(
             f"rwrouter-{name}",
             title=title,
             description=description,
@@ -117,8 +117,8 @@ def lines(
     ``colors`` are the numbers of the series' colours, where they are not the first ones.
     """
 
-    def draw(shape: charts.Shape, description: str) -> SafeString:
-        return charts.lines(
+    def draw(shape: svg.Shape, description: str) -> SafeString:
+        return svg.lines(
             f"rwrouter-{name}",
             title=title,
             description=description,
@@ -154,10 +154,10 @@ def _chart(
     return Chart(name=name, title=title, columns=names, rows=rows[::-1], form=axis.form)
 
 
-def _draw(chart: Chart, draw: Callable[[charts.Shape, str], SafeString]) -> None:
-    if charts.available():
+def _draw(chart: Chart, draw: Callable[[svg.Shape, str], SafeString]) -> None:
+    if svg.available():
         description = _("The table below has the numbers.")
-        chart.drawings = [draw(shape, description) for shape in (charts.WIDE, charts.NARROW)]
+        chart.drawings = [draw(shape, description) for shape in (svg.WIDE, svg.NARROW)]
 
 
 def _count(value: float | None) -> str:

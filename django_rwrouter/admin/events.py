@@ -12,12 +12,12 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_rwrouter.admin.reporting import statistics
+from django_rwrouter.admin.statistics import statistics
 from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, word_for
-from django_rwrouter.causes import translated
 from django_rwrouter.conf import get_settings
-from django_rwrouter.summary import Happening, Span, Summary
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events.causes import translated
+from django_rwrouter.stats.summary import Happening, Span, Summary
 
 PER_PAGE: Final = 50
 DAY: Final = 86_400

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django_rwrouter.admin.wording import REASONS, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.decision import Level
-from django_rwrouter.explanation import Explanation, Outcome, Question, explain
+from django_rwrouter.operations.explain import Explanation, Outcome, Question, explain
 
 OUTSIDE: Final = "outside"
 """In place of a method. Not empty: that is a question that was not asked."""

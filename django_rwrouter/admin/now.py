@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.wording import ROLES, STATES, moment, word_for
-from django_rwrouter.causes import NO_ANSWER, translated
 from django_rwrouter.conf import get_settings
-from django_rwrouter.overview import ClusterNow, Condition, Overview, Server, overview
+from django_rwrouter.events.causes import NO_ANSWER, translated
+from django_rwrouter.operations.status import ClusterNow, Condition, Overview, Server, overview
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

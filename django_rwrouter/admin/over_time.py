@@ -10,13 +10,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_rwrouter import charts
+from django_rwrouter.admin import svg
 from django_rwrouter.admin.chart import Axis, Chart, bars, lines
-from django_rwrouter.admin.reporting import statistics
+from django_rwrouter.admin.statistics import statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, word_for
-from django_rwrouter.reports import Report
-from django_rwrouter.summary import SPANS, Step, Summary, percent
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.stats.queries import Report
+from django_rwrouter.stats.summary import SPANS, Step, Summary, percent
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -27,7 +27,7 @@ CHOICES: Final[dict[str, _StrPromise]] = {
     "24h": gettext_lazy("24 hours"),
     "7d": gettext_lazy("7 days"),
 }
-"""What there is to choose from, by the names of :data:`django_rwrouter.summary.SPANS`."""
+"""What there is to choose from, by the names of :data:`django_rwrouter.stats.summary.SPANS`."""
 FIRST: Final = "1h"
 """What is shown unless something else was chosen."""
 DAY: Final = 86_400
@@ -46,7 +46,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     context = found.context | {
         "spans": [(name, label, name == chosen) for name, label in CHOICES.items()],
         "span": CHOICES[chosen],
-        "has_charts": charts.available(),
+        "has_charts": svg.available(),
     }
     if found.report is None:
         return context

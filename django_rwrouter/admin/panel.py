@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from django_rwrouter.admin import actions, events, explain, now, over_time, replication
 from django_rwrouter.admin.page import CHANGE, VIEW, Page
 from django_rwrouter.conf import get_settings
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.stats.table import RoutingStatistics
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[RoutingStatistics]

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf import get_settings
-from django_rwrouter.replication import Step, look
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.operations.replication import Step, look
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

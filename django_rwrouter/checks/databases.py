@@ -12,9 +12,9 @@ from django.db import connections
 from django_rwrouter.checks.messages import found
 from django_rwrouter.checks.project import store_of, vendor_of
 from django_rwrouter.conf import SETTING
+from django_rwrouter.conf.options import ClusterSettings, Settings
+from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Level
-from django_rwrouter.options import ClusterSettings, Settings
-from django_rwrouter.positions import has_positions
 from django_rwrouter.stores.cache import CacheStore
 
 _CONNECT_TIMEOUT: Final = frozenset({"mysql", "postgresql"})

@@ -18,7 +18,7 @@ from django_rwrouter.checks.project import (
     store_of,
 )
 from django_rwrouter.conf import SETTING
-from django_rwrouter.options import Settings
+from django_rwrouter.conf.options import Settings
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stores.session import SessionStore
 

@@ -9,8 +9,8 @@ from django.db import connections, router
 from django.db.utils import load_backend
 from django.utils.module_loading import import_string
 
+from django_rwrouter.conf.options import Settings
 from django_rwrouter.middleware import ReadWriteMiddleware
-from django_rwrouter.options import Settings
 from django_rwrouter.stores import get_store
 
 

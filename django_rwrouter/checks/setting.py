@@ -18,12 +18,12 @@ from django_rwrouter.balancers import BALANCERS, get_balancer
 from django_rwrouter.checks.messages import by_name, did_you_mean, found, named
 from django_rwrouter.checks.project import flaw_of, installed_routers, is_our_middleware, store_of
 from django_rwrouter.conf import SETTING, Problem
-from django_rwrouter.options import Settings
+from django_rwrouter.conf.clusters import Topology
+from django_rwrouter.conf.options import Settings
 from django_rwrouter.router import ReadWriteRouter
-from django_rwrouter.storage import BACKENDS
+from django_rwrouter.stats.backends import BACKENDS
 from django_rwrouter.stores import get_store, known_stores
 from django_rwrouter.stores.cookie import CookieStore
-from django_rwrouter.topology import Topology
 
 _DATABASE_CACHE_LABELS: Final = frozenset({"django_cache", "django_cache.CacheEntry"})
 """What the database cache, which is no app, calls itself when it asks a router."""

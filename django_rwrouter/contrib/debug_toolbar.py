@@ -17,10 +17,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.contrib.recording import Recording, Statement, listen
 from django_rwrouter.decision import Reason
-from django_rwrouter.state import RoutingState, current_scope
-from django_rwrouter.topology import Cluster, get_topology
+from django_rwrouter.scope.context import current_scope
+from django_rwrouter.scope.state import RoutingState
 
 STEPS: Final[dict[str, str | Promise]] = {
     "LoadToken": _("looked at the client's token"),

@@ -30,15 +30,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from django_rwrouter import __version__, events, reports, stats
+from django_rwrouter import __version__, events, stats
 from django_rwrouter.conf import get_settings
-from django_rwrouter.latency import BOUNDS
-from django_rwrouter.merging import Sum
-from django_rwrouter.models import RoutingStatistics
-from django_rwrouter.overview import Condition, Overview, overview
-from django_rwrouter.storage import own_connection
-from django_rwrouter.token import Flaw
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.operations.status import Condition, Overview, overview
+from django_rwrouter.scope.token import Flaw
+from django_rwrouter.stats import queries
+from django_rwrouter.stats.backends import own_connection
+from django_rwrouter.stats.latency import BOUNDS
+from django_rwrouter.stats.sums import Sum
+from django_rwrouter.stats.table import RoutingStatistics
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -200,7 +201,7 @@ def _fill(families: Families) -> str:
             _fill_servers(families, now)
             if now.statistics == "here":
                 stats.flush()
-                _fill_counts(families, reports.totals() or Sum())
+                _fill_counts(families, queries.totals() or Sum())
     except Exception as error:  # noqa: BLE001  (whatever it is, the other metrics are wanted)
         return events.why(error)
     return {

@@ -10,10 +10,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.decision import Decision, Operation, Reason
+from django_rwrouter.scope.context import current_block, current_scope
+from django_rwrouter.scope.state import RoutingState
 from django_rwrouter.signals import statement_routed
-from django_rwrouter.state import RoutingState, current_block, current_scope
-from django_rwrouter.topology import Cluster, get_topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

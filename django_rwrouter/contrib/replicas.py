@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django_rwrouter.health import State, health
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.servers.breaker import State, health
+from django_rwrouter.servers.freshness import knowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

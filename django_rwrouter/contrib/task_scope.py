@@ -11,11 +11,13 @@ from typing import Final
 
 from django.db import connections
 
-from django_rwrouter import client, positions
-from django_rwrouter.control import Region, consistency, routing_scope
+from django_rwrouter import databases
+from django_rwrouter.blocks import Region, consistency, routing_scope
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.decision import Level
-from django_rwrouter.state import Isolation, RoutingState, current_scope, current_state
-from django_rwrouter.topology import get_topology
+from django_rwrouter.scope.context import Isolation, current_scope, current_state
+from django_rwrouter.scope.state import RoutingState
+from django_rwrouter.stores import exchange
 
 _NEEDS_POSITION: Final = frozenset({Level.CAUSAL, Level.STRONG})
 
@@ -74,7 +76,7 @@ def _issue(state: RoutingState, options: TaskOptions | None) -> str:
     if options is not None and options.consistency in _NEEDS_POSITION:
         state.wants_position = True
     try:
-        return client.issue(state).encode(positions.encode)
+        return exchange.issue(state).encode(databases.encode)
     finally:
         state.wants_position = before
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from django.core.management.color import Style
 
-from django_rwrouter.overrides import Override
-from django_rwrouter.overview import ClusterNow, Condition, Overview, Server
+from django_rwrouter.operations.overrides import Override
+from django_rwrouter.operations.status import ClusterNow, Condition, Overview, Server
 
 _WIDTH: Final = 100
 _HEADINGS: Final = (

@@ -14,12 +14,14 @@ from typing import Any, Final
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, servers, sockets
-from django_rwrouter.driver_errors import is_refusal, was_never_reached
+from django_rwrouter import events
+from django_rwrouter.databases import get_driver
+from django_rwrouter.databases.base import Driver, Reading
+from django_rwrouter.databases.errors import is_refusal, was_never_reached
+from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.monitor.questions import Question
-from django_rwrouter.own_connections import own_connection
-from django_rwrouter.positions import Driver, Reading, get_driver
-from django_rwrouter.state import silenced
+from django_rwrouter.scope.context import silenced
+from django_rwrouter.servers import identity, sockets
 
 SECOND_LOOK: Final = 0.02
 """Seconds after which a replica is asked again that has not reached the primary's newest sample yet. Most
@@ -237,7 +239,7 @@ class Prober:
 
     def _leads_to_primary(self) -> bool:
         own, primary = map(connections.create_connection, (self.alias, self._primary))
-        return servers.is_primary(own, primary)
+        return identity.is_primary(own, primary)
 
 
 def _describe(connection: BaseDatabaseWrapper, driver: Driver) -> Reading:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from django_rwrouter.causes import SLOW
+from django_rwrouter.events.causes import SLOW
 
 FACTOR: Final = 3.0
 """How many times the median of its peers a slow replica takes. Replicas that share one load, drawn at random,

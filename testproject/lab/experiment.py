@@ -22,9 +22,10 @@ from django_rwrouter import (
     use_primary,
     use_replica,
 )
-from django_rwrouter.client import accept
-from django_rwrouter.connections import last_steps
-from django_rwrouter.positions import Position, encode, has_positions
+from django_rwrouter.databases import encode, has_positions
+from django_rwrouter.databases.base import Position
+from django_rwrouter.routing.decide import last_steps
+from django_rwrouter.stores.exchange import accept
 from lab.models import Probe
 from served_by.record import recording
 
@@ -113,7 +114,7 @@ class Step:
     """Something that the router had to do before it could decide."""
 
     name: str
-    """As in ``django_rwrouter.engine``."""
+    """As in ``django_rwrouter.routing.ladder``."""
     alias: str
     duration: timedelta
 

@@ -13,27 +13,24 @@ from django.db import OperationalError, connections
 from django.test import override_settings
 
 from django_rwrouter import (
-    client,
     consistency,
     current_token,
-    hooks,
+    databases,
     mark_written,
-    positions,
     read_connection,
     routing_scope,
-    servers,
 )
-from django_rwrouter import connections as router_connections
-from django_rwrouter import (
-    knowledge as knowledge_module,
-)
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge, set_server
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.databases.base import Reading
+from django_rwrouter.databases.postgresql import PostgreSQLPosition
 from django_rwrouter.monitor.probes import Finding
-from django_rwrouter.monitor.watch import Watch
-from django_rwrouter.positions import Reading
-from django_rwrouter.positions.postgresql import PostgreSQLPosition
-from django_rwrouter.topology import get_topology
+from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.routing import decide, snapshot
+from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.identity import set_server
+from django_rwrouter.stores import exchange
 
 REPLICAS = ("replica1", "replica2")
 BOUND = 2.0
@@ -168,18 +165,23 @@ def world():
     settings = {"REPLICAS": list(REPLICAS), "CONSISTENCY": "causal"}
     with ExitStack() as stack:
         stack.enter_context(override_settings(RWROUTER=settings))
-        for module in (knowledge_module, servers):
-            stack.enter_context(patch.object(module, "monotonic", lambda: made.now))
-        for module in (client, router_connections):
+
+        def put(name, value):
+            """Put a value in the place of a name in every module that has it."""
+            for module in (asking, databases, decide, freshness, identity, snapshot, waiting):
+                if hasattr(module, name):
+                    stack.enter_context(patch.object(module, name, value))
+
+        put("monotonic", lambda: made.now)
+        for module in (exchange, decide):
             stack.enter_context(patch.object(module, "time", clock))
         stack.enter_context(patch.object(health, "_clock", lambda: made.now))
-        stack.enter_context(patch.object(servers, "get_driver", lambda connection: made))
-        stack.enter_context(patch.object(servers, "_cursor", lambda c: nullcontext(c.alias)))
-        stack.enter_context(patch.object(servers, "is_primary", lambda connection, primary: False))
-        stack.enter_context(patch.object(router_connections, "has_positions", lambda vendor: True))
-        stack.enter_context(patch.object(positions, "has_positions", lambda vendor: True))
+        put("get_driver", lambda connection: made)
+        put("raw_cursor", lambda connection: nullcontext(connection.alias))
+        put("is_primary", lambda connection, primary: False)
+        put("has_positions", lambda vendor: True)
         for alias in ("default", *REPLICAS):
-            set_server(hooks.install(connections[alias]), None)
+            set_server(wrapper.install(connections[alias]), None)
         forget()
         made.watch = Watch(get_topology(), away_seconds=4.0)
         health.watch(10.0)
@@ -192,7 +194,7 @@ def world():
 def forget():
     knowledge.reset()
     health.reset()
-    servers.reset()
+    waiting.reset()
 
 
 def play(steps):

@@ -15,7 +15,8 @@ from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 from django.urls import path
 
-from django_rwrouter import process, stats
+from django_rwrouter import process
+from django_rwrouter.stats import recorder
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book
 from tests.settings import DATABASES, FOLDER
@@ -81,7 +82,7 @@ def events():
     """Return what was counted in this test, by name and subject."""
     return {
         (name, subject): count
-        for row in stats._counters.take()
+        for row in recorder._counters.take()
         for name, subject, count in row.data["events"]
     }
 

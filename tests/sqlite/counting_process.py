@@ -99,7 +99,7 @@ def end_by_sigterm():
 
 def be_killed():
     """Leave without any hook, once the thread has written."""
-    from django_rwrouter.models import RoutingStatistics
+    from django_rwrouter.stats.table import RoutingStatistics
 
     count(7)
     while not RoutingStatistics.objects.on_primary().exists():
@@ -129,8 +129,9 @@ def fork_without_counting():
 def fork_amid_threads():
     """Fork again and again, while threads count and write."""
     from django_rwrouter import stats
+    from django_rwrouter.stats import flusher, recorder
 
-    stats.FORK_PATIENCE = 20.0  # The flushes of a busy machine take their time.
+    flusher.FORK_PATIENCE = 20.0  # The flushes of a busy machine take their time.
     over = threading.Event()
 
     def work():
@@ -147,7 +148,7 @@ def fork_amid_threads():
         if pid == 0:
             signal.alarm(20)  # A deadlock ends the child.
             count(3)
-            stats._flusher._at_exit()
+            recorder._flusher._at_exit()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
     over.set()

@@ -8,9 +8,9 @@ import pytest
 from django.utils import translation
 from django.utils.safestring import SafeString
 
-from django_rwrouter import charts
+from django_rwrouter.admin import svg as svg_charts
 
-pytestmark = pytest.mark.skipif(not charts.available(), reason="needs pygal: pip install pygal")
+pytestmark = pytest.mark.skipif(not svg_charts.available(), reason="needs pygal: pip install pygal")
 
 LABELS = [f"14:{minute:02}" for minute in range(60)]
 SERIES = {"default": [5] * 60, "replica1": list(range(60)), "<b>&": [0] * 59 + [12_345]}
@@ -23,9 +23,9 @@ def draw(**changes):
         "labels": LABELS,
         "marks": range(0, 60, 10),
         "series": SERIES,
-        "shape": charts.WIDE,
+        "shape": svg_charts.WIDE,
     }
-    return charts.stacked_bars("reads", **(arguments | changes))
+    return svg_charts.stacked_bars("reads", **(arguments | changes))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_each_bar_tells_its_value(svg):
 
 def test_only_the_marked_labels_are_written_and_no_more_than_fit(svg):
     assert [text for text in texts(svg, "text") if ":" in text] == LABELS[::10]
-    narrow = ET.fromstring(draw(shape=charts.NARROW))
+    narrow = ET.fromstring(draw(shape=svg_charts.NARROW))
     assert [text for text in texts(narrow, "text") if ":" in text] == LABELS[::20]
 
 
@@ -91,7 +91,7 @@ def test_numbers_are_written_as_in_the_language_in_force():
 
 
 def test_two_drawings_on_a_page_have_different_ids():
-    wide, narrow = (ET.fromstring(draw(shape=shape)) for shape in (charts.WIDE, charts.NARROW))
+    wide, narrow = (ET.fromstring(draw(shape=shape)) for shape in (svg_charts.WIDE, svg_charts.NARROW))
     ids = [each.get("id") for svg in (wide, narrow) for each in svg.iter() if each.get("id")]
     assert len(ids) == len(set(ids)) == 4
 
@@ -109,9 +109,9 @@ def draw_lines(**changes):
         "marks": range(0, 60, 10),
         "series": {"replica1": [None, 1.5, 0.25, *[None] * 57], "replica2": [None] * 59 + [12_345.678]},
         "unit": "s",
-        "shape": charts.WIDE,
+        "shape": svg_charts.WIDE,
     }
-    return ET.fromstring(charts.lines("lag", **(arguments | changes)))
+    return ET.fromstring(svg_charts.lines("lag", **(arguments | changes)))
 
 
 def test_lines_leave_a_gap_where_nothing_was_measured():
@@ -125,7 +125,7 @@ def test_lines_leave_a_gap_where_nothing_was_measured():
 
 def test_a_single_measurement_has_a_dot_that_can_be_seen():
     radii = sorted(float(each.get("r")) for each in draw_lines().iter("circle"))
-    assert radii == [charts.SMALL_DOT, charts.SMALL_DOT, charts.DOT]
+    assert radii == [svg_charts.SMALL_DOT, svg_charts.SMALL_DOT, svg_charts.DOT]
 
 
 def test_lines_carry_neither_style_nor_script_nor_strange_attributes():
@@ -150,7 +150,7 @@ def test_series_have_the_colours_that_were_asked_for():
     ],
 )
 def test_an_axis_of_measurements_has_round_ticks(top, expected):
-    assert charts.fine_ticks(top) == pytest.approx(expected)
+    assert svg_charts.fine_ticks(top) == pytest.approx(expected)
 
 
 @pytest.mark.skipif("pygal" in sys.modules, reason="somebody else has imported pygal")
@@ -174,11 +174,11 @@ def test_importing_pygal_leaves_the_import_machinery_as_it_was():
     ],
 )
 def test_an_axis_has_round_ticks(top, expected):
-    assert charts.ticks(top) == expected
+    assert svg_charts.ticks(top) == expected
 
 
 def test_ticks_reach_the_top_and_are_few():
     for top in range(5000):
-        found = charts.ticks(top)
+        found = svg_charts.ticks(top)
         assert found[-1] >= top
         assert 2 <= len(found) <= 6

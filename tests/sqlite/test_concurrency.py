@@ -13,10 +13,10 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from django_rwrouter import consistency, routing_scope, use_primary, use_replica
-from django_rwrouter.connections import decide_read
-from django_rwrouter.state import current_block, current_scope
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.routing.decide import decide_read
+from django_rwrouter.scope.context import current_block, current_scope
 from django_rwrouter.testing import capture_routing
-from django_rwrouter.topology import get_topology
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import REPLICAS, reason
 

@@ -9,8 +9,9 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from django_rwrouter import ReplicaWriteError, hooks, read_connection, routing_scope, use_primary, use_replica
-from django_rwrouter.health import LONGEST_PAUSE, health
+from django_rwrouter import ReplicaWriteError, read_connection, routing_scope, use_primary, use_replica
+from django_rwrouter.execution import hook
+from django_rwrouter.servers.breaker import LONGEST_PAUSE, health
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import REPLICAS, ask, events, reason, replicate
@@ -407,7 +408,7 @@ def test_being_ready_twice_changes_nothing(databases):
     app = apps.get_app_config("django_rwrouter")
     app.ready()
     app.ready()
-    assert connection.execute_wrappers.count(hooks.observe) == 1
+    assert connection.execute_wrappers.count(hook.observe) == 1
 
 
 def test_a_wrapper_around_the_opening_of_a_connection_takes_itself_away_and_not_us(databases):
@@ -421,7 +422,7 @@ def test_a_wrapper_around_the_opening_of_a_connection_takes_itself_away_and_not_
         fresh.alias = alias
         with fresh.execute_wrapper(wrapper), fresh.cursor() as cursor:
             cursor.execute("SELECT 1")
-        assert fresh.execute_wrappers == [hooks.observe]
+        assert fresh.execute_wrappers == [hook.observe]
         fresh.close()
 
 
@@ -429,7 +430,7 @@ def test_a_database_that_is_not_ours_is_not_hooked(databases):
     connections["other"].close()
     connections["other"].execute_wrappers.clear()  # other tests have other settings
     connections["other"].ensure_connection()
-    assert hooks.observe not in connections["other"].execute_wrappers
+    assert hook.observe not in connections["other"].execute_wrappers
 
 
 def test_users_count_only_their_own_statements(

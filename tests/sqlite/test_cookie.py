@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from django_rwrouter.middleware import ReadWriteMiddleware
-from django_rwrouter.token import MAX_LENGTH, SALT, Mark, Token
+from django_rwrouter.scope.token import MAX_LENGTH, SALT, Mark, Token
 from tests.app.models import Book
 from tests.sqlite.conftest import REPLICAS, events, reason
 

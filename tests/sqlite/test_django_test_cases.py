@@ -10,7 +10,8 @@ from django.db import connections, transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase
 from django.test.testcases import SimpleTestCase
 
-from django_rwrouter import ReplicaWriteError, hooks, routing_scope, use_replica
+from django_rwrouter import ReplicaWriteError, routing_scope, use_replica
+from django_rwrouter.servers import identity
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import REPLICAS, reason
 
@@ -166,16 +167,16 @@ def test_a_mirror_is_no_replica_and_can_be_written_to(mirrors):
 def test_what_only_looks_like_a_mirror_is_a_replica(mirrors, monkeypatch, change):
     connection = connections["replica1"]
     connection.settings_dict["TEST"] = {**connection.settings_dict["TEST"]}
-    assert hooks.is_test_mirror(connection)
+    assert identity.is_test_mirror(connection)
     change(connection)
-    assert not hooks.is_test_mirror(connection)
+    assert not identity.is_test_mirror(connection)
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_outside_tests_there_are_no_mirrors(mirrors, monkeypatch):
     """A project may leave TEST["MIRROR"] in settings whose replica has the primary's address by mistake."""
     monkeypatch.delattr(mail, "outbox")
-    assert not hooks.is_test_mirror(connections["replica1"])
+    assert not identity.is_test_mirror(connections["replica1"])
     with pytest.raises(ReplicaWriteError):
         Tag.objects.using("replica1").create(name="x")
 

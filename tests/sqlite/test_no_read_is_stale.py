@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_rwrouter import engine
-from django_rwrouter.engine import CLOCK_MARGIN
+from django_rwrouter.routing import ladder, rules
+from django_rwrouter.routing.ladder import CLOCK_MARGIN
 from tests.sqlite.causal_model import REPLICAS, ReadIsStaleError, play, world
 
 pytestmark = pytest.mark.usefixtures("databases")
@@ -67,14 +67,14 @@ def test_without_the_rule_a_read_is_stale():
     """So the test above can fail."""
 
     def draw(route, scope, reason, wrote_at, mark, block, situation, attempts):
-        return engine._draw(route, scope, reason, situation, attempts)
+        return ladder.draw(route, scope, reason, situation, attempts)
 
-    with patch.object(engine, "_newer_than", draw), pytest.raises(ReadIsStaleError):
+    with patch.object(rules, "newer_than", draw), pytest.raises(ReadIsStaleError):
         play(STALE_WITHOUT_THE_RULE)
 
 
 def test_without_the_margin_a_read_is_stale():
-    with patch.object(engine, "CLOCK_MARGIN", 0.0), pytest.raises(ReadIsStaleError):
+    with patch.object(ladder, "CLOCK_MARGIN", 0.0), pytest.raises(ReadIsStaleError):
         play(STALE_WITHOUT_THE_MARGIN)
 
 

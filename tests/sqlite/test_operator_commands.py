@@ -9,10 +9,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from django_rwrouter import overrides, stats
-from django_rwrouter.health import health
+from django_rwrouter import stats
 from django_rwrouter.management.subcommands import status
-from django_rwrouter.models import OverrideKind, RoutingStatistics
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.override_table import OverrideKind
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.stats.table import RoutingStatistics
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 

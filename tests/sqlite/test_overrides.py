@@ -9,13 +9,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_rwrouter import drain, overrides, routing_scope, stats, undrain
-from django_rwrouter.client import issue
-from django_rwrouter.health import State, health
-from django_rwrouter.models import MAX_REASON, OverrideKind, RoutingOverride
-from django_rwrouter.overrides import Override, switch_off, switch_on
+from django_rwrouter import drain, routing_scope, undrain
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind, RoutingOverride
+from django_rwrouter.operations.overrides import Override, switch_off, switch_on
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.servers.breaker import State, health
 from django_rwrouter.signals import replica_drained, replica_undrained
-from django_rwrouter.state import current_state
+from django_rwrouter.stats import recorder
+from django_rwrouter.stores.exchange import issue
 from tests.sqlite.conftest import ask
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -53,7 +55,7 @@ def alias_of_a_read():
 
 
 def deeds():
-    return [event for row in stats._counters.take() for event in row.data["events"]]
+    return [event for row in recorder._counters.take() for event in row.data["events"]]
 
 
 def test_a_drained_replica_takes_no_reads_from_now_on():
@@ -125,7 +127,7 @@ def test_it_pins_nobody():
         undrain("replica1")
         assert not current_state().scope("default").wrote
         assert issue(current_state()).marks == {}
-    assert [row.data["statements"] for row in stats._counters.take()] == [[]]
+    assert [row.data["statements"] for row in recorder._counters.take()] == [[]]
 
 
 def test_what_was_done_is_written_down_once_by_whoever_did_it(own_connection):

@@ -5,11 +5,12 @@ import time
 import pytest
 from django.db import connection, connections
 
-from django_rwrouter import overrides, routing_scope, stats
-from django_rwrouter.counters import Row
-from django_rwrouter.health import health
-from django_rwrouter.models import RoutingStatistics
-from django_rwrouter.overview import Condition, overview
+from django_rwrouter import routing_scope, stats
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.status import Condition, overview
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -7,10 +7,11 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_rwrouter import reports, stats, storage
-from django_rwrouter.counters import Counters, Row
-from django_rwrouter.models import RoutingStatistics, RoutingStatisticsQuerySet
-from django_rwrouter.rollup import ABANDONED_AFTER, AT_ONCE, EVERY, LONGEST, SETTLED_AFTER, roll_up
+from django_rwrouter import stats
+from django_rwrouter.stats import backends, queries, recorder
+from django_rwrouter.stats.counters import Counters, Row
+from django_rwrouter.stats.rollup import ABANDONED_AFTER, AT_ONCE, EVERY, LONGEST, SETTLED_AFTER, roll_up
+from django_rwrouter.stats.table import RoutingStatistics, RoutingStatisticsQuerySet
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -53,7 +54,7 @@ def stored(table):
 
 
 def hits_since_ever():
-    return reports.totals().events.get(("hit", ""), 0)
+    return queries.totals().events.get(("hit", ""), 0)
 
 
 def hits_in_time(table):
@@ -130,7 +131,7 @@ def test_a_final_row_that_is_gone_is_not_made_again(table, clock):
     clock[0] = NOW + SETTLED_AFTER
     roll_up(table, FOREVER)
     row = Row(process="a", resolution=60, start=NOW, data={"statements": [], "events": []}, final=True)
-    storage.DatabaseBackend().write("a", [row])
+    backends.DatabaseBackend().write("a", [row])
     assert stored(table) == [("", 0, 0, 1), ("", 60, NOW, 1)]
 
 
@@ -258,7 +259,7 @@ def test_a_backlog_is_merged_in_steps_of_bounded_length(table, clock):
 
 
 def test_the_backend_merges_now_and_then_and_never_in_a_transaction_of_others(table, clock, monkeypatch):
-    backend = storage.DatabaseBackend()
+    backend = backends.DatabaseBackend()
     fresh = Row(process="b", resolution=60, start=NOW, data={"statements": [], "events": []})
     write(table, "a", NOW - HOUR)
     backend.write("b", [fresh])
@@ -273,7 +274,7 @@ def test_the_backend_merges_now_and_then_and_never_in_a_transaction_of_others(ta
 
 
 def test_processes_take_turns_from_the_start():
-    turns = {storage.DatabaseBackend()._roll_up_at for _ in range(20)}
+    turns = {backends.DatabaseBackend()._roll_up_at for _ in range(20)}
     assert len(turns) == 20
 
 
@@ -281,8 +282,8 @@ def test_what_cannot_be_merged_is_no_reason_not_to_write(table, clock, monkeypat
     def refuse(*_arguments, **_more):
         raise DatabaseError("deadlock")
 
-    monkeypatch.setattr("django_rwrouter.rollup.roll_up", refuse)
-    backend = storage.DatabaseBackend()
+    monkeypatch.setattr("django_rwrouter.stats.rollup.roll_up", refuse)
+    backend = backends.DatabaseBackend()
     for turn in range(5):
         backend._roll_up_at = 0.0
         row = Row(
@@ -389,7 +390,7 @@ def test_a_process_that_was_cut_off_for_a_day_counts_nothing_twice(table, clock,
 
 
 def test_statistics_flushed_by_a_process_are_merged_when_their_minute_is_over(table, clock, monkeypatch):
-    monkeypatch.setattr(stats._counters, "_clock", lambda: clock[0])
+    monkeypatch.setattr(recorder._counters, "_clock", lambda: clock[0])
     stats.count_event("hit")
     stats.flush()
     assert not RoutingStatistics.objects.using("default").get().final

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from django_rwrouter import consistency, current_token, restore_token
 from django_rwrouter.middleware import ReadWriteMiddleware
-from django_rwrouter.state import Isolation
+from django_rwrouter.scope.context import Isolation
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import events, reason, replicate

@@ -14,7 +14,6 @@ from django.test import override_settings
 from django_rwrouter import (
     consistency,
     current_token,
-    engine,
     mark_written,
     read_connection,
     restore_token,
@@ -22,10 +21,11 @@ from django_rwrouter import (
     use_primary,
     use_replica,
 )
-from django_rwrouter.connections import decide_write
-from django_rwrouter.health import health
 from django_rwrouter.router import ReadWriteRouter
-from django_rwrouter.state import current_state, state_in_force
+from django_rwrouter.routing import rules
+from django_rwrouter.routing.decide import decide_write
+from django_rwrouter.scope.context import current_state, state_in_force
+from django_rwrouter.servers.breaker import health
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import reason
 
@@ -36,14 +36,14 @@ pytestmark = pytest.mark.usefixtures("databases")
 def decided(monkeypatch):
     """Count how often the engine decides."""
     found = []
-    decide = engine.route_read
+    decide = rules.route_read
 
     def route_read(route, *args):
         verdict = decide(route, *args)
         found.append(verdict)
         return verdict
 
-    monkeypatch.setattr(engine, "route_read", route_read)
+    monkeypatch.setattr(rules, "route_read", route_read)
     return found
 
 
@@ -315,7 +315,7 @@ def test_raw_connections_are_decided_each_time(decided):
 def test_a_pin_ends_in_time(settings, monkeypatch):
     settings.RWROUTER = settings.RWROUTER | {"PIN_SECONDS": 5}
     now = [1000.0]
-    monkeypatch.setattr("django_rwrouter.settled.monotonic", lambda: now[0])
+    monkeypatch.setattr("django_rwrouter.routing.decision_cache.monotonic", lambda: now[0])
     with routing_scope():
         Book.objects.create(title="new")
         token = current_token()
@@ -324,7 +324,7 @@ def test_a_pin_ends_in_time(settings, monkeypatch):
         settled = state_in_force().settled[Book]
         assert 1004.0 < settled.until <= 1005.0
         now[0] = settled.until
-        monkeypatch.setattr("django_rwrouter.connections.time.time", lambda: 4e9)
+        monkeypatch.setattr("django_rwrouter.routing.decide.time.time", lambda: 4e9)
         assert read() != "default"
 
 

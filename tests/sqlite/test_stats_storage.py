@@ -7,10 +7,11 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, models, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_rwrouter import stats, storage
-from django_rwrouter.counters import Row
-from django_rwrouter.models import PRUNE_AT_ONCE, RoutingStatistics
+from django_rwrouter import stats
 from django_rwrouter.signals import statement_routed
+from django_rwrouter.stats import backends, recorder
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.table import PRUNE_AT_ONCE, RoutingStatistics
 from tests.app.models import Author
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -121,7 +122,7 @@ def test_a_flush_is_neither_routed_nor_counted_nor_seen(routed):
         stats.flush()
     statement_routed.disconnect(dispatch_uid="seen")
     assert (routed, seen, list(queries)) == ([], [], [])
-    assert stats._counters.take() == []
+    assert recorder._counters.take() == []
 
 
 def test_a_flush_leaves_the_threads_own_connection_alone(databases):
@@ -184,7 +185,7 @@ def test_merged_rows_beyond_retention_are_deleted_now_and_then(databases, settin
     RoutingStatistics.objects.on_primary().put(
         [merged(now - 3 * DAY), merged(now - 2 * DAY - 60), merged(now - DAY)]
     )
-    backend = storage.DatabaseBackend()
+    backend = backends.DatabaseBackend()
     backend.write("b" * 32, [row(start=now, process="b" * 32)])
     assert len(stored()) == 4
     backend._roll_up_at = time.monotonic()

@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import path
 from django.views.decorators.cache import cache_control, cache_page
 
-from django_rwrouter import client as client_module
 from django_rwrouter import process
+from django_rwrouter.stores import exchange as client_module
 from django_rwrouter.stores.cache import CacheStore
 from tests.app.models import Book
 from tests.sqlite.conftest import events
@@ -135,7 +135,10 @@ def test_what_the_site_calls_public_stays_public(store, settings):
     [
         ("forged", "forged"),
         ("x" * 5000, "oversized"),
-        (signing.Signer(salt="django_rwrouter.token").sign_object([1, {"default": ["x"]}]), "malformed"),
+        (
+            signing.Signer(salt="django_rwrouter.scope.token").sign_object([1, {"default": ["x"]}]),
+            "malformed",
+        ),
         (signing.Signer(salt="another").sign_object([1, {"default": [2e9]}]), "forged"),
     ],
     ids=["forged", "oversized", "malformed", "of another salt"],

@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from django_rwrouter import consistency, routing_scope, use_replica
 from django_rwrouter.contrib.task_scope import TaskOptions, TaskScope, token_for_task
-from django_rwrouter.state import current_block, current_scope
+from django_rwrouter.scope.context import current_block, current_scope
 from tests.app.models import Book
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

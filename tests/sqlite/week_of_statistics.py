@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.stats.table import RoutingStatistics
 from tests import week_of_statistics
 
 

@@ -31,8 +31,8 @@ from django_rwrouter import (
     use_replica,
 )
 from django_rwrouter.balancers import Balancer
+from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.middleware import ReadWriteMiddleware
-from django_rwrouter.options import ReplicaSettings
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.stores import Store

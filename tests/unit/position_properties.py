@@ -2,8 +2,8 @@
 
 import pytest
 
-from django_rwrouter import positions
-from django_rwrouter.token import MAX_LENGTH, Mark, Token
+from django_rwrouter import databases
+from django_rwrouter.scope.token import MAX_LENGTH, Mark, Token
 
 
 class Elsewhere:
@@ -40,7 +40,7 @@ def check_least_upper_bound(a, b, other):
 def check_round_trip(position):
     text = position.encode()
     assert type(position).decode(text) == position
-    assert positions.decode(positions.encode(position)) == position
+    assert databases.decode(databases.encode(position)) == position
     # Into a cookie, a header and JSON without a detour.
     assert text.isascii()
     assert not set(text) & set(' ";\\\n')
@@ -63,7 +63,7 @@ def check_others_are_never_covered(position):
 def token_length(position):
     """How many bytes a token with this position has, in the cookie."""
     token = Token({"default": Mark(1_700_000_000.123456, position)})
-    value = token.encode(positions.encode)
+    value = token.encode(databases.encode)
     assert len(value) <= MAX_LENGTH
     return len(value)
 
@@ -73,4 +73,4 @@ NOT_A_POSITION = ["", "m", "y", "p", "x1-1-1", "M0-1-1", "m0-1", "y0-1-1", "p1@0
 
 def check_registry_refuses(text):
     with pytest.raises(ValueError, match=r"."):
-        positions.decode(text)
+        databases.decode(text)

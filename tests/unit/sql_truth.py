@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from django_rwrouter.sql import Kind, classify
+from django_rwrouter.databases.sql import Kind, classify
 
 Run = Callable[[str], Any]
 

@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_rwrouter import load
 from django_rwrouter.balancers import (
     BALANCERS,
     LeastBusyBalancer,
@@ -16,7 +15,8 @@ from django_rwrouter.balancers import (
     ZoneBalancer,
     get_balancer,
 )
-from django_rwrouter.conf import ReplicaSettings
+from django_rwrouter.conf.parser import ReplicaSettings
+from django_rwrouter.servers import in_flight
 
 DRAWS = 20_000
 
@@ -60,9 +60,9 @@ def test_the_shares_of_those_that_are_left_stay_in_proportion():
 
 @pytest.fixture(autouse=True)
 def _idle():
-    load.reset()
+    in_flight.reset()
     yield
-    load.reset()
+    in_flight.reset()
 
 
 @pytest.mark.parametrize("name", BALANCERS)
@@ -107,7 +107,7 @@ def test_processes_begin_at_different_places():
 
 def test_the_freshest_is_chosen_and_those_hardly_older_are_drawn():
     for alias, fresh_at in {"a": 100.0, "b": 99.95, "c": 99.0}.items():
-        load.load_of(alias).fresh_at = fresh_at
+        in_flight.load_of(alias).fresh_at = fresh_at
     drawn = {LeastLagBalancer().choose(replicas(a=1, b=1, c=100)).alias for _draw in range(100)}
     assert drawn == {"a", "b"}
 
@@ -122,7 +122,7 @@ def test_while_nothing_is_known_all_are_drawn():
 
 def busy(alias, reads):
     for _read in range(reads):
-        load.load_of(alias).begin(None, 0.0)
+        in_flight.load_of(alias).begin(None, 0.0)
 
 
 def test_of_two_the_one_with_fewer_reads_is_chosen():

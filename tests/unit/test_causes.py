@@ -3,7 +3,7 @@
 import pytest
 from django.utils import translation
 
-from django_rwrouter import causes
+from django_rwrouter.events import causes
 from django_rwrouter.monitor.slowness import Slow
 
 

@@ -1,16 +1,14 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_rwrouter import conf
-from django_rwrouter.conf import (
+from django_rwrouter.conf import get_settings, parser, read
+from django_rwrouter.conf.parser import (
     ClusterSettings,
     CookieSettings,
     MonitorSettings,
     ReplicaSettings,
     Settings,
     StatsSettings,
-    get_settings,
-    read,
 )
 from django_rwrouter.decision import Level
 
@@ -207,7 +205,7 @@ BAD = [(key, raw) for key, (_, _, bad) in KEYS.items() for raw in bad]
 
 
 def test_the_table_has_every_key():
-    assert KEYS.keys() == {*conf._GLOBAL_KEYS, *conf._CLUSTER_KEYS}
+    assert KEYS.keys() == {*parser._GLOBAL_KEYS, *parser._CLUSTER_KEYS}
 
 
 @pytest.mark.parametrize(("key", "raw", "value"), GOOD, ids=[f"{k}={r!r}" for k, r, _ in GOOD])
@@ -442,7 +440,7 @@ def test_the_keys_beside_clusters_are_the_defaults_of_every_cluster():
     assert {each.consistency for each in settings.clusters} == {Level.EVENTUAL}
 
 
-@pytest.mark.parametrize("key", sorted(conf._GLOBAL_KEYS))
+@pytest.mark.parametrize("key", sorted(parser._GLOBAL_KEYS))
 def test_what_belongs_to_the_whole_may_stand_only_there(key):
     problem = only_problem({"CLUSTERS": {"main": {key: KEYS[key][1][0][0]}}})
     assert problem.id == "E004"

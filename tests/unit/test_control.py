@@ -24,7 +24,8 @@ from django_rwrouter import (
     use_primary,
     use_replica,
 )
-from django_rwrouter.state import BlockKind, current_block, current_scope, writes_are_tracked
+from django_rwrouter.scope.context import current_block, current_scope, writes_are_tracked
+from django_rwrouter.scope.state import BlockKind
 
 REQUEST = RequestFactory().get("/")
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from django_rwrouter.counters import MAX_BUCKETS, RESOLUTION, Counters
+from django_rwrouter.stats.counters import MAX_BUCKETS, RESOLUTION, Counters
 
 COUNT = [
     pytest.param(lambda counters, subject="": counters.count_event("hit", subject), id="event"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_rwrouter.counters import (
+from django_rwrouter.stats.counters import (
     DETAIL_LENGTH,
     GIVEN_UP_AFTER,
     LOG_OF_EACH,
@@ -10,7 +10,7 @@ from django_rwrouter.counters import (
     RESOLUTION,
     Counters,
 )
-from django_rwrouter.latency import bucket_of
+from django_rwrouter.stats.latency import bucket_of
 
 
 class Clock:

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from django.db import OperationalError
 
-from django_rwrouter import load, sockets
-from django_rwrouter.driver_errors import was_never_reached
+from django_rwrouter.conf.options import MonitorSettings
+from django_rwrouter.databases.errors import was_never_reached
 from django_rwrouter.monitor import rounds
 from django_rwrouter.monitor.probes import Finding
-from django_rwrouter.options import MonitorSettings
+from django_rwrouter.servers import in_flight, sockets
 
 REPLICA = SimpleNamespace(alias="replica1", is_primary=False)
 PRIMARY = SimpleNamespace(alias="default", is_primary=True)
@@ -54,7 +54,7 @@ def test_a_probe_that_failed_though_the_server_was_reached_ends_nothing(cut):
 
 
 def test_only_what_has_itself_hung_for_longer_is_ended(monkeypatch):
-    load.reset()
+    in_flight.reset()
     sockets.reset()
     severed = []
     monkeypatch.setattr(sockets, "sever", lambda raw: severed.append(raw) or True)
@@ -64,11 +64,11 @@ def test_only_what_has_itself_hung_for_longer_is_ended(monkeypatch):
     for connection in opened:
         sockets.note_opened(connection)
     now = time.perf_counter()
-    load.load_of("replica1").begin(opened[0], now - 100)
-    load.load_of("replica1").begin(opened[1], now)
+    in_flight.load_of("replica1").begin(opened[0], now - 100)
+    in_flight.load_of("replica1").begin(opened[1], now)
     assert rounds.cut_off("replica1", 50) == 1
     assert severed == ["old", "idle"]
-    load.reset()
+    in_flight.reset()
     sockets.reset()
 
 

@@ -4,11 +4,11 @@ import pytest
 from django.core.management.color import no_style
 
 from django_rwrouter.conf import read
-from django_rwrouter.management.doctor import general, mariadb, mysql, postgresql
-from django_rwrouter.management.doctor.facts import Facts
-from django_rwrouter.management.doctor.findings import Finding, Notes, Severity, worst
-from django_rwrouter.management.doctor.report import as_json, as_lines
-from django_rwrouter.topology import Cluster
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.management.doctor_report import as_json, as_lines
+from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
+from django_rwrouter.operations.doctor.facts import Facts
+from django_rwrouter.operations.doctor.findings import Finding, Notes, Severity, worst
 
 MARIADB = {
     "binlog_format": "ROW",

@@ -11,7 +11,7 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter.driver_errors import Loss, is_read_only_server, is_refusal, loss
+from django_rwrouter.databases.errors import Loss, is_read_only_server, is_refusal, loss
 
 
 class DriverError(Exception):

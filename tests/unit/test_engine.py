@@ -6,20 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_rwrouter.conf import ClusterSettings, ReplicaSettings
+from django_rwrouter.conf.clusters import Cluster, ModelRoute
+from django_rwrouter.conf.parser import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.engine import (
-    LOAD_TOKEN,
-    UNCONDITIONAL,
-    Attempts,
-    Open,
-    Situation,
-    Transaction,
-    route_read,
-)
-from django_rwrouter.state import Block, BlockKind, RoutingState
-from django_rwrouter.token import EMPTY, Mark, Token
-from django_rwrouter.topology import Cluster, ModelRoute
+from django_rwrouter.routing.rules import UNCONDITIONAL, route_read
+from django_rwrouter.routing.steps import LOAD_TOKEN, Attempts, Open, Situation, Transaction
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState
+from django_rwrouter.scope.token import EMPTY, Mark, Token
 
 NOW = 1_000_000.0
 PRIMARY, REPLICAS = "main", ("r1", "r2")

@@ -4,12 +4,14 @@ import math
 
 import pytest
 
+from django_rwrouter.conf.clusters import Cluster, ModelRoute
+from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.engine import (
+from django_rwrouter.routing.ladder import CLOCK_MARGIN, MAX_ASKED
+from django_rwrouter.routing.rules import route_read
+from django_rwrouter.routing.steps import (
     ASK_FLOOR,
-    CLOCK_MARGIN,
     LOAD_TOKEN,
-    MAX_ASKED,
     AskPrimary,
     AskReplica,
     Attempts,
@@ -18,12 +20,9 @@ from django_rwrouter.engine import (
     Spill,
     Transaction,
     WaitFor,
-    route_read,
 )
-from django_rwrouter.options import ClusterSettings, ReplicaSettings
-from django_rwrouter.state import Block, BlockKind, RoutingState
-from django_rwrouter.token import EMPTY, Mark, Token
-from django_rwrouter.topology import Cluster, ModelRoute
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState
+from django_rwrouter.scope.token import EMPTY, Mark, Token
 
 NOW = 1_000_000.0
 PRIMARY = "main"

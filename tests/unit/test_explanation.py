@@ -6,11 +6,11 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db import connections
 
-from django_rwrouter import explanation
 from django_rwrouter.decision import Level, Reason
-from django_rwrouter.explanation import RULES, Question, Verdict, explain
-from django_rwrouter.health import health
-from django_rwrouter.state import BlockKind
+from django_rwrouter.operations import explain as module
+from django_rwrouter.operations.explain import RULES, Question, Verdict, explain
+from django_rwrouter.scope.state import BlockKind
+from django_rwrouter.servers.breaker import health
 from tests.app.models import Book
 
 OUTCOMES = {
@@ -64,7 +64,7 @@ def rwrouter(settings, monkeypatch):
     """Change the settings of a cluster that has positions."""
 
     def change(*, positions=True, **changes):
-        monkeypatch.setattr(explanation, "_has_positions", lambda cluster: positions)
+        monkeypatch.setattr(module, "_has_positions", lambda cluster: positions)
         settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"], **changes}
 
     change()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from django_rwrouter.health import (
+from django_rwrouter.servers.breaker import (
     FIRST_PAUSE,
     FLAP_GROWTH,
     JITTER,

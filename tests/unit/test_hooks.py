@@ -16,11 +16,15 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter import ReplicaWriteError, hooks, load, spills, stats, untracked_writes
+from django_rwrouter import ReplicaWriteError, stats, untracked_writes
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.decision import Reason
+from django_rwrouter.execution import announcements, hook, sessions
+from django_rwrouter.scope.context import current_state, entered, silenced
+from django_rwrouter.scope.state import RoutingState, this_thread
+from django_rwrouter.servers import in_flight, spill_slots, wrapper
 from django_rwrouter.signals import statement_routed
-from django_rwrouter.state import RoutingState, current_state, entered, silenced, this_thread
-from django_rwrouter.topology import get_topology
+from django_rwrouter.stats import recorder
 from tests.app.models import Book
 
 INSERT = "INSERT INTO app_book (title) VALUES (%s)"
@@ -54,7 +58,7 @@ def run(sql, *, error=None, alias="default", vendor="sqlite", many=False, driver
         connection=driver,
         close=lambda: None,
     )
-    return hooks.observe(execute, sql, ("x",), many, {"connection": connection, "cursor": SimpleNamespace()})
+    return hook.observe(execute, sql, ("x",), many, {"connection": connection, "cursor": SimpleNamespace()})
 
 
 def postgresql(kind, sqlstate):
@@ -290,15 +294,15 @@ READ_ONLY = {
 @pytest.mark.parametrize(("vendor", "statement"), READ_ONLY.items())
 def test_a_replicas_session_is_made_read_only(vendor, statement):
     connection = Opened("replica1", vendor)
-    hooks.prepare(connection=connection)
+    sessions.prepare(connection=connection)
     assert connection.executed[:1] == [statement]
-    assert connection.execute_wrappers == [hooks.observe]
+    assert connection.execute_wrappers == [hook.observe]
 
 
 def test_without_autocommit_the_setting_is_committed():
     """PostgreSQL would undo it on a rollback."""
     connection = Opened("replica1", "postgresql", autocommit=False)
-    hooks.prepare(connection=connection)
+    sessions.prepare(connection=connection)
     assert connection.executed[1:2] == ["commit"]
 
 
@@ -308,38 +312,38 @@ def test_without_autocommit_the_setting_is_committed():
 )
 def test_other_sessions_are_left_alone(alias, vendor, hooked):
     connection = Opened(alias, vendor)
-    hooks.prepare(connection=connection)
+    sessions.prepare(connection=connection)
     assert connection.executed == []
-    assert (connection.execute_wrappers == [hooks.observe]) is hooked
+    assert (connection.execute_wrappers == [hook.observe]) is hooked
 
 
 def test_sessions_are_left_alone_for_poolers_that_share_them(settings):
     settings.RWROUTER = {"REPLICAS": ["replica1"], "READ_ONLY_SESSIONS": False}
     connection = Opened("replica1", "mysql")
-    hooks.prepare(connection=connection)
+    sessions.prepare(connection=connection)
     assert connection.executed == []
 
 
 def test_a_replica_that_cannot_be_made_read_only_is_not_left_open():
     connection = Opened("replica1", "mysql", error=OperationalError(2013, ""))
     with pytest.raises(OperationalError):
-        hooks.prepare(connection=connection)
+        sessions.prepare(connection=connection)
     assert connection.executed[-1] == "close"
 
 
 def test_the_hook_is_on_a_connection_once():
     connection = Opened("default", "sqlite")
     for _time in range(3):
-        hooks.install(connection)
-    assert connection.execute_wrappers == [hooks.observe]
+        wrapper.install(connection)
+    assert connection.execute_wrappers == [hook.observe]
 
 
 def test_the_hook_is_outside_all_others():
     """Django takes a wrapper of execute_wrapper() off the end, whatever is there by then."""
     connection = Opened("default", "sqlite")
     connection.execute_wrappers.append("of a block that is open")
-    hooks.install(connection)
-    assert connection.execute_wrappers == [hooks.observe, "of a block that is open"]
+    wrapper.install(connection)
+    assert connection.execute_wrappers == [hook.observe, "of a block that is open"]
 
 
 # --- what listeners hear -----------------------------------------------------------------------------------
@@ -402,10 +406,10 @@ def test_wrappers_inside_are_told_the_decision_while_the_statement_runs(scope, s
     found = []
 
     def execute(sql, params, many, context):
-        found.append(context[hooks.DECISION])
+        found.append(context[announcements.DECISION])
 
     connection = SimpleNamespace(alias="default", vendor="sqlite", in_atomic_block=False, connection=None)
-    hooks.observe(execute, sql, (), False, {"connection": connection, "cursor": SimpleNamespace()})
+    hook.observe(execute, sql, (), False, {"connection": connection, "cursor": SimpleNamespace()})
     (decision,) = found
     assert (decision and (decision.reason, decision.operation)) == told
 
@@ -416,11 +420,11 @@ def test_wrappers_inside_are_told_the_decision_while_the_statement_runs(scope, s
 @pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
 @pytest.mark.parametrize("alias", ["default", "replica1"])
 def test_what_runs_now_is_known(alias, error):
-    load.reset()
+    in_flight.reset()
     running = []
 
     def execute(sql, params, many, context):
-        running.append([connection for connection, _began in load.load_of(alias).running.values()])
+        running.append([connection for connection, _began in in_flight.load_of(alias).running.values()])
         if error is not None:
             raise error
 
@@ -428,9 +432,9 @@ def test_what_runs_now_is_known(alias, error):
         alias=alias, vendor="mysql", in_atomic_block=False, autocommit=True, connection=None
     )
     with nullcontext() if error is None else pytest.raises(OperationalError):
-        hooks.observe(execute, "SELECT 1", (), False, {"connection": connection, "cursor": SimpleNamespace()})
+        hook.observe(execute, "SELECT 1", (), False, {"connection": connection, "cursor": SimpleNamespace()})
     assert running == [[connection]]
-    assert not load.load_of(alias).running
+    assert not in_flight.load_of(alias).running
 
 
 @pytest.mark.parametrize(
@@ -440,12 +444,12 @@ def test_what_runs_now_is_known(alias, error):
 @pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
 def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason, counted, error):
     """Not by those that name one, or go where it is least bad."""
-    load.reset()
+    in_flight.reset()
     decision = get_topology().route(Book).decide("replica1", reason or Reason.EXPLICIT)
     current_state().announced_reads["replica1"] = {"app_book": decision} if reason else {}
     with nullcontext() if error is None else pytest.raises(OperationalError):
         run("SELECT * FROM app_book", error=error, vendor="mysql", alias="replica1")
-    count, seconds = load.load_of("replica1").take()
+    count, seconds = in_flight.load_of("replica1").take()
     assert count == counted
     assert (seconds > 0) is bool(counted)
 
@@ -453,7 +457,7 @@ def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason,
 @pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
 def test_a_read_that_spilled_gives_its_place_back(error):
     with entered(RoutingState(safe=True)) as state:
-        assert spills.take(state, this_thread(), "default", 1)
+        assert spill_slots.take(state, this_thread(), "default", 1)
         route = get_topology().route(Book)
         state.announced_reads["default"] = {"app_book": route.decide("default", Reason.SPILLED)}
         with nullcontext() if error is None else pytest.raises(OperationalError):
@@ -476,5 +480,5 @@ def test_a_read_that_spilled_gives_its_place_back(error):
 def test_what_failed_because_of_the_server_is_counted(error, counted):
     with pytest.raises(type(error)):
         run("SELECT 1", error=error, vendor="mysql")
-    events = [tuple(event) for row in stats._counters.take() for event in row.data["events"]]
+    events = [tuple(event) for row in recorder._counters.take() for event in row.data["events"]]
     assert events == [("statement_failed", "default", 1)] * counted

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_rwrouter import knowledge as module
-from django_rwrouter.knowledge import TRUST_SECONDS, Knowledge, server_of, set_server
+from django_rwrouter.servers import freshness as module
+from django_rwrouter.servers.freshness import TRUST_SECONDS, Knowledge
+from django_rwrouter.servers.identity import server_of, set_server
 
 
 class At(int):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.latency import BOUNDS, BUCKETS, GROWTH, add, bucket_of, percentile, trimmed
+from django_rwrouter.stats.latency import BOUNDS, BUCKETS, GROWTH, add, bucket_of, percentile, trimmed
 
 SECONDS = st.floats(min_value=BOUNDS[0], max_value=BOUNDS[-1])
 

@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.merging import LOG_OF_EACH, Sum
+from django_rwrouter.stats.sums import LOG_OF_EACH, Sum
 
 NAMES = st.sampled_from(["a", "b", "c"])
 NUMBERS = st.integers(0, 2**40)

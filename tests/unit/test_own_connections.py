@@ -6,7 +6,7 @@ from django.db.backends.mysql.base import DatabaseWrapper as MySQL
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgreSQL
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 
-from django_rwrouter.own_connections import own_connection
+from django_rwrouter.databases.private_connections import own_connection
 
 OPTIONS = {"pool": {"max_size": 4}, "MAX_CONNS": 4, "REUSE_CONNS": 2, "application_name": "site"}
 

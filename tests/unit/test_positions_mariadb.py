@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.positions.mariadb import MariaDBDriver, MariaDBPosition
+from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition
 from tests.unit import position_properties as properties
 
 numbers = st.integers(0, 2**32 - 1)

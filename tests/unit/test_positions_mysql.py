@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.positions.mysql import MySQLDriver, MySQLPosition
+from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition
 from tests.unit import position_properties as properties
 from tests.unit.test_positions_mariadb import Cursor
 

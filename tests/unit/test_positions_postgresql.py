@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.positions.postgresql import PostgreSQLDriver, PostgreSQLPosition
+from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition
 from tests.unit import position_properties as properties
 
 LAST = 2**64 - 1

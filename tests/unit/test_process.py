@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from django.core.signals import setting_changed
 
-from django_rwrouter import client, conf, process, topology
+from django_rwrouter import process
 from django_rwrouter.balancers import get_balancer
-from django_rwrouter.health import health
+from django_rwrouter.conf import clusters, project
 from django_rwrouter.process import call_at_exit
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.stores import exchange
 
 
 class Server:
@@ -130,7 +132,7 @@ def caches():
         for name, value in vars(module).items()
         if hasattr(value, "cache_info") and name not in OF_NO_SETTING
     }
-    return {**cached, "conf": conf._current is not None, "topology": topology._current is not None}
+    return {**cached, "conf": project._current is not None, "topology": clusters._current is not None}
 
 
 OF_NO_SETTING = {
@@ -144,11 +146,11 @@ OF_NO_SETTING = {
 
 
 def test_no_cache_outlives_a_change_of_the_settings():
-    client.stores()
-    client.stores_may_block()
-    client._readers(("cookie",))
+    exchange.stores()
+    exchange.stores_may_block()
+    exchange._readers(("cookie",))
     get_balancer("random")
-    topology.get_topology()
+    clusters.get_topology()
     assert all(caches().values()), caches()
     version = health.version
     setting_changed.send(sender=None, setting="RWROUTER", value={}, enter=True)

@@ -2,11 +2,13 @@
 
 import pytest
 
-from django_rwrouter.positions.mariadb import MariaDBPosition
-from django_rwrouter.positions.mysql import MySQLPosition
-from django_rwrouter.positions.postgresql import PostgreSQLPosition
-from django_rwrouter.replication import Progress, Step, Steps, mariadb, mysql, postgresql
-from django_rwrouter.replication.mysql_protocol import progress_of
+from django_rwrouter.databases import mariadb, mysql, postgresql
+from django_rwrouter.databases.base import Progress
+from django_rwrouter.databases.mariadb import MariaDBPosition
+from django_rwrouter.databases.mysql import MySQLPosition
+from django_rwrouter.databases.mysql_family import progress_of
+from django_rwrouter.databases.postgresql import PostgreSQLPosition
+from django_rwrouter.operations.replication import Step, Steps
 
 A = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 B = "4e11fa47-71ca-11e1-9e33-c80aa9429562"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.rollup import TIERS, place
-from django_rwrouter.summary import SPANS
+from django_rwrouter.stats.rollup import TIERS, place
+from django_rwrouter.stats.summary import SPANS
 
 NOW = 1_700_000_000
 HOUR, DAY = 3600, 86_400

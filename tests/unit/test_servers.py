@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 from django.db import OperationalError
 
-from django_rwrouter import servers
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge, server_of
-from django_rwrouter.options import ClusterSettings, ReplicaSettings
-from django_rwrouter.positions import Reading
-from django_rwrouter.topology import Cluster
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
+from django_rwrouter.databases.base import Reading
+from django_rwrouter.servers import asking, waiting
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.identity import server_of
 
 
 class At(int):
@@ -98,9 +99,10 @@ def world(monkeypatch):
     def cursor(connection):
         yield connection.alias
 
-    monkeypatch.setattr(servers, "_cursor", cursor)
-    monkeypatch.setattr(servers, "get_driver", lambda connection: driver)
-    monkeypatch.setattr(servers, "connections", connections)
+    for module in (asking, waiting):
+        monkeypatch.setattr(module, "raw_cursor", cursor)
+        monkeypatch.setattr(module, "get_driver", lambda connection: driver)
+        monkeypatch.setattr(module, "connections", connections)
     forget()
     yield SimpleNamespace(driver=driver, connections=connections, closed=closed)
     forget()
@@ -109,13 +111,14 @@ def world(monkeypatch):
 def forget():
     knowledge.reset()
     health.reset()
-    servers.reset()
+    waiting.reset()
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimpleNamespace(now=time.monotonic())
-    monkeypatch.setattr(servers, "monotonic", lambda: clock.now)
+    for module in (asking, waiting):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -130,16 +133,16 @@ def cluster(name="shop", **settings):
 
 def test_the_primary_is_asked_each_time_unless_a_recent_answer_will_do(world):
     primary = world.connections["main"]
-    assert servers.ask_primary(cluster(), primary) == 5
-    assert servers.ask_primary(cluster(), primary, at_most_old=60) == 5
+    assert asking.ask_primary(cluster(), primary) == 5
+    assert asking.ask_primary(cluster(), primary, at_most_old=60) == 5
     assert world.driver.asked == [("primary", "main")]
     world.driver.positions["main"] = At(6)
-    assert servers.ask_primary(cluster(), primary) == 6
+    assert asking.ask_primary(cluster(), primary) == 6
 
 
 def test_a_primary_that_does_not_answer_is_no_error(world, caplog):
     world.driver.failing.add("main")
-    assert servers.ask_primary(cluster(), world.connections["main"]) is None
+    assert asking.ask_primary(cluster(), world.connections["main"]) is None
     assert "could not be asked" in caplog.text
     assert world.closed == ["main"]
 
@@ -148,17 +151,17 @@ def test_a_primary_that_does_not_answer_is_no_error(world, caplog):
 def test_in_a_transaction_it_is_left_to_django_to_close_its_connection(world, transaction):
     world.driver.failing.add("main")
     vars(world.connections["main"]).update(transaction)
-    assert servers.ask_primary(cluster(), world.connections["main"]) is None
+    assert asking.ask_primary(cluster(), world.connections["main"]) is None
     assert world.closed == []
 
 
 def test_a_primary_that_is_away_is_not_waited_for(world):
     """Each of many reads would wait for connect_timeout, and some more than once."""
     health.lost_primary("shop", 60)
-    assert servers.ask_primary(cluster(), world.connections["main"]) is None
+    assert asking.ask_primary(cluster(), world.connections["main"]) is None
     assert world.driver.asked == []
     health.found_primary("shop")
-    assert servers.ask_primary(cluster(), world.connections["main"]) == 5
+    assert asking.ask_primary(cluster(), world.connections["main"]) == 5
 
 
 def test_a_connection_that_is_open_is_asked_though_the_primary_seems_away(world):
@@ -166,20 +169,20 @@ def test_a_connection_that_is_open_is_asked_though_the_primary_seems_away(world)
     primary = world.connections["main"]
     primary.ensure_connection()
     health.lost_primary("shop", 60)
-    assert servers.ask_primary(cluster(), primary) == 5
+    assert asking.ask_primary(cluster(), primary) == 5
     assert not health.is_away("shop")
 
 
 def test_a_primary_that_refuses_to_say_is_there_and_has_no_position(world, caplog):
     primary = world.connections["main"]
     world.driver.refusing.add("main")
-    assert [servers.ask_primary(cluster(), primary) for _ in range(3)] == [None] * 3
+    assert [asking.ask_primary(cluster(), primary) for _ in range(3)] == [None] * 3
     assert not health.is_away("shop")
     assert world.closed == []
     assert not knowledge.has_positions("shop", ["r1", "r2"])
     assert caplog.text.count("refuses to say where it stands") == 1
     world.driver.refusing.clear()
-    assert servers.ask_primary(cluster(), primary) == 5
+    assert asking.ask_primary(cluster(), primary) == 5
     assert knowledge.has_positions("shop", ["r1", "r2"])
 
 
@@ -188,11 +191,11 @@ def test_a_replica_that_refuses_to_say_is_no_dead_one(world, caplog):
     for alias in replicas:
         assert knowledge.has_positions("shop", replicas)
         world.driver.refusing.add(alias)
-        servers.ask_replica(cluster(), world.connections[alias])
+        asking.ask_replica(cluster(), world.connections[alias])
     assert not knowledge.has_positions("shop", replicas)
     assert caplog.text.count("refuses to say where it stands") == 2
     world.driver.refusing.clear()
-    servers.ask_replica(cluster(), world.connections["r2"])
+    asking.ask_replica(cluster(), world.connections["r2"])
     assert knowledge.has_positions("shop", replicas)
 
 
@@ -201,17 +204,17 @@ def test_a_replica_that_refuses_to_wait_has_not_arrived(world):
         raise OperationalError(1370, "execute command denied to user for routine")
 
     world.driver.on_wait = refuse
-    assert not servers.wait(cluster(), world.connections["r1"], At(5))
+    assert not waiting.wait(cluster(), world.connections["r1"], At(5))
 
 
 def test_a_replica_that_does_not_answer_is_one(world):
     world.driver.failing.add("r1")
     with pytest.raises(OperationalError):
-        servers.ask_replica(cluster(), world.connections["r1"])
+        asking.ask_replica(cluster(), world.connections["r1"])
 
 
 def test_what_a_replica_says_is_known_of_its_server(world):
-    servers.ask_replica(cluster(), world.connections["r1"])
+    asking.ask_replica(cluster(), world.connections["r1"])
     assert server_of(world.connections["r1"]) == "server of r1"
     assert knowledge.reached("server of r1", At(5))
 
@@ -222,28 +225,28 @@ def test_what_a_replica_says_is_known_of_its_server(world):
 def test_waiting_is_for_wait_timeout(world):
     seen = []
     world.driver.on_wait = lambda alias, seconds: seen.append(seconds)
-    assert servers.wait(cluster(wait_timeout=0.3), world.connections["r1"], At(5))
-    assert not servers.wait(cluster(wait_timeout=0.3), world.connections["r2"], At(5))
+    assert waiting.wait(cluster(wait_timeout=0.3), world.connections["r1"], At(5))
+    assert not waiting.wait(cluster(wait_timeout=0.3), world.connections["r2"], At(5))
     assert seen == [0.3, 0.3]
 
 
 def test_without_a_timeout_nobody_waits(world):
-    assert not servers.wait(cluster(wait_timeout=0.0), world.connections["r1"], At(5))
+    assert not waiting.wait(cluster(wait_timeout=0.0), world.connections["r1"], At(5))
     assert world.driver.asked == []
 
 
 def test_what_the_server_says_of_its_waiting_is_not_enough(world):
     """It may follow another history, whose numbers are higher."""
     world.driver.wait = lambda alias, position, seconds: True
-    assert not servers.wait(cluster(), world.connections["r2"], At(5))
+    assert not waiting.wait(cluster(), world.connections["r2"], At(5))
 
 
 def test_only_a_few_wait_at_once_and_the_others_not_at_all(world):
     """And their places are free again, also after an error."""
-    hold, waiting = threading.Event(), threading.Semaphore(0)
+    hold, begun = threading.Event(), threading.Semaphore(0)
 
     def block(alias, seconds):
-        waiting.release()
+        begun.release()
         hold.wait(10)
         raise OperationalError(2013, "gone")
 
@@ -251,34 +254,34 @@ def test_only_a_few_wait_at_once_and_the_others_not_at_all(world):
 
     def wait():
         with pytest.raises(OperationalError):
-            servers.wait(cluster(), world.connections["r1"], At(5))
+            waiting.wait(cluster(), world.connections["r1"], At(5))
 
-    threads = [threading.Thread(target=wait) for _ in range(servers.MAX_WAITING)]
+    threads = [threading.Thread(target=wait) for _ in range(waiting.MAX_WAITING)]
     for thread in threads:
         thread.start()
     try:
         for _ in threads:
-            assert waiting.acquire(timeout=10)
-        assert not servers.wait(cluster(), world.connections["r1"], At(5))
-        assert world.driver.asked.count(("wait", "r1")) == servers.MAX_WAITING
+            assert begun.acquire(timeout=10)
+        assert not waiting.wait(cluster(), world.connections["r1"], At(5))
+        assert world.driver.asked.count(("wait", "r1")) == waiting.MAX_WAITING
     finally:
         hold.set()
         for thread in threads:
             thread.join()
     world.driver.on_wait = lambda alias, seconds: None
-    assert servers.wait(cluster(), world.connections["r1"], At(5))
+    assert waiting.wait(cluster(), world.connections["r1"], At(5))
 
 
 def waits(world, alias="r2", **settings):
     """Whether a read that needs position 5 waits for it; ``r2`` is not there."""
     world.driver.asked.clear()
-    servers.wait(cluster(wait_timeout=0.05, **settings), world.connections[alias], At(5))
+    waiting.wait(cluster(wait_timeout=0.05, **settings), world.connections[alias], At(5))
     return ("wait", alias) in world.driver.asked
 
 
 def test_after_some_waits_in_vain_nobody_waits_for_a_while(world, clock):
-    assert [waits(world) for _ in range(servers.VAIN_WAITS + 2)] == [True] * servers.VAIN_WAITS + [False] * 2
-    clock.now += servers.REST * 0.05 - 0.01
+    assert [waits(world) for _ in range(waiting.VAIN_WAITS + 2)] == [True] * waiting.VAIN_WAITS + [False] * 2
+    clock.now += waiting.REST * 0.05 - 0.01
     assert not waits(world)
     clock.now += 0.02
     assert waits(world), "Nobody tries whether waiting helps again."
@@ -286,14 +289,14 @@ def test_after_some_waits_in_vain_nobody_waits_for_a_while(world, clock):
 
 
 def test_while_one_tries_whether_waiting_helps_the_others_do_not_wait(world, clock):
-    for _ in range(servers.VAIN_WAITS):
+    for _ in range(waiting.VAIN_WAITS):
         waits(world)
-    clock.now += servers.REST * 0.05
+    clock.now += waiting.REST * 0.05
     others = []
 
     def meanwhile(alias, seconds):
         world.driver.on_wait = lambda alias, seconds: others.append(alias)
-        servers.wait(cluster(wait_timeout=0.05), world.connections["r1"], At(5))
+        waiting.wait(cluster(wait_timeout=0.05), world.connections["r1"], At(5))
 
     world.driver.on_wait = meanwhile
     assert waits(world)
@@ -301,24 +304,24 @@ def test_while_one_tries_whether_waiting_helps_the_others_do_not_wait(world, clo
 
 
 def test_one_wait_that_helped_ends_the_rest(world, clock):
-    for _ in range(servers.VAIN_WAITS):
+    for _ in range(waiting.VAIN_WAITS):
         waits(world)
-    clock.now += servers.REST * 0.05
+    clock.now += waiting.REST * 0.05
     assert waits(world, "r1")
-    assert [waits(world) for _ in range(servers.VAIN_WAITS)] == [True] * servers.VAIN_WAITS
+    assert [waits(world) for _ in range(waiting.VAIN_WAITS)] == [True] * waiting.VAIN_WAITS
     assert not waits(world)
 
 
 def test_waits_in_vain_that_come_and_go_stop_nobody(world, clock):
     """Replicas that are as late as one waits: half of the reads are worth it."""
     for _ in range(10):
-        for _ in range(servers.VAIN_WAITS - 1):
+        for _ in range(waiting.VAIN_WAITS - 1):
             assert waits(world)
         assert waits(world, "r1")
 
 
 def test_each_cluster_rests_for_itself(world, clock):
-    for _ in range(servers.VAIN_WAITS):
+    for _ in range(waiting.VAIN_WAITS):
         waits(world)
     assert not waits(world)
     assert waits(world, name="blog")
@@ -341,7 +344,7 @@ def test_each_cluster_rests_for_itself(world, clock):
     ],
 )
 def test_as_many_replicas_as_wanted(world, wanted, position, enough):
-    assert servers.wait_for_all(cluster(sync_replicas=wanted, sync_timeout=0.1), At(position)) is enough
+    assert waiting.wait_for_all(cluster(sync_replicas=wanted, sync_timeout=0.1), At(position)) is enough
 
 
 def test_one_that_catches_up_meanwhile(world):
@@ -349,22 +352,22 @@ def test_one_that_catches_up_meanwhile(world):
         world.driver.positions["r2"] = At(5)
 
     world.driver.on_wait = catch_up
-    assert servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=5), At(5))
+    assert waiting.wait_for_all(cluster(sync_replicas="all", sync_timeout=5), At(5))
 
 
 def test_one_that_fails_is_not_waited_for_and_left_alone(world, caplog):
     world.driver.failing.add("r1")
-    assert not servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=60), At(4))
+    assert not waiting.wait_for_all(cluster(sync_replicas="all", sync_timeout=60), At(4))
     assert health.unusable() == {"r1"}
     world.driver.asked.clear()
-    assert servers.wait_for_all(cluster(sync_replicas=1, sync_timeout=60), At(4))
+    assert waiting.wait_for_all(cluster(sync_replicas=1, sync_timeout=60), At(4))
     assert not [alias for _what, alias in world.driver.asked if alias == "r1"]
 
 
 def test_one_that_is_the_primary_itself_has_everything(world):
     """As in test runs, where replicas mirror it."""
     world.connections["r2"].settings_dict["NAME"] = "main"
-    assert servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))
+    assert waiting.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))
 
 
 @pytest.mark.parametrize(
@@ -381,4 +384,4 @@ def test_an_address_alone_does_not_make_a_replica_the_primary(world, key, ours, 
     primary, replica = world.connections["main"], world.connections["r2"]
     replica.settings_dict |= {**primary.settings_dict, key: theirs}
     primary.settings_dict[key] = ours
-    assert not servers.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))
+    assert not waiting.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from django_rwrouter import sockets
+from django_rwrouter.servers import sockets
 
 
 class ProgrammingError(Exception):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_rwrouter import sql as module
-from django_rwrouter.sql import Kind, classify, table_name
+from django_rwrouter.conf.clusters import table_name
+from django_rwrouter.databases import sql as module
+from django_rwrouter.databases.sql import Kind, classify
 
 VENDORS = ("mysql", "postgresql", "sqlite")
 READ, WRITE, CONTROL = Kind.READ, Kind.WRITE, Kind.CONTROL

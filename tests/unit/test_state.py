@@ -6,11 +6,9 @@ import threading
 
 import pytest
 
-from django_rwrouter import state as module
 from django_rwrouter import untracked_writes, use_primary, use_replica
-from django_rwrouter.state import (
-    BlockKind,
-    RoutingState,
+from django_rwrouter.scope import state as module
+from django_rwrouter.scope.context import (
     current_block,
     current_scope,
     current_state,
@@ -19,7 +17,8 @@ from django_rwrouter.state import (
     silenced,
     writes_are_tracked,
 )
-from django_rwrouter.token import EMPTY, Mark, Token
+from django_rwrouter.scope.state import BlockKind, RoutingState
+from django_rwrouter.scope.token import EMPTY, Mark, Token
 
 PRIMARY = use_primary()
 REPLICA = use_replica()

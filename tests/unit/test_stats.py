@@ -7,7 +7,8 @@ import time
 import pytest
 from django.db import OperationalError
 
-from django_rwrouter import process, stats, storage
+from django_rwrouter import process, stats
+from django_rwrouter.stats import backends, flusher, recorder
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -61,7 +62,7 @@ def in_production(monkeypatch):
 def clock(monkeypatch):
     """A clock that is put forward by hand: ``clock[0]`` is the time."""
     now = [1_000_000_020.0]
-    monkeypatch.setattr(stats._counters, "_clock", lambda: now[0])
+    monkeypatch.setattr(recorder._counters, "_clock", lambda: now[0])
     return now
 
 
@@ -117,7 +118,7 @@ def test_where_no_thread_can_be_started_the_end_of_the_process_writes(
     stats.start()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     stats.count_event("hit")
-    stats._flusher._at_exit()
+    recorder._flusher._at_exit()
     assert keeper.total() == 1
 
 
@@ -143,7 +144,7 @@ def test_where_no_statistics_are_wanted_none_are_kept(settings, in_production, s
     assert threads() == []
     stats.count_event("hit")
     stats.count_statement("default", "replica1", "read", "window", "", 0.001)
-    assert stats._counters.take() == []
+    assert recorder._counters.take() == []
 
 
 def test_what_was_counted_before_statistics_were_switched_off_is_dropped(settings, caplog):
@@ -151,7 +152,7 @@ def test_what_was_counted_before_statistics_were_switched_off_is_dropped(setting
     stats.reset()
     stats.count_event("hit")
     stats.flush()
-    assert stats._counters.take() == []
+    assert recorder._counters.take() == []
     assert caplog.records == []
 
 
@@ -201,7 +202,7 @@ def test_a_failing_backend_harms_nobody_and_loses_nothing(keeper, caplog):
 
 
 def test_a_missing_table_is_explained_in_one_line(keeper, caplog):
-    keeper.failure = storage.StatisticsTableMissing("run `manage.py migrate`")
+    keeper.failure = backends.StatisticsTableMissing("run `manage.py migrate`")
     stats.count_event("hit")
     stats.flush()
     (record,) = caplog.records
@@ -294,10 +295,10 @@ def test_flushes_of_several_threads_follow_one_another(keeper, monkeypatch):
 
 
 def test_an_ending_process_waits_for_a_flush_only_so_long(keeper, monkeypatch):
-    monkeypatch.setattr(stats, "EXIT_PATIENCE", 0.01)
+    monkeypatch.setattr(flusher, "EXIT_PATIENCE", 0.01)
     stats.count_event("hit")
-    with stats._flusher._writing:
-        stats._flusher._at_exit()
+    with recorder._flusher._writing:
+        recorder._flusher._at_exit()
     assert keeper.calls == []
-    stats._flusher._at_exit()
+    recorder._flusher._at_exit()
     assert keeper.total() == 1

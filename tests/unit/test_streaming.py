@@ -7,9 +7,10 @@ import pytest
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory
 
-from django_rwrouter import routing_scope, state, use_primary, use_replica
+from django_rwrouter import routing_scope, use_primary, use_replica
 from django_rwrouter.middleware import ReadWriteMiddleware
-from django_rwrouter.state import current_block, current_scope
+from django_rwrouter.scope import context
+from django_rwrouter.scope.context import current_block, current_scope
 
 REQUEST = RequestFactory().get("/")
 
@@ -42,8 +43,8 @@ kept = pytest.mark.parametrize(("serve", "expected"), KEPT.values(), ids=KEPT)
 def nothing_is_left_behind():
     yield
     left = in_force()
-    state._block.set(None)  # so that one failure is one failure
-    state._state.set(None)
+    context._block.set(None)  # so that one failure is one failure
+    context._state.set(None)
     assert left == NOTHING
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_rwrouter.summary import percent, summarize
+from django_rwrouter.stats.summary import percent, summarize
 
 MINUTES = [60 * n for n in range(100, 103)]
 ALIASES = {

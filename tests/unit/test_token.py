@@ -8,7 +8,8 @@ from django.core import signing
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from django_rwrouter.token import EMPTY, MAX_LENGTH, SALT, Lifetime, Mark, Token, decode
+from django_rwrouter.conf.options import Lifetime
+from django_rwrouter.scope.token import EMPTY, MAX_LENGTH, SALT, Mark, Token, decode
 
 NOW = 1_700_000_000.0
 LIFETIMES = {"shop": Lifetime(5.0, 600.0), "blog": Lifetime(60.0, 600.0), "käse": Lifetime(1e9, 1e9)}

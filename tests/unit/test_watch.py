@@ -5,16 +5,17 @@ import math
 import pytest
 from django.db import OperationalError
 
-from django_rwrouter import load, sockets, stats
-from django_rwrouter.causes import NOT_IN_RECOVERY, TIMEOUT
-from django_rwrouter.health import FIRST_PAUSE, JITTER, PROOFS, State, health
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.load import load_of
+from django_rwrouter import stats
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.databases.base import Reading
+from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import Finding
 from django_rwrouter.monitor.slowness import LOOKS, MIN_READS
-from django_rwrouter.monitor.watch import SLOW_PAUSE, Watch
-from django_rwrouter.positions import Reading
-from django_rwrouter.topology import get_topology
+from django_rwrouter.monitor.verdicts import SLOW_PAUSE, Watch
+from django_rwrouter.servers import in_flight, sockets
+from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, PROOFS, State, health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.in_flight import load_of
 
 
 class At(int):
@@ -47,7 +48,7 @@ class World:
         self.watch = Watch(get_topology(), away_seconds=4)
         monkeypatch.setattr(health, "_clock", lambda: self.now)
         monkeypatch.setattr(health, "_jitter", lambda: 0.0)
-        monkeypatch.setattr("django_rwrouter.knowledge.monotonic", lambda: self.now)
+        monkeypatch.setattr("django_rwrouter.servers.freshness.monotonic", lambda: self.now)
         monkeypatch.setattr(
             stats, "note_event", lambda name, subject="", detail="": self.told.append((name, subject, detail))
         )
@@ -71,10 +72,10 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch):
-    for each in (health, knowledge, load):
+    for each in (health, knowledge, in_flight):
         each.reset()
     yield World(monkeypatch)
-    for each in (health, knowledge, load):
+    for each in (health, knowledge, in_flight):
         each.reset()
 
 

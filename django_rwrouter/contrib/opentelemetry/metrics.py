@@ -15,7 +15,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from django_rwrouter import __version__, signals
 from django_rwrouter.contrib.replicas import replicas
-from django_rwrouter.health import State
+from django_rwrouter.servers.breaker import State
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""

@@ -28,12 +28,13 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from django_rwrouter import __version__, hooks
+from django_rwrouter import __version__
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.contrib.opentelemetry import metrics
 from django_rwrouter.contrib.recording import level_in_force
+from django_rwrouter.databases.sql import classify
 from django_rwrouter.decision import Decision
-from django_rwrouter.sql import classify
-from django_rwrouter.topology import get_topology
+from django_rwrouter.execution import announcements, hook
 
 SYSTEMS: Final = {
     "mysql": "mysql",
@@ -110,7 +111,7 @@ def _prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if observe in wrappers:
         return
     # Inside the router's own, which tells the decision, wherever that is or will be.
-    wrappers.insert(wrappers.index(hooks.observe) + 1 if hooks.observe in wrappers else 0, observe)
+    wrappers.insert(wrappers.index(hook.observe) + 1 if hook.observe in wrappers else 0, observe)
 
 
 def observe(
@@ -121,11 +122,11 @@ def observe(
     context: dict[str, Any],
 ) -> Any:
     """Run one statement, and tell OpenTelemetry about it (an execute wrapper)."""
-    decision: Decision | None = context.get(hooks.DECISION)
+    decision: Decision | None = context.get(announcements.DECISION)
     if decision is None:
         return execute(sql, params, many, context)
     connection: BaseDatabaseWrapper = context["connection"]
-    text = hooks.text_of(sql, connection)
+    text = sql.text_of(sql, connection)
     known = _known(decision, classify(text, connection.vendor).kind.value)
     running = _Running(known)
     with_spans = _installer.look()

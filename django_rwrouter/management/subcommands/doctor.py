@@ -12,10 +12,10 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_rwrouter.management.doctor.examination import examine
-from django_rwrouter.management.doctor.findings import Severity
-from django_rwrouter.management.doctor.report import as_json, as_lines
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.management.doctor_report import as_json, as_lines
+from django_rwrouter.operations.doctor.examination import examine
+from django_rwrouter.operations.doctor.findings import Severity
 
 
 def add_arguments(parser: CommandParser) -> None:

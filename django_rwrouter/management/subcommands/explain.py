@@ -14,12 +14,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 from django.db import Error
 
-from django_rwrouter import events, overrides
+from django_rwrouter import events
+from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Level
-from django_rwrouter.explanation import Explanation, Outcome, Question, Told, Verdict, explain
-from django_rwrouter.management.operation import plain_errors
-from django_rwrouter.state import BlockKind
-from django_rwrouter.validators import did_you_mean
+from django_rwrouter.management.operators import plain_errors
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.explain import Explanation, Outcome, Question, Told, Verdict, explain
+from django_rwrouter.scope.state import BlockKind
 
 _SIGNS = {Verdict.PASSED: "no", Verdict.APPLIES: "yes", Verdict.NOT_REACHED: "-"}
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_rwrouter.management.operation import plain_errors
+from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.management.status_report import as_json, as_lines
-from django_rwrouter.overview import MINUTES, Condition, Overview, overview
+from django_rwrouter.operations.status import MINUTES, Condition, Overview, overview
 
 _CLEAR = "\x1b[H\x1b[2J"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_rwrouter import overrides
-from django_rwrouter.management.operation import act, add_name, operator, tell
-from django_rwrouter.options import DEFAULT_CLUSTER
+from django_rwrouter.conf.options import DEFAULT_CLUSTER
+from django_rwrouter.management.operators import act, add_name, operator, tell
+from django_rwrouter.operations import overrides
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -10,10 +10,12 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from django_rwrouter import servers, stats
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.models import RoutingOverride, RoutingStatistics
+from django_rwrouter import stats
+from django_rwrouter.operations.override_table import RoutingOverride
+from django_rwrouter.servers import waiting
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.stats.table import RoutingStatistics
 from django_rwrouter.testing import capture_routing
 from launcher.mariadb import MariaDBCluster, ServerError
 from tests.app.models import Book
@@ -72,7 +74,7 @@ def cluster(running, tables, django_db_blocker):
 def forget():
     health.reset()
     knowledge.reset()
-    servers.reset()
+    waiting.reset()
     stats.reset()
 
 

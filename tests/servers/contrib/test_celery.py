@@ -9,7 +9,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from django_rwrouter import routing_scope
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.stats.table import RoutingStatistics
 from launcher.process import ServerError
 from launcher.redis import RedisServer
 from tests.app.models import Book

@@ -22,9 +22,9 @@ pytest.importorskip("gunicorn", reason="gunicorn is not installed")
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from django_rwrouter import reports
 from django_rwrouter.contrib.prometheus import RoutingCollector
-from django_rwrouter.summary import SPANS
+from django_rwrouter.stats import queries
+from django_rwrouter.stats.summary import SPANS
 from launcher.ports import free_port
 from tests.servers.contrib import settings as ours
 from tests.servers.contrib.conftest import process
@@ -181,7 +181,7 @@ def test_the_counts_of_all_processes_add_up_in_every_view(site, cluster):
 
 def in_the_panel():
     found = Counter()
-    for database in reports.report(SPANS["1h"]).summary.databases:
+    for database in queries.report(SPANS["1h"]).summary.databases:
         name = "default" if database.is_primary else "replicas"
         found[name, "reads"] += database.reads.count
         found[name, "writes"] += database.writes.count

@@ -18,10 +18,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from django_rwrouter import consistency, events, hooks, routing_scope, stats
+from django_rwrouter import consistency, events, routing_scope, stats
 from django_rwrouter.contrib.opentelemetry import spans
 from django_rwrouter.contrib.opentelemetry.spans import RoutingSpanProcessor
-from django_rwrouter.health import health
+from django_rwrouter.execution import hook
+from django_rwrouter.servers import wrapper
+from django_rwrouter.servers.breaker import health
 from tests.app.models import Author, Book
 from tests.servers.contrib.settings import ALIASES
 
@@ -263,14 +265,14 @@ def test_each_connection_is_watched_once_inside_the_routers_own_hook(finished):
     for alias in ("default", "replica1"):
         wrappers = connections[alias].execute_wrappers
         assert wrappers.count(spans.observe) == 1
-        assert wrappers.index(hooks.observe) < wrappers.index(spans.observe)
+        assert wrappers.index(hook.observe) < wrappers.index(spans.observe)
 
 
 def test_it_comes_inside_whichever_was_there_first():
     connection = type("Connection", (), {"execute_wrappers": [], "alias": "default"})()
     spans._prepare(connection=connection)
-    hooks.install(connection)
-    assert connection.execute_wrappers == [hooks.observe, spans.observe]
+    wrapper.install(connection)
+    assert connection.execute_wrappers == [hook.observe, spans.observe]
     assert isinstance(connections["default"], BaseDatabaseWrapper)
 
 

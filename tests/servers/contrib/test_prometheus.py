@@ -16,12 +16,13 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 import django_rwrouter
-from django_rwrouter import consistency, overrides, routing_scope, stats, use_primary
+from django_rwrouter import consistency, routing_scope, stats, use_primary
 from django_rwrouter.contrib.prometheus import Families, RoutingCollector, metrics_view
-from django_rwrouter.health import health
-from django_rwrouter.latency import BOUNDS
-from django_rwrouter.overview import Condition
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.status import Condition
+from django_rwrouter.servers.breaker import health
 from django_rwrouter.signals import statement_routed
+from django_rwrouter.stats.latency import BOUNDS
 from tests.app.models import Author, Book
 from tests.servers.contrib.settings import ALIASES
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from django_rwrouter.servers import MAX_WAITING
+from django_rwrouter.servers.waiting import MAX_WAITING
 from proofs.availability_run import Plan, serve
 from proofs.faults import Stage
 from tests.servers.faults.many_readers import ask_at_once

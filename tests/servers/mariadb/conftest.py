@@ -7,10 +7,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from django_rwrouter import process, servers
-from django_rwrouter.health import health
+from django_rwrouter import process
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.servers import asking
+from django_rwrouter.servers.breaker import health
 from django_rwrouter.testing import capture_routing
-from django_rwrouter.topology import get_topology
 from launcher.mariadb import MariaDBCluster, ServerError
 from launcher.mariadb_data import SERVER_PACKAGES
 from launcher.programs import find_program
@@ -85,10 +86,10 @@ def cluster(running, tables, administration, django_db_blocker):
 def sample():
     """Learn where the servers stand, as the monitor does: for seconds, replicas are known to be fresh."""
     cluster = get_topology().clusters["default"]
-    servers.ask_primary(cluster, connections[ours.PRIMARY])
+    asking.ask_primary(cluster, connections[ours.PRIMARY])
     for alias in ours.REPLICAS:
         connections[alias].ensure_connection()
-        servers.ask_replica(cluster, connections[alias])
+        asking.ask_replica(cluster, connections[alias])
 
 
 @pytest.fixture(scope="session")

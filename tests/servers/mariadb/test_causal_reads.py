@@ -12,20 +12,14 @@ from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.test import AsyncClient, Client
 
-from django_rwrouter import (
-    Reason,
-    consistency,
-    current_token,
-    read_connection,
-    restore_token,
-    routing_scope,
-    servers,
-)
-from django_rwrouter import positions as encoded
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.positions.mariadb import MariaDBDriver, MariaDBPosition
+from django_rwrouter import Reason, consistency, current_token, read_connection, restore_token, routing_scope
+from django_rwrouter import databases as encoded
+from django_rwrouter.conf.options import Lifetime
+from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition
+from django_rwrouter.scope.token import decode
+from django_rwrouter.servers import waiting
+from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.testing import assert_no_stale_reads
-from django_rwrouter.token import Lifetime, decode
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.mariadb import settings as ours
@@ -50,12 +44,12 @@ def causal(cluster, rwrouter):
     """The level, and a process that knows nothing yet."""
     rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.01)
     knowledge.reset()
-    servers.reset()
+    waiting.reset()
     for connection in connections.all(initialized_only=True):
         connection.close()
     yield
     knowledge.reset()
-    servers.reset()
+    waiting.reset()
 
 
 @pytest.fixture(params=[Client, Asynchronous], ids=["client", "async_client"])
@@ -407,7 +401,7 @@ def test_a_thousand_reads_at_once_do_not_queue(lagging, administration, rwrouter
         list(pool.map(close, range(4 * threads)))
     waited = sum(seconds >= wait for seconds in times)
     # One after another, they would have waited for reads * wait / MAX_WAITING seconds: 190.
-    assert waited <= servers.MAX_WAITING * (1 + total // wait)
+    assert waited <= waiting.MAX_WAITING * (1 + total // wait)
     assert total < 30
     assert max(connected) <= threads + 20
 

@@ -8,7 +8,7 @@ from django.db import OperationalError, connections
 from django.test import Client
 
 from django_rwrouter import routing_scope
-from django_rwrouter.state import current_state
+from django_rwrouter.scope.context import current_state
 from tests.app.models import Author, Book
 
 DUPLICATE_KEY = 1062

@@ -8,10 +8,11 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from django_rwrouter import Reason, events, routing_scope, signals
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.spills import slots_of
+from django_rwrouter import Reason, routing_scope, signals
+from django_rwrouter.events import emit
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.spill_slots import slots_of
 from tests.app.models import Book
 from tests.servers.mariadb.conftest import sample
 
@@ -95,7 +96,7 @@ def test_no_more_than_the_limit_are_on_the_primary_at_once(unknown, rwrouter):
 
 
 def test_it_is_told(unknown, rwrouter, caplog, monkeypatch):
-    monkeypatch.setattr(events, "_told", {})  # Nothing was logged lately.
+    monkeypatch.setattr(emit, "_told", {})  # Nothing was logged lately.
     told = []
     signals.read_spilled.connect(
         lambda **kwargs: told.append(kwargs["cluster"]), weak=False, dispatch_uid="t"

@@ -7,8 +7,8 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from django_rwrouter import servers
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.servers import asking
 from tests.servers.mariadb import settings as ours
 from tests.servers.mariadb.views import titles
 
@@ -32,7 +32,7 @@ def sent(cluster):
     for alias in ours.REPLICAS:
         connections[alias].ensure_connection()
         # What a new connection costs, another test counts.
-        servers.ask_replica(get_topology().by_alias[alias], connections[alias])
+        asking.ask_replica(get_topology().by_alias[alias], connections[alias])
     before = {alias: statements(alias) for alias in ours.ALIASES}
 
     def since():

@@ -5,9 +5,10 @@ from uuid import uuid4
 
 from django.db import connections
 
-from django_rwrouter import stats, storage
-from django_rwrouter.counters import Row
-from django_rwrouter.models import MERGED, RoutingStatistics
+from django_rwrouter import stats
+from django_rwrouter.stats import backends
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.table import MERGED, RoutingStatistics
 
 
 def stored(alias="default"):
@@ -21,12 +22,12 @@ def stored(alias="default"):
 
 def test_processes_that_write_at_once_do_not_get_in_each_others_way(cluster, monkeypatch):
     """No deadlock either, as InnoDB's gap locks make them easily; nor do those who merge get in the way."""
-    monkeypatch.setattr(storage, "ROLL_UP_SECONDS", 0.0)
+    monkeypatch.setattr(backends, "ROLL_UP_SECONDS", 0.0)
     processes, rounds = 8, 40
 
     def work(_number):
         process = uuid4().hex
-        backend = storage.DatabaseBackend()
+        backend = backends.DatabaseBackend()
         for turn in range(rounds):
             data = {"statements": [], "events": [("hit", "", turn % 10 + 1)]}
             start = 60 * (turn // 10)

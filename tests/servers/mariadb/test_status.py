@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from django_rwrouter import overrides
+from django_rwrouter.operations import overrides
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.mariadb import settings as ours

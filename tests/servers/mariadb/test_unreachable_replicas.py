@@ -11,8 +11,8 @@ from django.db import close_old_connections, connections
 from django.test import Client
 
 from django_rwrouter import NoReplicaAvailable, Reason, consistency, routing_scope, stats, use_replica
-from django_rwrouter.health import LONGEST_PAUSE
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.servers.breaker import LONGEST_PAUSE
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.mariadb import settings as ours

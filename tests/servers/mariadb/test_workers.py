@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connections
 
-from django_rwrouter.models import RoutingStatistics
-from django_rwrouter.rollup import roll_up
+from django_rwrouter.stats.rollup import roll_up
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.servers.mariadb import board as board_module
 
 STATISTICS = f"{board_module.DATABASE}.django_rwrouter_routingstatistics"

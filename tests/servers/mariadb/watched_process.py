@@ -73,9 +73,9 @@ def ended(pid):
 
 
 def kept_connections():
-    from django_rwrouter import monitor
+    from django_rwrouter.monitor import lifecycle
 
-    return {alias: each._connection for alias, each in monitor._monitor.rounds._probers.items()}
+    return {alias: each._connection for alias, each in lifecycle._monitor.rounds._probers.items()}
 
 
 def fork():
@@ -140,9 +140,9 @@ def fork_amid_probes():
     from django.db import connections
     from django.db.backends.signals import connection_created
 
-    from django_rwrouter import monitor
+    from django_rwrouter.monitor import lifecycle
 
-    monitor.FORK_PATIENCE = 20.0  # The probes of a busy machine take their time.
+    lifecycle.FORK_PATIENCE = 20.0  # The probes of a busy machine take their time.
     held = threading.Lock()
 
     def hold(connection, **_kwargs):

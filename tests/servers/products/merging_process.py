@@ -33,8 +33,13 @@ import django  # noqa: E402
 
 django.setup()
 
-from django_rwrouter import rollup, stats, storage  # noqa: E402
-from django_rwrouter.models import RoutingStatisticsQuerySet  # noqa: E402
+from django_rwrouter import stats  # noqa: E402
+from django_rwrouter.stats import (  # noqa: E402
+    backends,
+    recorder,
+    rollup,
+)
+from django_rwrouter.stats.table import RoutingStatisticsQuerySet  # noqa: E402
 
 
 def tell(record):
@@ -51,7 +56,7 @@ logger.addFilter(tell)
 
 def always():
     """Look for something to merge with each write."""
-    storage.ROLL_UP_SECONDS = 0
+    backends.ROLL_UP_SECONDS = 0
 
 
 def count_until_told_to_stop():
@@ -62,7 +67,7 @@ def count_until_told_to_stop():
         stats.count_event("hit")
         stats.flush()
         print("hit", flush=True)
-    stats._flusher._at_exit()
+    recorder._flusher._at_exit()
 
 
 def stop_amid_merging():

@@ -6,9 +6,10 @@ import pytest
 from django.db import OperationalError, transaction
 from django.test import Client
 
-from django_rwrouter import Reason, current_token, routing_scope, servers
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
+from django_rwrouter import Reason, current_token, routing_scope
+from django_rwrouter.servers import asking
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
 from tests.app.models import Book
 from tests.servers.products.test_levels import catch_up, paused, reasons, shown  # noqa: F401  (a fixture)
 from tests.servers.products.urls import titles
@@ -22,7 +23,7 @@ def _unwatched(rwrouter):
 @contextmanager
 def unanswered(monkeypatch, alias, number):
     """Let one question to a server have no answer: the first, the second..."""
-    cursor, asked = servers._cursor, []
+    cursor, asked = asking.raw_cursor, []
 
     @contextmanager
     def failing(connection):
@@ -34,7 +35,7 @@ def unanswered(monkeypatch, alias, number):
             yield opened
 
     with monkeypatch.context() as patched:
-        patched.setattr(servers, "_cursor", failing)
+        patched.setattr(asking, "raw_cursor", failing)
         yield
 
 

@@ -8,7 +8,8 @@ from asgiref.sync import async_to_sync
 from django.db import connections
 from django.test import AsyncClient, Client
 
-from django_rwrouter import Reason, consistency, current_token, routing_scope, servers
+from django_rwrouter import Reason, consistency, current_token, routing_scope
+from django_rwrouter.servers import asking, waiting
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.urls import titles
@@ -201,14 +202,14 @@ def test_waiting_in_vain_comes_to_an_end(paused, rwrouter):
         assert shown(writer.get("/plain/")) == "old,new"
         return time.monotonic() - began >= 1
 
-    assert [waits() for _ in range(servers.VAIN_WAITS + 3)] == [True] * servers.VAIN_WAITS + [False] * 3
+    assert [waits() for _ in range(waiting.VAIN_WAITS + 3)] == [True] * waiting.VAIN_WAITS + [False] * 3
 
 
 @contextmanager
 def asked(monkeypatch):
     """Count the statements of this package's own."""
     counted = []
-    cursor = servers._cursor
+    cursor = asking.raw_cursor
 
     @contextmanager
     def counting(connection):
@@ -217,7 +218,7 @@ def asked(monkeypatch):
             yield opened
 
     with monkeypatch.context() as patched:
-        patched.setattr(servers, "_cursor", counting)
+        patched.setattr(asking, "raw_cursor", counting)
         yield counted
 
 

@@ -3,10 +3,12 @@
 import pytest
 from django.db import connections
 
-from django_rwrouter import monitor, overrides, process, routing_scope
-from django_rwrouter.look import look
-from django_rwrouter.overview import Condition, overview
-from django_rwrouter.topology import get_topology
+from django_rwrouter import monitor, process, routing_scope
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.monitor import lifecycle
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.status import Condition, overview
+from django_rwrouter.servers.survey import look
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import ALIASES
@@ -56,12 +58,12 @@ def test_a_replica_that_takes_writes(cluster, seen):
 
 
 def test_a_process_with_a_monitor_asks_nobody_again(cluster, rwrouter, monkeypatch):
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     rwrouter(MONITOR={"INTERVAL": 0.2})
     with routing_scope():
         pass
     until(lambda: len(monitor.snapshot()) == len(ALIASES), 10, "not all servers were asked")
-    monkeypatch.setattr("django_rwrouter.overview.look", None)
+    monkeypatch.setattr("django_rwrouter.operations.status.look", None)
     try:
         overrides.drain("replica2", "a new disk")
         [now] = overview().clusters

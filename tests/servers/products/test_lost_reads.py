@@ -20,9 +20,9 @@ from django_rwrouter import (
     signals,
     use_replica,
 )
-from django_rwrouter.health import health
-from django_rwrouter.load import load_of
 from django_rwrouter.monitor.rounds import cut_off
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.in_flight import load_of
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book
 from tests.busy_clock import busy_clock

@@ -6,14 +6,17 @@ import pytest
 from django.db import OperationalError, connections
 from django.test import Client
 
-from django_rwrouter import Reason, events, read_connection, routing_scope, servers
-from django_rwrouter.health import health
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.load import load_of
+from django_rwrouter import Reason, read_connection, routing_scope
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events import emit
 from django_rwrouter.monitor.rounds import cut_off
-from django_rwrouter.spills import slots_of
+from django_rwrouter.routing import snapshot
+from django_rwrouter.servers import asking
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.spill_slots import slots_of
 from django_rwrouter.testing import assert_no_stale_reads
-from django_rwrouter.topology import get_topology
 from tests.app.models import Author, Book
 from tests.servers.products.settings import REPLICAS
 from tests.servers.products.test_lost_reads import (
@@ -35,8 +38,8 @@ PAST, NOW = ["old"], ["old", "new"]
 @pytest.fixture
 def lagging(cluster, rwrouter, routed, monkeypatch):
     """Replicas that lack the newest book, and nobody knows for how long they have."""
-    monkeypatch.setattr(servers, "ASK_AGAIN_SECONDS", 600.0)
-    monkeypatch.setattr(events, "_told", {})
+    monkeypatch.setattr(snapshot, "ASK_AGAIN_SECONDS", 600.0)
+    monkeypatch.setattr(emit, "_told", {})
     rwrouter(CONSISTENCY="window")
     for replica in cluster.replicas:
         cluster.pause(replica)
@@ -115,7 +118,7 @@ def test_a_question_of_the_routers_own_has_found_the_connection_lost(lagging, ro
     health.watch(60.0)
     way(server_of(lagging, "default"))
     cluster = get_topology().clusters["default"]
-    assert servers.ask_primary(cluster, connections["default"]) is None
+    assert asking.ask_primary(cluster, connections["default"]) is None
     with routing_scope(safe=True):
         assert titles() == (PAST if way is killed else NOW)
 

@@ -10,11 +10,13 @@ from asgiref.sync import async_to_sync
 from django.db import OperationalError, close_old_connections, connections
 from django.test import AsyncClient, Client
 
-from django_rwrouter import events, monitor, overrides, process, routing_scope, stats
-from django_rwrouter.health import FIRST_PAUSE, JITTER, State, health
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.load import load_of
-from django_rwrouter.monitor import probes
+from django_rwrouter import events, monitor, process, routing_scope, stats
+from django_rwrouter.monitor import lifecycle
+from django_rwrouter.monitor.lifecycle import probes
+from django_rwrouter.operations import overrides
+from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, State, health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.in_flight import load_of
 from django_rwrouter.signals import (
     primary_found,
     primary_lost,
@@ -22,6 +24,7 @@ from django_rwrouter.signals import (
     replica_restored,
     role_changed,
 )
+from django_rwrouter.stats import recorder
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.products import settings as ours
@@ -51,7 +54,7 @@ def until(condition, seconds, what):
 @pytest.fixture
 def started(rwrouter):
     """Start the monitor, by a request; returns when it has heard of all servers."""
-    monitor._monitor.in_tests = True
+    lifecycle._monitor.in_tests = True
 
     def start(**changes):
         rwrouter(MONITOR={**SETTINGS, **changes})
@@ -61,7 +64,7 @@ def started(rwrouter):
         until(lambda: all(seen(alias).at >= began for alias in ALIASES), 5, "not all servers were asked")
 
     yield start
-    monitor._monitor.in_tests = False
+    lifecycle._monitor.in_tests = False
     process.reset()
 
 
@@ -115,7 +118,7 @@ def test_it_starts_with_the_first_request_and_once(cluster, rwrouter, monkeypatc
     rwrouter(MONITOR=SETTINGS)
     Client().get("/plain/")
     assert threads() == []  # Django's test environment.
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     assert threads() == []
     for _ in range(3):
         Client().get("/plain/")
@@ -129,7 +132,7 @@ def test_it_starts_with_the_first_request_and_once(cluster, rwrouter, monkeypatc
 
 def test_it_starts_from_an_event_loop(cluster, rwrouter, monkeypatch):
     rwrouter(MONITOR=SETTINGS)
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     assert async_to_sync(AsyncClient().get)("/async/").status_code == 200
     until(lambda: set(threads()) == NAMES, 5, threads())
     until(lambda: all(seen(alias).reachable for alias in ALIASES), 5, "not all servers were asked")
@@ -139,7 +142,7 @@ def test_it_starts_from_an_event_loop(cluster, rwrouter, monkeypatch):
     "changes", [{"MONITOR": {"MODE": "off"}}, {"REPLICAS": []}], ids=["off", "no replicas"]
 )
 def test_it_does_not_start(cluster, rwrouter, monkeypatch, changes):
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     rwrouter(**changes)
     Client().get("/plain/")
     assert threads() == []
@@ -222,10 +225,10 @@ def test_nobody_sees_or_counts_what_it_asks(cluster, started, django_assert_num_
     started()
     stats.flush()
     stats.reset()
-    monitor._monitor.in_tests = True
+    lifecycle._monitor.in_tests = True
     with django_assert_num_queries(0, connection=connections["default"]):
         rounds(3)
-    pending = stats._counters.take()
+    pending = recorder._counters.take()
     assert [row.data["statements"] for row in pending if row.data["statements"]] == []
 
 
@@ -233,9 +236,9 @@ def test_a_connection_is_not_kept_for_ever(cluster, started, monkeypatch):
     """An address may lead to another server by now."""
     monkeypatch.setattr(probes, "RENEW_SECONDS", 0.1)
     started()
-    before = {alias: each._connection for alias, each in monitor._monitor.rounds._probers.items()}
+    before = {alias: each._connection for alias, each in lifecycle._monitor.rounds._probers.items()}
     rounds(2)
-    after = {alias: each._connection for alias, each in monitor._monitor.rounds._probers.items()}
+    after = {alias: each._connection for alias, each in lifecycle._monitor.rounds._probers.items()}
     assert not [alias for alias in ALIASES if before[alias] is after[alias]]
 
 
@@ -309,7 +312,7 @@ def test_the_second_proof_is_asked_for_after_half_an_interval(cluster, started):
 def test_a_kept_connection_that_was_ended_is_no_failure(cluster, started):
     with told(replica_ejected, primary_lost) as signals:
         started()
-        for prober in monitor._monitor.rounds._probers.values():
+        for prober in lifecycle._monitor.rounds._probers.values():
             prober.abort()
         rounds(3)
     assert signals == []
@@ -401,7 +404,7 @@ def test_a_primary_that_is_read_only_is_told(fresh, started, monkeypatch):
         with monkeypatch.context() as changed:
             for key, value in address.items():
                 changed.setitem(connections.settings["default"], key, value)
-            for prober in monitor._monitor.rounds._probers.values():
+            for prober in lifecycle._monitor.rounds._probers.values():
                 prober.abort()
             if connections["default"].vendor != "postgresql":
                 fresh.replicas[1].sql("SET GLOBAL read_only = ON")
@@ -535,7 +538,7 @@ def test_what_hangs_on_the_primary_goes_on_unless_the_site_wants_an_error(
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     assert ready.wait(10)
-    schedule = monitor._monitor._threaded._schedule
+    schedule = lifecycle._monitor._threaded._schedule
     cluster.primary.freeze()
     frozen.set()
     try:
@@ -572,7 +575,7 @@ def test_a_lock_on_the_table_of_overrides_says_nothing_of_the_server(cluster, st
 def test_a_slow_probe_ends_no_read(cluster, started, monkeypatch):
     """One probe in vain is no proof: the next, on a new connection, is answered."""
     cut = []
-    monkeypatch.setattr(monitor.rounds, "cut_off", lambda alias, _hung_for: cut.append(alias))
+    monkeypatch.setattr(lifecycle.rounds, "cut_off", lambda alias, _hung_for: cut.append(alias))
     started()
     cluster.replicas[0].freeze()
     until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
@@ -585,7 +588,7 @@ def test_a_slow_probe_ends_no_read(cluster, started, monkeypatch):
 
 
 def test_inline_a_request_asks_when_it_is_time(cluster, rwrouter, monkeypatch):
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     rwrouter(MONITOR={**SETTINGS, "MODE": "inline"})
     Client().get("/plain/")
     first = dict(monitor.snapshot())
@@ -605,7 +608,7 @@ def test_inline_a_request_asks_when_it_is_time(cluster, rwrouter, monkeypatch):
 
 def test_inline_nobody_waits_on_an_event_loop(cluster, rwrouter, monkeypatch):
     rwrouter(MONITOR={**SETTINGS, "MODE": "inline"})
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     assert async_to_sync(AsyncClient().get)("/async/").status_code == 200
     assert monitor.snapshot() == {}
     monitor.reset()
@@ -614,7 +617,7 @@ def test_inline_nobody_waits_on_an_event_loop(cluster, rwrouter, monkeypatch):
 def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldom(
     cluster, rwrouter, monkeypatch
 ):
-    monkeypatch.setattr(monitor._monitor, "in_tests", True)
+    monkeypatch.setattr(lifecycle._monitor, "in_tests", True)
     rwrouter(MONITOR={"INTERVAL": INTERVAL, "TIMEOUT": 1, "MODE": "inline"}, CONSISTENCY="eventual")
     Client().get("/plain/")
     # A kept connection may be read before the next round, and psycopg would wait on it for ever.

@@ -5,8 +5,8 @@ from contextlib import closing
 import pytest
 from django.db import DatabaseError, connections
 
-from django_rwrouter.knowledge import knowledge
-from django_rwrouter.own_connections import own_connection
+from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.servers.freshness import knowledge
 from launcher.tcp_proxy import TcpProxy
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
@@ -61,7 +61,7 @@ def test_which_server_the_primary_is_is_asked_once(cluster, monkeypatch):
         asked.append(args)
         return own_connection(*args)
 
-    monkeypatch.setattr("django_rwrouter.primary_identity.own_connection", asking)
+    monkeypatch.setattr("django_rwrouter.servers.primary_identity.own_connection", asking)
     for _ in range(3):
         for alias in ("replica1", "replica2"):
             connections[alias].close()

@@ -6,8 +6,8 @@ import time
 import pytest
 from django.db import connections
 
-from django_rwrouter.replication import Step, look
-from django_rwrouter.topology import get_topology
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.operations.replication import Step, look
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 

@@ -6,9 +6,10 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from django_rwrouter import positions as encoded
-from django_rwrouter.positions import get_driver
-from django_rwrouter.token import Lifetime, decode
+from django_rwrouter import databases as encoded
+from django_rwrouter.conf.options import Lifetime
+from django_rwrouter.databases import get_driver
+from django_rwrouter.scope.token import decode
 from tests.servers.products.test_levels import shown
 
 USERS, REQUESTS = 5, 1500

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from django_rwrouter import reports
-from django_rwrouter.counters import Row
-from django_rwrouter.models import RoutingStatistics
-from django_rwrouter.rollup import ABANDONED_AFTER, roll_up
+from django_rwrouter.stats import queries
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.rollup import ABANDONED_AFTER, roll_up
+from django_rwrouter.stats.table import RoutingStatistics
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("merging_process.py")
@@ -60,7 +60,7 @@ def table(cluster):
 
 
 def hits_since_ever():
-    return reports.totals().events.get(("hit", ""), 0)
+    return queries.totals().events.get(("hit", ""), 0)
 
 
 def hits_in_time(table):

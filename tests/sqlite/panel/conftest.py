@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from django_rwrouter import stats
-from django_rwrouter.counters import Row
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.stats import recorder
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.conftest import replicate
 
 NOW = 1_800_000_030
@@ -70,7 +70,7 @@ class Shown(HTMLParser):
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr(time, "time", lambda: NOW + 0.0)
-    monkeypatch.setattr(stats._counters, "_clock", lambda: NOW)
+    monkeypatch.setattr(recorder._counters, "_clock", lambda: NOW)
 
 
 @pytest.fixture

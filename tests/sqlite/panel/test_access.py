@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.panel.conftest import PAGES, URL, permit
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -6,9 +6,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import translation
 
-from django_rwrouter import overrides
-from django_rwrouter.health import State, health
-from django_rwrouter.models import OverrideKind, RoutingOverride
+from django_rwrouter.operations import overrides
+from django_rwrouter.operations.override_table import OverrideKind, RoutingOverride
+from django_rwrouter.servers.breaker import State, health
 from tests.sqlite.panel.conftest import NOW, URL, Shown
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_rwrouter import overrides
+from django_rwrouter.operations import overrides
 from tests.sqlite.panel.conftest import NOW, PAGES, URL, read, record
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

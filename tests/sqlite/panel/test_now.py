@@ -4,10 +4,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_rwrouter import overrides, use_primary
-from django_rwrouter.health import health
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter import use_primary
+from django_rwrouter.operations import overrides
+from django_rwrouter.servers.breaker import health
 from django_rwrouter.signals import statement_routed
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.panel.conftest import NONE, NOW, REPLICAS, URL, read, record
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -58,9 +59,9 @@ def test_an_ejected_replica(show):
 
 
 def test_what_is_from_another_day_is_shown_with_its_date(show, monkeypatch):
-    monkeypatch.setattr("django_rwrouter.overrides.time.time", lambda: NOW - 86_400.0)
+    monkeypatch.setattr("django_rwrouter.operations.overrides.time.time", lambda: NOW - 86_400.0)
     overrides.drain("replica2")
-    monkeypatch.setattr("django_rwrouter.overrides.time.time", lambda: NOW + 0.0)
+    monkeypatch.setattr("django_rwrouter.operations.overrides.time.time", lambda: NOW + 0.0)
     assert show().table(SERVERS)[2][2] == "drained since 01/14/2027 8 a.m."
 
 

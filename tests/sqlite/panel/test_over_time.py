@@ -4,9 +4,10 @@ import pytest
 from django.db import connection
 from django.utils import translation
 
-from django_rwrouter import charts, stats
+from django_rwrouter import stats
+from django_rwrouter.admin import svg as svg_charts
 from django_rwrouter.decision import Reason
-from django_rwrouter.models import RoutingStatistics
+from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.panel.conftest import NONE, REPLICAS, read, record
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -109,7 +110,7 @@ def test_times_are_in_the_time_zone_in_force(page, settings, use_tz):
     shown = page()
     assert [row[0] for row in shown.tables[READS][1:3]] == ["13:30", "13:29"]
     assert "12:31 to 13:30 (IST)" in shown.text
-    assert "12:40 12:50 13:00 13:10 13:20 13:30" in shown.text or not charts.available()
+    assert "12:40 12:50 13:00 13:10 13:20 13:30" in shown.text or not svg_charts.available()
 
 
 def test_in_shadow_mode_it_shows_where_reads_would_have_gone(page, settings):
@@ -237,7 +238,7 @@ def test_spills_and_failovers_over_time(page):
     assert table[1][1:] == ["7", "2", "9"]
 
 
-@pytest.mark.skipif(not charts.available(), reason="needs pygal: pip install pygal")
+@pytest.mark.skipif(not svg_charts.available(), reason="needs pygal: pip install pygal")
 def test_each_chart_is_drawn_wide_and_narrow(page):
     record(read("replica1", count=3), lag=[["replica1", 1.0, 1.0]])
     shown = page()
@@ -247,7 +248,7 @@ def test_each_chart_is_drawn_wide_and_narrow(page):
 
 
 def test_without_pygal_the_tables_are_open_and_the_page_says_what_to_install(page, monkeypatch):
-    monkeypatch.setattr(charts, "find_spec", lambda name: None)
+    monkeypatch.setattr(svg_charts, "find_spec", lambda name: None)
     record(read("replica1", count=3))
     shown = page()
     assert 'pip install "django-rwrouter[charts]"' in shown.text

@@ -1,0 +1,248 @@
+"""What views, tasks and scripts use to say how their reads and writes are to be treated."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from asgiref.sync import iscoroutinefunction
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+
+from django_rwrouter import databases, monitor, stats
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.conf.options import DEFAULT_CLUSTER
+from django_rwrouter.decision import Level
+from django_rwrouter.execution import writes
+from django_rwrouter.routing import rules
+from django_rwrouter.routing.decide import decide_read
+from django_rwrouter.scope import streaming
+from django_rwrouter.scope.context import (
+    Paused,
+    begin_block,
+    begin_scope,
+    begin_untracked,
+    close_region,
+    current_scope,
+    current_state,
+    in_any_state,
+    open_region,
+)
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState
+from django_rwrouter.stores import exchange
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Region:
+    """A part of the code that is treated in one way: a ``with`` block, or a decorated function or view.
+
+    One object may be entered many times, nested and by many threads and tasks. As a decorator it serves
+    functions, sync and async, and views, also with ``method_decorator``; it stays in force for what a view
+    leaves to be done later, that is a ``TemplateResponse`` that is yet to be rendered and a streaming body.
+    """
+
+    def __init__(self, begin: Callable[[], object]) -> None:
+        self._begin = begin
+
+    def __enter__(self) -> None:
+        """Begin."""
+        open_region(self, self._begin)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End, and restore what was before."""
+        close_region(self)
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function or a view; raises ``TypeError`` for a generator function."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__}() is a generator, which runs when it is consumed, not when it is"
+                " called. Put the with block inside it."
+            )
+        if iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return _with_leftovers(await function(*args, **kwargs))
+
+            return cast("F", awaited)
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                result = function(*args, **kwargs)
+                # An async class-based view's dispatch() is a plain function that returns a coroutine.
+                if inspect.iscoroutine(result):
+                    return _finish(result, Paused())
+                return _with_leftovers(result)
+
+        return cast("F", called)
+
+
+async def _finish(pending: Awaitable[Any], paused: Paused) -> Any:
+    with paused.resumed():
+        return _with_leftovers(await pending)
+
+
+def _with_leftovers(result: Any) -> Any:
+    """Let what is in force now stay so for what a response does after its view has returned."""
+    if isinstance(result, SimpleTemplateResponse) and not result.is_rendered:
+        render, paused = result.render, Paused()
+
+        def render_inside() -> SimpleTemplateResponse:
+            vars(result).pop("render", None)  # Only this once; and caches pickle responses.
+            with paused.resumed():
+                return render()
+
+        result.render = render_inside  # type: ignore[method-assign]
+    elif isinstance(result, HttpResponseBase) and result.streaming:
+        streaming.keep(result)
+    return result
+
+
+def use_primary(*, cluster: str | None = None) -> Region:
+    """Read from the primary inside.
+
+    ``cluster`` limits it to one; entering it raises ``ValueError`` for an unknown one.
+    """
+    return _block_region(Block(kind=BlockKind.PRIMARY, cluster=cluster))
+
+
+def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region:
+    """Read from a replica inside, however far behind it is; writes go to the primary, and pin as always.
+
+    Inside ``atomic()`` and where no replica is usable, reads go to the primary all the same; with
+    ``strict=True`` they raise ``NoReplicaAvailable`` instead.
+    """
+    return _block_region(Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict))
+
+
+def consistency(
+    level: Level | str,
+    *,
+    max_staleness: float | None = None,
+    cluster: str | None = None,
+    strict: bool = False,
+) -> Region:
+    """Read with this level inside, also in requests and scopes that may write.
+
+    The level ``bounded`` needs ``max_staleness``, in seconds: it admits replicas known to be that fresh. With
+    ``strict=True``, a read that would go to the primary raises ``NoReplicaAvailable`` instead. Raises
+    ``ValueError`` for an unknown level and a bad bound.
+    """
+    try:
+        known = Level(level)
+    except ValueError:
+        levels = ", ".join(repr(each.value) for each in Level)
+        raise ValueError(f"{level!r} is not a level of consistency; the levels are: {levels}.") from None
+    if (known is Level.BOUNDED) != (max_staleness is not None):
+        raise ValueError("consistency('bounded', max_staleness=2.0): the two go together, in seconds.")
+    if max_staleness is not None and not 0 <= max_staleness < math.inf:
+        raise ValueError(f"max_staleness is {max_staleness!r}; write a number of seconds, 0 or more.")
+    block = Block(
+        kind=BlockKind.CONSISTENCY,
+        level=known,
+        max_staleness=max_staleness or 0.0,
+        cluster=cluster,
+        strict=strict,
+    )
+    return _block_region(block)
+
+
+def _block_region(block: Block) -> Region:
+    return Region(functools.partial(_begin_block, block))
+
+
+def _begin_block(block: Block) -> None:
+    if block.cluster is not None:
+        get_topology().check_cluster(block.cluster)
+    begin_block(block)
+    if in_any_state():
+        if block.level in rules.NEEDS_POSITION:
+            current_state().wants_position = True
+    else:
+        # Outside any scope nothing is remembered; a block remembers at least what was written in it.
+        begin_scope(RoutingState(safe=False, outside=True))
+
+
+def untracked_writes() -> Region:
+    """Let the writes inside pin nobody: audit rows, counters, what no reader waits for."""
+    return Region(begin_untracked)
+
+
+def routing_scope(*, safe: bool = False, token: str = "") -> Region:
+    """Treat the code inside like a request of its own, in a worker, a consumer or a script.
+
+    ``safe=True`` treats it like a GET, whose reads may go to replicas; otherwise it is like a POST, whose
+    reads go to the primary. ``token`` is what :func:`current_token` returned elsewhere: the reads inside see
+    what was written there. What is written inside counts for the scope around it, too.
+    """
+
+    def begin() -> None:
+        stats.start()
+        monitor.ensure_running()
+        state = RoutingState(safe=safe, outer=current_scope())
+        state.token = exchange.accept(token)
+        begin_scope(state)
+
+    return Region(begin)
+
+
+def mark_written(cluster: str = DEFAULT_CLUSTER) -> None:
+    """Count a write that Django's cursors do not show: ``callproc()``, ``copy()``, another driver.
+
+    Raises ``ValueError`` for an unknown cluster.
+    """
+    get_topology().check_cluster(cluster)
+    writes.note_write(current_state(), cluster)
+
+
+def read_connection(cluster: str = DEFAULT_CLUSTER) -> BaseDatabaseWrapper:
+    """Return the connection that a read would use now, for raw SQL.
+
+    Raises ``ValueError`` for an unknown cluster.
+    """
+    topology = get_topology()
+    route = topology.raw_route(cluster)
+    decision = None if topology.inert else decide_read(route)
+    return connections[route.cluster.primary if decision is None else decision.alias]
+
+
+def current_token() -> str:
+    """Return what :func:`restore_token` needs to see this scope's writes in another process.
+
+    An opaque signed string; empty where nothing was written, and outside any scope. To be taken after the
+    commit: inside ``atomic()`` it carries the time alone, and so it does on an event loop's own thread, where
+    the primary cannot be asked (``await sync_to_async(current_token)()`` asks it in a thread).
+    """
+    state = current_scope()
+    return "" if state is None else exchange.issue(state).encode(databases.encode)
+
+
+def restore_token(value: str) -> None:
+    """Let the reads of this scope see what was written where :func:`current_token` returned ``value``.
+
+    A value that is no good is counted, and is as none at all. Raises ``RuntimeError`` outside any scope.
+    """
+    if get_topology().inert:
+        return
+    state = current_scope()
+    if state is None:
+        raise RuntimeError(
+            "restore_token() needs a request, a task or a scope to restore the token into. Use"
+            " `with routing_scope(token=value):` around the code that reads."
+        )
+    state.add_token(exchange.accept(value))

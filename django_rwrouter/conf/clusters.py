@@ -1,0 +1,293 @@
+"""Which databases there are, and which models each cluster serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.exceptions import AppRegistryNotReady
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models.base import ModelBase
+
+from django_rwrouter import process
+from django_rwrouter.conf.options import ClusterSettings, Lifetime, ReplicaSettings, Settings
+from django_rwrouter.conf.parser import SETTING
+from django_rwrouter.conf.project import get_settings
+from django_rwrouter.decision import Decision, Operation, Reason
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+OWN_APP: Final = "django_rwrouter"
+_ALWAYS_PRIMARY: Final = frozenset({"contenttypes", "django_cache", OWN_APP})
+"""``django_cache`` is what the database cache calls itself when it asks a router."""
+_SITES: Final = "django.contrib.sites.models"
+"""Kept in memory for the life of the process (``SITE_CACHE``): what is old when it is read stays so."""
+_DATABASE_CACHE: Final = "django.core.cache.backends.db.DatabaseCache"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cluster:
+    """A primary, its replicas, and the settings that hold for them."""
+
+    settings: ClusterSettings
+    enabled: bool
+    shadow: bool
+    aliases: frozenset[str] = field(init=False)
+    name: str = field(init=False)
+    primary: str = field(init=False)
+    replicas: tuple[ReplicaSettings, ...] = field(init=False)
+    replica_aliases: tuple[str, ...] = field(init=False)
+    keeps_replica: bool = field(init=False)
+    """Whether a scope reads from one replica throughout."""
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        object.__setattr__(self, "name", settings.name)
+        object.__setattr__(self, "primary", settings.primary)
+        object.__setattr__(self, "replicas", settings.replicas)
+        object.__setattr__(self, "keeps_replica", settings.replica_per == "request")
+        replicas = tuple(replica.alias for replica in settings.replicas)
+        object.__setattr__(self, "replica_aliases", replicas)
+        object.__setattr__(self, "aliases", frozenset((settings.primary, *replicas)))
+
+
+class ModelRoute:
+    """What never changes about routing one model, and its decisions, made once and shared."""
+
+    __slots__ = ("_decisions", "cluster", "fixed", "model", "table")
+
+    def __init__(self, cluster: Cluster, model: type[Model] | None, fixed: Reason | None) -> None:
+        self.cluster = cluster
+        self.model = model
+        self.fixed = fixed
+        """Why all reads of the model go to the primary, if they always do."""
+        self.table = "" if model is None else table_name(model._meta.db_table)
+        """As statements name it, without quotes."""
+        self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
+
+    def decide(
+        self,
+        alias: str,
+        reason: Reason,
+        operation: Operation = "read",
+        would_be: str | None = None,
+    ) -> Decision:
+        """Return the decision with these values; the same object for the same values."""
+        key = (alias, reason, operation, would_be)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._decisions[key] = Decision(
+                alias=alias,
+                reason=reason,
+                operation=operation,
+                model=self.model,
+                would_be=would_be,
+            )
+        return decision
+
+
+class Topology:
+    """All clusters of the project, and how models and aliases map to them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.inert = settings.inert
+        self.clusters: Mapping[str, Cluster] = {
+            each.name: Cluster(
+                settings=each,
+                enabled=settings.enabled is not False,
+                shadow=settings.enabled == "shadow",
+            )
+            for each in settings.clusters
+        }
+        self.by_alias: Mapping[str, Cluster] = (
+            {} if self.inert else {alias: each for each in self.clusters.values() for alias in each.aliases}
+        )
+        """The cluster of each database of ours; empty where nothing is configured."""
+        self.lifetimes = {
+            each.name: Lifetime(each.pin_seconds, each.token_seconds) for each in settings.clusters
+        }
+        """Seconds that a client's mark lives, by cluster."""
+        self.unsafe_paths = tuple(entry for entry in settings.unsafe_views if entry.startswith("/"))
+        """Path prefixes whose requests are treated like a POST, whatever their method."""
+        self.unsafe_views = frozenset(settings.unsafe_views).difference(self.unsafe_paths)
+        """The same, by view name."""
+        self._owners = {
+            label: self.clusters[each.name] for each in settings.clusters for label in each.models or ()
+        }
+        self._catch_all = next(
+            (self.clusters[each.name] for each in settings.clusters if each.models is None), None
+        )
+        self._routes: dict[type[Model], ModelRoute | None] = {}
+        self._raw = {name: ModelRoute(each, None, None) for name, each in self.clusters.items()}
+
+    def route(self, model: type[Model]) -> ModelRoute | None:
+        """Return how a model is routed, or ``None`` for one that is not ours."""
+        try:
+            return self._routes[model]
+        except KeyError:
+            route = self._make_route(model)
+            # A migration makes its historical models anew each time, and the database cache its stand-in:
+            # keeping them would leak them.
+            if isinstance(model, ModelBase) and not is_historical(model):
+                self._routes[model] = route
+            return route
+
+    def raw_route(self, cluster: str) -> ModelRoute:
+        """Return the route of raw SQL on a cluster; raises ``ValueError`` for an unknown name."""
+        self.check_cluster(cluster)
+        return self._raw[cluster]
+
+    def check_cluster(self, name: str) -> None:
+        """Raise ``ValueError`` if there is no cluster of that name."""
+        if name not in self.clusters:
+            known = ", ".join(map(repr, self.clusters))
+            raise ValueError(f"There is no cluster {name!r} in {SETTING}; the clusters are: {known}.")
+
+    def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
+        """Return the cluster that a model or a whole app belongs to; case does not matter."""
+        app_label = app_label.lower()
+        owner = self._owners.get(f"{app_label}.{model_name.lower()}") if model_name else None
+        return owner or self._owners.get(app_label) or self._catch_all
+
+    def owners(self, app_label: str, model_name: str | None) -> frozenset[Cluster]:
+        """Return the clusters that a migration of this model, or of anything in this app, is for."""
+        app_label = app_label.lower()
+        if model_name:
+            found = {self.owner(app_label, model_name)}
+        else:
+            found = {
+                owner
+                for label, owner in self._owners.items()
+                if label == app_label or label.startswith(f"{app_label}.")
+            }
+            if app_label not in self._owners:
+                found.add(self._catch_all)
+        return frozenset(owner for owner in found if owner is not None)
+
+    @cached_property
+    def primary_only_tables(self) -> frozenset[str]:
+        """Tables whose writes pin nobody."""
+        fixed: set[str] = set(_cache_tables())
+        others: set[str] = set()
+        for model in apps.get_models(include_auto_created=True):
+            route = self.route(model)
+            if route is not None:
+                (fixed if route.fixed is Reason.PRIMARY_ONLY else others).add(route.table)
+        # A table that another model shows, too (of which this one is a proxy, say), is read from replicas.
+        return frozenset(fixed - others)
+
+    @cached_property
+    def _session_model(self) -> object:
+        """The model of ``SESSION_ENGINE``, which need not inherit Django's; ``None`` if it has none."""
+        try:
+            return import_module(django_settings.SESSION_ENGINE).SessionStore.get_model_class()
+        except AppRegistryNotReady:
+            raise
+        except Exception:  # noqa: BLE001  (no table, or an engine that cannot be used: the site's own to explain)
+            return None
+
+    def _make_route(self, model: type[Model]) -> ModelRoute | None:
+        if self.inert:
+            return None
+        cluster = self.owner(*label_of(model))
+        if cluster is None:
+            return None
+        fixed = None
+        if is_historical(model):
+            fixed = Reason.MIGRATION
+        elif model is self._session_model or _is_primary_only(cluster.settings, model):
+            fixed = Reason.PRIMARY_ONLY
+        return ModelRoute(cluster, model, fixed)
+
+
+def label_of(model: type[Model]) -> tuple[str, str]:
+    """Return app label and lower-case name.
+
+    A many-to-many table counts as the model that declares it, and a proxy as the model whose table it shows.
+    Not ``_meta.label``: the database cache asks with a stand-in that has none.
+    """
+    meta = model._meta
+    declared_by = getattr(meta, "auto_created", None)
+    if declared_by:
+        meta = declared_by._meta
+    concrete = getattr(meta, "concrete_model", None)
+    if concrete is not None:
+        meta = concrete._meta
+    return meta.app_label.lower(), str(meta.model_name)
+
+
+def is_historical(model: type[Model]) -> bool:
+    """Whether a migration made this model (Django marks such models with this module's name)."""
+    return model.__module__ == "__fake__"
+
+
+def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
+    # An abstract model: it can be imported once the apps are ready, whether they have sessions or not.
+    from django.contrib.sessions.base_session import AbstractBaseSession
+
+    if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
+        return True
+    if model.__module__ == _SITES:
+        return True
+    own = (model._meta.app_label.lower(), str(model._meta.model_name))
+    # Reads of a child join the tables of its parents, whose writes pin nobody.
+    parents = map(label_of, model._meta.get_parent_list()) if isinstance(model, ModelBase) else ()
+    return any(
+        app_label in _ALWAYS_PRIMARY
+        or app_label in settings.primary_only
+        or f"{app_label}.{model_name}" in settings.primary_only
+        for app_label, model_name in {own, label_of(model), *parents}
+    )
+
+
+def _cache_tables() -> Iterator[str]:
+    for options in django_settings.CACHES.values():
+        if options.get("BACKEND") == _DATABASE_CACHE and "LOCATION" in options:
+            yield table_name(str(options["LOCATION"]))
+
+
+_current: Topology | None = None
+
+
+def get_topology() -> Topology:
+    """Return the topology of the settings in force; raises ``ImproperlyConfigured`` if they are wrong."""
+    global _current  # noqa: PLW0603
+    if _current is None:
+        _current = Topology(get_settings())
+    return _current
+
+
+def _forget() -> None:
+    global _current  # noqa: PLW0603
+    _current = None
+
+
+process.derives(_forget, [SETTING, "CACHES", "SESSION_ENGINE"])
+
+
+def table_name(db_table: str) -> str:
+    """Return a model's ``db_table`` in the form in which statements name it.
+
+    Django quotes it as a whole unless it is quoted already, which sites use to name a schema:
+    ``'"schema"."table"'`` or ``'schema"."table'``.
+    """
+    quoted = len(db_table) > 1 and db_table[0] in _OPENING and db_table[-1] in _CLOSING
+    return _SEPARATOR.sub(".", db_table[1:-1] if quoted else db_table)
+
+
+_OPENING: Final = '"`['
+_CLOSING: Final = '"`]'
+_SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
+
+
+def home_of(model_name: str) -> str:
+    """Return the database with a table of ours."""
+    owner = get_topology().owner(OWN_APP, model_name)
+    return owner.primary if owner else DEFAULT_DB_ALIAS

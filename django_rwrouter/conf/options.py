@@ -1,0 +1,114 @@
+"""What the ``RWROUTER`` setting says, as checked values with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from django.db import DEFAULT_DB_ALIAS
+
+from django_rwrouter.decision import Level
+
+DEFAULT_CLUSTER: Final = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSettings:
+    """One entry of ``REPLICAS``."""
+
+    alias: str
+    weight: float = 1.0
+    """Its share of the reads, relative to the other replicas' weights."""
+    zone: str = ""
+    """Where the server runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """One primary and its replicas, with everything that may differ between clusters."""
+
+    name: str
+    primary: str = DEFAULT_DB_ALIAS
+    replicas: tuple[ReplicaSettings, ...] = ()
+    models: frozenset[str] | None = None
+    """Lower-case ``app`` and ``app.model`` labels; ``None`` takes whatever no other cluster names."""
+    consistency: Level = Level.WINDOW
+    pin_seconds: float = 5.0
+    token_seconds: float = 600.0
+    """Seconds that a token with a position lives."""
+    balancer: str = "random"
+    replica_per: Literal["request", "query"] = "request"
+    primary_only: frozenset[str] = frozenset()
+    """Lower-case ``app`` and ``app.model`` labels."""
+    outside_request: Literal["primary", "replica"] = "primary"
+    read_only_sessions: bool = True
+    wait_timeout: float = 0.05
+    max_lag: float | None = None
+    """Seconds; ``None`` follows ``pin_seconds``."""
+    spill_limit: int = 10
+    monotonic_reads: bool = False
+    sync_replicas: int | Literal["all"] = 0
+    sync_timeout: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieSettings:
+    """The cookie of the ``cookie`` store."""
+
+    name: str = "rwrouter"
+    path: str = "/"
+    domain: str | None = None
+    secure: bool | None = None
+    """``None`` follows ``SESSION_COOKIE_SECURE`` at the time the cookie is set."""
+    httponly: bool = True
+    samesite: Literal["Lax", "Strict", "None"] | None = "Lax"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsSettings:
+    """Where statistics are kept."""
+
+    backend: str = "database"
+    flush_seconds: float = 10.0
+    retention_days: float = 7.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorSettings:
+    """How a process watches its replicas."""
+
+    mode: Literal["thread", "inline", "off"] = "thread"
+    interval: float = 1.0
+    timeout: float = 1.0
+    end_primary_statements: bool = False
+    """Whether to end what hangs on a primary that cannot be reached, as on a replica."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole of ``RWROUTER``, checked."""
+
+    enabled: Literal[True, False, "shadow"] = True
+    stores: tuple[str, ...] = ("cookie",)
+    cookie: CookieSettings = field(default_factory=CookieSettings)
+    header: str = "X-Read-Your-Writes"
+    zone: str = ""
+    unsafe_views: tuple[str, ...] = ()
+    """View names, and path prefixes, which begin with a slash."""
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    stats: StatsSettings = field(default_factory=StatsSettings)
+    clusters: tuple[ClusterSettings, ...] = (ClusterSettings(name=DEFAULT_CLUSTER),)
+
+    @property
+    def inert(self) -> bool:
+        """Whether nothing is configured, so that the project behaves as without this package."""
+        return not any(cluster.replicas or cluster.primary != DEFAULT_DB_ALIAS for cluster in self.clusters)
+
+
+class Lifetime(NamedTuple):
+    """How long a cluster's mark lives, in seconds."""
+
+    pin: float
+    """Where no position was asked for: the level then counts the time alone."""
+    position: float
+    """With a position, or where one was asked for in vain."""

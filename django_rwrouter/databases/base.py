@@ -1,0 +1,131 @@
+"""What the package needs of a database: positions, drivers, replication progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from typing_extensions import Self  # typing's own came with Python 3.11
+
+P = TypeVar("P", bound="Position")
+
+
+@runtime_checkable
+class Position(Protocol):
+    """A place in a log. A value: it is compared by content and never changes."""
+
+    def covers(self, other: Any) -> bool:
+        """Whether a server at this place has replayed all that ``other`` stands for.
+
+        ``False`` also where the two belong to different histories and cannot be compared.
+        """
+        ...
+
+    def merge(self, other: Self) -> Self:
+        """Return the place that stands for both; of two histories, the one that is further on."""
+        ...
+
+    def encode(self) -> str:
+        """Return it as text that :func:`decode` reads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a server said of itself."""
+
+    server: str
+    """Which physical server this is; another one behind the same address says something else."""
+    position: Position | None
+    """Where it stands; ``None`` if it does not say (no log, no replication)."""
+    tentative: bool = False
+    """Whether it does not say which history its position belongs to."""
+    writable: bool | None = None
+    """Whether it takes writes, as a primary does; ``None`` if it does not say."""
+
+
+class Driver(Protocol):
+    """The queries of one database. All of them are single statements on the driver's own cursor."""
+
+    replicas_are_read_only: bool
+    """Whether a replica can never take writes, so that a server that does is none."""
+
+    def read_primary(self, cursor: Any) -> Position | None:
+        """Return where the primary stands now: whatever was committed before is covered."""
+        ...
+
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return which server this is, where it stands, and whether it takes writes.
+
+        One that is in fact a replica is described, too, and may have no position.
+        """
+        ...
+
+    def read_replica(self, cursor: Any) -> Reading:
+        """Return which server this is, how far it has replayed, and whether it takes writes."""
+        ...
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Make the session read-only, by one statement, unless it leads to the primary.
+
+        A pooler would hand that session to writers. ``primary`` is the primary's ``server``, if it is known.
+        """
+        ...
+
+    def place(self, position: Any, primary: Any) -> Position | None:
+        """Put a tentative position into the primary's history; ``None`` if it cannot belong there."""
+        ...
+
+    def wait(self, cursor: Any, position: Any, seconds: float) -> bool:
+        """Wait until the server has replayed ``position``, for so many seconds; tell whether it has."""
+        ...
+
+
+Detect = Callable[["BaseDatabaseWrapper"], str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What a replica says of itself."""
+
+    received: Any = None
+    """Up to where it has got the log; ``None`` if that cannot be seen."""
+    replayed: Any = None
+    """Up to where it has replayed it; ``None`` if it does not say."""
+    replicates: bool | None = None
+    """Whether it follows another server at all; ``None`` if that cannot be seen, as the next two."""
+    receives: bool | None = None
+    replays: bool | None = None
+    receive_error: int = 0
+    """The number of the error that stopped it, in the database's own list."""
+    replay_error: int = 0
+    delay: int = 0
+    """Seconds that it is kept behind on purpose."""
+    privilege: str = ""
+    """What the user would have to be granted to see the rest; empty if everything can be seen."""
+
+
+class Reader(Protocol):
+    """The questions for one database: plain statements on the driver's own cursor."""
+
+    unit: str
+    """What :meth:`gap` counts: ``"transactions"`` or ``"bytes"``."""
+
+    def written(self, cursor: Any) -> Any:
+        """Return up to where the primary has written its log, or ``None``."""
+        ...
+
+    def progress(self, cursor: Any) -> Progress:
+        """Return what a replica says of itself."""
+        ...
+
+    def gap(self, ahead: Any, behind: Any) -> int | None:
+        """Return how much of the log lies between two places; ``None`` if they cannot be compared."""
+        ...
+
+    def text(self, position: Any) -> str:
+        """Return a place in the log as the database writes it."""
+        ...

@@ -1,0 +1,172 @@
+"""MariaDB: global transaction ids, one place for each replication domain.
+
+A GTID is ``domain-server-sequence``. Within a domain, sequence numbers grow; after a failover another server
+goes on counting, so numbers of two servers say nothing about each other: the server's id is the epoch.
+Source: MariaDB Knowledge Base, "Global Transaction ID".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.mysql_family import as_text, progress_of, replica_status
+
+_GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
+_PRIMARY: Final = "SELECT @@GLOBAL.gtid_binlog_pos"
+_SERVER_IDENTITY: Final = "@@server_id, @@hostname, @@port"
+_SERVER: Final = f"@@GLOBAL.read_only, {_SERVER_IDENTITY}"
+_UID: Final = ", @@GLOBAL.server_uid"
+_DESCRIPTION: Final = f"{_PRIMARY}, {_SERVER}"
+_REPLICA: Final = f"SELECT @@GLOBAL.gtid_slave_pos, {_SERVER}"
+_UNKNOWN_VARIABLE: Final = 1193
+"""ER_UNKNOWN_SYSTEM_VARIABLE: an older server, which has no ``server_uid``."""
+_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
+_WAIT: Final = "SELECT MASTER_GTID_WAIT(%s, %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class MariaDBPosition:
+    """The last transaction of each domain: by domain, the server that wrote it and its number."""
+
+    domains: Mapping[int, tuple[int, int]]
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.domains.items()))
+
+    def covers(self, other: object) -> bool:
+        """Whether this place is behind the other in no domain; another server's numbers never count."""
+        if not isinstance(other, MariaDBPosition):
+            return False
+        for domain, (server, sequence) in other.domains.items():
+            own_server, own_sequence = self.domains.get(domain, (None, -1))
+            if own_server != server or own_sequence < sequence:
+                return False
+        return True
+
+    def merge(self, other: MariaDBPosition) -> MariaDBPosition:
+        """Return the further of the two in each domain."""
+        domains = dict(self.domains)
+        for domain, (server, sequence) in other.domains.items():
+            own_server, own_sequence = domains.get(domain, (-1, -1))
+            if (sequence, server) > (own_sequence, own_server):
+                domains[domain] = (server, sequence)
+        return MariaDBPosition(domains)
+
+    def encode(self) -> str:
+        """Return it as MariaDB writes it, such as ``0-1-1250,1-1-7``."""
+        return ",".join(
+            f"{domain}-{server}-{sequence}" for domain, (server, sequence) in sorted(self.domains.items())
+        )
+
+    @classmethod
+    def decode(cls, text: str) -> MariaDBPosition:
+        """Read what MariaDB writes; raises ``ValueError``."""
+        domains: dict[int, tuple[int, int]] = {}
+        for part in text.split(","):
+            match = _GTID.fullmatch(part.strip())
+            if match is None:
+                raise ValueError(f"{part!r} is not a GTID")
+            domains[int(match[1])] = (int(match[2]), int(match[3]))
+        return cls(domains)
+
+
+class MariaDBDriver:
+    """Asks MariaDB 10.2 or later. No privilege is needed."""
+
+    replicas_are_read_only: Final = False
+
+    def read_primary(self, cursor: Any) -> MariaDBPosition | None:
+        """Return the end of the binary log."""
+        cursor.execute(_PRIMARY)
+        (text,) = cursor.fetchone()
+        return MariaDBPosition.decode(text) if text else None
+
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return the server, the end of its binary log, and ``read_only``."""
+        return self._read(cursor, _DESCRIPTION)
+
+    def read_replica(self, cursor: Any) -> Reading:
+        """Return the server, what it has replayed, and ``read_only``.
+
+        ``gtid_slave_pos``, not ``gtid_current_pos``, which moves with stray local writes.
+        """
+        return self._read(cursor, _REPLICA)
+
+    def _read(self, cursor: Any, query: str) -> Reading:
+        try:
+            cursor.execute(query + _UID)
+        except Exception as error:
+            if not error.args or error.args[0] != _UNKNOWN_VARIABLE:
+                raise
+            cursor.execute(query)
+        text, read_only, *identity = cursor.fetchone()
+        return Reading(
+            "/".join(map(str, identity)),
+            MariaDBPosition.decode(text) if text else None,
+            # A name since MariaDB 12: OFF, READ_ONLY, READ_ONLY_NO_LOCK...
+            writable=read_only in {0, "0", "OFF"},
+        )
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Compare the server's identity, and set the session, in one statement."""
+        if primary is None:
+            cursor.execute(_READ_ONLY)
+        else:
+            identity = _SERVER_IDENTITY + (_UID if primary.count("/") > 2 else "")  # noqa: PLR2004
+            cursor.execute(f"IF CONCAT_WS('/', {identity}) <> %s THEN {_READ_ONLY}; END IF", (primary,))
+
+    def place(self, position: MariaDBPosition, primary: MariaDBPosition | None) -> MariaDBPosition:
+        """Return the position: it says itself where it belongs."""
+        return position
+
+    def wait(self, cursor: Any, position: MariaDBPosition, seconds: float) -> bool:
+        """Wait in the server."""
+        cursor.execute(_WAIT, (position.encode(), seconds))
+        return bool(cursor.fetchone()[0] == 0)
+
+
+_PRIVILEGE: Final = "REPLICA MONITOR"
+
+
+class MariaDBReader:
+    """Asks MariaDB. ``Gtid_IO_Pos`` is shown with the privilege ``REPLICA MONITOR`` alone."""
+
+    unit = "transactions"
+
+    def written(self, cursor: Any) -> MariaDBPosition | None:
+        """Return the end of the binary log."""
+        return MariaDBDriver().read_primary(cursor)
+
+    def progress(self, cursor: Any) -> Progress:
+        """Return what the status shows, and then what was replayed: so this is never behind the other."""
+        status = replica_status(cursor)
+        progress = progress_of(status, "Slave", _PRIVILEGE)
+        progress.replayed = MariaDBDriver().read_replica(cursor).position
+        received = as_text((status or {}).get("Gtid_IO_Pos"))
+        if received:
+            progress.received = MariaDBPosition.decode(received)
+            if progress.replayed is not None:
+                # A receiving thread that was restarted begins to count where the other one was.
+                progress.received = progress.received.merge(progress.replayed)
+        return progress
+
+    def gap(self, ahead: MariaDBPosition, behind: MariaDBPosition) -> int | None:
+        """Return the difference of the sequence numbers, in all domains."""
+        transactions = 0
+        for domain, (server, sequence) in ahead.domains.items():
+            own_server, own_sequence = behind.domains.get(domain, (server, 0))
+            if own_server != server and own_sequence >= sequence:
+                return None  # Numbers that were given twice: another history.
+            transactions += max(0, sequence - own_sequence)
+        return transactions
+
+    def text(self, position: MariaDBPosition) -> str:
+        """Return it as MariaDB writes it."""
+        return position.encode().replace(",", ", ")
+
+
+READER: Final = MariaDBReader()

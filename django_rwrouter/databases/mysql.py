@@ -1,0 +1,220 @@
+"""MySQL 8 and later: sets of global transaction ids.
+
+A set has intervals of transaction numbers for each source, a server's UUID with an optional tag:
+``3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:11-18:audit:1-3``. It says exactly which transactions are there, so
+histories need no epoch: a transaction that was lost in a failover is in no set of the new history.
+Source: MySQL Reference Manual, "GTID Format and Storage".
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.mysql_family import as_text, progress_of, replica_status
+
+Interval = tuple[int, int]
+"""First and last transaction number, both in it."""
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_INTERVAL: Final = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?", re.ASCII)
+_TAG: Final = re.compile(r"[a-z_][a-z0-9_]{0,31}", re.ASCII)
+_EXECUTED: Final = "SELECT @@GLOBAL.gtid_executed"
+# super_read_only is never on without read_only.
+_DESCRIPTION: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid, @@GLOBAL.read_only"
+_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
+_WAIT: Final = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class MySQLPosition:
+    """A set of transactions: by source, intervals that are sorted and do not touch."""
+
+    sources: Mapping[str, tuple[Interval, ...]]
+    """By UUID, or ``uuid:tag``, in lower case."""
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.sources.items()))
+
+    def covers(self, other: MySQLPosition) -> bool:
+        """Whether all transactions of the other are in this set."""
+        return isinstance(other, MySQLPosition) and all(
+            _has_all(self.sources.get(source, ()), intervals) for source, intervals in other.sources.items()
+        )
+
+    def merge(self, other: MySQLPosition) -> MySQLPosition:
+        """Return the union."""
+        sources = dict(self.sources)
+        for source, intervals in other.sources.items():
+            sources[source] = _joined([*sources.get(source, ()), *intervals])
+        return MySQLPosition(sources)
+
+    def encode(self) -> str:
+        """Return it as MySQL writes it, without the hyphens of the UUIDs, which are eight bytes of sixty."""
+        parts = []
+        for source, intervals in sorted(self.sources.items()):
+            uuid, _, tag = source.partition(":")
+            numbers = ":".join(f"{a}-{b}" if a != b else str(a) for a, b in intervals)
+            parts.append(":".join(filter(None, (uuid.replace("-", ""), tag, numbers))))
+        return ",".join(parts)
+
+    @classmethod
+    def decode(cls, text: str) -> MySQLPosition:
+        """Read what MySQL or :meth:`encode` writes; raises ``ValueError``."""
+        sources: dict[str, list[Interval]] = {}
+        for part in text.lower().split(","):
+            head, *rest = (piece.strip() for piece in part.strip().split(":"))
+            uuid = _uuid(head)
+            source = uuid
+            for piece in rest:
+                match = _INTERVAL.fullmatch(piece)
+                if match is None:
+                    if _TAG.fullmatch(piece) is None:
+                        raise ValueError(f"{piece!r} is neither an interval nor a tag")
+                    source = f"{uuid}:{piece}"
+                    continue
+                first = int(match[1])
+                last = int(match[2] or first)
+                if not 0 < first <= last:
+                    raise ValueError(f"{piece!r} is not an interval")
+                sources.setdefault(source, []).append((first, last))
+        if not sources:
+            raise ValueError("the set is empty")
+        return cls({source: _joined(intervals) for source, intervals in sources.items()})
+
+
+def _uuid(text: str) -> str:
+    bare = text.replace("-", "")
+    uuid = f"{bare[:8]}-{bare[8:12]}-{bare[12:16]}-{bare[16:20]}-{bare[20:]}"
+    if text not in (uuid, bare) or _UUID.fullmatch(uuid) is None:
+        raise ValueError(f"{text!r} is not a UUID")
+    return uuid
+
+
+def _joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Return the same numbers as few intervals."""
+    joined: list[Interval] = []
+    for first, last in sorted(intervals):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def _has_all(own: tuple[Interval, ...], wanted: tuple[Interval, ...]) -> bool:
+    for first, last in wanted:
+        # The last interval that begins at or before the one that is wanted.
+        index = bisect_right(own, (first, float("inf"))) - 1
+        if index < 0 or own[index][1] < last:
+            return False
+    return True
+
+
+class MySQLDriver:
+    """Asks MySQL 8.0 or later with ``gtid_mode=ON``. No privilege is needed."""
+
+    replicas_are_read_only: Final = False
+
+    def read_primary(self, cursor: Any) -> MySQLPosition | None:
+        """Return all transactions that the server has committed."""
+        cursor.execute(_EXECUTED)
+        return _position(cursor.fetchone()[0])
+
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return the server, all transactions that it has committed, and ``read_only``."""
+        return self.read_replica(cursor)
+
+    def read_replica(self, cursor: Any) -> Reading:
+        """Return the server, all transactions that it has replayed, and ``read_only``."""
+        cursor.execute(_DESCRIPTION)
+        text, uuid, read_only = cursor.fetchone()
+        return Reading(str(uuid), _position(text), writable=not int(read_only))
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Compare the server's UUID, and set the session, in one statement."""
+        if primary is None:
+            cursor.execute(_READ_ONLY)
+        else:
+            cursor.execute("SET SESSION transaction_read_only = (@@server_uuid <> %s)", (primary,))
+
+    def place(self, position: MySQLPosition, primary: MySQLPosition | None) -> MySQLPosition:
+        """Return the position: it says itself where it belongs."""
+        return position
+
+    def wait(self, cursor: Any, position: MySQLPosition, seconds: float) -> bool:
+        """Wait in the server."""
+        text = ",".join(
+            f"{source}:" + ":".join(f"{a}-{b}" for a, b in intervals)
+            for source, intervals in position.sources.items()
+        )
+        cursor.execute(_WAIT, (text, seconds))
+        return bool(cursor.fetchone()[0] == 0)
+
+
+def _position(text: str | bytes | None) -> MySQLPosition | None:
+    if isinstance(text, bytes):
+        text = text.decode()
+    return MySQLPosition.decode(text.replace("\n", "")) if text else None
+
+
+_PRIVILEGE: Final = "REPLICATION CLIENT"
+
+
+class MySQLReader:
+    """Asks MySQL. ``Retrieved_Gtid_Set`` is shown with the privilege ``REPLICATION CLIENT`` alone."""
+
+    unit = "transactions"
+
+    def written(self, cursor: Any) -> MySQLPosition | None:
+        """Return all transactions that the primary has committed."""
+        return MySQLDriver().read_primary(cursor)
+
+    def progress(self, cursor: Any) -> Progress:
+        """Return what the status shows, and then what was replayed: so this is never behind the other."""
+        status = replica_status(cursor)
+        progress = progress_of(status, "Replica", _PRIVILEGE)
+        progress.replayed = MySQLDriver().read_replica(cursor).position
+        if status:
+            # What was retrieved since the relay log was begun; what was replayed had been received before.
+            text = as_text(status.get("Retrieved_Gtid_Set")).replace("\n", "")
+            progress.received = MySQLPosition.decode(text) if text else None
+            if progress.replayed is not None:
+                progress.received = (
+                    progress.replayed
+                    if progress.received is None
+                    else progress.received.merge(progress.replayed)
+                )
+        return progress
+
+    def gap(self, ahead: MySQLPosition, behind: MySQLPosition) -> int | None:
+        """Return how many transactions are in the one set and not in the other."""
+        return sum(
+            _count(intervals) - _common(intervals, behind.sources.get(source, ()))
+            for source, intervals in ahead.sources.items()
+        )
+
+    def text(self, position: MySQLPosition) -> str:
+        """Return it as MySQL writes it."""
+        return ", ".join(
+            f"{source}:" + ":".join(f"{first}-{last}" if last > first else f"{first}" for first, last in all_)
+            for source, all_ in sorted(position.sources.items())
+        )
+
+
+def _count(intervals: tuple[Interval, ...]) -> int:
+    return sum(last - first + 1 for first, last in intervals)
+
+
+def _common(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> int:
+    return sum(
+        max(0, min(last, other_last) - max(first, other_first) + 1)
+        for first, last in some
+        for other_first, other_last in others
+    )
+
+
+READER: Final = MySQLReader()

@@ -1,0 +1,202 @@
+"""PostgreSQL: a byte's place in the write-ahead log, on a timeline.
+
+A promotion begins a new timeline, and numbers of two timelines say nothing about each other.
+Source: PostgreSQL documentation, "System Administration Functions" and "Timelines".
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django_rwrouter.databases.base import Progress, Reading
+
+_TEXT: Final = re.compile(r"([0-9A-F]{1,8})@([0-9A-F]{1,8})/([0-9A-F]{1,8})")
+_LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
+_POLL_SECONDS: Final = 0.001
+_STREAMING: Final = -1
+"""In place of a timeline: not known, but the standby receives its log from another server."""
+# The flush position covers what was committed. The insert position covers what is still open, too: with one
+# idle transaction no replica would ever reach it. Only where commits do not wait for the flush, it has to do.
+_PRIMARY: Final = (
+    "SELECT CASE current_setting('synchronous_commit') WHEN 'off'"
+    " THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END::text,"
+    " substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)"
+)
+# The functions of the first query raise on a standby.
+_DESCRIPTION: Final = (
+    "SELECT CASE WHEN pg_is_in_recovery() THEN NULL"
+    " WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()"
+    " ELSE pg_current_wal_flush_lsn() END::text,"
+    " CASE WHEN NOT pg_is_in_recovery()"
+    " THEN substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END,"
+    " host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time()::text"
+)
+# A standby's timeline is shown to members of pg_monitor alone; NULL for others.
+_REPLICA: Final = (
+    "SELECT pg_last_wal_replay_lsn()::text, pg_is_in_recovery(),"
+    " host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time()::text,"
+    " (SELECT received_tli FROM pg_stat_wal_receiver LIMIT 1),"
+    " (SELECT pid FROM pg_stat_wal_receiver LIMIT 1)"
+)
+# As SET SESSION CHARACTERISTICS does.
+_READ_ONLY: Final = (
+    "SELECT set_config('default_transaction_read_only', 'on', false) WHERE pg_is_in_recovery()"
+)
+_REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgreSQLPosition:
+    """A place in the log; ``timeline`` 0 means that it is not known."""
+
+    timeline: int
+    lsn: int
+    """Bytes since the beginning of the log."""
+
+    def covers(self, other: PostgreSQLPosition) -> bool:
+        """Whether this is the same timeline, and as far or further."""
+        return (
+            isinstance(other, PostgreSQLPosition)
+            and self.timeline == other.timeline
+            and self.lsn >= other.lsn
+        )
+
+    def merge(self, other: PostgreSQLPosition) -> PostgreSQLPosition:
+        """Return the further one; a later timeline is further."""
+        return max(self, other, key=lambda position: (position.timeline, position.lsn))
+
+    def encode(self) -> str:
+        """Return it as ``timeline@lsn``, in hexadecimal as PostgreSQL writes it."""
+        return f"{self.timeline:X}@{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
+
+    @classmethod
+    def decode(cls, text: str) -> PostgreSQLPosition:
+        """Read what :meth:`encode` writes; raises ``ValueError``."""
+        match = _TEXT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a place in a log")
+        return cls(int(match[1], 16), (int(match[2], 16) << 32) + int(match[3], 16))
+
+
+class PostgreSQLDriver:
+    """Asks PostgreSQL 12 or later. Needs no privilege; ``pg_monitor`` lets it see a standby's timeline."""
+
+    replicas_are_read_only: Final = True
+
+    def read_primary(self, cursor: Any) -> PostgreSQLPosition | None:
+        """Return the end of the flushed log, and the timeline."""
+        cursor.execute(_PRIMARY)
+        lsn, timeline = cursor.fetchone()
+        return PostgreSQLPosition(int(timeline, 16), _lsn(lsn))
+
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return the server, the end of its flushed log, and whether it is not in recovery."""
+        cursor.execute(_DESCRIPTION)
+        lsn, timeline, host, port, started = cursor.fetchone()
+        position = None if lsn is None else PostgreSQLPosition(int(timeline, 16), _lsn(lsn))
+        return Reading(f"{host}/{port}/{started}", position, writable=position is not None)
+
+    def read_replica(self, cursor: Any) -> Reading:
+        """Return the server, what it has replayed, and whether it is not in recovery."""
+        cursor.execute(_REPLICA)
+        lsn, recovering, host, port, started, timeline, receiver = cursor.fetchone()
+        server = f"{host}/{port}/{started}"
+        if lsn is None or not recovering:
+            return Reading(server, None, writable=not recovering)
+        if timeline is not None:
+            return Reading(server, PostgreSQLPosition(timeline, _lsn(lsn)), writable=False)
+        # Anybody may see that there is a receiver, but not what it receives.
+        streaming = receiver is not None
+        position = PostgreSQLPosition(_STREAMING if streaming else 0, _lsn(lsn))
+        return Reading(server, position, tentative=True, writable=False)
+
+    def make_read_only(self, cursor: Any, primary: str | None) -> None:
+        """Set the session of a standby alone: any other server may be the primary."""
+        cursor.execute(_READ_ONLY)
+
+    def place(
+        self, position: PostgreSQLPosition, primary: PostgreSQLPosition | None
+    ) -> PostgreSQLPosition | None:
+        """Put a position onto the primary's timeline.
+
+        Before the first promotion there is one timeline only. After it, a former primary may have gone on by
+        itself on the old one and be ahead in numbers; but then it cannot stream from the new one.
+        """
+        if primary is None or (primary.timeline > 1 and position.timeline != _STREAMING):
+            return None
+        return PostgreSQLPosition(primary.timeline, position.lsn)
+
+    def wait(self, cursor: Any, position: PostgreSQLPosition, seconds: float) -> bool:
+        """Ask again and again: before version 19, PostgreSQL cannot wait itself."""
+        deadline = time.monotonic() + seconds
+        while True:
+            cursor.execute(_REPLAYED)
+            (text,) = cursor.fetchone()
+            if text is not None and _lsn(text) >= position.lsn:
+                return True
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            time.sleep(min(_POLL_SECONDS, remaining))
+
+
+def _lsn(text: str) -> int:
+    match = _LSN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a place in a log")
+    return (int(match[1], 16) << 32) + int(match[2], 16)
+
+
+_STANDBY: Final = (
+    "SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text,"
+    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END,"
+    " (SELECT pid FROM pg_stat_wal_receiver LIMIT 1) IS NOT NULL,"
+    " (SELECT received_tli FROM pg_stat_wal_receiver LIMIT 1),"
+    " current_setting('recovery_min_apply_delay') <> '0',"
+    " (SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay')"
+)
+
+
+class PostgreSQLReader:
+    """Asks PostgreSQL 12 or later. A standby shows everybody where it is; only its timeline is a secret."""
+
+    unit = "bytes"
+
+    def written(self, cursor: Any) -> PostgreSQLPosition | None:
+        """Return the end of the flushed log."""
+        return PostgreSQLDriver().read_primary(cursor)
+
+    def progress(self, cursor: Any) -> Progress:
+        """Return what a standby tells everybody."""
+        cursor.execute(_STANDBY)
+        recovering, received, replayed, paused, streams, timeline, delayed, delay = cursor.fetchone()
+        if not recovering:
+            return Progress(replicates=False, receives=False, replays=False)
+        progress = Progress(replicates=True, receives=streams, replays=not paused)
+        progress.replayed = _place(replayed, timeline)
+        progress.received = _place(received, timeline)
+        if progress.received is None or (progress.replayed and progress.replayed.lsn > progress.received.lsn):
+            # Replayed from an archive, or from before it began to stream.
+            progress.received = progress.replayed
+        progress.delay = max(1, delay) if delayed else 0
+        return progress
+
+    def gap(self, ahead: PostgreSQLPosition, behind: PostgreSQLPosition) -> int | None:
+        """Return the bytes between the two."""
+        if ahead.timeline and behind.timeline and ahead.timeline != behind.timeline:
+            return None
+        return max(0, ahead.lsn - behind.lsn)
+
+    def text(self, position: PostgreSQLPosition) -> str:
+        """Return it as PostgreSQL writes it."""
+        return position.encode().partition("@")[2]
+
+
+def _place(text: str | None, timeline: int | None) -> PostgreSQLPosition | None:
+    return PostgreSQLPosition.decode(f"{timeline or 0:X}@{text}") if text else None
+
+
+READER: Final = PostgreSQLReader()

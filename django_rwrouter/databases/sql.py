@@ -1,0 +1,607 @@
+"""Reading SQL just far enough to tell whether it writes, and which tables it names.
+
+What is not provably a read counts as a write, because the cost of a wrong guess is a client that reads
+from the primary for a few seconds on one side, and a stale read on the other. One thing cannot be told
+from the text: a function of the site's own that writes, called by a ``SELECT``. The documentation says so.
+
+A statement is split into tokens in one pass, in linear time. Where the text may mean two things, depending on
+settings of the server that nobody has asked for, it is read both ways, and the worse result counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.conf.clusters import _OPENING
+
+_CACHED_LENGTH: Final = 10_000
+"""Characters. Longer statements are not remembered, except when only lists of placeholders make them long."""
+_ROW: Final = re.compile(r"\((?:%s, )*%s\), (?=\(%s)")
+
+
+class Kind(Enum):
+    """What a statement does."""
+
+    READ = "read"
+    WRITE = "write"
+    CONTROL = "control"
+    """Transactions and session settings: neither read nor write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is known of one statement."""
+
+    kind: Kind
+    tables: frozenset[str]
+    """Names that stand where tables do: as ``schema.table`` and ``table`` if the schema is given."""
+    target: str | None = None
+    """The one table that it writes, where that is certain; with its schema, if that is given."""
+    in_parts: bool = False
+    """Whether it may have done part of its work when it fails: several statements, or a procedure."""
+    writes: bool = field(init=False)
+    """Whether it counts as a write."""
+    operation: str = field(init=False)
+    """What it is counted as: the value of its kind, which an enumeration is slow to tell."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writes", self.kind is Kind.WRITE)
+        object.__setattr__(self, "operation", self.kind.value)
+
+
+def classify(sql: str, vendor: str) -> Statement:
+    """Tell what a statement does; ``vendor`` is Django's name of the database (``"mysql"``, ...)."""
+    if len(sql) > _CACHED_LENGTH:
+        sql = _without_repetition(sql)
+        if len(sql) > _CACHED_LENGTH:
+            return _classify(sql, vendor)
+    return _classify_cached(sql, vendor)
+
+
+def _without_repetition(sql: str) -> str:
+    """Return the statement with long lists of placeholders shortened, which say nothing of what it does.
+
+    What remains keeps neighbours apart. Within a string or a comment nothing is lost that is looked at.
+    """
+    sql = _shortened(sql, "%s, ")
+    row = _ROW.search(sql)
+    return _shortened(sql, row[0]) if row else sql
+
+
+def _shortened(sql: str, unit: str) -> str:
+    while unit * 8 in sql:
+        sql = sql.replace(unit * 8, unit)
+    return sql
+
+
+# Tokens. What a pattern below matches is never given up in the middle: an opening quote or comment without
+# its end takes the rest of the text, so that it is searched once.
+_SPACE: Final = r"[\t-\r ]"
+_WORD: Final = r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*"
+_PLAIN_STRING: Final = r"'[^']*(?:''[^']*)*'"
+_ESCAPED_STRING: Final = r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"
+_DOUBLE_QUOTED: Final = r'"[^"]*(?:""[^"]*)*"'
+_ESCAPED_DOUBLE_QUOTED: Final = r'"[^"\\]*(?:(?:\\.|"")[^"\\]*)*"'
+_BACKQUOTED: Final = r"`[^`]*(?:``[^`]*)*`"
+_COMMENT: Final = r"/\*.*?\*/"
+
+
+def _lexer(
+    string: str, *quoted: str, skip: str, unterminated: str, word: str = _WORD, space: str = _SPACE
+) -> re.Pattern[str]:
+    """Return the pattern of one token and what may be skipped after it.
+
+    Lists of literals, as in ``IN (1, 2)`` and ``VALUES ('a', 1), ('b', 2)``, are one token.
+    """
+    literal = rf"(?:%s|[xXbBnN]?{string}|-?[0-9][0-9.]*|(?i:NULL|TRUE|FALSE)(?![A-Za-z0-9_$\x80-\U0010ffff]))"
+    literals = rf"{literal}(?:{space}*,{space}*{literal})*"
+    row = rf"\({space}*{literals}{space}*\)"
+    tokens = "|".join(
+        [rf"{row}(?:{space}*,{space}*{row})*", literals, *quoted, rf"(?:{unterminated}).*", word, "."]
+    )
+    return re.compile(rf"({tokens})(?:{space}+|{skip})*", re.DOTALL)
+
+
+def _mysql(string: str, double_quoted: str) -> re.Pattern[str]:
+    """MySQL and MariaDB: comments that may run, and hints, are tokens: see ``_opened``."""
+    return _lexer(
+        string,
+        double_quoted,
+        _BACKQUOTED,
+        r"/\*(?:M?!|\+).*?\*/",
+        skip=r"/\*(?!M?!|\+).*?\*/|--(?=[\x00-\x20\x7f])[^\n]*|\#[^\n]*",
+        unterminated=r"""['"`]|/\*""",
+    )
+
+
+# A string goes on after a line break, and is read as it began.
+_MORE: Final = r"(?:[\t\v\f ]|--[^\r\n]*)*[\r\n](?:[\t-\r ]|--[^\r\n]*[\r\n])*"
+_E_STRING: Final = rf"[eE]{_ESCAPED_STRING}(?:{_MORE}{_ESCAPED_STRING})*"
+
+
+def _postgresql(string: str) -> re.Pattern[str]:
+    return _lexer(
+        string,
+        _E_STRING,
+        _DOUBLE_QUOTED,
+        skip=rf"{_COMMENT}|--[^\r\n]*",
+        unterminated=r"""['"]|/\*""",
+    )
+
+
+# The first of each is the usual one. The others are only tried where there is a backslash.
+_LEXERS: Final = {
+    "mysql": (
+        _mysql(_ESCAPED_STRING, _ESCAPED_DOUBLE_QUOTED),
+        _mysql(_PLAIN_STRING, _DOUBLE_QUOTED),  # NO_BACKSLASH_ESCAPES
+        _mysql(_ESCAPED_STRING, _DOUBLE_QUOTED),  # ANSI_QUOTES
+    ),
+    "postgresql": (
+        _postgresql(_PLAIN_STRING),
+        _postgresql(_ESCAPED_STRING),  # standard_conforming_strings = off
+    ),
+    "sqlite": (
+        _lexer(
+            _PLAIN_STRING,
+            _DOUBLE_QUOTED,
+            _BACKQUOTED,
+            r"\[[^\]]*\]",
+            # A parameter's name may end with anything in parentheses.
+            r"[$@:\#](?:[A-Za-z0-9_$\x80-\U0010ffff]|::)+(?:\([^\t-\r )]*\))?",
+            skip=rf"{_COMMENT}|--[^\n]*",
+            unterminated=r"""['"`\[]|/\*""",
+            word=r"[A-Za-z_\x80-\ufefe\uff00-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*",
+            space=r"[\t-\r \ufeff]",
+        ),
+    ),
+}
+_OTHER_LEXERS: Final = (
+    _lexer(
+        _PLAIN_STRING,
+        _DOUBLE_QUOTED,
+        _BACKQUOTED,
+        r"\[[^\]]*\]",
+        skip=r"/\*(?:(?!/\*).)*?\*/|--[^\n]*",
+        unterminated=r"""['"`\[]|/\*|[nN]?[qQ]'""",
+    ),
+)
+
+# PostgreSQL: what is in the way of nested comments and dollar quotes, and these themselves.
+_POSTGRESQL_MARKS: Final = tuple(
+    re.compile(
+        rf"""{_E_STRING}|{string}|{_DOUBLE_QUOTED}|{_WORD}|--[^\r\n]*|/\*|['"]"""
+        r"""|\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$""",
+        re.DOTALL,
+    )
+    for string in (_PLAIN_STRING, _ESCAPED_STRING)
+)
+_COMMENT_MARK: Final = re.compile(r"/\*|\*/")
+_EXECUTABLE: Final = re.compile(r"/\*M?![0-9]*([\w.,=@()\t-\r ]*)\*/", re.ASCII)
+"""A comment that runs, with nothing inside that could hide what follows."""
+_HINT: Final = re.compile(r"""/\*\+(?:[^'"`\\]|'[^']*'|"[^"]*"|`[^`]*`)*\*/""")
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_READS: Final = frozenset({"SELECT", "VALUES", "SHOW", "FETCH", "MOVE", "TABLE", "HELP", "WITH", "DECLARE"})
+_WHOLE: Final = _set(
+    "SELECT VALUES SHOW FETCH TABLE HELP INSERT UPDATE DELETE REPLACE MERGE WITH CREATE ALTER TRUNCATE"
+)
+"""Statements that fail as a whole or not at all."""
+_CONTROL: Final = _set(
+    "ROLLBACK ABORT SAVEPOINT RELEASE SET RESET USE CLOSE LISTEN UNLISTEN DISCARD DEALLOCATE KILL UNLOCK LOCK"
+)
+_MODES: Final = _set(
+    "TRANSACTION TRAN WORK DEFERRED IMMEDIATE EXCLUSIVE CONCURRENT ISOLATION LEVEL READ ONLY WRITE COMMITTED"
+    " UNCOMMITTED REPEATABLE SERIALIZABLE NOT DEFERRABLE WITH CONSISTENT SNAPSHOT ,"
+)
+_END: Final = frozenset({"TRANSACTION", "TRAN", "WORK", "AND", "NO", "CHAIN", "RELEASE"})
+_ONLY_WITH: Final = {"BEGIN": _MODES, "START": _MODES, "COMMIT": _END, "END": _END}
+"""Control, if no other words follow: ``COMMIT PREPARED`` and ``BEGIN NOT ATOMIC`` write."""
+_WRITING_WORDS: Final = frozenset({"INTO", "INSERT", "REPLACE", "DELETE", "MERGE", "UPDATE"})
+_MORE_WRITING_WORDS: Final = _set("CREATE ALTER DROP TRUNCATE EXEC EXECUTE CALL GRANT REVOKE")
+"""On databases where statements may follow each other without a semicolon."""
+_WRITING_FUNCTIONS: Final = frozenset(
+    form.format(name)
+    for name in _set(
+        # sequences; large objects; messages (PostgreSQL's manual, 9.17, 35.4 and 9.28)
+        "NEXTVAL SETVAL LO_CREAT LO_CREATE LO_UNLINK LO_IMPORT LO_FROM_BYTEA LO_PUT LOWRITE LO_TRUNCATE"
+        " LO_TRUNCATE64 PG_NOTIFY PG_LOGICAL_EMIT_MESSAGE DBLINK_EXEC"
+        # geometry columns (PostGIS, SpatiaLite)
+        " ADDGEOMETRYCOLUMN RECOVERGEOMETRYCOLUMN DISCARDGEOMETRYCOLUMN DROPGEOMETRYCOLUMN DROPGEOMETRYTABLE"
+        " UPDATEGEOMETRYSRID POPULATE_GEOMETRY_COLUMNS CREATESPATIALINDEX DISABLESPATIALINDEX"
+        " INITSPATIALMETADATA"
+        # SQLite: code of which nothing is known
+        " LOAD_EXTENSION"
+    )
+    for form in ("{}", '"{}"', "`{}`")
+)
+_GLOBAL_SETTINGS: Final = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY", "PASSWORD"})
+_EXPLAINED: Final = _set(
+    "SELECT INSERT UPDATE DELETE REPLACE MERGE WITH VALUES TABLE EXECUTE CREATE REFRESH DECLARE PRAGMA"
+)
+_ANALYZE: Final = frozenset({"ANALYZE", "ANALYSE"})
+_HARMLESS_OPTIONS: Final = _set(
+    "( ) , = VERBOSE COSTS BUFFERS FORMAT"
+    " SETTINGS SUMMARY TIMING WAL GENERIC_PLAN MEMORY TEXT XML JSON YAML ON OFF"
+    " TRUE FALSE QUERY PLAN EXTENDED PARTITIONS TRADITIONAL TREE"
+)
+_PRAGMAS_THAT_READ: Final = _set(
+    "TABLE_INFO TABLE_XINFO TABLE_LIST INDEX_INFO INDEX_XINFO INDEX_LIST FOREIGN_KEY_LIST FOREIGN_KEY_CHECK"
+    " INTEGRITY_CHECK QUICK_CHECK"
+)
+_PRAGMAS_OF_A_SESSION: Final = _set(
+    "FOREIGN_KEYS QUERY_ONLY CASE_SENSITIVE_LIKE DEFER_FOREIGN_KEYS LEGACY_ALTER_TABLE CACHE_SIZE"
+    " BUSY_TIMEOUT"
+    " SYNCHRONOUS TEMP_STORE"
+    " MMAP_SIZE RECURSIVE_TRIGGERS AUTOMATIC_INDEX REVERSE_UNORDERED_SELECTS"
+    " READ_UNCOMMITTED CACHE_SPILL THREADS"
+)
+_PRAGMAS_THAT_WRITE: Final = frozenset({"OPTIMIZE", "INCREMENTAL_VACUUM", "WAL_CHECKPOINT"})
+_BEFORE_TABLES: Final = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "COPY"})
+_BETWEEN: Final = frozenset({"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "LOW_PRIORITY", "IGNORE", "("})
+_NO_TABLE: Final = _BEFORE_TABLES | {"SELECT", "WITH", "VALUES", "SET", "OF", "OUTFILE", "DUMPFILE"}
+_FROM_OF_AN_EXPRESSION: Final = frozenset({"EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"})
+_NAME: Final = re.compile(rf'{_WORD}|".*"|`.*`|\[.*\]', re.DOTALL)
+_AFTER_INSERT: Final = frozenset({"VALUES", "VALUE", "SELECT", "DEFAULT", "SET", "AS", "OVERRIDING"})
+_AFTER_DELETE: Final = frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING", ""})
+
+
+def _classify(sql: str, vendor: str) -> Statement:
+    lexers = _LEXERS.get(vendor, _OTHER_LEXERS)
+    usual, complete = _parts(sql, vendor, 0)
+    if not complete:  # Nothing can be told of what follows.
+        return Statement(Kind.WRITE, frozenset(), in_parts=True)
+    statements = [(part, _upper(part)) for part in usual]
+    kinds = [_kind(words, vendor) for _part, words in statements]
+    tables = frozenset(name for part, words in statements for name in _tables(part, words, vendor))
+    if Kind.WRITE in kinds:
+        if len(statements) > 1:
+            return Statement(Kind.WRITE, tables, in_parts=True)
+        [(part, words)] = statements
+        target = _target(part, words, vendor)
+        if target is not None:
+            tables |= _forms(target)
+        return Statement(Kind.WRITE, tables, target, in_parts=_first_word(words) not in _WHOLE)
+    if "\\" in sql:
+        for other in range(1, len(lexers)):
+            # What has no end in such a reading is an error to the server; what stands before it is run.
+            parts, complete = _parts(sql, vendor, other)
+            run = parts if complete else parts[:-1]
+            if any(_kind(_upper(part), vendor) is Kind.WRITE for part in run):
+                return Statement(Kind.WRITE, tables, in_parts=True)
+    return Statement(Kind.READ if Kind.READ in kinds else Kind.CONTROL, tables)
+
+
+_classify_cached = lru_cache(maxsize=2048)(_classify)
+
+
+def _parts(sql: str, vendor: str, reading: int) -> tuple[list[list[str]], bool]:
+    """Return the tokens of each statement in the text, and whether all that begins in it ends.
+
+    A null character, which servers and drivers treat differently, and an odd executable comment count as
+    something without an end.
+    """
+    if "\x00" in sql:
+        return [], False
+    lexer = _LEXERS.get(vendor, _OTHER_LEXERS)[reading]
+    if vendor == "postgresql" and ("$" in sql or sql.count("/*") > 1):
+        sql = _flattened(sql, _POSTGRESQL_MARKS[reading])
+    # The first semicolon lets a comment be skipped that comes first; the last shows that it was reached.
+    tokens = lexer.findall(f";{sql}\n;")
+    complete = tokens[-1:] == [";"]
+    if vendor == "mysql" and "/*" in sql and complete:
+        opened = _opened(tokens, lexer)
+        if opened is None:
+            return [], False
+        tokens = opened
+    if not complete:
+        tokens.append(";")
+    parts: list[list[str]] = []
+    start = 1
+    while start < len(tokens):
+        end = tokens.index(";", start)
+        if end > start:
+            parts.append(tokens[start:end])
+        start = end + 1
+    return parts, complete
+
+
+def _flattened(sql: str, marks: re.Pattern[str]) -> str:
+    """Replace PostgreSQL's comments, which nest, and dollar quotes by what the lexer can match."""
+    pieces: list[str] = []
+    start = 0
+    while mark := marks.search(sql, start):
+        piece, end = mark[0], mark.end()
+        pieces.append(sql[start : mark.start()])
+        if piece == "/*":
+            piece, depth = " ", 1
+            for inner in _COMMENT_MARK.finditer(sql, end):
+                depth += 1 if inner[0] == "/*" else -1
+                if not depth:
+                    end = inner.end()
+                    break
+            else:
+                piece, end = "'", len(sql)
+        elif piece[0] == "$":
+            end = sql.find(piece, end) + len(piece)
+            piece = " '' "
+            if end < mark.end() + len(mark[0]):
+                piece, end = "'", len(sql)
+        elif piece in {"'", '"'}:
+            piece, end = "'", len(sql)
+        pieces.append(piece)
+        start = end
+    pieces.append(sql[start:])
+    return "".join(pieces)
+
+
+def _opened(tokens: list[str], lexer: re.Pattern[str]) -> list[str] | None:
+    """Return the tokens of MySQL with hints taken out, and with executable comments opened.
+
+    Which of these run depends on the server and its version. So a statement with one that could matter is
+    refused (``None``), and so is one whose hint may end elsewhere. The others are told to change nothing by
+    reading the statement with and without them.
+    """
+    opened: list[str] = []
+    without: list[str] = []
+    for token in tokens:
+        if not token.startswith("/*"):
+            opened.append(token)
+            without.append(token)
+            continue
+        if token.startswith("/*+"):
+            if not _HINT.fullmatch(token):
+                return None
+            continue
+        content = _EXECUTABLE.fullmatch(token)
+        if content is None:
+            return None
+        inner = lexer.findall(content[1].lstrip())
+        if not (_WRITING_WORDS | _WRITING_FUNCTIONS).isdisjoint(_upper(inner)):
+            return None
+        opened += inner
+    return None if len(without) != len(opened) and _kind_of_all(without) is Kind.WRITE else opened
+
+
+def _kind_of_all(tokens: Sequence[str]) -> Kind:
+    kinds: set[Kind] = set()
+    part: list[str] = []
+    for word in _upper([*tokens, ";"]):
+        if word != ";":
+            part.append(word)
+        elif part:
+            kinds.add(_kind(part, "mysql"))
+            part = []
+    return next((kind for kind in (Kind.WRITE, Kind.READ) if kind in kinds), Kind.CONTROL)
+
+
+def _upper(part: Sequence[str]) -> list[str]:
+    return [token.upper() for token in part]
+
+
+def _first_word(words: Sequence[str]) -> str:
+    return next((word for word in words if word != "("), "")
+
+
+def _kind(words: Sequence[str], vendor: str) -> Kind:
+    """Tell what one statement does, given its tokens in capitals."""
+    word = _first_word(words)
+    if word == "EXPLAIN" or (word in {"DESCRIBE", "DESC"} and vendor != "postgresql"):
+        return _kind_of_explain(words, vendor)
+    if word == "PRAGMA":
+        return _kind_of_pragma(words)
+    if words[:2] != ["SET", "STATEMENT"] and _has_writing_word(words, vendor):
+        return Kind.WRITE
+    if word in _READS or (word == "DO" and vendor == "mysql"):
+        return Kind.READ
+    if word == "COPY" and vendor == "postgresql":
+        return Kind.READ if "STDOUT" in words and words[words.index("STDOUT") - 1] == "TO" else Kind.WRITE
+    if word == "ANALYZE" and vendor == "mysql":  # It runs a statement, or writes a table's statistics.
+        rest = words[4:] if words[1:3] == ["FORMAT", "="] else words[1:]
+        return _kind(rest, vendor) if _first_word(rest) in {"SELECT", "WITH", "VALUES"} else Kind.WRITE
+    if word in _ONLY_WITH:
+        return Kind.CONTROL if _ONLY_WITH[word].issuperset(words[1:]) else Kind.WRITE
+    if word == "SET":
+        return _kind_of_set(words, vendor)
+    if word in _CONTROL and not (vendor == "mysql" and word == "RESET"):
+        return Kind.CONTROL
+    return Kind.WRITE
+
+
+def _kind_of_explain(words: Sequence[str], vendor: str) -> Kind:
+    """``EXPLAIN`` plans, ``EXPLAIN ANALYZE`` runs; options that are unknown may ask for either."""
+    at = next((at for at, word in enumerate(words) if word in _EXPLAINED), len(words))
+    if at == len(words):
+        return Kind.READ if _ANALYZE.isdisjoint(words) else Kind.WRITE
+    if words[at] != "PRAGMA" and all(
+        word in _HARMLESS_OPTIONS or word[0] in "'0123456789" for word in words[1:at]
+    ):
+        return Kind.READ
+    return _kind(words[at:], vendor)  # SQLite runs some pragmas while it prepares them.
+
+
+def _kind_of_pragma(words: Sequence[str]) -> Kind:
+    at = 3 if words[2:3] == ["."] else 1
+    name = words[at].strip("\"`[]'") if len(words) > at else ""
+    if len(words) == at + 1:
+        return Kind.WRITE if name in _PRAGMAS_THAT_WRITE else Kind.READ
+    if name in _PRAGMAS_OF_A_SESSION or (name in _PRAGMAS_THAT_READ and words[at + 1] != "="):
+        return Kind.READ
+    return Kind.WRITE
+
+
+def _kind_of_set(words: Sequence[str], vendor: str) -> Kind:
+    if words[1:2] == ["STATEMENT"]:  # MariaDB: settings for one statement, which follows.
+        depth = 0
+        for at, word in enumerate(words):
+            depth += (word == "(") - (word == ")")
+            if word == "FOR" and not depth:
+                if words[at + 1 : at + 2] == ["SET"]:
+                    return Kind.WRITE
+                return Kind.WRITE if _has_writing_word(words[:at], vendor) else _kind(words[at + 1 :], vendor)
+        return Kind.WRITE
+    if not _GLOBAL_SETTINGS.isdisjoint(words) or words[1:3] == ["DEFAULT", "ROLE"]:
+        return Kind.WRITE
+    return Kind.CONTROL
+
+
+def _has_writing_word(words: Sequence[str], vendor: str) -> bool:
+    """Whether a statement may write that does not begin like one."""
+    if _changes_more_than_tables(words):
+        return True
+    if vendor not in _LEXERS and not _MORE_WRITING_WORDS.isdisjoint(words):
+        return True
+    if _WRITING_WORDS.isdisjoint(words):
+        return False
+    for at, word in enumerate(words):
+        if word not in _WRITING_WORDS or (at and words[at - 1] == "."):
+            continue
+        after = words[at + 1] if at + 1 < len(words) else ""
+        if word == "UPDATE":
+            is_harmless = _is_lock(words, at)
+        elif word == "INTO":  # A variable of the session.
+            is_harmless = vendor == "mysql" and after == "@"
+        else:  # MySQL and others have functions INSERT() and REPLACE().
+            is_harmless = after.startswith("(")
+        if not is_harmless:
+            return True
+    return False
+
+
+def _changes_more_than_tables(words: Sequence[str]) -> bool:
+    """Whether a function is called that is known to write, or a sequence is asked for its next value."""
+    if not _WRITING_FUNCTIONS.isdisjoint(words):
+        for word, after in zip(words, [*words[1:], ""], strict=True):
+            if word in _WRITING_FUNCTIONS and (after.startswith("(") or word == "NEXTVAL"):
+                return True
+    return "NEXT" in words and ("NEXT", "VALUE", "FOR") in zip(words, words[1:], words[2:], strict=False)
+
+
+def _is_lock(words: Sequence[str], at: int) -> bool:
+    """Whether the ``UPDATE`` at this place belongs to ``FOR UPDATE`` or ``FOR NO KEY UPDATE``."""
+    return at > 0 and (words[at - 1] == "FOR" or list(words[max(at - 3, 0) : at]) == ["FOR", "NO", "KEY"])
+
+
+def _tables(  # noqa: C901  (one loop)
+    part: Sequence[str], words: Sequence[str], vendor: str
+) -> Iterator[str]:
+    """Yield the names that stand where tables do; ``words`` are the same tokens in capitals."""
+    if _BEFORE_TABLES.isdisjoint(words):
+        return
+    for at, word in enumerate(words):
+        if word not in _BEFORE_TABLES or _names_no_table(words, at):
+            continue
+        after = at + 1
+        while True:
+            while after < len(words) and words[after] in _BETWEEN:
+                after += 1
+            if after >= len(words) or words[after] in _NO_TABLE:
+                break
+            name, after = _name_at(part, after, vendor)
+            if name is None:
+                break
+            if word not in {"FROM", "JOIN"} or after >= len(words) or not words[after].startswith("("):
+                yield from _forms(name)
+            elif words[after] != "(":
+                after += 1  # A function, and its arguments.
+            after = _after_alias(words, after)
+            if after >= len(words) or words[after] != ",":
+                break
+            after += 1
+
+
+def _after_alias(words: Sequence[str], at: int) -> int:
+    """Return the place after a table's alias, where several tables are listed."""
+    if at < len(words) and words[at] == "AS":
+        at += 1
+    followed = at + 1 < len(words) and words[at + 1] == ","
+    return at + 1 if followed and words[at] not in _NO_TABLE else at
+
+
+def _names_no_table(words: Sequence[str], at: int) -> bool:
+    word = words[at]
+    if word == "UPDATE":
+        return _is_lock(words, at) or (at > 0 and words[at - 1] == "KEY")
+    if word == "COPY":
+        return at > 0
+    if word == "FROM":
+        before = list(words[max(at - 3, 0) : at])
+        is_operand = before[-1:] == ["DISTINCT"] and before[-2:-1] in (["IS"], ["NOT"])
+        return is_operand or (before[1:2] == ["("] and before[0] in _FROM_OF_AN_EXPRESSION)
+    return False
+
+
+def _name_at(part: Sequence[str], at: int, vendor: str) -> tuple[str | None, int]:
+    """Return the name that begins at this place, without quotes, and the place after it."""
+    names: list[str] = []
+    while at < len(part) and _NAME.fullmatch(part[at]):
+        names.append(_unquoted(part[at], vendor))
+        at += 1
+        if at >= len(part) or part[at] != ".":
+            return ".".join(names), at
+        at += 1
+    return None, at
+
+
+def _unquoted(name: str, vendor: str) -> str:
+    if name[0] in _OPENING:
+        quote = name[-1]
+        return name[1:-1].replace(quote * 2, quote)
+    return name.lower() if vendor == "postgresql" else name
+
+
+def _forms(name: str) -> frozenset[str]:
+    """Return a name with its schema and without, as a model may leave it out."""
+    return frozenset({name, name.rpartition(".")[2]})
+
+
+def _target(part: Sequence[str], words: Sequence[str], vendor: str) -> str | None:
+    """Return the one table that a statement writes, or ``None`` if it may be another or several."""
+    at = 1
+    if words[0] == "INSERT":
+        at += words[at] in {"LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY"} if len(words) > at else 0
+        at += {"IGNORE": 1, "OR": 2}.get(words[at], 0) if len(words) > at else 0
+        if words[at : at + 1] != ["INTO"]:
+            return None
+        at, followers = at + 1, _AFTER_INSERT
+    elif words[0] == "REPLACE":
+        at += words[at : at + 1] == ["INTO"]
+        followers = _AFTER_INSERT
+    elif words[0] == "UPDATE":
+        at += words[at : at + 1] == ["ONLY"]
+        followers = frozenset({"SET"})
+    elif words[:2] == ["DELETE", "FROM"]:
+        at = 3 if words[2:3] == ["ONLY"] else 2
+        followers = _AFTER_DELETE
+    else:
+        return None
+    name, at = _name_at(part, at, vendor)
+    after = words[at] if at < len(words) else ""
+    if name is None or not (after in followers or (followers is _AFTER_INSERT and after.startswith("("))):
+        return None
+    # The rest may write, too: WITH x AS (DELETE ...).
+    for place in range(at, len(words)):
+        if words[place] in {"INSERT", "DELETE", "MERGE"} and words[place + 1 : place + 2] != ["("]:
+            return None
+        if words[place] == "UPDATE" and words[place - 1] not in {"FOR", "KEY", "DO"}:
+            return None
+    return name
+
+
+def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """Return the text of a statement given as bytes or as psycopg's composed SQL."""
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    if hasattr(sql, "as_string"):
+        return str(sql.as_string(connection.connection))
+    return str(sql)

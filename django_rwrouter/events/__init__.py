@@ -1,0 +1,35 @@
+"""What happens to servers and reads: each event is counted, logged and signalled, always together."""
+
+from django_rwrouter.events.emit import (
+    cluster_of,
+    primary_found,
+    primary_lost,
+    read_degraded,
+    read_failed_over,
+    read_spilled,
+    replica_drained,
+    replica_ejected,
+    replica_restored,
+    replica_undrained,
+    role_changed,
+    switched_off,
+    switched_on,
+    why,
+)
+
+__all__ = [
+    "cluster_of",
+    "primary_found",
+    "primary_lost",
+    "read_degraded",
+    "read_failed_over",
+    "read_spilled",
+    "replica_drained",
+    "replica_ejected",
+    "replica_restored",
+    "replica_undrained",
+    "role_changed",
+    "switched_off",
+    "switched_on",
+    "why",
+]

@@ -1,0 +1,50 @@
+"""Match statements to the router's decisions that led to them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.databases.sql import Statement
+from django_rwrouter.decision import Decision
+from django_rwrouter.scope.state import RoutingState
+
+DECISION: Final = "rwrouter_decision"
+"""Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
+RAW_DECISION: Final = "_rwrouter_decision"
+"""Under this name a cursor keeps the decision of ``read_connection()``."""
+
+
+def announced(state: RoutingState, context: dict[str, Any], statement: Statement) -> Decision | None:
+    """Return the router's decision that led to this statement, if there is one.
+
+    Django asks the router more and less often than it queries (a cached content type: once, and no query; a
+    generic foreign key: a query, and never), so decisions are matched by database and table. A read's is used
+    up by its statement; a write's stays, since one ``save()`` or ``bulk_create()`` runs several statements,
+    and covers one read before them (``get_or_create()``, ``select_for_update()``). What ``read_connection()``
+    decided holds for all that its first cursor reads.
+    """
+    connection: BaseDatabaseWrapper = context["connection"]
+    alias = connection.alias
+    reads = state.announced_reads.get(alias, {})
+    if not statement.writes:
+        for table in statement.tables:
+            if table in reads:
+                return reads.pop(table, None)
+        cursor: dict[str, Decision] = context["cursor"].__dict__
+        raw = reads.pop("", None)
+        if raw is None:
+            return cursor.get(RAW_DECISION)
+        cursor[RAW_DECISION] = raw
+        return raw
+    writes = state.announced_writes.get(alias)
+    if not writes:
+        return None
+    for table in statement.tables:
+        if table in writes:
+            if table in reads and reads[table].operation == "write":
+                del reads[table]  # What it writes was not read first, and will not be.
+            return writes[table]
+    # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
+    return next(reversed(writes.values())) if connection.in_atomic_block else None

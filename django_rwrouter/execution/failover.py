@@ -1,0 +1,321 @@
+"""Running a read again that has lost its replica, on another one and at last on the primary.
+
+Only where nobody can tell the difference: the router chose the replica, the statement reads, no transaction
+is open on the connection, and no row was handed out, since the error came out of ``execute()``. The caller
+keeps the cursor that it has; what is inside that is replaced. Which database may stand in is decided by the
+rules for any read, so the substitute has what the client's token asks for.
+
+The same is done for a read that loses the primary, if it was there only because all replicas lag: while the
+primary is away, the replica that lags least answers such reads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Final, NamedTuple, cast
+
+from django.db import Error, InterfaceError, InternalError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import events, stats
+from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.databases.errors import (
+    Loss,
+    is_read_only_server,
+    is_refused_write,
+    loss,
+    may_have_written,
+)
+from django_rwrouter.databases.sql import Statement
+from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.exceptions import ReplicaWriteError
+from django_rwrouter.execution.announcements import DECISION, RAW_DECISION
+from django_rwrouter.execution.writes import note_write, pins
+from django_rwrouter.routing.decide import substitute
+from django_rwrouter.routing.opening import Opening, open_replica
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.scope.state import this_thread
+from django_rwrouter.servers import asking, spill_slots
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.in_flight import load_of
+
+logger = logging.getLogger("django_rwrouter")
+
+_TIMED_OUT: Final = 0.9
+"""The part of the time that a driver waits for an answer, after which an error is taken for its end."""
+
+_IS_READ_ONLY: Final = """
+    SELECT pg_is_in_recovery() OR EXISTS (
+        SELECT FROM pg_settings
+        WHERE name = 'default_transaction_read_only'
+        AND setting = 'on' AND source NOT IN ('client', 'session')
+    )
+"""
+
+Call = tuple[Callable[..., Any], Any, Any, bool, dict[str, Any]]
+"""What Django hands to an execute wrapper: ``execute``, ``sql``, ``params``, ``many`` and ``context``."""
+
+
+class Rerun(NamedTuple):
+    """How a read went that was run again."""
+
+    result: Any
+    decision: Decision
+    """Where it ran, with the reason ``FAILOVER``."""
+    seconds: float
+    """What the last run took."""
+
+
+def rescue(
+    error: BaseException,
+    seconds: float,
+    decision: Decision | None,
+    statement: Statement,
+    cluster: Cluster,
+    call: Call,
+) -> Rerun:
+    """Deal with a statement that failed with ``error`` after so many seconds.
+
+    A read that has lost its replica is run again elsewhere. For any other, what it did is noted, and its
+    error raised again, or ``ReplicaWriteError`` in place of a replica's refusal.
+    """
+    state = current_state()
+    spill_slots.release(state, this_thread(), cluster.name)
+    rerun = run_again(error, seconds, decision, statement, cluster, call)
+    *_rest, many, context = call
+    if rerun is not None:
+        if hasattr(context["cursor"], RAW_DECISION):
+            setattr(context["cursor"], RAW_DECISION, rerun.decision)
+        return rerun
+    connection = context["connection"]
+    alias, vendor = connection.alias, connection.vendor
+    if alias != cluster.primary and is_refused_write(error, vendor):
+        stats.note_event("replica_write_refused", alias)
+        raise _replica_write_error(alias, statement) from error
+    if isinstance(error, (OperationalError, InterfaceError, InternalError)):
+        stats.count_event("statement_failed", alias)
+    if (
+        statement.writes
+        and pins(statement, get_topology())
+        and (many or statement.in_parts or may_have_written(error, vendor))
+    ):
+        note_write(state, cluster.name)
+    if alias == cluster.primary:
+        leave_demoted(connection, error, context["cursor"])
+    raise error
+
+
+def run_again(
+    error: BaseException,
+    seconds: float,
+    decision: Decision | None,
+    statement: Statement,
+    cluster: Cluster,
+    call: Call,
+) -> Rerun | None:
+    """Run a statement elsewhere, if that is safe and not in vain; otherwise ``None``.
+
+    One that takes longer than the driver waits is run again once: more would multiply a load that is too
+    high already. Raises the primary's own error if that fails in the end, and ``NoReplicaAvailable`` inside a
+    block that says ``strict=True``.
+    """
+    execute, sql, params, many, context = call
+    connection: BaseDatabaseWrapper = context["connection"]
+    if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
+        return None
+    reason = decision.reason
+    lost = _loss(error, connection, reason, cluster)
+    if lost is None:
+        return None
+    cursor = context["cursor"]
+    chunked = bool(getattr(cursor.cursor, "name", None))
+    first, why = connection.alias, events.why(error)
+    failed: dict[str, BaseException] = {}
+    too_long = False
+    while lost is not None:
+        failed[connection.alias] = error
+        alive = _leave(connection, cluster, lost, error, seconds)
+        _close(cursor.cursor)
+        if alive and too_long:
+            break
+        too_long = too_long or alive
+        found = substitute(decision, cluster, failed)
+        if found.alias in failed:  # The primary: there is no other.
+            error = failed[found.alias]
+            break
+        decision, reason = replace(found, reason=Reason.FAILOVER), found.reason
+        connection = connections[decision.alias]
+        load = load_of(decision.alias)
+        began = perf_counter()
+        running = load.begin(connection, began)
+        try:
+            _replace_cursor(cursor, connection, chunked=chunked)
+            again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
+            result = execute(sql, params, many, again)
+        except Error as another:
+            error = another
+            lost = _loss(error, connection, reason, cluster)
+        else:
+            events.read_failed_over(first, decision.alias, why)
+            return Rerun(result, decision, perf_counter() - began)
+        finally:
+            seconds = perf_counter() - began
+            load.end(running, None)
+            spill_slots.release(current_state(), this_thread(), cluster.name)
+    stats.count_event("statement_failed", connection.alias)
+    raise error
+
+
+def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor: Any) -> None:
+    """Close a primary's connection on which a write was refused because the server is read-only.
+
+    The server was demoted, and the address may lead to another by now: the next connection will find it.
+    Inside ``atomic()`` that waits for the end of the outermost block, as inner ones roll back to their
+    savepoints, and the code may catch the error and go on.
+    """
+    vendor = connection.vendor
+    if not is_read_only_server(error, vendor) or (vendor == "postgresql" and not _is_standby(connection)):
+        return
+    alias = connection.alias
+    stats.note_event("primary_read_only", alias, events.why(error))
+    logger.warning(
+        "The primary %r refuses writes, as it is read-only now (%s). Its connection is given up.",
+        alias,
+        events.why(error),
+        extra={"alias": alias, "cluster": events.cluster_of(alias), "why": events.why(error)},
+    )
+    if connection.in_atomic_block:
+        _close_after_transaction(connection)
+        return
+    _close(getattr(cursor, "cursor", None))
+    with suppress(Error):
+        connection.close()
+
+
+def _close_after_transaction(connection: BaseDatabaseWrapper) -> None:
+    """Let a connection be closed when its outermost ``atomic()`` block ends.
+
+    Django tells nobody of a rollback, but there it turns autocommit on again. Where autocommit is off, the
+    connection is closed when the next request begins.
+    """
+    connection.close_at = 0.0
+    if "set_autocommit" in vars(connection):
+        return
+
+    def set_autocommit(*args: Any, **kwargs: Any) -> None:
+        del connection.set_autocommit
+        if connection.in_atomic_block:
+            connection.set_autocommit(*args, **kwargs)
+        else:
+            with suppress(Error):
+                connection.close()
+
+    connection.set_autocommit = set_autocommit  # type: ignore[method-assign]
+
+
+def _is_ours(decision: Decision, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+    """Whether the router sent a read to this database; what the code names itself is the code's own."""
+    return (
+        decision.operation == "read"
+        and decision.reason is not Reason.EXPLICIT
+        and decision.alias == connection.alias
+    )
+
+
+def _loss(
+    error: BaseException, connection: BaseDatabaseWrapper, reason: Reason, cluster: Cluster
+) -> Loss | None:
+    """Tell what was lost, or ``None`` if the statement must not run again.
+
+    ``reason`` is why it ran there: on the primary, only a read that has spilled may run elsewhere.
+    """
+    on_primary = connection.alias == cluster.primary
+    if on_primary and reason is not Reason.SPILLED:
+        return None
+    if connection.in_atomic_block or not connection.autocommit:
+        return None  # What ran before it in the same transaction would have to run again, too.
+    closed = connection.connection is None or bool(getattr(connection.connection, "closed", False))
+    lost = loss(error, connection.vendor, closed=closed)
+    # A primary cancels nothing for the sake of replay.
+    return None if on_primary and lost is Loss.STATEMENT else lost
+
+
+def _leave(
+    connection: BaseDatabaseWrapper, cluster: Cluster, lost: Loss, error: BaseException, seconds: float
+) -> bool:
+    """Give up what is lost; return whether it was the statement's fault, which took too long.
+
+    An error that came at once leaves open whether the server is gone, since a connection that was idle for
+    too long gives it as well: whoever opens the next one will see. After a time-out that is seen here, as a
+    frozen server lets nobody in. So a long query takes no replica out of use.
+    """
+    if lost is Loss.STATEMENT:
+        return False
+    alias = connection.alias
+    with suppress(Error):
+        connection.close()
+    current_state().forget_connection(cluster.name, alias)
+    timed_out = seconds >= _TIMED_OUT * _patience(connection)
+    if alias == cluster.primary:
+        if lost is Loss.SERVER:
+            asking.note_lost_primary(cluster, cast("Error", error))
+        return timed_out  # It is not tried: frozen or not, one more run on a replica must do.
+    if lost is Loss.SERVER:
+        asking.pass_over(alias, cast("Error", error))
+        return False
+    return timed_out and not health.is_ejected(alias) and open_replica(alias) is Opening.OPENED
+
+
+def _patience(connection: BaseDatabaseWrapper) -> float:
+    """Return the seconds after which the driver takes a silent server for gone."""
+    options = connection.settings_dict["OPTIONS"]
+    if connection.vendor == "mysql":
+        return float(options.get("read_timeout") or "inf")
+    return float(options.get("tcp_user_timeout") or "inf") / 1000
+
+
+def _replace_cursor(wrapper: Any, connection: BaseDatabaseWrapper, *, chunked: bool) -> None:
+    """Let the cursor that the caller holds work on another connection.
+
+    ``chunked``: rows are fetched bit by bit from a server-side cursor, as ``iterator()`` does on PostgreSQL.
+    """
+    chunked = chunked and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    new = connection.chunked_cursor() if chunked else connection.cursor()
+    wrapper.cursor, wrapper.db = new.cursor, connection
+
+
+def _close(cursor: Any) -> None:
+    """Close a driver's cursor for good.
+
+    Whatever it says of a connection that is gone: if Django closed it later, that would hide the error.
+    """
+    with suppress(Exception):
+        cursor.close()
+
+
+def _is_standby(connection: BaseDatabaseWrapper) -> bool:
+    """Whether PostgreSQL's server is read-only, not merely the session or the transaction.
+
+    In a transaction that has failed no question is possible, but servers from version 14 on have told it.
+    """
+    if not connection.in_atomic_block and connection.autocommit:
+        try:
+            with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+                cursor.execute(_IS_READ_ONLY)
+                return bool(cursor.fetchone()[0])
+        except Error:
+            return True
+    info = getattr(connection.connection, "info", None)
+    return info is not None and info.parameter_status("in_hot_standby") == "on"
+
+
+def _replica_write_error(alias: str, statement: Statement) -> ReplicaWriteError:
+    what = f" to the table {statement.target!r}" if statement.target else ""
+    return ReplicaWriteError(
+        f"A write{what} was sent to {alias!r}, which is a replica, and was refused. Nothing was written."
+        f" Remove .using({alias!r}) (or connections[{alias!r}]): without it, writes go to the primary."
+    )

@@ -1,0 +1,139 @@
+"""What sits on every connection of ours: it sees each statement, times it, and notes the writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from time import perf_counter
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import stats
+from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
+from django_rwrouter.databases.sql import Kind, Statement, classify, text_of
+from django_rwrouter.decision import Decision, Operation, Reason
+from django_rwrouter.execution import failover
+from django_rwrouter.execution.announcements import DECISION, announced
+from django_rwrouter.execution.writes import note_write, pins
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.scope.state import this_thread
+from django_rwrouter.servers import spill_slots
+from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.signals import statement_routed
+
+logger = logging.getLogger("django_rwrouter")
+_IS_READ_ONLY: Final = {
+    "mysql": "SELECT @@session.transaction_read_only",
+    "postgresql": "SHOW transaction_read_only",
+    "sqlite": "PRAGMA query_only",
+}
+_SQLITE_READ_ONLY: Final = "PRAGMA query_only = ON"
+_UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
+"""Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
+
+
+def observe(
+    execute: Callable[..., Any],
+    sql: Any,
+    params: Any,
+    many: bool,
+    context: dict[str, Any],
+) -> Any:
+    """Run one statement, and note what it did (an execute wrapper, see Django's instrumentation guide)."""
+    state = current_state()
+    connection: BaseDatabaseWrapper = context["connection"]
+    topology = get_topology()
+    cluster = topology.by_alias.get(connection.alias)
+    if cluster is None or state.silent:
+        return execute(sql, params, many, context)
+    text = sql if isinstance(sql, str) else text_of(sql, connection)
+    statement = classify(text, connection.vendor)
+    if statement.kind is Kind.CONTROL:
+        return execute(sql, params, many, context)
+    alias = connection.alias
+    # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
+    decision = announced(state, context, statement)
+    if decision is None and (statement.writes or statement.tables):
+        operation: Operation = "write" if statement.writes else "read"
+        decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
+    context[DECISION] = decision
+    is_even = decision is not None and decision.reason not in _UNEVEN
+    load = load_of(alias)
+    started = perf_counter()
+    running = load.begin(connection, started)
+    try:
+        result = execute(sql, params, many, context)
+    except BaseException as error:  # noqa: BLE001  (it is raised again)
+        seconds = perf_counter() - started
+        load.end(running, seconds if is_even else None)
+        call = execute, sql, params, many, context
+        result, decision, seconds = failover.rescue(error, seconds, decision, statement, cluster, call)
+        alias = decision.alias
+    else:
+        seconds = perf_counter() - started
+        load.end(running, seconds if is_even else None)
+        if decision is not None and decision.reason is Reason.SPILLED:
+            spill_slots.release(state, this_thread(), cluster.name)
+    if statement.writes and pins(statement, topology) and not _ran_read_only(connection, cluster):
+        note_write(state, cluster.name)
+    if decision is None:
+        return result  # It reads no data: Django asks for the version when it opens a connection.
+    if alias == cluster.primary and _can_be_followed(statement, decision, topology):
+        state.scope(cluster.name).read_primary = True
+    _tell(alias, cluster, statement, decision, text, seconds)
+    return result
+
+
+def _can_be_followed(statement: Statement, decision: Decision, topology: Topology) -> bool:
+    """Whether objects were read that are followed on the primary, where they came from, however that was.
+
+    By name, for a write, in a transaction: what has been read there may be on no replica yet.
+    """
+    return (
+        not statement.writes
+        and decision.would_be is None
+        and not statement.tables <= topology.primary_only_tables
+    )
+
+
+def _tell(
+    alias: str, cluster: Cluster, statement: Statement, decision: Decision, sql: str, seconds: float
+) -> None:
+    """Count a statement, and send it to whoever listens."""
+    stats.count_statement(
+        cluster.name,
+        alias,
+        statement.operation,
+        decision.reason.code,
+        decision.would_be or "",
+        seconds,
+    )
+    if statement_routed.receivers:
+        statement_routed.send(
+            sender=None,
+            alias=alias,
+            decision=decision,
+            sql=sql,
+            seconds=seconds,
+            wrote=statement.writes,
+        )
+
+
+def _ran_read_only(connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+    """Whether a statement ran in a replica's read-only session, and so wrote nothing, whatever it says.
+
+    The session itself is asked, as a replica's alias may lead to the primary.
+    """
+    if connection.alias == cluster.primary:
+        return False
+    question = _IS_READ_ONLY.get(connection.vendor, "")
+    if getattr(connection, "mysql_is_mariadb", False):
+        question = question.replace("transaction_read_only", "tx_read_only")
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(question)
+            return str(cursor.fetchone()[0]) in {"1", "on"}
+    except Exception:  # noqa: BLE001  (each driver has errors of its own; then it counts)
+        return False

@@ -1,0 +1,50 @@
+"""Prepare a connection that has just been opened."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.databases import get_driver
+from django_rwrouter.execution.hook import _SQLITE_READ_ONLY
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.servers import sockets
+from django_rwrouter.servers.identity import is_test_mirror, set_server
+from django_rwrouter.servers.primary_identity import primary_server
+from django_rwrouter.servers.wrapper import install
+
+
+def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
+    """Prepare a connection of ours that has just been opened (receiver of ``connection_created``).
+
+    A replica's session becomes read-only on the server: ``read_only`` on a server does not stop a privileged
+    user, and one write there stops replication, or makes the replica differ for good. Not where the alias
+    leads to the primary itself: a pooler may give that session to others, who write.
+    """
+    cluster = get_topology().by_alias.get(connection.alias)
+    if cluster is None:
+        return
+    install(connection)
+    sockets.note_opened(connection)
+    # A new connection may have reached another server.
+    set_server(connection, None)
+    current_state().forget_connection(cluster.name, connection.alias)
+    if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
+        return
+    driver = get_driver(connection)
+    if (driver is None and connection.vendor != "sqlite") or is_test_mirror(connection):
+        return
+    primary = primary_server(cluster) if connection.vendor == "mysql" else None
+    try:
+        with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+            if driver is None:
+                cursor.execute(_SQLITE_READ_ONLY)
+            else:
+                driver.make_read_only(cursor, primary)
+            if not connection.autocommit:
+                connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.
+    except BaseException:
+        connection.close()  # Never leave a replica's connection open that can be written to.
+        raise

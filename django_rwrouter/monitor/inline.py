@@ -1,0 +1,108 @@
+"""Rounds of probes on the path of requests, where there can be no threads."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping
+from time import monotonic
+from typing import Final
+
+from django_rwrouter.conf.clusters import Topology
+from django_rwrouter.conf.options import MonitorSettings
+from django_rwrouter.monitor.probes import Prober, Sample
+from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers, _Reports
+from django_rwrouter.monitor.verdicts import Seen, Watch
+from django_rwrouter.scope.state import on_event_loop
+from django_rwrouter.servers.breaker import health
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds that ``inline`` at most waits to ask a server again that has not answered."""
+
+
+class InlineRounds:
+    """Rounds on the path of requests, one server after another, where there can be no threads."""
+
+    def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
+        self._topology = topology
+        self._interval, self._timeout = settings.interval, settings.timeout
+        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + LONGEST_PAUSE)
+        self._probers = _make_probers(topology, self._timeout)
+        self._turn = threading.Lock()
+        self._next = 0.0
+        self._pauses: dict[str, float] = {}
+        self._rest_until: dict[str, float] = {}
+        self._stopped = False
+        self._report = _Reports()
+
+    def stop(self) -> None:
+        """End, and close the connections if nobody uses them now."""
+        self._stopped = True
+        health.watch(0.0)
+        if self._turn.acquire(blocking=False):
+            self._close()
+            self._turn.release()
+
+    def abandon(self) -> None:
+        """Let go of the connections, in a forked child."""
+        for prober in self._probers.values():
+            prober.disarm()
+
+    def snapshot(self) -> Mapping[str, Seen]:
+        """Return what was found."""
+        return self._watch.snapshot()
+
+    def run_if_due(self) -> None:
+        """Make a round if the last is an interval ago, nobody else makes one, and waiting harms only one."""
+        if monotonic() < self._next or on_event_loop() or not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._round()
+        finally:
+            self._next = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
+            if self._stopped:
+                self._close()
+            self._turn.release()
+
+    def _round(self) -> None:
+        began = monotonic()
+        health.watch(MISSED_ROUNDS * self._interval + self._timeout)
+        samples: dict[str, Sample] = {}
+        # Those that were asked longest ago come first after the primaries, as time may run out.
+        for alias, prober in list(self._probers.items()):
+            if monotonic() - began >= self._timeout:
+                break
+            if monotonic() < self._rest_until.get(alias, 0.0):
+                continue
+            cluster = self._topology.by_alias.get(alias)
+            primary = alias if cluster is None else cluster.primary
+            self._ask(prober, samples.setdefault(primary, Sample()))
+            if not prober.is_primary:
+                self._probers[alias] = self._probers.pop(alias)
+        for cluster in self._topology.clusters.values():
+            if self._watch.must_place(cluster) and not self._watch.is_lost(cluster.name):
+                self._ask(self._probers[cluster.primary], Sample())
+        self._watch.end_round()
+
+    def _ask(self, prober: Prober, sample: Sample) -> None:
+        alias = prober.alias
+        # Reading from an open connection to PostgreSQL may take for ever, opening one may not.
+        finding = prober.probe(
+            sample, fresh=self._watch.must_connect(alias) or not prober.reads_in_bounded_time
+        )
+        try:
+            self._watch.heard(finding, monotonic())
+            if not finding.failure:
+                for take_in_answer in prober.ask_more():
+                    take_in_answer()
+        except Exception as error:  # noqa: BLE001  (no reason to fail a request)
+            self._report(error)
+        if finding.failure:
+            pause = self._pauses[alias] = min(2 * self._pauses.get(alias, self._interval / 2), LONGEST_PAUSE)
+            self._rest_until[alias] = monotonic() + pause
+        else:
+            self._pauses.pop(alias, None)
+
+    def _close(self) -> None:
+        for prober in self._probers.values():
+            prober.close()

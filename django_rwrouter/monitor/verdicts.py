@@ -1,0 +1,253 @@
+"""What follows from what the probes find: for health, knowledge, and whoever wants to be told."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from django_rwrouter import events, stats
+from django_rwrouter.conf.clusters import Cluster, Topology
+from django_rwrouter.events.causes import NOT_IN_RECOVERY
+from django_rwrouter.monitor.probes import Finding
+from django_rwrouter.monitor.slowness import Slowness, Work
+from django_rwrouter.servers import asking, sockets
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.in_flight import load_of
+
+logger = logging.getLogger("django_rwrouter")
+
+SLOW_PAUSE: Final = 10.0
+"""Seconds for which a slow replica gets no reads at least. Whatever slows it needs time to pass, and only
+reads show whether it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the last probe of a server found."""
+
+    alias: str
+    cluster: str
+    reachable: bool
+    why: str = ""
+    """Why not, if it is not."""
+    role: str = "unknown"
+    """``"primary"`` if it takes writes, ``"replica"`` if not, ``"unknown"`` if it does not say."""
+    position: str = ""
+    """Where it stands in the log, as the database writes it; empty if that is not known."""
+    lag: float = math.inf
+    """By how many seconds it is behind at most; infinity if that is not known. A primary is never behind."""
+    probe_seconds: float = 0.0
+    """That its answer took."""
+    at: float = 0.0
+    """Unix time."""
+
+
+class Watch:
+    """Takes in what the probes find. Used by one thread at a time, but for :meth:`snapshot`."""
+
+    def __init__(self, topology: Topology, away_seconds: float) -> None:
+        self._topology = topology
+        self._away_seconds = away_seconds
+        self._seen: dict[str, Seen] = {}
+        self._roles: dict[str, str] = {}
+        self._servers: dict[str, str] = {}
+        """By alias, which server was last found there."""
+        self._positioned: set[str] = set()
+        """Replicas that have said where they stand."""
+        self._unplaced: dict[str, tuple[float, Finding]] = {}
+        """Replicas' answers that wait for the primary to be asked after them, and when they came."""
+        self._works: dict[str, float] = {}
+        """Seconds of the probes that were answered in this round."""
+        self._slowness: defaultdict[tuple[str, str], Slowness] = defaultdict(Slowness)
+        self._lost: set[str] = set()
+        self._demoted: set[str] = set()
+        """Primaries that take no writes."""
+
+    # --- answers ------------------------------------------------------------------------------------
+
+    def heard(self, finding: Finding, now: float) -> None:
+        """Take in a finding that came in time."""
+        alias = finding.alias
+        if finding.trouble is not None:
+            raise finding.trouble  # It says nothing about the server; whoever runs the rounds reports it.
+        cluster = self._topology.by_alias.get(alias)
+        if finding.failure:
+            self.failed(alias, finding.failure)
+        elif cluster is not None:
+            if alias == cluster.primary:
+                self._primary_answered(cluster, finding)
+            else:
+                self._replica_answered(cluster, finding, now)
+
+    def failed(self, alias: str, why: str) -> None:
+        """Note that a server did not answer, or refused to."""
+        cluster = self._topology.by_alias.get(alias)
+        if cluster is None:
+            return
+        self._note(cluster, alias, why=why)
+        if alias != cluster.primary:
+            self._eject(alias, why)
+            return
+        health.lost_primary(cluster.name, self._away_seconds)
+        if cluster.name not in self._lost:
+            self._lost.add(cluster.name)
+            events.primary_lost(alias, why)
+
+    def is_lost(self, cluster: str) -> bool:
+        """Whether a cluster's primary did not answer when it was last asked."""
+        return cluster in self._lost
+
+    def must_connect(self, alias: str) -> bool:
+        """Whether the next probe should open a new connection.
+
+        It shows whether one that was ejected takes any again, and whether the address of a primary that was
+        demoted leads to another server by now.
+        """
+        return health.is_ejected(alias) or alias in self._demoted
+
+    def must_place(self, cluster: Cluster) -> bool:
+        """Whether the primary should be asked once more, to place what replicas have answered."""
+        return any(replica.alias in self._unplaced for replica in cluster.replicas)
+
+    def end_round(self) -> None:
+        """Compare the replicas, from what they did since the last round, and keep how far behind they are."""
+        unusable = health.unusable()
+        for cluster in self._topology.clusters.values():
+            zones: defaultdict[str, dict[str, Work]] = defaultdict(dict)
+            healthy = [each.alias for each in cluster.replicas if each.alias not in unusable]
+            for replica in cluster.replicas:
+                alias = replica.alias
+                reads, seconds = load_of(alias).take()
+                if alias in self._seen:
+                    stats.note_lag(alias, self._lag(self._seen[alias]))
+                if alias in self._works and alias in healthy:
+                    zones[replica.zone][alias] = Work(reads, seconds, self._works[alias])
+            for zone, works in zones.items():
+                slow = self._slowness[cluster.name, zone].judge(works, healthy)
+                for alias, verdict in slow.items():
+                    healthy.remove(alias)
+                    self._eject(alias, str(verdict), SLOW_PAUSE)
+        self._works.clear()
+
+    def snapshot(self) -> Mapping[str, Seen]:
+        """Return what the last probe of each server found, by alias, and how far it is behind now."""
+        return {alias: replace(seen, lag=self._lag(seen)) for alias, seen in list(self._seen.items())}
+
+    def _lag(self, seen: Seen) -> float:
+        cluster = self._topology.clusters[seen.cluster]
+        server = self._servers.get(seen.alias)
+        if seen.alias == cluster.primary or server == self._servers.get(cluster.primary, ""):
+            return 0.0
+        return knowledge.staleness(seen.cluster, server)
+
+    # --- the two roles ------------------------------------------------------------------------------
+
+    def _primary_answered(self, cluster: Cluster, finding: Finding) -> None:
+        reading, before = finding.reading, self._servers.get(finding.alias)
+        self._note(cluster, finding.alias, finding)
+        health.found_primary(cluster.name)
+        if cluster.name in self._lost:
+            self._lost.remove(cluster.name)
+            events.primary_found(finding.alias)
+        if reading is None:
+            if finding.refusal:
+                asking.learn_refusal(cluster, finding.alias, finding.refusal, finding.began)
+            return
+        knowledge.learn_primary_server(cluster.name, reading.server)
+        self._check_role(finding.alias, "primary", reading.writable)
+        if reading.writable is False or before not in (None, reading.server):
+            # What this process has open may lead to the old server for as long as that lives.
+            sockets.retire_all(finding.alias)
+        if reading.position is None and not reading.writable:
+            # A standby: what it does not say is not that there are no positions.
+            for replica in cluster.replicas:
+                self._unplaced.pop(replica.alias, None)
+            return
+        knowledge.learn_primary(cluster.name, reading.position, finding.began)
+        for replica in cluster.replicas:
+            answered, waiting = self._unplaced.get(replica.alias, (math.inf, None))
+            # Not an older answer: the primary must have been on its history after the replica has answered.
+            if waiting is not None and waiting.reading and waiting.driver and answered <= finding.began:
+                del self._unplaced[replica.alias]
+                position = waiting.driver.place(waiting.reading.position, reading.position)
+                asking.learn(cluster, replica.alias, waiting.reading.server, position, waiting.began)
+                if position is not None:
+                    self._seen[replica.alias] = replace(self._seen[replica.alias], position=position.encode())
+
+    def _replica_answered(self, cluster: Cluster, finding: Finding, now: float) -> None:
+        alias, reading = finding.alias, finding.reading
+        self._note(cluster, alias, finding)
+        self._works[alias] = finding.seconds
+        if reading is not None:
+            another_name = finding.is_primary or self._servers.get(cluster.primary) == reading.server
+            if not another_name:
+                self._check_role(alias, "replica", reading.writable)
+                if reading.writable and finding.driver and finding.driver.replicas_are_read_only:
+                    self._eject(alias, NOT_IN_RECOVERY)
+                    return
+            if reading.tentative and reading.position is not None:
+                self._unplaced[alias] = now, finding
+            else:
+                asking.learn(cluster, alias, reading.server, reading.position, finding.began)
+            if reading.position is not None:
+                self._positioned.add(alias)
+            elif alias in self._positioned and not another_name:
+                return  # It has said where it stands, and does not now: it has proved nothing.
+        elif finding.refusal:
+            asking.learn_refusal(cluster, alias, finding.refusal, finding.began)
+        seconds = health.proved(alias)
+        if seconds is not None:
+            events.replica_restored(alias, seconds)
+
+    def _check_role(self, alias: str, configured: str, writable: bool | None) -> None:
+        """Tell when a server is in another role than before, or at first than the settings say."""
+        if writable is None:
+            return
+        role = "primary" if writable else "replica"
+        if self._roles.get(alias, configured) != role:
+            events.role_changed(alias, role)
+        self._roles[alias] = role
+        if configured == "primary":
+            (self._demoted.discard if writable else self._demoted.add)(alias)
+
+    def _eject(self, alias: str, why: str, pause: float | None = None) -> None:
+        ejected = health.failed(alias, why) if pause is None else health.failed(alias, why, pause=pause)
+        if ejected:
+            knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
+            self._unplaced.pop(alias, None)
+            events.replica_ejected(alias, why)
+
+    def _note(
+        self,
+        cluster: Cluster,
+        alias: str,
+        finding: Finding | None = None,
+        *,
+        why: str = "",
+    ) -> None:
+        reading = None if finding is None else finding.reading
+        role, position = "unknown", ""
+        if reading is not None and reading.tentative and alias in self._seen:
+            position = self._seen[alias].position  # Until the new one has its place.
+        if reading is not None:
+            self._servers[alias] = reading.server
+            if reading.writable is not None:
+                role = "primary" if reading.writable else "replica"
+            if reading.position is not None and not reading.tentative:
+                position = reading.position.encode()
+        self._seen[alias] = Seen(
+            alias=alias,
+            cluster=cluster.name,
+            reachable=not why,
+            why=why,
+            role=role,
+            position=position,
+            probe_seconds=0.0 if finding is None else finding.seconds,
+            at=time.time(),
+        )

@@ -1,0 +1,162 @@
+"""Asking all servers of a cluster, each on a connection of its own and within bounds, and comparing them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from types import ModuleType
+from typing import Any, Final
+
+from django.db import Error, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases import get_driver, product
+from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
+from django_rwrouter.operations.doctor.facts import Facts
+from django_rwrouter.operations.doctor.findings import Finding, Notes
+from django_rwrouter.scope.context import silenced
+
+DOCTORS: Final[Mapping[str, ModuleType]] = {
+    "mariadb": mariadb,
+    "mysql": mysql,
+    "postgresql": postgresql,
+}
+"""By product: a module with ``ask(cursor, facts)`` and ``judge(facts, primary, notes)``."""
+
+CATCH_UP_SECONDS: Final = 2.0
+"""How long a replica is given to reach where its primary stood; level ones need microseconds."""
+
+Answer = Facts | str
+"""What a server said, or why it did not."""
+
+
+def examine(cluster: Cluster, timeout: float) -> list[Finding]:
+    """Return what there is to say about a cluster. No server takes longer than some ``timeout`` seconds.
+
+    The primary is asked first, because its replicas are asked whether they have reached where it stands.
+    """
+    primary = _ask_all(cluster, [cluster.primary], None, timeout)[cluster.primary]
+    floor = primary.position if isinstance(primary, Facts) else None
+    answers = {cluster.primary: primary}
+    answers.update(_ask_all(cluster, [replica.alias for replica in cluster.replicas], floor, timeout))
+    findings: list[Finding] = []
+    for alias, answer in answers.items():
+        notes = Notes(cluster.name, alias)
+        if isinstance(answer, str):
+            notes.error("connection", answer, "Start the server, or correct its entry in DATABASES.")
+        else:
+            _judge(answer, primary if isinstance(primary, Facts) else None, notes)
+        findings += notes.findings
+    known = [answer for answer in answers.values() if isinstance(answer, Facts)]
+    return [*findings, *general.compare(cluster, known)]
+
+
+def _judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
+    where = "the primary" if facts.is_primary else "a replica"
+    notes.ok("connection", f"{facts.version or facts.product} answers; by the settings it is {where}")
+    doctor = DOCTORS.get(facts.product)
+    if doctor is None:
+        general.judge_without_positions(facts, notes)
+    else:
+        doctor.judge(facts, primary, notes)
+    general.judge(facts, notes)
+
+
+def _ask_all(cluster: Cluster, aliases: list[str], floor: Any, timeout: float) -> dict[str, Answer]:
+    """Ask these servers at the same time."""
+    answers: dict[str, Answer] = {}
+
+    def ask(alias: str) -> None:
+        answers[alias] = _ask(cluster, alias, floor, timeout)
+
+    # Daemons: one that a server keeps waiting for ever must not keep the process.
+    threads = [threading.Thread(target=ask, args=(alias,), daemon=True) for alias in aliases]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 2 * timeout + CATCH_UP_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    late = f"it has not answered within {timeout:g} s"
+    return {alias: answers.get(alias, late) for alias in aliases}
+
+
+def _ask(cluster: Cluster, alias: str, floor: Any, timeout: float) -> Answer:
+    try:
+        connection = own_connection(alias, timeout)
+        with silenced(), closing(connection):
+            connection.ensure_connection()
+            with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+                return _take_down(cluster, connection, cursor, floor, timeout)
+    except Error as error:
+        return _why(error)
+    except Exception as error:  # noqa: BLE001  (a finding, not a traceback; its text may hold anything)
+        return f"it cannot be asked ({type(error).__name__})"
+
+
+def _take_down(
+    cluster: Cluster, connection: BaseDatabaseWrapper, cursor: Any, floor: Any, timeout: float
+) -> Facts:
+    alias = connection.alias
+    facts = Facts(
+        cluster=cluster, alias=alias, product=product(connection), options=connections.settings[alias]
+    )
+    doctor = DOCTORS.get(facts.product)
+    driver = get_driver(connection)
+    if doctor is None or driver is None:
+        return facts
+    doctor.ask(cursor, facts)
+    if facts.is_primary:
+        facts.position = _primary_position(driver, cursor)
+        return facts
+    if floor is not None:
+        driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
+    reading = driver.read_replica(cursor)
+    facts.position = reading.position
+    if reading.tentative and reading.position is not None:
+        facts.position = driver.place(reading.position, floor)
+    if floor is not None:
+        facts.caught_up = facts.position is not None and facts.position.covers(floor)
+    return facts
+
+
+def _primary_position(driver: Any, cursor: Any) -> Any:
+    try:
+        return driver.read_primary(cursor)
+    except Exception:  # noqa: BLE001  (a standby in the primary's place refuses; it is told of by other facts)
+        return None
+
+
+_CODES: Final[Mapping[object, str]] = {
+    1040: "it has no connection left",
+    1044: "the user has no right to the database",
+    1045: "it refuses user or password",
+    1049: "it has no such database",
+    2002: "nothing answers at its address",
+    2003: "nothing answers at its address",
+    2005: "its host name is not known",
+    2006: "it went away while it was asked",
+    2013: "it accepts connections, and then says nothing, or went away",
+    "28000": "it refuses the user",
+    "28P01": "it refuses user or password",
+    "3D000": "it has no such database",
+    "53300": "it has no connection left",
+    "57P03": "it is starting, or takes no connections yet",
+}
+
+
+def _why(error: Error) -> str:
+    """Say why a server could not be asked; not in the driver's words, which name host and user."""
+    cause = error.__cause__ or error
+    code = getattr(cause, "sqlstate", None) or next(
+        (each for each in error.args if isinstance(each, int)), None
+    )
+    if code is None and isinstance(error, OperationalError):
+        return (
+            f"it does not answer ({type(cause).__name__})"  # PostgreSQL's client knows no codes of its own.
+        )
+    named = type(cause).__name__ if code is None else code
+    return f"{_CODES.get(code, 'it cannot be asked')} ({named})"

@@ -1,0 +1,57 @@
+"""What a server said of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_rwrouter.conf.clusters import Cluster
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """One server's answers; what it did not answer is left out."""
+
+    cluster: Cluster
+    alias: str
+    product: str
+    """``mariadb``, ``mysql``, ``postgresql``, or what Django calls the database."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The alias' own entry of ``DATABASES``."""
+    version: str = ""
+    identity: str = ""
+    """Which physical server it is."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the server, by name."""
+    replication: Mapping[str, Any] | None = None
+    """How a replica replicates; empty if it does not, ``None`` if that may not be seen."""
+    writes_anyway: bool | None = None
+    """Whether the connection's user may write although the server is read-only; ``None`` if not known."""
+    clock: float = 0.0
+    """By how many seconds the server's clock is ahead of ours."""
+    clock_accuracy: float = 0.0
+    """How far off that may be, in seconds."""
+    position: Any = None
+    """Where it stands; ``None`` if it does not say."""
+    caught_up: bool | None = None
+    """Whether a replica has reached where its primary stood; ``None`` if that could not be tried."""
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is its cluster's primary, by the settings."""
+        return self.alias == self.cluster.primary
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a level or setting of the cluster rests on positions."""
+        settings = self.cluster.settings
+        return bool(
+            settings.consistency.value in ("causal", "strong")
+            or settings.monotonic_reads
+            or settings.sync_replicas
+        )
+
+    def is_on(self, name: str) -> bool:
+        """Whether a variable is on; not if it is not known."""
+        return self.variables.get(name, "").upper() in ("1", "ON", "YES", "TRUE")

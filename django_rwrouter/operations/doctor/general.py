@@ -1,0 +1,148 @@
+"""What is to be said of servers of every kind, and of all servers of a cluster together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.operations.doctor.facts import Facts
+from django_rwrouter.operations.doctor.findings import Finding, Notes
+
+CLOCK_SECONDS: Final = 1.0
+"""From which difference on clocks are worth a word."""
+
+
+def judge(facts: Facts, notes: Notes) -> None:
+    """Judge clock and timeouts."""
+    if facts.product in ("mariadb", "mysql", "postgresql"):
+        _clock(facts, notes)
+        _timeouts(facts, notes)
+
+
+def judge_without_positions(facts: Facts, notes: Notes) -> None:
+    """Judge a database that has no positions."""
+    if facts.is_primary:
+        return
+    message = "this database has no positions: how far a replica is behind cannot be known"
+    if facts.needs_positions:
+        notes.warning(
+            "position",
+            f"{message}, and causal, strong, MONOTONIC_READS and SYNC_REPLICAS are as the level window",
+            "Use MariaDB, MySQL or PostgreSQL, or the level window.",
+        )
+    else:
+        notes.ok("position", f"{message}; the level does not need it")
+
+
+def judge_session(facts: Facts, notes: Notes) -> None:
+    """Judge whether a new session of a primary that takes writes takes them, too."""
+    if facts.is_on("session_read_only"):
+        notes.error(
+            "read_only",
+            "a new session on the primary is read-only: a pooler hands out one that was left so",
+            "Let the pooler reconnect to the server (PgBouncer: RECONNECT), and set READ_ONLY_SESSIONS to"
+            " False for what shares sessions.",
+        )
+    else:
+        notes.ok("read_only", "it takes writes")
+
+
+def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
+    """Judge where a server stands. ``advice`` is what to do if it does not say."""
+    if facts.caught_up is None and not facts.is_primary:
+        notes.unknown(
+            "position", "whether it keeps up cannot be told while the primary does not say where it is"
+        )
+    elif facts.position is None:
+        report = notes.error if facts.needs_positions else notes.warning
+        report("position", "it does not say where it stands", advice)
+    elif facts.is_primary:
+        notes.ok("position", "it says where it stands")
+    elif facts.caught_up:
+        notes.ok("position", "it has reached where the primary stood")
+    else:
+        notes.error(
+            "position",
+            "it has not reached where the primary stood, or belongs to another history",
+            "If replication runs, it is behind: look for the load that keeps it. If it does not catch up, "
+            "compare its position with the primary's, and make it anew from a copy of the primary.",
+        )
+
+
+def compare(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
+    """Find aliases that lead to the same server, and servers that cannot be told apart."""
+    yield from _same_numbers(cluster, known)
+    aliases: defaultdict[str, list[str]] = defaultdict(list)
+    for facts in known:
+        if facts.identity:
+            aliases[facts.identity].append(facts.alias)
+    for same in aliases.values():
+        for alias in same[1:]:
+            notes = Notes(cluster.name, alias)
+            if same[0] == cluster.primary:
+                notes.error(
+                    "identity",
+                    "this is the primary itself: it takes no load off it",
+                    "Give the address of a replica, or take the alias out of REPLICAS.",
+                )
+            else:
+                notes.warning(
+                    "identity",
+                    f"this is the same server as {same[0]!r}",
+                    "Two aliases of one server are drawn twice as often; write WEIGHT if that is meant.",
+                )
+            yield from notes.findings
+
+
+def _same_numbers(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
+    first: dict[str, Facts] = {}
+    for facts in known:
+        number = facts.variables.get("server_id", "")
+        other = first.setdefault(number, facts) if number else facts
+        if other.identity != facts.identity:
+            notes = Notes(cluster.name, facts.alias)
+            notes.error(
+                "identity",
+                f"its server_id is {number}, as is {other.alias!r}'s: their writes cannot be told apart",
+                "Give each server a server_id of its own.",
+            )
+            yield from notes.findings
+
+
+def _clock(facts: Facts, notes: Notes) -> None:
+    ahead = abs(facts.clock) - facts.clock_accuracy
+    if ahead <= CLOCK_SECONDS:
+        notes.ok("clock", "its clock agrees with this machine's")
+        return
+    notes.warning(
+        "clock",
+        f"its clock is {abs(facts.clock):.1f} s {'ahead of' if facts.clock > 0 else 'behind'} this machine's",
+        "Nothing here compares a server's clock, but if it is this machine's that is wrong, a client's "
+        "window is shorter by as much: synchronise the machines that run Django.",
+    )
+
+
+def _timeouts(facts: Facts, notes: Notes) -> None:
+    """Judge what bounds a server that says nothing, and how long connections live."""
+    options = facts.options.get("OPTIONS", {})
+    wanted = ["connect_timeout"] if facts.product == "postgresql" else ["connect_timeout", "read_timeout"]
+    missing = [name for name in wanted if not options.get(name)]
+    if missing and not facts.is_primary:
+        notes.warning(
+            "timeouts",
+            f"OPTIONS has no {' and no '.join(missing)}: a replica that hangs keeps whoever asks it",
+            f"Write {', '.join(f'{name!r}: 2' for name in missing)} (seconds) into its OPTIONS.",
+        )
+    max_age = facts.options.get("CONN_MAX_AGE", 0)
+    server = facts.variables.get("wait_timeout", "")
+    outlives = max_age is None or (server.isdigit() and max_age > int(server))
+    if outlives and server and not facts.options.get("CONN_HEALTH_CHECKS"):
+        notes.warning(
+            "timeouts",
+            f"Django keeps connections longer (CONN_MAX_AGE {max_age}) than the server does ({server} s)",
+            "Set CONN_HEALTH_CHECKS to True, or CONN_MAX_AGE to less than the server's wait_timeout.",
+        )
+    elif not missing or facts.is_primary:
+        notes.ok("timeouts", "connections end on both sides as they should")

@@ -1,0 +1,110 @@
+"""What a MariaDB server has to be set to."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django_rwrouter.databases.mysql_family import replica_status
+from django_rwrouter.operations.doctor import mysql_family
+from django_rwrouter.operations.doctor.facts import Facts
+from django_rwrouter.operations.doctor.findings import Notes
+from django_rwrouter.operations.doctor.general import judge_position
+
+_VARIABLES: Final = (
+    "binlog_format",
+    "gtid_domain_id",
+    "gtid_strict_mode",
+    "log_bin",
+    "log_slave_updates",
+    "read_only",
+    "relay_log_recovery",
+    "server_id",
+    "wait_timeout",
+    "wsrep_on",
+)
+
+
+def ask(cursor: Any, facts: Facts) -> None:
+    """Ask what needs no privilege, and what a privilege allows to see."""
+    cursor.execute("SELECT VERSION(), @@server_id, @@hostname, @@port, @@GLOBAL.server_uid")
+    version, *identity = cursor.fetchone()
+    facts.version = f"MariaDB {str(version).partition('-')[0]}"
+    facts.identity = "/".join(map(str, identity))
+    facts.variables = {
+        **mysql_family.variables(cursor, _VARIABLES),
+        **mysql_family.session_read_only(cursor),
+    }
+    facts.replication = replica_status(cursor)
+    facts.writes_anyway = mysql_family.may_write_anyway(
+        cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}
+    )
+    mysql_family.ask_clock(cursor, facts)
+
+
+def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
+    """Judge one server."""
+    if facts.is_on("wsrep_on"):
+        notes.error(
+            "binary_log",
+            "it is a node of a Galera cluster, where GTID positions tell nothing between nodes",
+            "Read from the node that was written to, or set wsrep_sync_wait=1 on the nodes that are read.",
+        )
+        return
+    mysql_family.judge_log(facts, notes)
+    _gtid(facts, notes)
+    if not facts.is_primary:
+        _relay_log(facts, notes)
+        _replication(facts, primary, notes)
+    judge_position(
+        facts,
+        notes,
+        "Turn its binary log on (log_bin)."
+        if facts.is_primary
+        else "Let it replicate by GTID: CHANGE MASTER TO MASTER_USE_GTID = slave_pos.",
+    )
+    mysql_family.judge_read_only(facts, notes, "read_only")
+
+
+def _gtid(facts: Facts, notes: Notes) -> None:
+    if facts.is_on("gtid_strict_mode"):
+        notes.ok("gtid", "gtid_strict_mode is on")
+        return
+    notes.warning(
+        "gtid",
+        "gtid_strict_mode is off: after a write that went to a replica by mistake, sequence numbers no "
+        "longer tell what it has replayed, and nothing says so",
+        "SET GLOBAL gtid_strict_mode = ON, and write it into the configuration, on every server.",
+    )
+
+
+def _relay_log(facts: Facts, notes: Notes) -> None:
+    if facts.is_on("relay_log_recovery"):
+        notes.ok("relay_log", "relay_log_recovery is on")
+        return
+    notes.warning(
+        "relay_log",
+        "relay_log_recovery is off: killed just after its replication has started, it may look for a relay "
+        "log that is gone, and replicates nothing when it is back (error 1201)",
+        "Set relay_log_recovery = ON, and restart it: what it had not applied, it then asks for anew.",
+    )
+
+
+def _replication(facts: Facts, primary: Facts | None, notes: Notes) -> None:
+    status = facts.replication
+    if status is None:
+        notes.unknown(
+            "replication",
+            "whether its threads run, the user is not allowed to see; routing does not need to",
+            "GRANT REPLICA MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) lets it.",
+        )
+        return
+    if not mysql_family.judge_threads(facts, status, notes, "Slave"):
+        return
+    if status.get("Using_Gtid") == "No":
+        notes.error(
+            "replication",
+            "it replicates by file and offset, so that it does not say where it stands",
+            "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE.",
+        )
+    mysql_family.judge_source(status.get("Master_Server_Id"), primary, notes)
+    mysql_family.judge_delay(status.get("SQL_Delay"), notes)

@@ -1,0 +1,133 @@
+"""What a PostgreSQL server has to be set to."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from django_rwrouter.operations.doctor.facts import Facts
+from django_rwrouter.operations.doctor.findings import Notes
+from django_rwrouter.operations.doctor.general import judge_position, judge_session
+
+_SETTINGS: Final = (
+    "hot_standby",
+    "recovery_min_apply_delay",
+    "server_version",
+    "server_version_num",
+    "synchronous_commit",
+    "transaction_read_only",
+    "wal_level",
+)
+_OLDEST: Final = 120000
+
+
+def ask(cursor: Any, facts: Facts) -> None:
+    """Ask what needs no privilege; ``pg_monitor`` would show more."""
+    cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(_SETTINGS),))
+    variables = dict(cursor.fetchall())
+    cursor.execute(
+        "SELECT pg_is_in_recovery()::text, host(inet_server_addr()), inet_server_port()::text,"
+        " pg_postmaster_start_time()::text,"
+        " (SELECT count(*) FROM pg_stat_wal_receiver)::text,"
+        " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused()::text END,"
+        " pg_has_role('pg_monitor', 'USAGE')::text"
+    )
+    recovering, host, port, started, receivers, paused, monitor = cursor.fetchone()
+    variables |= {"in_recovery": recovering, "paused": paused or "false", "receivers": receivers}
+    variables["pg_monitor"] = monitor
+    cursor.execute(
+        "SELECT setting FROM pg_settings WHERE name = 'default_transaction_read_only' AND source = 'session'"
+    )
+    variables["session_read_only"] = (cursor.fetchone() or ("off",))[0]
+    facts.variables = variables
+    facts.version = f"PostgreSQL {variables.get('server_version', '').partition(' ')[0]}"
+    facts.identity = f"{host}/{port}/{started}"
+    before = time.time()
+    cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+    after = time.time()
+    (server,) = cursor.fetchone()
+    facts.clock = float(server) - (before + after) / 2
+    facts.clock_accuracy = (after - before) / 2
+
+
+def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
+    """Judge one server."""
+    if int(facts.variables.get("server_version_num", _OLDEST)) < _OLDEST:
+        notes.error("version", "it is older than PostgreSQL 12", "Upgrade it.")
+    if facts.is_primary:
+        _primary(facts, notes)
+    else:
+        _replica(facts, notes)
+    judge_position(facts, notes, _where_no_position(facts))
+
+
+def _primary(facts: Facts, notes: Notes) -> None:
+    if facts.is_on("in_recovery"):
+        notes.error(
+            "read_only",
+            "the primary is a standby: no write succeeds",
+            "If another server was promoted, name that as PRIMARY; otherwise promote this one.",
+        )
+        return
+    judge_session(facts, notes)
+    level = facts.variables.get("wal_level", "")
+    if level == "minimal":
+        notes.error("binary_log", "wal_level is minimal: nothing is replicated", "Set wal_level = replica.")
+    else:
+        notes.ok("binary_log", f"wal_level is {level}")
+    if facts.variables.get("synchronous_commit") == "off":
+        notes.warning(
+            "commit",
+            "synchronous_commit is off: positions then cover what is still open, too, and while a long "
+            "transaction is, replicas look late, and bound reads go to the primary",
+            "Set synchronous_commit = on (or local), at least for the application's user.",
+        )
+    else:
+        notes.ok("commit", f"synchronous_commit is {facts.variables.get('synchronous_commit')}")
+
+
+def _replica(facts: Facts, notes: Notes) -> None:
+    if not facts.is_on("in_recovery"):
+        notes.error(
+            "replication",
+            "it is no standby: it has a history of its own, and can be written to",
+            "Make it anew from a copy of the primary (pg_basebackup), or take the alias out of REPLICAS.",
+        )
+        return
+    notes.ok("read_only", "it is a standby, which nobody can write to")
+    if facts.variables.get("receivers") == "0":
+        notes.error(
+            "replication",
+            "it does not receive from the primary",
+            "Look for the reason in its log; primary_conninfo says where it looks.",
+        )
+    else:
+        notes.ok("replication", "it receives")
+    if facts.is_on("paused"):
+        notes.error(
+            "replication",
+            "it does not replay what it has received: replay is paused",
+            "SELECT pg_wal_replay_resume().",
+        )
+    delay = facts.variables.get("recovery_min_apply_delay", "0")
+    if delay != "0":
+        notes.warning(
+            "replication",
+            f"it is kept {int(delay) / 1000:g} s behind on purpose: it will hardly ever serve a bound read",
+            "Take it out of REPLICAS, or set recovery_min_apply_delay = 0.",
+        )
+    if facts.is_on("pg_monitor"):
+        notes.ok("privileges", "its timeline can be seen")
+    else:
+        notes.unknown(
+            "privileges",
+            "its timeline, the user is not allowed to see; after a failover, the router then trusts a "
+            "replica only while it receives from another server",
+            "GRANT pg_monitor TO the application's user, on the primary.",
+        )
+
+
+def _where_no_position(facts: Facts) -> str:
+    if facts.is_primary:
+        return "Look at what is said of it above."
+    return "Look at what is said of replication above; GRANT pg_monitor lets its timeline be seen."

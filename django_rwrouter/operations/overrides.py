@@ -1,0 +1,314 @@
+"""What an operator takes out of the router's hands: a replica (drain), or a whole cluster (the kill switch).
+
+Each is a row on the primary, so that it holds for all processes, and through restarts: the monitor of each
+process reads the table at every tick, and applies what it finds. Whoever makes or ends an override applies
+it in its own process at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import events, process, stats
+from django_rwrouter.conf import SETTING
+from django_rwrouter.conf.clusters import Topology, get_topology
+from django_rwrouter.conf.validators import did_you_mean
+from django_rwrouter.databases import product
+from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
+from django_rwrouter.scope.context import silenced
+from django_rwrouter.servers.breaker import health
+
+LOOK_AGAIN_SECONDS: Final = 10.0
+"""How long a table that has not been made yet is not asked for again: each time is an error in its log."""
+
+_IMPATIENT: Final = {
+    "mariadb": "SET STATEMENT max_statement_time = 0.25 FOR SELECT %s",
+    "mysql": "SELECT /*+ MAX_EXECUTION_TIME(250) */ %s",
+    "postgresql": "SET LOCAL lock_timeout = 250; SELECT %s",
+}
+"""How a query waits no longer than a quarter of a second for a lock, by a setting that ends with it: one of
+the session would reach others through a pooler."""
+
+_KINDS: Final = frozenset(kind.value for kind in OverrideKind)
+_BEGUN: Final = {OverrideKind.DRAIN: "replica_drained", OverrideKind.PRIMARY_ONLY: "switched_off"}
+_ENDED: Final = {OverrideKind.DRAIN: "replica_undrained", OverrideKind.PRIMARY_ONLY: "switched_on"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One that is in force."""
+
+    kind: OverrideKind
+    target: str
+    """The alias of a replica, or the name of a cluster; the settings may not know it any more."""
+    reason: str = ""
+    by: str = ""
+    """Who wanted it."""
+    at: int = 0
+    """Since when, as Unix time."""
+
+    @property
+    def why(self) -> str:
+        """The reason and who gave it, in one line."""
+        return f"{self.reason} ({self.by})" if self.reason and self.by else self.reason or self.by
+
+
+# --- making and ending them ----------------------------------------------------------------------
+
+
+def drain(alias: str, reason: str = "", by: str = "") -> None:
+    """Take a replica out of rotation, for all processes, until :func:`undrain`.
+
+    In force in this process at once (inside ``atomic()``: at its commit), and in the others within two
+    intervals of the monitor. Reads that run there end undisturbed. Raises ``ValueError`` for an alias that is
+    not a replica's, and ``ImproperlyConfigured`` before ``manage.py migrate``.
+    """
+    _check_replica(alias)
+    _put(OverrideKind.DRAIN, alias, reason, by)
+
+
+def undrain(alias: str, by: str = "") -> bool:
+    """Let a replica take reads again; return whether it was drained.
+
+    Raises ``ValueError`` for an alias that is not a replica's, unless it was drained once, and the settings
+    have lost it since; and ``ImproperlyConfigured`` before ``manage.py migrate``.
+    """
+    was_drained = _remove(OverrideKind.DRAIN, alias, by)
+    if not was_drained:
+        _check_replica(alias)
+    return was_drained
+
+
+def switch_off(cluster: str, reason: str = "", by: str = "") -> None:
+    """Throw the kill switch of a cluster: all its reads go to the primary, in all processes.
+
+    In force when :func:`drain` would be. Raises ``ValueError`` for an unknown cluster, and
+    ``ImproperlyConfigured`` before ``manage.py migrate``.
+    """
+    _check_cluster(cluster)
+    _put(OverrideKind.PRIMARY_ONLY, cluster, reason, by)
+
+
+def switch_on(cluster: str, by: str = "") -> bool:
+    """Undo :func:`switch_off`; return whether it was off.
+
+    Raises ``ValueError`` for a cluster that neither the settings nor the table know, and
+    ``ImproperlyConfigured`` before ``manage.py migrate``.
+    """
+    was_off = _remove(OverrideKind.PRIMARY_ONLY, cluster, by)
+    if not was_off:
+        _check_cluster(cluster)
+    return was_off
+
+
+def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
+    values = {
+        # Longer ones would be refused, or cut with a warning, as the server is set up.
+        "reason": reason[:MAX_REASON],
+        "made_by": by[:MAX_BY],
+        "made_at": int(time.time()),
+    }
+    alias = database()
+    with _writing(alias):
+        RoutingOverride.objects.using(alias).update_or_create(kind=kind.value, target=target, defaults=values)
+    _settle(alias, _BEGUN[kind], target, Override(kind=kind, target=target, reason=reason, by=by).why)
+
+
+def _remove(kind: OverrideKind, target: str, by: str) -> bool:
+    alias = database()
+    with _writing(alias):
+        rows = RoutingOverride.objects.using(alias).filter(kind=kind.value, target=target)
+        removed: bool = rows.delete()[0] > 0
+    if removed:
+        _settle(alias, _ENDED[kind], target, by)
+    return removed
+
+
+@contextmanager
+def _writing(alias: str) -> Iterator[None]:
+    """Write as this package itself: it pins nobody. Tell what to do where there is no table yet."""
+    with silenced():
+        try:
+            # In a transaction of the caller's: on PostgreSQL an error would spoil all of it.
+            with transaction.atomic(using=alias):
+                yield
+        except DatabaseError as error:
+            if not _may_lack_the_table(error, connections[alias]):
+                raise
+            raise ImproperlyConfigured(
+                f"The table {RoutingOverride._meta.db_table!r} does not exist in {alias!r} yet;"
+                " run `manage.py migrate django_rwrouter`."
+            ) from None
+
+
+def _settle(alias: str, event: str, target: str, detail: str) -> None:
+    """Let what was written be in force here, too: as soon as others can see it."""
+
+    def settle() -> None:
+        # Told once, by whoever did it. All other processes find it out sometime, at their start as well.
+        stats.note_event(event, target, detail)
+        apply(in_force())
+
+    if connections[alias].in_atomic_block:
+        transaction.on_commit(settle, using=alias, robust=True)
+    else:
+        settle()
+
+
+def _check_replica(alias: str) -> None:
+    topology = get_topology()
+    cluster = topology.by_alias.get(alias)
+    if cluster is None:
+        replicas = [each.alias for cluster in topology.clusters.values() for each in cluster.replicas]
+        hint = did_you_mean(alias, replicas, f"The replicas are: {_named(replicas)}.")
+        raise ValueError(f"There is no replica {alias!r} in {SETTING}. {hint}")
+    if alias == cluster.primary:
+        raise ValueError(
+            f"{alias!r} is the primary of the cluster {cluster.name!r}, and takes reads whenever no replica"
+            " does: it cannot be drained."
+        )
+
+
+def _check_cluster(name: str) -> None:
+    clusters = get_topology().clusters
+    if name not in clusters:
+        hint = did_you_mean(name, clusters.keys(), f"The clusters are: {_named(clusters)}.")
+        raise ValueError(f"There is no cluster {name!r} in {SETTING}. {hint}")
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+# --- reading and applying them -------------------------------------------------------------------
+
+
+def database() -> str:
+    """Return the alias of the database with the table: a primary."""
+    alias: str = RoutingOverride.objects.on_primary().db
+    return alias
+
+
+def load(connection: BaseDatabaseWrapper) -> list[Override]:
+    """Return what is in force, by one statement on an open connection to :func:`database`.
+
+    On the driver's own cursor, which nobody else sees, and never behind a lock on the table for long: a
+    migration's would keep the monitor. Nothing is in force before ``manage.py migrate``. Raises
+    ``django.db.Error`` if the server does not answer.
+    """
+    if monotonic() < _look_again.at:
+        return []
+    try:
+        return _select(connection, patiently=False)
+    except DatabaseError as error:
+        if not _may_lack_the_table(error, connection):
+            raise
+        _look_again.at = monotonic() + LOOK_AGAIN_SECONDS
+        return []
+
+
+def in_force() -> list[Override]:
+    """Return what is in force now, over this thread's own connection to the primary.
+
+    Raises ``django.db.Error`` if that does not answer.
+    """
+    alias = database()
+    connection = connections[alias]
+    with silenced():
+        connection.ensure_connection()
+        try:
+            # A savepoint: on PostgreSQL an error would spoil the transaction around this.
+            with transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext():
+                return _select(connection)
+        except DatabaseError as error:
+            if not _may_lack_the_table(error, connection):
+                raise
+            return []
+
+
+def apply(overrides: Collection[Override], *, quietly: bool = False) -> None:
+    """Let these be in force in this process, and no others; tell what has changed, unless ``quietly``.
+
+    What the settings do not know has no effect: a row may be older, or newer, than this process's settings.
+    """
+    topology = get_topology()
+    drained = {
+        each.target: each
+        for each in overrides
+        if each.kind is OverrideKind.DRAIN and _is_replica(each.target, topology)
+    }
+    begun, ended = health.set_drained((each.target, each.at, each.why) for each in drained.values())
+    off = {
+        each.target: each
+        for each in overrides
+        if each.kind is OverrideKind.PRIMARY_ONLY and each.target in topology.clusters
+    }
+    before, health.switched_off = health.switched_off, frozenset(off)
+
+    if quietly:
+        return
+    for alias in sorted(begun):
+        events.replica_drained(alias, drained[alias].why)
+    for alias in sorted(ended):
+        events.replica_undrained(alias)
+    for name in sorted(health.switched_off - before):
+        events.switched_off(name, off[name].why)
+    for name in sorted(before - health.switched_off):
+        events.switched_on(name)
+
+
+def _is_replica(alias: str, topology: Topology) -> bool:
+    cluster = topology.by_alias.get(alias)
+    return cluster is not None and alias != cluster.primary
+
+
+def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[Override]:
+    quote = connection.ops.quote_name
+    columns = ", ".join(map(quote, ("kind", "target", "reason", "made_by", "made_at")))
+    query = "SELECT %s" if patiently else _IMPATIENT.get(product(connection), "SELECT %s")
+    statement = query % f"{columns} FROM {quote(RoutingOverride._meta.db_table)}"
+    connection.validate_thread_sharing()
+    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+        cursor.execute(statement)
+        while cursor.description is None and cursor.nextset():
+            pass  # psycopg begins with the results of what came before the query.
+        rows = cursor.fetchall()
+    return [
+        Override(kind=OverrideKind(kind), target=target, reason=reason or "", by=by or "", at=int(at))
+        for kind, target, reason, by, at in sorted(rows)
+        if kind in _KINDS  # A newer version, running beside this one, may know more.
+    ]
+
+
+def _may_lack_the_table(error: DatabaseError, connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement failed because there is no table yet; asks the database."""
+    if isinstance(error, OperationalError) and connection.vendor in ("mysql", "postgresql"):
+        return False  # The server itself failed: asking it again would take as long again.
+    with silenced(), connection.cursor() as cursor:
+        return RoutingOverride._meta.db_table not in connection.introspection.table_names(cursor)
+
+
+class _LookAgain:
+    """When a table that was not there is asked for again, in monotonic seconds."""
+
+    at = 0.0
+
+
+_look_again: Final = _LookAgain()
+
+
+def reset() -> None:
+    """Forget that the table was not there."""
+    _look_again.at = 0.0
+
+
+process.owns(reset)

@@ -1,0 +1,1 @@
+"""Where a read goes: the rules, and the steps that they ask for."""

@@ -1,0 +1,311 @@
+"""Take the steps that the rules ask for, until they have decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import Error, connections
+
+from django_rwrouter import events, stats
+from django_rwrouter.balancers import get_balancer
+from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
+from django_rwrouter.databases import has_positions
+from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.exceptions import NoReplicaAvailable
+from django_rwrouter.routing import rules, snapshot
+from django_rwrouter.routing.decision_cache import settle, settle_write
+from django_rwrouter.routing.opening import Opening, open_primary, open_replica
+from django_rwrouter.routing.steps import (
+    UNTRIED,
+    AskFloor,
+    AskPrimary,
+    AskReplica,
+    Attempts,
+    LoadToken,
+    Open,
+    Situation,
+    Spill,
+    Step,
+    Transaction,
+    WaitFor,
+)
+from django_rwrouter.routing.transactions import transaction_of
+from django_rwrouter.scope.context import current_block, current_state
+from django_rwrouter.scope.state import (
+    Block,
+    ClusterScope,
+    RoutingState,
+    ThreadConnections,
+    on_event_loop,
+    this_thread,
+)
+from django_rwrouter.servers import asking, identity, spill_slots, waiting, wrapper
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+
+def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | None:
+    """Decide one read, and open the connection that it will use.
+
+    ``None`` if it is not ours to decide. Raises ``NoReplicaAvailable`` under ``strict=True`` alone.
+    """
+    instance_alias = None if instance is None else instance._state.db
+    if instance_alias is not None and _is_foreign(instance_alias):
+        return None
+    cluster = route.cluster
+    state = current_state()
+    scope = state.scope(cluster.name)
+    block = current_block(cluster.name)
+    decision = _take_steps(route, state, scope, block, instance_alias)
+    if decision.reason.on_primary or decision.would_be is not None:
+        _remember(decision, scope, block, cluster)
+    _tell(decision, cluster)
+    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    if instance_alias is None:
+        settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
+    return decision
+
+
+def _tell(decision: Decision, cluster: Cluster) -> None:
+    """Tell of a read that is where it is only because replicas lag."""
+    if decision.reason is Reason.SPILLED:
+        events.read_spilled(cluster.name)
+    elif decision.reason is Reason.DEGRADED:
+        events.read_degraded(cluster.name)
+
+
+def _take_steps(
+    route: ModelRoute,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    instance_alias: str | None,
+) -> Decision:
+    """Ask the engine, do what it asks for, and ask again until it has decided."""
+    cluster = route.cluster
+    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    _look_around(ours, scope, cluster)
+    unusable = health.unusable()
+    switched_off = cluster.name in health.switched_off
+    attempts = UNTRIED
+    if unusable or switched_off:
+        attempts = Attempts(unusable=unusable, switched_off=switched_off)
+    return _decide(route, state, scope, block, instance_alias, ours, attempts)
+
+
+def _look_around(ours: ThreadConnections, scope: ClusterScope, cluster: Cluster) -> None:
+    """Bring up to date what the engine is told of the world."""
+    situation = ours.situation
+    primary = ours.primary
+    autocommit = primary.autocommit and not primary.in_atomic_block
+    situation.transaction = Transaction.NONE if autocommit else transaction_of(primary, scope)
+    situation.positions = has_positions(primary.vendor) and knowledge.has_positions(
+        cluster.name, cluster.replica_aliases
+    )
+    situation.now = time.time()
+
+
+def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) -> Decision:
+    """Decide anew where to run a read that has lost its replica, and open the connection.
+
+    What bound the read still binds it. ``failed`` are the databases that it has lost already: with the
+    primary among them, the decision may be for it all the same, as there is no other. Raises
+    ``NoReplicaAvailable`` under ``strict=True`` alone.
+    """
+    topology = get_topology()
+    route = None if decision.model is None else topology.route(decision.model)
+    route = route or topology.raw_route(cluster.name)
+    state = current_state()
+    scope = state.scope(cluster.name)
+    block = current_block(cluster.name)
+    if scope.replica in failed:
+        scope.replica = None
+    state.settled.clear()
+    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    _look_around(ours, scope, cluster)
+    attempts = Attempts(
+        unusable={*health.unusable(), *failed}, switched_off=cluster.name in health.switched_off
+    )
+    if cluster.primary in failed:
+        attempts.asked_primary, attempts.spilled = True, False
+    found = _decide(route, state, scope, block, None, ours, attempts)
+    if found.reason.on_primary:
+        _remember(found, scope, block, cluster)
+    _tell(found, cluster)
+    return found
+
+
+def _decide(
+    route: ModelRoute,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    instance_alias: str | None,
+    ours: ThreadConnections,
+    attempts: Attempts,
+) -> Decision:
+    cluster = route.cluster
+    situation = ours.situation
+    while True:
+        verdict = rules.route_read(route, state, scope, block, instance_alias, situation, attempts)
+        if isinstance(verdict, Decision):
+            return verdict
+        if on_event_loop() and not isinstance(verdict, Spill):
+            # On the loop's own thread nothing may wait: what is known already has to do.
+            if isinstance(verdict, LoadToken) and not state.may_block:
+                state.known_token()
+                continue
+            if isinstance(verdict, Open) and not verdict.bound:
+                scope.replica = verdict.alias
+                return route.decide(verdict.alias, verdict.reason)
+            if not attempts.known_only:
+                attempts = replace(attempts, known_only=True)
+                continue
+            return route.decide(cluster.primary, Reason.EVENT_LOOP)
+        if attempts is UNTRIED:
+            attempts = Attempts()
+            scope.steps = []
+        began = time.perf_counter()
+        _take_step(verdict, state, scope, block, cluster, ours, attempts)
+        alias = getattr(verdict, "alias", cluster.primary)
+        scope.steps.append((type(verdict).__name__, alias, time.perf_counter() - began))
+
+
+def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
+    step: Step,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    cluster: Cluster,
+    ours: ThreadConnections,
+    attempts: Attempts,
+) -> None:
+    """Do one thing that the engine asks for, and note how it went."""
+    match step:
+        case LoadToken():
+            state.known_token()
+        case Open(alias=alias):
+            opening = open_replica(alias)
+            if opening is Opening.OPENED:
+                ours.opened[alias] = connections[alias]
+                scope.replica = alias
+                if step.identify and identity.is_new(connections[alias]):
+                    _ask(alias, cluster, attempts)
+            elif opening is Opening.FORBIDDEN:
+                attempts.forbidden.add(alias)
+            else:
+                attempts.unusable = {*attempts.unusable, alias}
+        case AskFloor():
+            scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, ours.primary)
+        case AskPrimary(at_most_old=at_most_old):
+            attempts.asked_primary = True
+            attempts.primary = asking.ask_primary(cluster, ours.primary, at_most_old=at_most_old)
+        case AskReplica(alias=alias):
+            _ask(alias, cluster, attempts)
+        case Spill():
+            attempts.spilled = spill_slots.take(
+                state, this_thread(), cluster.name, cluster.settings.spill_limit
+            )
+            if attempts.spilled and not on_event_loop() and not open_primary(cluster, ours.primary):
+                spill_slots.release(state, this_thread(), cluster.name)
+                attempts.asked_primary, attempts.spilled = True, False
+        case WaitFor(alias=alias, position=position):
+            attempts.waited = True
+            try:
+                reached = waiting.wait(cluster, connections[alias], position)
+            except Error as error:
+                asking.pass_over(alias, error)
+                attempts.unusable = {*attempts.unusable, alias}
+            else:
+                scope.gave_up = not reached
+
+
+def _ask(alias: str, cluster: Cluster, attempts: Attempts) -> None:
+    """Ask a replica where it stands."""
+    try:
+        asking.ask_replica(cluster, connections[alias])
+    except Error as error:
+        asking.pass_over(alias, error)
+        attempts.unusable = {*attempts.unusable, alias}
+    else:
+        attempts.asked.append(alias)
+
+
+def last_steps(cluster: str) -> list[tuple[str, str, float]]:
+    """Return the steps of the scope's newest decision that needed any: name, database, seconds.
+
+    The names are those of the steps in ``routing.steps``: ``Open``, ``AskReplica``, ``WaitFor``...
+    """
+    return list(current_state().scope(cluster).steps)
+
+
+def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision | None:
+    """Decide one write: the primary, or ``None`` if it is not ours to decide."""
+    if instance is not None and instance._state.db is not None and _is_foreign(instance._state.db):
+        return None
+    state = current_state()
+    scope = state.scope(route.cluster.name)
+    if this_thread() not in scope.by_thread:
+        _attach_this_thread(scope, route.cluster)
+    decision = route.decide(route.cluster.primary, Reason.WRITE, "write")
+    settle_write(decision, route, state)
+    return decision
+
+
+def _is_watched(cluster: Cluster) -> bool:
+    """Whether a monitor watches, and has found something already."""
+    return health.watched and knowledge.knows(cluster.name, (replica.alias for replica in cluster.replicas))
+
+
+def _is_foreign(alias: str) -> bool:
+    """Whether an object came from a database that is not ours.
+
+    One that is in no setting is none at all: a cached object may remember a replica that is long gone.
+    """
+    return alias not in get_topology().by_alias and alias in connections.settings
+
+
+def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
+    """Look up the connections of the running thread, once in a scope.
+
+    ``connections[alias]`` costs as much as all the rest of a decision.
+    """
+    primary = wrapper.install(connections[cluster.primary])
+    ours = scope.by_thread[this_thread()] = ThreadConnections(primary)
+    ours.situation = Situation(
+        balancer=get_balancer(cluster.settings.balancer),
+        opened=ours.opened,
+        positions=False,
+        reached=partial(snapshot.reached, scope, ours),
+        staleness=partial(snapshot.staleness, cluster.name, ours),
+        asked_lately=partial(snapshot.asked_lately, ours),
+        watched=partial(_is_watched, cluster),
+        away=partial(health.is_away, cluster.name),
+    )
+    return ours
+
+
+def _remember(decision: Decision, scope: ClusterScope, block: Block | None, cluster: Cluster) -> None:
+    """Note what a decision for the primary tells about the reads that follow."""
+    if decision.would_be is not None:
+        scope.replica = decision.would_be
+        return
+    if decision.reason in rules.UNCONDITIONAL:
+        return
+    if block is not None and block.strict:
+        raise NoReplicaAvailable(
+            f"This read would go to the primary ({decision.reason.label}), and the block around it says"
+            " strict=True. Catch this error, or leave strict out."
+        )
+    # A read that has spilled may lose the primary, and be answered by a replica: the cursor sees which.
+    scope.read_primary = scope.read_primary or decision.reason is not Reason.SPILLED
+    if decision.reason is Reason.PINNED and not scope.pinned:
+        scope.pinned = True
+        stats.count_event("pinned_request", cluster.name)

@@ -1,0 +1,227 @@
+"""Decisions that hold for a while: most reads of a request or a script are decided like the one before.
+
+What the engine has decided for a model stays right until something changes that it rests on: a write, a
+block, a transaction, another thread or connection, the health of a server, the settings, or time. To see that
+nothing has costs less than to decide again; whatever is in doubt is decided again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from django_rwrouter import process
+from django_rwrouter.conf import SETTING
+from django_rwrouter.conf.clusters import ModelRoute
+from django_rwrouter.conf.options import ClusterSettings
+from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.scope.context import block_in_force, state_in_force
+from django_rwrouter.scope.state import (
+    THREAD,
+    Block,
+    ClusterScope,
+    RoutingState,
+    ThreadConnections,
+    this_thread,
+)
+from django_rwrouter.servers.breaker import health
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import Model
+
+LASTING: Final = frozenset(
+    {
+        Reason.DISABLED,
+        Reason.USE_PRIMARY,
+        Reason.IN_TRANSACTION,
+        Reason.WROTE_IN_SCOPE,
+        Reason.UNSAFE_METHOD,
+        Reason.OUTSIDE_SCOPE,
+        Reason.LEVEL_PRIMARY,
+        Reason.NO_POSITION,
+        Reason.USE_REPLICA,
+        Reason.EVENTUAL,
+        Reason.CAUSAL,
+        Reason.STRONG,
+    }
+)
+"""Reasons that hold until something happens."""
+AGEING: Final = frozenset({Reason.PINNED, Reason.WINDOW, Reason.BOUNDED})
+"""Reasons that hold until something happens, or for a time."""
+
+
+@dataclass(slots=True, eq=False)
+class Settled:
+    """A decision for all reads of one model in one scope and thread, and what it rests on."""
+
+    alias: str
+    decision: Decision
+    table: str
+    announced: dict[str, Decision]
+    """Where a read is announced to the statement that follows."""
+    block: Block | None
+    thread: object
+    """Its stand-in: unlike a thread's number, it is never used again."""
+    primary: BaseDatabaseWrapper
+    in_atomic_block: bool
+    autocommit: bool
+    """These two as they were on the primary's connection."""
+    connection: BaseDatabaseWrapper
+    """The one to be used."""
+    opened: Any
+    """The driver's connection in it."""
+    version: int
+    """That of :attr:`Health.version`."""
+    until: float
+    """Monotonic seconds."""
+
+
+def recall(model: type[Model]) -> str | None:
+    """Announce one more read of a model, and return where it goes; ``None`` if that has to be decided.
+
+    On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
+    """
+    state = state_in_force() or THREAD.outside
+    settled: Settled | None = state.settled.get(model)
+    if (
+        settled is not None
+        and block_in_force() is settled.block
+        and THREAD.outside is settled.thread
+        and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
+        and primary.autocommit is settled.autocommit
+        and settled.connection.connection is settled.opened
+        and health.version == settled.version
+        and (settled.until is inf or monotonic() < settled.until)
+    ):
+        settled.announced[settled.table] = settled.decision
+        return settled.alias
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class SettledWrite:
+    """The decision for all writes of one model in one scope and thread: they go to the primary."""
+
+    alias: str
+    decision: Decision
+    table: str
+    writes: dict[str, Decision]
+    """Where a write is announced to the statements that follow."""
+    reads: dict[str, Decision]
+    """Where it is announced to a read before them."""
+    thread: object
+    version: int
+    """That of :attr:`Health.version`, which the settings change, too."""
+
+
+def recall_write(model: type[Model], instance: Model | None) -> str | None:
+    """Announce one more write of a model, and return where it goes; ``None`` if that has to be decided."""
+    state = state_in_force() or THREAD.outside
+    settled: SettledWrite | None = state.settled_writes.get(model)
+    if (
+        settled is not None
+        and THREAD.outside is settled.thread
+        and health.version == settled.version
+        and (instance is None or (origin := instance._state.db) is None or origin == settled.alias)
+    ):
+        table = settled.table
+        settled.writes.pop(table, None)  # So that the newest is the last.
+        settled.writes[table] = settled.reads[table] = settled.decision
+        return settled.alias
+    return None
+
+
+def settle_write(decision: Decision, route: ModelRoute, state: RoutingState) -> None:
+    """Announce a write, and let its decision hold for the writes of this model that follow."""
+    alias, table = decision.alias, route.table
+    writes = state.announced_writes.setdefault(alias, {})
+    reads = state.announced_reads.setdefault(alias, {})
+    writes.pop(table, None)  # So that the newest is the last.
+    writes[table] = reads[table] = decision
+    # Models that are made anew each time, as a migration's are, must not be kept.
+    if route.model is not None and route.fixed is None:
+        state.settled_writes[route.model] = SettledWrite(
+            alias, decision, table, writes, reads, this_thread(), health.version
+        )
+
+
+def settle(
+    decision: Decision,
+    route: ModelRoute,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    ours: ThreadConnections,
+) -> None:
+    """Let a decision hold for the reads of this model that follow, if it is of the kind that can."""
+    reason = decision.reason
+    if (
+        (reason not in LASTING and reason not in AGEING)
+        or route.model is None
+        or decision.would_be is not None
+        or state.loading
+    ):
+        return
+    primary = connection = ours.primary
+    # A view's own transaction changes what holds inside it; manual ones begin without a sign.
+    if scope.view is not None or not primary.settings_dict["AUTOCOMMIT"]:
+        return
+    if not reason.on_primary:
+        if not route.cluster.keeps_replica or decision.alias not in ours.opened:
+            return
+        connection = ours.opened[decision.alias]
+    until = inf
+    if reason in AGEING:
+        until = monotonic() + _seconds_left(decision, route.cluster.settings, state, block, ours)
+        # A monitor ends all of them at each of its looks, so that they need no clock.
+        if until >= health.watched_until and health.watched:
+            until = inf
+    state.settled[route.model] = Settled(
+        decision.alias,
+        decision,
+        route.table,
+        state.announced_reads[decision.alias],
+        block_in_force(),
+        this_thread(),
+        primary,
+        primary.in_atomic_block,
+        primary.autocommit,
+        connection,
+        connection.connection,
+        health.version,
+        until,
+    )
+
+
+def _seconds_left(
+    decision: Decision,
+    settings: ClusterSettings,
+    state: RoutingState,
+    block: Block | None,
+    ours: ThreadConnections,
+) -> float:
+    """Return for how long a decision for one of the ageing reasons will be the engine's."""
+    reason, situation = decision.reason, ours.situation
+    if reason is Reason.PINNED:
+        mark = None if state.token is None else state.token.marks.get(settings.name)
+        # Under "causal" by the write that the position does not cover: the earlier end is right for both.
+        pinned = 0.0 if mark is None else min(mark.uncovered_at or mark.wrote_at, mark.wrote_at)
+        return float(pinned + settings.pin_seconds - situation.now)
+    if not situation.positions:
+        return inf
+    if reason is Reason.BOUNDED:
+        limit = 0.0 if block is None else block.max_staleness
+    else:
+        limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
+    return float(limit - situation.staleness(decision.alias))
+
+
+def _invalidate_all() -> None:
+    """Invalidate every cached decision of this process: they depend on the settings."""
+    health.version += 1
+
+
+process.on_change(_invalidate_all, [SETTING])

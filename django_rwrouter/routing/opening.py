@@ -1,0 +1,83 @@
+"""Open the connection that a read will use, before Django does."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from django.db import Error, connections
+
+from django_rwrouter import events
+from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.servers import asking, wrapper
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.in_flight import load_of
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class Opening(Enum):
+    """How opening a replica's connection went."""
+
+    OPENED = "opened"
+    FAILED = "failed"
+    FORBIDDEN = "forbidden"
+    """The running test has not declared that it uses this database."""
+
+
+def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
+    """Open the primary's connection for a read that need not go there; return whether that could be done.
+
+    As in :func:`open_replica`: Django would do the same a moment later, where nobody can catch it.
+    """
+    try:
+        if getattr(connection.connection, "closed", False) and not connection.in_atomic_block:
+            connection.close()  # The driver found it lost when it was last used, and Django does not know.
+        with load_of(cluster.primary).waiting(connection):
+            connection.close_if_health_check_failed()
+            connection.ensure_connection()
+    except Error as error:
+        asking.note_lost_primary(cluster, error)
+        return False
+    return True
+
+
+def open_replica(alias: str) -> Opening:
+    """Open a replica's connection, or make sure that the open one still works.
+
+    This has to happen before Django uses it: a dead server fails in ``connect()``, or in the ping of
+    ``CONN_HEALTH_CHECKS``, and neither is seen by an execute wrapper. Bounded by the timeouts in the
+    database's ``OPTIONS``.
+    """
+    connection = wrapper.install(connections[alias])
+    if is_forbidden(connection):
+        return Opening.FORBIDDEN
+    if not health.begin_trial(alias):
+        return Opening.FAILED
+    try:
+        if connection.connection is not None:
+            with load_of(alias).waiting(connection):  # The ping of a frozen server may last for ever.
+                connection.close_if_health_check_failed()
+            if health.watched and health.is_ejected(alias):
+                return Opening.FAILED
+        connection.ensure_connection()
+        if health.is_ejected(alias):
+            # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
+            asking.ask_replica(get_topology().by_alias[alias], connection)
+    except AssertionError as error:
+        if type(error).__name__ == "DatabaseOperationForbidden":  # In other threads, Django tells only here.
+            return Opening.FORBIDDEN
+        raise
+    except Error as error:
+        asking.pass_over(alias, error)
+        return Opening.FAILED
+    seconds = health.works(alias)
+    if seconds is not None:
+        events.replica_restored(alias, seconds)
+    return Opening.OPENED
+
+
+def is_forbidden(connection: BaseDatabaseWrapper) -> bool:
+    """Whether Django's test case has disarmed the connection, as it does for all but ``databases``."""
+    return type(vars(connection).get("cursor")).__name__ == "_DatabaseFailure"

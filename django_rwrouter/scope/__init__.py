@@ -1,0 +1,1 @@
+"""What a request, a task or a block remembers while it runs."""

@@ -1,0 +1,259 @@
+"""What a request, a task or a scope remembers while it runs."""
+
+from __future__ import annotations
+
+import threading
+from asyncio import _get_running_loop  # In asyncio.events.__all__; get_running_loop() raises instead.
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from django_rwrouter.scope.token import EMPTY, Position, Token
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import Model
+
+    from django_rwrouter.decision import Decision, Level
+
+
+class BlockKind(Enum):
+    """What an explicit block asks for."""
+
+    PRIMARY = "use_primary"
+    REPLICA = "use_replica"
+    CONSISTENCY = "consistency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One ``with`` block in force; the innermost that speaks of a cluster decides."""
+
+    kind: BlockKind
+    level: Level | None = None
+    """The level, for ``CONSISTENCY``."""
+    max_staleness: float = 0.0
+    """Seconds, for the level ``bounded``."""
+    cluster: str | None = None
+    """The only cluster that it speaks of, or ``None`` for all."""
+    strict: bool = False
+    """Rather raise ``NoReplicaAvailable`` than read from the primary."""
+    entry: object = None
+    """Stands for one entry of the block: a ``strong`` block asks the primary once for each."""
+    outer: Block | None = None
+
+
+class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
+    """Replicas whose connection has been opened, or pinged, in a scope, and is still open."""
+
+    def __contains__(self, alias: object) -> bool:
+        connection = self.get(alias)  # type: ignore[call-overload]
+        return connection is not None and connection.connection is not None
+
+
+@dataclass(slots=True)
+class ThreadConnections:
+    """What a scope knows of one thread's connections; Django never shares them between threads."""
+
+    primary: BaseDatabaseWrapper
+    opened: OpenReplicas = field(default_factory=OpenReplicas)
+    situation: Any = None
+    """What the engine is told of them; kept here so that it is not made anew for each read."""
+    same_as_primary: dict[str, bool] = field(default_factory=dict)
+    """By alias, whether it is another name of the primary."""
+
+
+class ClusterScope:
+    """What a scope knows of one cluster. All of it ends with the scope."""
+
+    __slots__ = (
+        "by_thread",
+        "floors",
+        "gave_up",
+        "pinned",
+        "read_primary",
+        "replica",
+        "satisfied",
+        "steps",
+        "view",
+        "view_block",
+        "wrote",
+        "wrote_late",
+    )
+
+    def __init__(self) -> None:
+        self.wrote = False
+        """Whether the scope has written."""
+        self.wrote_late = False
+        """Whether it has written after the response's headers were gone."""
+        self.read_primary = False
+        """Whether a read went to the primary that might have gone to a replica."""
+        self.pinned = False
+        """Whether the client arrived with a token that sends its reads to the primary."""
+        self.replica: str | None = None
+        """The replica drawn for the whole scope."""
+        self.floors: dict[object, Position | None] = {}
+        """Where the primary stood when a read that is bound to it (``strong``, or a client's write without a
+        position) first asked, by the entry of the block in force."""
+        self.gave_up = False
+        """Whether a replica was waited for in vain."""
+        self.steps: list[tuple[str, str, float]] = []
+        """What the newest decision took beyond knowledge: each step's name, its database, and seconds."""
+        self.satisfied: dict[tuple[object, str], Position] = {}
+        """By thread and replica, a position that the replica is known to have replayed."""
+        self.view: Callable[..., object] | None = None
+        """The view that Django is about to wrap in a transaction, because of ``ATOMIC_REQUESTS``."""
+        self.view_block: object | None = None
+        """That transaction, once it was seen."""
+        self.by_thread: dict[object, ThreadConnections] = {}
+        """By :func:`this_thread`, what it knows of that thread's connections."""
+
+    def forget(self, alias: str) -> None:
+        """Forget what is known of a replica's connection in this thread, since there is a new one."""
+        thread = this_thread()
+        self.satisfied.pop((thread, alias), None)
+        if thread in self.by_thread:
+            self.by_thread[thread].opened.pop(alias, None)
+
+
+class RoutingState:
+    """What one request, task or scope remembers."""
+
+    __slots__ = (
+        "_clusters",
+        "announced_reads",
+        "announced_writes",
+        "issued",
+        "load_token",
+        "loading",
+        "may_block",
+        "outer",
+        "outside",
+        "safe",
+        "sealed",
+        "settled",
+        "settled_writes",
+        "silent",
+        "spilled",
+        "token",
+        "wants_position",
+    )
+
+    def __init__(self, *, safe: bool, outside: bool = False, outer: RoutingState | None = None) -> None:
+        self.safe = safe
+        """Whether it is treated like a GET: reads may go to replicas."""
+        self.outside = outside
+        """Whether it stands for code outside any request, task or scope."""
+        self.outer = outer
+        """The scope around it, whose client has written when this one has."""
+        self.token: Token | None = EMPTY
+        """What the client brought; ``None`` while nobody has looked."""
+        self.load_token: Callable[[], Token] | None = None
+        """Looks."""
+        self.loading = False
+        """Whether somebody is looking: the session that holds the token may be in a database of ours."""
+        self.may_block = False
+        """Whether looking may wait for a server."""
+        self.issued: list[Token] = []
+        """The tokens that were made of what it wrote."""
+        self.wants_position = False
+        """Whether a block inside asked for a level that needs positions."""
+        self.silent = False
+        """Whether its statements are this package's own: not counted, and they pin nobody."""
+        self.sealed = False
+        """Whether the response's headers are gone: what is written now cannot reach the client's token."""
+        self._clusters: dict[str, ClusterScope] = {}
+        self.announced_reads: dict[str, dict[str, Decision]] = {}
+        """By alias and table: reads that the router has decided and no statement has used yet."""
+        self.announced_writes: dict[str, dict[str, Decision]] = {}
+        """By alias and table: the same for writes, which often run several statements each."""
+
+        self.settled: dict[type[Model], Any] = {}
+        """By model, the decision that holds for its reads until something changes (a ``settled.Settled``)."""
+        self.settled_writes: dict[type[Model], Any] = {}
+        """The same for its writes (a ``settled.SettledWrite``)."""
+        self.spilled: dict[tuple[object, str], object] = {}
+        """By thread and cluster, the slot of a read that goes to the primary because replicas lag."""
+
+    def scope(self, cluster: str) -> ClusterScope:
+        """Return what is known of a cluster."""
+        try:
+            return self._clusters[cluster]
+        except KeyError:
+            return self._clusters.setdefault(cluster, ClusterScope())
+
+    def scopes(self) -> list[tuple[str, ClusterScope]]:
+        """Return the clusters that were used."""
+        return list(self._clusters.items())
+
+    def note_write(self, cluster: str) -> None:
+        """Remember that the scope, and every scope around it, has written to the cluster."""
+        state: RoutingState | None = self
+        while state is not None:
+            state.scope(cluster).wrote = True
+            state.settled.clear()
+            state = state.outer
+
+    def forget_connection(self, cluster: str, alias: str) -> None:
+        """Forget what this scope, and each around it, knows of a replica's connection in this thread."""
+        state: RoutingState | None = self
+        while state is not None:
+            state.scope(cluster).forget(alias)
+            state = state.outer
+
+    def known_token(self) -> Token:
+        """Return what the client brought, looking for it first if nobody has."""
+        if self.token is None:
+            self.loading = True
+            self.settled.clear()
+            try:
+                self.token = EMPTY if self.load_token is None else self.load_token()
+            finally:
+                self.loading = False
+        return self.token
+
+    def add_token(self, token: Token) -> None:
+        """Merge a token into what the client brought, without looking at that if nobody has."""
+        self.settled.clear()
+        for scope in list(self._clusters.values()):
+            scope.floors.clear()  # The primary was asked before it is known what the token speaks of.
+        if self.token is not None:
+            self.token = self.token.merge(token)
+            return
+        load = self.load_token
+        self.load_token = lambda: token if load is None else load().merge(token)
+
+
+class _Outside(RoutingState):
+    """Stands in where there is no scope: serves one call, and remembers only what was announced."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(safe=False, outside=True)
+
+    def scope(self, cluster: str) -> ClusterScope:
+        """Return a fresh scope each time: outside any scope, nothing is remembered."""
+        return ClusterScope()
+
+
+class _Thread(threading.local):
+    """The stand-in of each thread; it carries an announcement to the statement that follows."""
+
+    def __init__(self) -> None:
+        self.outside = _Outside()
+
+
+THREAD: Final = _Thread()
+"""What belongs to the running thread."""
+
+
+def on_event_loop() -> bool:
+    """Whether the running code is on an event loop's own thread, where nothing may wait."""
+    return _get_running_loop() is not None
+
+
+def this_thread() -> object:
+    """Return an object that stands for the running thread; unlike its number, it is never used again."""
+    return THREAD.outside

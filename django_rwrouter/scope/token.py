@@ -1,0 +1,234 @@
+"""What a client carries, signed: for each cluster, when it last wrote, and how far a replica must have come.
+
+A token is plain data. :meth:`Token.encode` makes the string that the stores keep, :func:`decode` reads it
+back and says what was wrong with one that it does not accept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Protocol
+
+from django.core import signing
+
+from django_rwrouter.conf.options import Lifetime
+
+SALT: Final = "django_rwrouter.scope.token"
+MAX_LENGTH: Final = 3000
+"""Characters. Longer values are not even verified; a cookie with its attributes has room for 4096 bytes."""
+_VERSION: Final = 1
+Flaw = Literal["oversized", "forged", "malformed", "foreign"]
+
+
+class Position(Protocol):
+    """A place in a server's log, as far as a token needs to know (see ``django_rwrouter.databases``)."""
+
+    def covers(self, other: Any) -> bool:
+        """Whether a server at this place has replayed all that ``other`` stands for."""
+        ...
+
+    def merge(self, other: Any) -> Any:
+        """Return the place that stands for both."""
+        ...
+
+
+class FirstSeen(Protocol):
+    """Remembers when values with a time in the future were first met."""
+
+    def __len__(self) -> int:
+        """Return how many it remembers."""
+        ...
+
+    def when(self, value: str, now: float, *, ahead: bool) -> float:
+        """Return when the value was first met, and remember it from now on if it is ahead."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a client has written to one cluster, and seen of it. Times are Unix time in seconds."""
+
+    wrote_at: float = 0.0
+    """Its newest write, taken after the commit; 0 if it only reads."""
+    position: Position | None = None
+    """Covers its writes, but for those that ``blind_at`` speaks of, and what it has seen."""
+    blind_at: float = 0.0
+    """Its newest write whose position was needed and could not be had; 0 if there is none."""
+    seen_at: float = 0.0
+    """When the position was last moved on by a read; 0 if by writes alone."""
+
+    def merge(self, other: Mark) -> Mark:
+        """Return the mark that demands what either demands.
+
+        Positions of one history can be compared. Where they cannot, a failover lies between them: the older
+        one can be reached by nobody any more, so what is left of it is its time.
+        """
+        older, newer = sorted((self, other), key=lambda mark: mark.touched)
+        position = newer.position or older.position
+        blind_at = max(self.blind_at, other.blind_at)
+        if position is not None:
+            blind_at = max(self.uncovered_at, other.uncovered_at)
+        if older.position is not None and newer.position is not None:
+            if type(older.position) is type(newer.position) and (
+                older.position.covers(newer.position) or newer.position.covers(older.position)
+            ):
+                position = older.position.merge(newer.position)
+            else:
+                blind_at = max(blind_at, older.wrote_at)
+        return Mark(max(self.wrote_at, other.wrote_at), position, blind_at, max(self.seen_at, other.seen_at))
+
+    @property
+    def touched(self) -> float:
+        """Return when it last changed."""
+        return max(self.wrote_at, self.blind_at, self.seen_at)
+
+    @property
+    def uncovered_at(self) -> float:
+        """Return the time of the newest write that the position does not cover; 0 if it covers all."""
+        return self.wrote_at if self.position is None and not self.blind_at else self.blind_at
+
+    def lifetime(self, lives: Lifetime) -> float:
+        """Return for how many seconds the mark lives, from its newest time on."""
+        return lives.pin if self.position is None and not self.blind_at else max(lives)
+
+    def alive(self, lives: Lifetime, now: float) -> Mark | None:
+        """Return what is left of the mark now."""
+        mark = self
+        if now - mark.touched >= lives.position:
+            mark = Mark(mark.wrote_at)
+        elif now - mark.blind_at >= lives.position:
+            mark = replace(mark, blind_at=0.0)
+        return None if now - mark.touched >= mark.lifetime(lives) else mark
+
+    def not_after(self, now: float, pin: float) -> Mark:
+        """Take times in the future (another host's clock) for now.
+
+        A transaction that was open when the token was made is expected to end within ``pin`` seconds.
+        """
+        return replace(
+            self,
+            wrote_at=min(self.wrote_at, now),
+            blind_at=min(self.blind_at, now + pin),
+            seen_at=min(self.seen_at, now),
+        )
+
+    def blind(self) -> Mark:
+        """Drop the position, and keep the time."""
+        return Mark(self.wrote_at, None, self.touched)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A client's marks, by the cluster's name."""
+
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.marks)
+
+    def merge(self, other: Token) -> Token:
+        """Return the token that demands what either demands."""
+        if not other.marks:
+            return self
+        if not self.marks:
+            return other
+        marks = dict(self.marks)
+        for cluster, mark in other.marks.items():
+            marks[cluster] = marks[cluster].merge(mark) if cluster in marks else mark
+        return Token(marks)
+
+    def encode(self, position_text: Callable[[Any], str] = str) -> str:
+        """Return the signed string, or an empty one where there is nothing to say.
+
+        ``position_text`` writes a position. Where the string becomes too long for a store, the longest
+        positions are dropped, and the times kept.
+        """
+        if not self.marks:
+            return ""
+        texts = {
+            cluster: position_text(mark.position)
+            for cluster, mark in self.marks.items()
+            if mark.position is not None
+        }
+        marks = dict(self.marks)
+        while True:
+            raw = {cluster: _raw(mark, texts.get(cluster, "")) for cluster, mark in marks.items()}
+            value = signing.Signer(salt=SALT).sign_object([_VERSION, raw])
+            if len(value) <= MAX_LENGTH or not texts:
+                return value
+            longest = max(texts, key=lambda cluster: len(texts[cluster]))
+            del texts[longest]
+            marks[longest] = marks[longest].blind()
+
+
+EMPTY: Final = Token()
+
+
+def _raw(mark: Mark, text: str) -> list[object]:
+    raw: list[object] = [round(mark.wrote_at, 6)]
+    if text or mark.blind_at:
+        raw += [text, round(mark.blind_at, 6), round(mark.seen_at, 6)]
+        while raw[-1] == 0.0:
+            raw.pop()
+    return raw
+
+
+def decode(
+    value: str,
+    lifetimes: Mapping[str, Lifetime],
+    now: float,
+    read_position: Callable[[str], Position] | None = None,
+    first_seen: FirstSeen | None = None,
+) -> tuple[Token, Flaw | None]:
+    """Read a token that came from outside; never raises.
+
+    ``read_position`` reads what ``position_text`` wrote, and raises ``ValueError`` for what it does not know.
+    ``first_seen`` remembers when a value with a time in the future was first met. That is taken for its time,
+    so a clock that is ahead of ours does not keep the mark alive for as long as it is ahead.
+    Returns the marks that are still alive (none, if it has expired) and ``None``, or the empty token and what
+    was wrong with the value.
+    """
+    if len(value) > MAX_LENGTH:
+        return EMPTY, "oversized"
+    try:
+        version, raw = signing.Signer(salt=SALT).unsign_object(value)
+        found = {str(name): _mark(entry, read_position) for name, entry in raw.items()}
+    except signing.BadSignature:
+        return EMPTY, "forged"
+    except Exception:  # noqa: BLE001  (whatever decoding a stranger's bytes can raise)
+        return EMPTY, "malformed"
+    if version != _VERSION:
+        return EMPTY, "malformed"
+    ours = {name: mark for name, mark in found.items() if name in lifetimes}
+    if not ours:
+        return EMPTY, "foreign"
+    latest = now
+    if first_seen is not None:
+        # blind_at does not tell: it lies ahead where a transaction was still open.
+        ahead = any(max(mark.wrote_at, mark.seen_at) > now for mark in ours.values())
+        if ahead or first_seen:
+            latest = first_seen.when(value, now, ahead=ahead)
+    ours = {name: mark.not_after(latest, lifetimes[name].pin) for name, mark in ours.items()}
+    left = {name: mark.alive(lifetimes[name], now) for name, mark in ours.items()}
+    alive = {name: mark for name, mark in left.items() if mark is not None}
+    return (Token(alive) if alive else EMPTY), None  # To expire is what a token is for, and no flaw.
+
+
+def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> Mark:
+    """Read one mark. A newer version may put more behind what we know."""
+    defaults: list[Any] = ["", 0.0, 0.0]
+    wrote_at, text, blind_at, seen_at, *_newer = entry + defaults[len(entry) - 1 :]
+    times = [float(wrote_at), float(blind_at), float(seen_at)]
+    if not all(map(math.isfinite, times)):
+        raise ValueError("a time is not finite")
+    if not text:
+        return Mark(times[0], None, times[1])
+    position = None
+    if read_position is not None:
+        with suppress(ValueError):  # A newer version's position, or another database's.
+            position = read_position(text)
+    mark = Mark(times[0], position, times[1], times[2])
+    return mark.blind() if position is None else mark

@@ -1,0 +1,1 @@
+"""What this process knows of its servers, and how it asks them."""

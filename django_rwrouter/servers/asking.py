@@ -1,0 +1,153 @@
+"""Ask servers where they stand: single statements on the driver's own cursor, which nobody else sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from time import monotonic
+from typing import Any
+
+from django.db import Error, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import events, stats
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases import get_driver
+from django_rwrouter.databases.base import Driver
+from django_rwrouter.databases.errors import is_refusal, loss
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.identity import set_server
+from django_rwrouter.servers.in_flight import load_of
+
+logger = logging.getLogger("django_rwrouter")
+
+
+def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_old: float = 0.0) -> Any:
+    """Return the primary's position, or ``None`` if it has none to give or cannot be asked.
+
+    It covers what was committed, by whomever; inside a transaction that is not what the transaction wrote.
+    ``at_most_old`` accepts an answer that was given so many seconds ago.
+    """
+    if at_most_old and (known := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
+        return known
+    if connection.connection is None and health.is_away(cluster.name):
+        return None  # One who waits in vain to connect is enough. An open connection may still do.
+    began = monotonic()
+    try:
+        connection.ensure_connection()
+        driver = get_driver(connection)
+        if driver is None:
+            return None
+        with raw_cursor(connection) as cursor:
+            position = driver.read_primary(cursor)
+    except Error as error:
+        if is_refusal(error, connection.vendor):
+            health.found_primary(cluster.name)
+            learn_refusal(cluster, connection.alias, events.why(error), began)
+            return None
+        stats.count_event("position_unknown", cluster.name)
+        logger.warning(
+            "The primary %r could not be asked where it stands (%s).",
+            connection.alias,
+            events.why(error),
+            extra={"alias": connection.alias, "cluster": cluster.name},
+        )
+        note_lost_primary(cluster, error)
+        _close_if_lost(connection, error)
+        return None
+    health.found_primary(cluster.name)
+    knowledge.learn_primary(cluster.name, position, began)
+    return position
+
+
+def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:
+    """Close a connection that an error says is lost, so that whoever uses it next opens a new one."""
+    closed = bool(getattr(connection.connection, "closed", False))
+    in_transaction = connection.in_atomic_block or not connection.autocommit
+    if not in_transaction and loss(error, connection.vendor, closed=closed) is not None:
+        with suppress(Error):
+            connection.close()
+
+
+def note_lost_primary(cluster: Cluster, error: Error) -> None:
+    """Take the primary for away for a while, if an error says so and no monitor looks after it."""
+    # Not in a transaction that has failed before: then it answers, and says so.
+    if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
+        health.lost_primary(cluster.name)
+
+
+def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
+    """Learn which server a replica's open connection has reached, and where that stands.
+
+    One that refuses to say is as one that has no position. Raises ``django.db.Error`` if it does not answer.
+    """
+    driver = get_driver(connection)
+    if driver is None:
+        return
+    began = monotonic()
+    try:
+        with raw_cursor(connection) as cursor:
+            reading = driver.read_replica(cursor)
+    except Error as error:
+        if not is_refusal(error, connection.vendor):
+            raise
+        learn_refusal(cluster, connection.alias, events.why(error), began)
+        return
+    position = reading.position
+    if reading.tentative and position is not None:
+        # It does not say which history its position belongs to. If the primary's has not changed, it is that.
+        position = _placed(cluster, driver, position)
+    learn(cluster, connection.alias, reading.server, position, began)
+    set_server(connection, reading.server)
+
+
+def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float) -> None:
+    """Take in what a replica said of itself, in answer to a question that was asked at ``began``."""
+    knowledge.learn_replica(alias, server, position, began)
+    load_of(alias).fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
+
+
+def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
+    """Take in that a server answers and refuses to say where it stands, and log it if that is new."""
+    if alias == cluster.primary:
+        is_new_refusal = not knowledge.lacks_position(cluster.name)
+        knowledge.learn_primary(cluster.name, None, began)
+    else:
+        is_new_refusal = not knowledge.refuses(alias)
+        knowledge.learn_refusal(alias, began)
+    if is_new_refusal:
+        logger.warning(
+            "%r refuses to say where it stands (%s). What needs to know goes without: `manage.py rwrouter"
+            " doctor` tells what is missing.",
+            alias,
+            why,
+            extra={"alias": alias, "cluster": cluster.name},
+        )
+
+
+def pass_over(alias: str, error: Error) -> None:
+    """Leave a replica alone for a while, and say so."""
+    reason = events.why(error)
+    if health.failed(alias, reason):
+        knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
+        events.replica_ejected(alias, reason)
+
+
+def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
+    primary = connections[cluster.primary]
+    # Not an old answer: the primary must have been on its history after the replica has answered.
+    return driver.place(position, ask_primary(cluster, primary))
+
+
+@contextmanager
+def raw_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Open a cursor that users' wrappers, logs and ``assertNumQueries`` do not see."""
+    connection.validate_thread_sharing()
+    with (
+        connection.wrap_database_errors,
+        load_of(connection.alias).waiting(connection),
+        closing(connection.connection.cursor()) as cursor,
+    ):
+        yield cursor

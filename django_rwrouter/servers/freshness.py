@@ -1,0 +1,210 @@
+"""What this process knows of its servers' positions.
+
+What is known is known of a server, not of an alias: an alias may be an address with several servers behind
+it. Each database connection therefore carries the name of the server that it reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from django_rwrouter import process
+
+if TYPE_CHECKING:
+    from django_rwrouter.scope.token import Position
+
+TRUST_SECONDS: Final = 60.0
+"""How long an answer is trusted: a server may be set back to an older copy under open connections."""
+_MAX_SERVERS: Final = 512
+_MAX_SAMPLES: Final = 512
+_SAMPLE_GAP: Final = 0.02
+"""Seconds between two samples of a primary that are kept."""
+
+
+class Sample(NamedTuple):
+    """Where a primary stood."""
+
+    at: float
+    """Monotonic seconds, before it was asked: all that was committed by then is covered."""
+    position: Any
+
+
+class _Freshness(NamedTuple):
+    """The newest sample of a primary that a server is known to have reached, and what that follows from."""
+
+    own: Sample
+    newest: Sample
+    at: float
+    """When that sample was taken; minus infinity if none is reached."""
+
+
+class Knowledge:
+    """Positions that were measured, by server, and samples of the primaries, by cluster.
+
+    Written by any thread without a lock: each step is one operation on a dict or a deque, and to lose one of
+    two measurements made at the same time costs one more question.
+    """
+
+    def __init__(self) -> None:
+        self._servers: OrderedDict[str, Sample] = OrderedDict()
+        self._behind: dict[str, str] = {}
+        self._samples: dict[str, deque[Sample]] = {}
+        self._without: dict[str, float] = {}
+        """By cluster, when its primary last answered that it has no position to tell."""
+        self._refusing: dict[str, float] = {}
+        """By alias, when a replica last refused to tell where it stands."""
+        self._freshness: dict[tuple[str, str], _Freshness] = {}
+        self._primaries: dict[str, tuple[str | None, float]] = {}
+
+    def learn_replica(self, alias: str, server: str, position: Position | None, began: float) -> None:
+        """Take in what a replica said, in answer to a question that was asked at ``began``."""
+        self._behind[alias] = server
+        self._refusing.pop(alias, None)
+        known = self._servers.get(server)
+        if known is not None and known.at > began:
+            return  # A later answer is here already.
+        if position is None:
+            self._servers.pop(server, None)
+            return
+        # A lower position than before means that the server was restored: nothing older holds any more.
+        self._servers[server] = Sample(began, position)
+        while len(self._servers) > _MAX_SERVERS:
+            self._servers.popitem(last=False)
+            self._freshness.clear()
+
+    def learn_refusal(self, alias: str, began: float) -> None:
+        """Note that a replica answers, and refuses to tell where it stands."""
+        server = self._behind.pop(alias, None)
+        if server is not None:
+            self._servers.pop(server, None)
+        self._refusing[alias] = began
+
+    def position(self, server: str | None) -> Any:
+        """Return the last position measured on a server, or ``None``."""
+        known = None if server is None else self._servers.get(server)
+        return None if known is None else known.position
+
+    def age(self, server: str | None) -> float:
+        """Return how many seconds ago a server was asked where it stands; infinity if it was not."""
+        known = None if server is None else self._servers.get(server)
+        return math.inf if known is None else monotonic() - known.at
+
+    def reached(self, server: str | None, position: Position) -> bool:
+        """Whether the server is known to have replayed ``position``, from what it said lately."""
+        known = None if server is None else self._servers.get(server)
+        return (
+            known is not None
+            and monotonic() - known.at < TRUST_SECONDS
+            and bool(known.position.covers(position))
+        )
+
+    def last_server(self, alias: str) -> str | None:
+        """Return the server that was last found behind an alias: a guess where to look first."""
+        return self._behind.get(alias)
+
+    def learn_primary(self, cluster: str, position: Position | None, began: float) -> None:
+        """Take in what the primary said, in answer to a question that was asked at ``began``.
+
+        ``None`` if it has answered that it has no position: it keeps no log, nothing is in it yet, or it
+        refuses to tell.
+        """
+        if position is None:
+            self._without[cluster] = began
+            return
+        self._without.pop(cluster, None)
+        samples = self._samples.setdefault(cluster, deque(maxlen=_MAX_SAMPLES))
+        if samples and began < samples[-1].at:
+            return  # A later answer is here already.
+        if (
+            samples
+            and type(samples[-1].position) is type(position)
+            and not position.covers(samples[-1].position)
+        ):
+            samples.clear()  # Another history: what was known of the old one says nothing about this.
+        if not samples or began - samples[-1].at >= _SAMPLE_GAP:
+            samples.append(Sample(began, position))
+
+    def learn_primary_server(self, cluster: str, server: str | None, seconds: float = TRUST_SECONDS) -> None:
+        """Take in which server the primary is, ``None`` if it did not say; trusted for so long."""
+        self._primaries[cluster] = server, monotonic() + seconds
+
+    def primary_server(self, cluster: str) -> tuple[str | None, bool]:
+        """Return which server the primary is, and whether that was asked lately."""
+        server, until = self._primaries.get(cluster, (None, -math.inf))
+        return (server, True) if monotonic() < until else (None, False)
+
+    def recent_primary(self, cluster: str, seconds: float) -> Any:
+        """Return where the primary stood at some time in the last seconds, or ``None``."""
+        samples = self._samples.get(cluster)
+        if not samples:
+            return None
+        newest = samples[-1]
+        return newest.position if monotonic() - newest.at <= seconds else None
+
+    def has_positions(self, cluster: str, replicas: Collection[str]) -> bool:
+        """Whether the cluster's primary and at least one of its replicas give positions, as far as is known.
+
+        A primary that gave one lately has some: a single answer without does not take a level away.
+        """
+        if not self._without and not self._refusing:  # The usual case, on the path of every read.
+            return True
+        if replicas and all(map(self.refuses, replicas)):
+            return False
+        return not self.lacks_position(cluster) or self.recent_primary(cluster, TRUST_SECONDS) is not None
+
+    def lacks_position(self, cluster: str) -> bool:
+        """Whether a cluster's primary has answered lately that it has no position to tell."""
+        return monotonic() - self._without.get(cluster, -math.inf) < TRUST_SECONDS
+
+    def refuses(self, alias: str) -> bool:
+        """Whether a replica has lately refused to tell where it stands."""
+        return monotonic() - self._refusing.get(alias, -math.inf) < TRUST_SECONDS
+
+    def knows(self, cluster: str, replicas: Iterable[str]) -> bool:
+        """Whether the primary has said where it stands, and any of the replicas."""
+        return cluster in self._samples and any(alias in self._behind for alias in replicas)
+
+    def staleness(self, cluster: str, server: str | None) -> float:
+        """Return by how many seconds a server is behind at most; infinity if that is not known.
+
+        That is the age of the newest sample of the primary that the server is known to have reached.
+        """
+        own = None if server is None else self._servers.get(server)
+        samples = self._samples.get(cluster)
+        if own is None or not samples:
+            return math.inf
+        newest = samples[-1]
+        known = self._freshness.get((cluster, server))  # type: ignore[arg-type]
+        if known is None or known.own is not own or known.newest is not newest:
+            at = next(
+                (sample.at for sample in reversed(list(samples)) if own.position.covers(sample.position)),
+                -math.inf,
+            )
+            known = self._freshness[cluster, server] = _Freshness(own, newest, at)  # type: ignore[index]
+        now: float = monotonic()
+        return now - known.at
+
+    def forget(self, alias: str) -> None:
+        """Forget what was known of the server last found behind an alias."""
+        server = self._behind.pop(alias, None)
+        if server is not None:
+            self._servers.pop(server, None)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._servers.clear()
+        self._behind.clear()
+        self._samples.clear()
+        self._without.clear()
+        self._refusing.clear()
+        self._freshness.clear()
+        self._primaries.clear()
+
+
+knowledge: Final = Knowledge()
+"""What this process knows."""
+process.owns(knowledge.reset)

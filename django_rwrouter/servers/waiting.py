@@ -1,0 +1,141 @@
+"""Wait until a replica has replayed a position."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter import process
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases import get_driver
+from django_rwrouter.databases.errors import is_refusal
+from django_rwrouter.servers.asking import ask_replica, pass_over, raw_cursor
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.identity import is_primary, server_of
+
+MAX_WAITING: Final = 8
+"""How many requests of a process may wait for replicas at once; the others read from the primary."""
+VAIN_WAITS: Final = 3
+"""After so many waits in vain, and none that helped between them, waiting has a rest."""
+REST: Final = 20
+"""For so many times ``WAIT_TIMEOUT`` nobody waits then; after that, one tries whether it helps again."""
+_SYNC_SLICE: Final = 0.02
+"""Seconds that one replica is waited for before the next is looked at."""
+_waiting = threading.BoundedSemaphore(MAX_WAITING)
+
+
+class _VainWaits(NamedTuple):
+    """The last waits for a cluster's replicas, of which none helped."""
+
+    waits: int
+    rest_until: float
+    """Monotonic seconds."""
+
+
+_NONE_IN_VAIN: Final = _VainWaits(0, 0.0)
+_vain: Final[dict[str, _VainWaits]] = {}
+"""By cluster. Written without a lock: a wait more or less that is counted does no harm."""
+
+
+def reset() -> None:
+    """Let nobody wait, as in a forked child: the threads that waited are not there."""
+    global _waiting  # noqa: PLW0603
+    _waiting = threading.BoundedSemaphore(MAX_WAITING)
+    _vain.clear()
+
+
+process.owns(reset)
+
+
+def wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any) -> bool:
+    """Wait until a replica has replayed a position, at most ``WAIT_TIMEOUT``; tell whether it has.
+
+    Not if enough others wait already, nor if it has not helped lately: while replicas are seconds late, every
+    read of a client that wrote would wait, for nothing. Raises ``django.db.Error`` if it does not answer.
+    """
+    seconds = cluster.settings.wait_timeout
+    vain, rest_until = _vain.get(cluster.name, _NONE_IN_VAIN)
+    if not seconds or monotonic() < rest_until or not _waiting.acquire(blocking=False):
+        return False
+    try:
+        if rest_until:  # While this one tries, the others rest.
+            _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds)
+        there = _wait(cluster, connection, position, seconds)
+    finally:
+        _waiting.release()
+    if there:
+        _vain.pop(cluster.name, None)
+    else:
+        vain = _vain.get(cluster.name, _NONE_IN_VAIN).waits + 1
+        _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds if vain >= VAIN_WAITS else 0.0)
+    return there
+
+
+def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seconds: float) -> bool:
+    driver = get_driver(connection)
+    if driver is None:
+        return False
+    # A wait that lasts longer than the driver listens looks like a dead server.
+    patience = connection.settings_dict["OPTIONS"].get("read_timeout")
+    if patience:
+        seconds = min(seconds, patience / 2)
+    try:
+        with raw_cursor(connection) as cursor:
+            there = driver.wait(cursor, position, seconds)
+    except Error as error:
+        if not is_refusal(error, connection.vendor):
+            raise
+        return False
+    # The answer is true of the history that the server follows; which one that is, it says only when asked.
+    ask_replica(cluster, connection)
+    return there and knowledge.reached(server_of(connection), position)
+
+
+def wait_for_all(cluster: Cluster, position: Any) -> bool:
+    """Wait until as many replicas as ``SYNC_REPLICAS`` says have replayed a position.
+
+    At most ``SYNC_TIMEOUT``; tells whether they have. A replica that does not answer has not.
+    """
+    settings = cluster.settings
+    unusable = health.unusable()
+    pending = [replica.alias for replica in cluster.replicas]
+    wanted = len(pending) if settings.sync_replicas == "all" else min(settings.sync_replicas, len(pending))
+    pending = [alias for alias in pending if alias not in unusable]
+    deadline = monotonic() + settings.sync_timeout
+    done = 0
+    while done < wanted <= done + len(pending):
+        remaining = deadline - monotonic()
+        if remaining <= 0:
+            return False
+        for alias in list(pending):
+            try:
+                connection = connections[alias]
+                if is_primary(connection, connections[cluster.primary]):
+                    pending.remove(alias)
+                    done += 1
+                    continue
+                connection.close_if_health_check_failed()
+                connection.ensure_connection()
+                there = _wait(cluster, connection, position, min(_SYNC_SLICE, max(remaining, 0.001)))
+            except AssertionError as error:
+                if type(error).__name__ != "DatabaseOperationForbidden":
+                    raise
+                pending.remove(alias)  # The running test keeps this replica from us: nobody reads from it.
+                wanted = min(wanted, done + len(pending))
+                continue
+            except Error as error:
+                pass_over(alias, error)
+                pending.remove(alias)
+                continue
+            if there:
+                pending.remove(alias)
+                done += 1
+                if done >= wanted:
+                    break
+            remaining = deadline - monotonic()
+    return done >= wanted

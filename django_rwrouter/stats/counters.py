@@ -1,0 +1,313 @@
+"""Counts of one process, kept in memory by the minute until they are written.
+
+Nothing here knows of Django, a database or a thread that writes: :mod:`django_rwrouter.stats.flusher` does.
+What is guaranteed here: every count given is in exactly one row; a row is absolute, so that writing it twice
+changes nothing; once it was said to be final it never comes back; and memory is bounded however long nothing
+can be written.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import add
+from typing import Final, TypeAlias, TypedDict
+
+from django_rwrouter.stats import latency
+from django_rwrouter.stats.latency import BOUNDS
+
+RESOLUTION: Final = 60
+"""Seconds that a bucket covers. Buckets start at whole minutes of UTC."""
+MAX_BUCKETS: Final = 120
+"""Buckets kept while nothing can be written; beyond that, the oldest are put together."""
+LOG_OF_EACH: Final = 5
+"""Entries of one event about one subject that the log of a minute keeps: the first. All are counted."""
+DETAIL_LENGTH: Final = 200
+"""Characters of an entry's detail that are kept."""
+GIVEN_UP_AFTER: Final = 23 * 3600.0
+"""Seconds after which a row that may have been written is not written again.
+
+Whoever adds up the rows of all processes takes those of a process that was not heard of for
+:data:`django_rwrouter.stats.rollup.ABANDONED_AFTER` (longer by an hour, for clocks that differ) as they are.
+"""
+
+NO_SECONDS: Final = (0.0, *[0] * latency.BUCKETS)
+"""What a new entry of statements starts with: seconds in all, and a count for each bucket of latency."""
+
+
+ServerEntry: TypeAlias = tuple[str, str, str, float, str, "float | None", str]
+"""Alias, role, state, since (unix time), why, lag in seconds, position."""
+
+
+class _Required(TypedDict):
+    statements: list[tuple[str, str, str, str, str, int, int]]
+    """Cluster, alias, operation, reason, would-be alias, statements, microseconds in all."""
+    events: list[tuple[str, str, int]]
+    """Name, subject, how often."""
+
+
+class Counts(_Required, total=False):
+    """What a row says, ready for JSON. More keys may follow; readers skip those they do not know."""
+
+    latency: list[tuple[str, str, str, list[int]]]
+    """Cluster, alias, operation, statements in each bucket of :data:`stats.LATENCY_BOUNDS`."""
+    log: list[tuple[float, str, str, str]]
+    """Unix time, name, subject and detail of noted events: the first few of each name and subject."""
+    lag: list[tuple[str, float, float]]
+    """Alias, the most seconds that it was behind in this time, and the last."""
+    servers: list[ServerEntry]
+    """What the process knew when it last wrote. Only in rows of processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one process counted in one span of time: the absolute values, to put over any earlier ones."""
+
+    process: str
+    """Key of the process; with ``resolution`` and ``start`` it names the row."""
+    resolution: int
+    """Seconds that the row covers."""
+    start: int
+    """Begin of the span, in seconds since 1970 (UTC)."""
+    data: Counts
+    final: bool = False
+    """The row has been written with these values and never will be with others: it comes once more to say so.
+
+    It may be gone already, and must then not be made again.
+    """
+
+
+@dataclass(slots=True, eq=False)
+class _Bucket:
+    process: str
+    start: int
+    statements: dict[tuple[str, str, str, str, str], list[float]] = field(default_factory=dict)
+    events: dict[tuple[str, str], int] = field(default_factory=dict)
+    log: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
+    lag: dict[str, tuple[float, float]] = field(default_factory=dict)
+    servers: list[ServerEntry] = field(default_factory=list)
+    changed: bool = True
+    """Since it was last taken for writing."""
+    offered_at: float | None = None
+    """When it was first taken for writing: a row of it may exist since then, even if writing failed."""
+    is_new: bool = False
+    """Whether that was when it was last taken."""
+    said_final: bool = False
+    """Whether it was taken as final."""
+
+    def row(self, *, final: bool = False) -> Row:
+        return Row(
+            process=self.process, resolution=RESOLUTION, start=self.start, data=self._counts(), final=final
+        )
+
+    def _counts(self) -> Counts:
+        counts: Counts = {"statements": [], "events": [(*key, count) for key, count in self.events.items()]}
+        histograms: dict[tuple[str, str, str], list[int]] = {}
+        for key, (seconds, *buckets) in self.statements.items():
+            numbers = [int(count) for count in buckets]
+            counts["statements"].append((*key, sum(numbers), round(seconds * 1e6)))
+            latency.add(histograms.setdefault(key[:3], []), numbers)
+        if histograms:
+            counts["latency"] = [(*key, latency.trimmed(each)) for key, each in histograms.items()]
+        if self.log:
+            counts["log"] = sorted(
+                (when, *key, detail) for key, entries in self.log.items() for when, detail in entries
+            )
+        if self.lag:
+            counts["lag"] = [(alias, *seconds) for alias, seconds in self.lag.items()]
+        if self.servers:
+            counts["servers"] = self.servers
+        return counts
+
+    def absorb(self, other: _Bucket) -> None:
+        """Add a newer bucket's counts to these, and leave that one empty."""
+        for key, numbers in other.statements.items():
+            entry = self.statements.get(key)
+            self.statements[key] = numbers if entry is None else list(map(add, entry, numbers))
+        for event, times in other.events.items():
+            self.events[event] = self.events.get(event, 0) + times
+        for event, entries in other.log.items():
+            self.log[event] = (self.log.get(event, []) + entries)[:LOG_OF_EACH]
+        for alias, (most, last) in other.lag.items():
+            self.lag[alias] = (max(most, self.lag.get(alias, (0.0,))[0]), last)
+        other.statements, other.events, other.log, other.lag = {}, {}, {}, {}
+        self.changed = other.changed = True
+
+
+class Counters:
+    """Thread-safe counters of statements and events, by the minute.
+
+    ``clock`` returns seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self.begun: Callable[[], None] | None = None
+        """Called whenever there is something to count in a minute of which nothing was counted before."""
+        self.enabled = True
+        """Whether anything is counted."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Start from zero under a new process key; also what a forked child does."""
+        # Re-entrant: a signal handler or a finalizer may query while its own thread is counting.
+        # New: in a forked child the old one may be held for ever, by a thread that is not there.
+        self._lock = threading.RLock()
+        self._process = uuid.uuid4().hex
+        self._buckets: dict[int, _Bucket] = {}
+        self._closed: list[_Bucket] = []
+        """Nothing is counted into these any more."""
+        self._latest = -1
+        self._current = _Bucket(self._process, 0)
+        self._begin = self._end = 0.0
+
+    def count_statement(
+        self, cluster: str, alias: str, operation: str, reason: str, would_be: str, seconds: float
+    ) -> None:
+        """Count one statement that took ``seconds`` on ``alias``."""
+        if not self.enabled:
+            return
+        key = (cluster, alias, operation, reason, would_be)
+        # On the path of each statement: one look-up, and no call but this and two of C.
+        place = bisect_left(BOUNDS, seconds) + 1
+        with self._lock:
+            # The time is read under the lock: a late thread cannot reopen a minute that is gone.
+            if not self._begin <= (now := self._clock()) < self._end:
+                self._turn_to(now)
+            bucket = self._current
+            entry = bucket.statements.get(key)
+            if entry is None:
+                entry = bucket.statements.setdefault(key, list(NO_SECONDS))
+            entry[0] += seconds
+            entry[place] += 1
+            bucket.changed = True
+
+    def count_event(self, name: str, subject: str = "") -> None:
+        """Count one event; ``subject`` says of what, such as an alias or a cause."""
+        if not self.enabled:
+            return
+        key = (name, subject)
+        with self._lock:
+            if not self._begin <= (now := self._clock()) < self._end:
+                self._turn_to(now)
+            bucket = self._current
+            bucket.events[key] = bucket.events.get(key, 0) + 1
+            bucket.changed = True
+
+    def note_event(self, name: str, subject: str, detail: str) -> None:
+        """Count one event, and keep it with its time if it is one of the first of its kind in this minute."""
+        with self._lock:
+            self.count_event(name, subject)
+            if self.enabled:
+                entries = self._current.log.setdefault((name, subject), [])
+                if len(entries) < LOG_OF_EACH:
+                    entries.append((round(self._clock(), 3), detail[:DETAIL_LENGTH]))
+
+    def note_lag(self, alias: str, seconds: float) -> None:
+        """Keep how far a replica is behind."""
+        if not self.enabled:
+            return
+        seconds = round(seconds, 3)
+        with self._lock:
+            if not self._begin <= (now := self._clock()) < self._end:
+                self._turn_to(now)
+            most, _last = self._current.lag.get(alias, (seconds, seconds))
+            self._current.lag[alias] = (max(most, seconds), seconds)
+            self._current.changed = True
+
+    def note_servers(self, servers: Sequence[ServerEntry]) -> None:
+        """Keep what the process knows of its servers now."""
+        if not self.enabled:
+            return
+        with self._lock:
+            if not self._begin <= (now := self._clock()) < self._end:
+                self._turn_to(now)
+            self._current.servers = list(servers)
+            self._current.changed = True
+
+    def take(self, *, ending: bool = False) -> list[Row]:
+        """Return what has changed since it was last taken, oldest first, to be written.
+
+        After that come, as final, the rows that are written and can grow no more: those of minutes that
+        are over. If the process is ``ending`` no row grows any more: what is counted from here on is as
+        another process's. Rows that cannot be written, or may not have been, are to be given to
+        :meth:`failed` before the next call; all others count as written then.
+        """
+        with self._lock:
+            now = self._clock()
+            self._close(now, everything=ending)
+            self._closed = [
+                bucket for bucket in self._closed if not bucket.said_final and not _is_given_up(bucket, now)
+            ]
+            buckets = self._closed + [self._buckets[start] for start in sorted(self._buckets)]
+            changed = [bucket for bucket in buckets if bucket.changed]
+            finished = [bucket for bucket in self._closed if not bucket.changed]
+            for bucket in changed:
+                bucket.changed = False
+                bucket.is_new = bucket.offered_at is None
+                bucket.offered_at = bucket.offered_at or now
+            for bucket in finished:
+                bucket.said_final = True
+            return [bucket.row() for bucket in changed] + [bucket.row(final=True) for bucket in finished]
+
+    def failed(self, rows: Sequence[Row], *, unsent: Sequence[Row] = ()) -> None:
+        """Keep rows, to be taken again: those that may have been written, and those that were not sent."""
+        taken = {(row.process, row.start): (row.final, False) for row in rows}
+        taken |= {(row.process, row.start): (row.final, True) for row in unsent}
+        with self._lock:
+            for bucket in (*self._closed, *self._buckets.values()):
+                final, is_unsent = taken.get((bucket.process, bucket.start), (None, False))
+                if final is None:
+                    continue
+                bucket.said_final = False
+                bucket.changed = bucket.changed or not final
+                if is_unsent and bucket.is_new:
+                    bucket.offered_at = None
+
+    def _close(self, now: float, *, everything: bool) -> None:
+        """Put aside the buckets that are written and can grow no more."""
+        for start, bucket in list(self._buckets.items()):
+            is_needed = bucket.changed or start <= now < start + RESOLUTION
+            if is_needed and not everything and not _is_given_up(bucket, now):
+                continue
+            self._closed.append(self._buckets.pop(start))
+            if bucket is self._current:
+                self._begin = self._end = 0.0
+
+    def _turn_to(self, now: float) -> None:
+        """Make the bucket of this minute the current one."""
+        start = int(now) // RESOLUTION * RESOLUTION
+        bucket = self._buckets.get(start)
+        if bucket is None:
+            if start <= self._latest:
+                # The clock went back, or the process was about to end: the row of this minute may be
+                # written, and must not be overwritten with less. What follows is as another process's.
+                self._process = uuid.uuid4().hex
+            self._put_together()
+            bucket = self._buckets[start] = _Bucket(self._process, start)
+            self._latest = start
+            if self.begun is not None:
+                self.begun()
+        # As the clock's: a float is compared with a float in less time, for each statement.
+        self._current, self._begin, self._end = bucket, float(start), float(start + RESOLUTION)
+
+    def _put_together(self) -> None:
+        """Make room for one more bucket."""
+        while len(self._buckets) >= MAX_BUCKETS:
+            # Rather those of which no row can exist: then there is nothing to take back.
+            unseen = [start for start in sorted(self._buckets) if self._buckets[start].offered_at is None]
+            oldest, second, *_newer = unseen if len(unseen) > 1 else sorted(self._buckets)
+            absorbed = self._buckets.pop(second)
+            self._buckets[oldest].absorb(absorbed)
+            if absorbed.offered_at is not None:
+                # Its row may exist, and must then not count twice: it is written again, as empty.
+                self._closed.append(absorbed)
+
+
+def _is_given_up(bucket: _Bucket, now: float) -> bool:
+    """Whether a row may have been written so long ago that it may have been added up by now."""
+    return bucket.changed and bucket.offered_at is not None and now - bucket.offered_at > GIVEN_UP_AFTER

@@ -1,0 +1,119 @@
+"""Reads the statistics of all processes, with one query: for the panel, commands and exporters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from django.db import DatabaseError, transaction
+
+from django_rwrouter.conf import get_settings
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.scope.context import silenced
+from django_rwrouter.stats.summary import Span, Summary, summarize
+from django_rwrouter.stats.sums import Sum
+from django_rwrouter.stats.table import Recorded, RoutingStatistics, RoutingStatisticsQuerySet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a process knows of one server."""
+
+    alias: str
+    role: str
+    state: str
+    since: float
+    """Unix time; 0 where that is not known."""
+    why: str
+    lag: float | None
+    """Seconds, or ``None`` where that is not known."""
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """What one process wrote last."""
+
+    process: str
+    written: int
+    """Unix time, by the process's clock."""
+    servers: tuple[ServerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What all processes did in a span of time, and what those that are alive know now."""
+
+    span: Span
+    now: float
+    summary: Summary
+    processes: list[ProcessView] = field(default_factory=list)
+    """Those that wrote lately and know of servers, newest first."""
+
+
+def report(span: Span, now: float | None = None) -> Report | None:
+    """Return what happened in the time up to now, or ``None`` where the table has not been made yet.
+
+    One query. With another backend than ``"database"`` there is nothing to see.
+    """
+    now = time.time() if now is None else now
+    steps = span.steps(now)
+    rows = _ask(lambda table: table.recorded(steps[0]))
+    if rows is None:
+        return None
+    aliases = {
+        alias: (cluster.name, alias == cluster.primary)
+        for cluster in get_topology().clusters.values()
+        for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
+    }
+    summary = summarize(((row.start, row.data) for row in rows), steps=steps, aliases=aliases)
+    alive = 3 * get_settings().stats.flush_seconds + 10
+    return Report(span, now, summary, processes(rows, since=now - alive))
+
+
+def totals() -> Sum | None:
+    """Return all that was ever counted, or ``None`` where the table has not been made yet.
+
+    One query. The numbers only grow, however old rows are merged and deleted: fit for counters of Prometheus.
+    """
+    rows = _ask(lambda table: table.in_total())
+    if rows is None:
+        return None
+    total = Sum()
+    for row in rows:
+        total.add(row.start, row.data)
+    return total
+
+
+def processes(rows: Iterable[Recorded], *, since: float) -> list[ProcessView]:
+    """Return what each process that wrote after ``since`` (unix time) knew last of its servers. Pure."""
+    newest: dict[str, Recorded] = {}
+    for row in rows:
+        if row.written >= since and row.data.get("servers"):
+            before = newest.get(row.process)
+            if before is None or (row.written, row.start) > (before.written, before.start):
+                newest[row.process] = row
+    views = [
+        ProcessView(
+            row.process, row.written, tuple(ServerView(*entry[:7]) for entry in row.data.get("servers", ()))
+        )
+        for row in newest.values()
+    ]
+    return sorted(views, key=lambda view: (-view.written, view.process))
+
+
+def _ask(question: Callable[[RoutingStatisticsQuerySet], T]) -> T | None:
+    table = RoutingStatistics.objects.on_primary()
+    with silenced():
+        try:
+            # A savepoint under ATOMIC_REQUESTS: on PostgreSQL an error would spoil the whole request.
+            with transaction.atomic(using=table.db):
+                return question(table)
+        except DatabaseError:
+            if table.exists_in_database():
+                raise
+            return None

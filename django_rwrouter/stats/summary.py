@@ -1,0 +1,327 @@
+"""Adds up the rows of many processes to what a person, a command or an exporter wants to know.
+
+Pure: rows in, numbers out. Texts and drawings are made by whoever shows them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from django_rwrouter.stats import latency
+from django_rwrouter.stats.counters import Counts
+
+FAILURES: Final = frozenset({"replica_ejected", "failover", "statement_failed", "replica_write_refused"})
+"""Events by whose subject a database has failed somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time to look at, up to now, and how finely."""
+
+    seconds: int
+    step: int
+    """Seconds of one point in a chart."""
+
+    def steps(self, now: float) -> range:
+        """Return the begin of each step, oldest first; the last one contains ``now``."""
+        newest = int(now) // self.step * self.step
+        return range(newest - self.seconds + self.step, newest + 1, self.step)
+
+
+SPANS: Final[Mapping[str, Span]] = {
+    "15m": Span(15 * 60, 60),
+    "1h": Span(3600, 60),
+    "24h": Span(86_400, 600),
+    "7d": Span(7 * 86_400, 3600),
+}
+"""What is kept in such detail: see :data:`django_rwrouter.stats.rollup.TIERS`."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Statements of one kind on one database."""
+
+    count: int = 0
+    microseconds: int = 0
+    buckets: list[int] = field(default_factory=list)
+    """How many took how long; see :data:`django_rwrouter.stats.latency.BOUNDS`."""
+
+    @property
+    def mean_milliseconds(self) -> float | None:
+        """Mean time of a statement, or ``None`` where there was none."""
+        return self.microseconds / self.count / 1000 if self.count else None
+
+    @property
+    def p50_milliseconds(self) -> float | None:
+        """What half of the statements did not exceed, or ``None``; interpolated."""
+        return _milliseconds(self.buckets, 0.5)
+
+    @property
+    def p95_milliseconds(self) -> float | None:
+        """What 95 % of the statements did not exceed, or ``None``; interpolated."""
+        return _milliseconds(self.buckets, 0.95)
+
+
+@dataclass(slots=True)
+class Database:
+    """What one database was used for."""
+
+    cluster: str
+    alias: str
+    is_primary: bool
+    is_configured: bool = True
+    """Whether the settings name it still."""
+    reads: Usage = field(default_factory=Usage)
+    writes: Usage = field(default_factory=Usage)
+    would_be_reads: int = 0
+    """Reads that it would have answered, had all that was decided in shadow mode been done."""
+    share: float = 0.0
+    """Its part of its cluster's reads, in percent."""
+    would_be_share: float = 0.0
+    """The same in percent, of the reads that it would have answered."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """How often it failed, by the names of :data:`FAILURES`."""
+    lag: float | None = None
+    """Seconds that it was behind when that was last measured in this time, or ``None``."""
+    most_lag: float | None = None
+    """The most seconds that it was behind."""
+
+    @property
+    def errors(self) -> int:
+        """How often it failed somebody: ejected, a statement failed or run elsewhere, a write refused."""
+        return self.failures.total()
+
+
+@dataclass(slots=True)
+class Cause:
+    """Reads that went somewhere for the same reason."""
+
+    reason: str
+    primary: int = 0
+    """Reads that the primary answered, or would have answered."""
+    replicas: int = 0
+    """The same for replicas."""
+    share: float = 0.0
+    """Their part of all reads, in percent."""
+
+    @property
+    def reads(self) -> int:
+        """All reads with this reason."""
+        return self.primary + self.replicas
+
+
+@dataclass(slots=True)
+class Step:
+    """What was routed in one step of the time: a point of each chart."""
+
+    start: int
+    """Its begin, seconds since 1970."""
+    reads: Counter[str] = field(default_factory=Counter)
+    """By alias; under shadow, by the one that would have answered."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """All reads by reason."""
+    primary_reasons: Counter[str] = field(default_factory=Counter)
+    """Reads of the primary by reason: why it had to answer."""
+    events: Counter[str] = field(default_factory=Counter)
+    """By name, such as ``read_spilled`` and ``failover``."""
+    pinned: Counter[str] = field(default_factory=Counter)
+    """Requests of pinned clients, by cluster."""
+    lag: dict[str, float] = field(default_factory=dict)
+    """The most seconds that each replica was behind; only those that were measured."""
+    buckets: dict[str, list[int]] = field(default_factory=dict)
+    """How many reads took how long, by alias."""
+
+    @property
+    def pinned_share(self) -> float:
+        """Part of the requests whose client was pinned, in percent: of several clusters, the largest."""
+        return percent(max(self.pinned.values(), default=0), self.events["request"])
+
+    def milliseconds(self, alias: str, fraction: float) -> float | None:
+        """Return what a fraction (0.95) of the reads on ``alias`` did not exceed, or ``None``."""
+        return _milliseconds(self.buckets.get(alias, []), fraction)
+
+
+class Happening(NamedTuple):
+    """A noted event, one by one."""
+
+    when: float
+    """Seconds since 1970."""
+    name: str
+    subject: str
+    """Of what, such as an alias."""
+    detail: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was routed in a span of time."""
+
+    databases: list[Database]
+    """Cluster by cluster, the primary first."""
+    causes: list[Cause]
+    """Those that led to the primary first, the most frequent first."""
+    steps: list[Step]
+    """The same by time, oldest first."""
+    events: dict[str, Counter[str]]
+    """How often each event happened, by name and subject."""
+    shadow_reads: int
+    """Reads decided in shadow mode: the primary answered where a replica would have."""
+    log: list[Happening] = field(default_factory=list)
+    """Noted events, newest first. Of many of the same kind at once, the first few; all are in ``events``."""
+
+    @property
+    def minutes(self) -> dict[int, Counter[str]]:
+        """For each step (its begin, seconds since 1970), reads by alias; would-be reads under shadow."""
+        return {step.start: step.reads for step in self.steps}
+
+    @property
+    def reads(self) -> int:
+        """All reads."""
+        return sum(database.reads.count for database in self.databases)
+
+    @property
+    def writes(self) -> int:
+        """All writes."""
+        return sum(database.writes.count for database in self.databases)
+
+    @property
+    def replica_share(self) -> float:
+        """Part of all reads that replicas answered (under shadow: would have), in percent."""
+        return percent(sum(cause.replicas for cause in self.causes), self.reads)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was counted."""
+        return not (self.reads or self.writes or self.events)
+
+    def total(self, event: str) -> int:
+        """Return how often an event happened, whatever its subject."""
+        return sum(self.events.get(event, Counter()).values())
+
+    def happenings(self, *, name: str = "", subject: str = "") -> list[Happening]:
+        """Return the noted events, newest first, of one name and about one subject if these are given."""
+        return [
+            each for each in self.log if (not name or each.name == name) and subject in ("", each.subject)
+        ]
+
+
+class _Work:
+    """A summary in the making."""
+
+    def __init__(self, steps: Sequence[int], aliases: Mapping[str, tuple[str, bool]]) -> None:
+        self.starts = steps
+        self.clusters = [cluster for cluster, _is_primary in aliases.values()]
+        self.databases = {
+            alias: Database(cluster, alias, is_primary) for alias, (cluster, is_primary) in aliases.items()
+        }
+        self.causes: dict[str, Cause] = {}
+        self.summary = Summary([], [], [Step(start) for start in steps], {}, 0)
+        self.lag_at: dict[str, int] = {}
+
+    def database(self, cluster: str, alias: str) -> Database:
+        # Also what the settings do not name any more; it was a replica, as far as one can tell.
+        if alias not in self.databases:
+            self.databases[alias] = Database(cluster, alias, is_primary=False, is_configured=False)
+        return self.databases[alias]
+
+    def add(self, start: int, counts: Counts) -> None:
+        # What is from before the first step counts towards it.
+        step = self.summary.steps[max(0, bisect_right(self.starts, start) - 1)]
+        self._add_statements(step, counts)
+        for event in counts.get("events", ()):
+            name, subject, times = event[:3]
+            self.summary.events.setdefault(name, Counter())[subject] += times
+            step.events[name] += times
+            if name == "pinned_request":
+                step.pinned[subject] += times
+            elif name in FAILURES and subject in self.databases:
+                self.databases[subject].failures[name] += times
+        for histogram in counts.get("latency", ()):
+            cluster, alias, operation, buckets = histogram[:4]
+            used = self.database(cluster, alias)
+            latency.add((used.reads if operation == "read" else used.writes).buckets, buckets)
+            if operation == "read":
+                latency.add(step.buckets.setdefault(alias, []), buckets)
+        for measured in counts.get("lag", ()):
+            self._add_lag(step, start, *measured[:3])
+        self.summary.log.extend(Happening(*entry[:4]) for entry in counts.get("log", ()))
+
+    def _add_statements(self, step: Step, counts: Counts) -> None:
+        for entry in counts.get("statements", ()):
+            cluster, alias, operation, reason, would_be, count, microseconds = entry[:7]
+            used = self.database(cluster, alias)
+            usage = used.reads if operation == "read" else used.writes
+            usage.count += count
+            usage.microseconds += microseconds
+            if operation != "read":
+                continue
+            meant = self.database(cluster, would_be or alias)
+            meant.would_be_reads += count
+            step.reads[meant.alias] += count
+            step.reasons[reason] += count
+            self.summary.shadow_reads += count if would_be else 0
+            cause = self.causes.setdefault(reason, Cause(reason))
+            if meant.is_primary:
+                cause.primary += count
+                step.primary_reasons[reason] += count
+            else:
+                cause.replicas += count
+
+    def _add_lag(self, step: Step, start: int, alias: str, most: float, last: float) -> None:
+        step.lag[alias] = max(most, step.lag.get(alias, 0.0))
+        measured = self.databases.get(alias)
+        if measured is None:
+            return
+        measured.most_lag = max(most, measured.most_lag or 0.0)
+        before = self.lag_at.get(alias, start)
+        if start >= before:
+            # Of the processes that measured at the same time, the one that saw it the furthest behind.
+            measured.lag = max(last, measured.lag or 0.0) if start == before else last
+            self.lag_at[alias] = start
+
+    def done(self) -> Summary:
+        summary = self.summary
+        clusters = self.clusters
+        clusters += sorted({each.cluster for each in self.databases.values()} - set(clusters))
+        summary.databases = sorted(self.databases.values(), key=lambda each: clusters.index(each.cluster))
+        for each in summary.databases:
+            peers = [peer for peer in summary.databases if peer.cluster == each.cluster]
+            each.share = percent(each.reads.count, sum(peer.reads.count for peer in peers))
+            each.would_be_share = percent(each.would_be_reads, sum(peer.would_be_reads for peer in peers))
+        summary.causes = sorted(self.causes.values(), key=lambda each: (not each.primary, -each.reads))
+        for cause in summary.causes:
+            cause.share = percent(cause.reads, summary.reads)
+        summary.log.sort(reverse=True)
+        return summary
+
+
+def summarize(
+    rows: Iterable[tuple[int, Counts]],
+    *,
+    steps: Sequence[int],
+    aliases: Mapping[str, tuple[str, bool]],
+) -> Summary:
+    """Add up rows (begin and counts).
+
+    ``steps`` are the begins of the times to tell apart, oldest first (see :meth:`Span.steps`); a row from
+    before counts towards the first. ``aliases`` are the databases of the settings: cluster, and whether it is
+    the primary.
+    """
+    work = _Work(steps, aliases)
+    for start, counts in rows:
+        work.add(start, counts)
+    return work.done()
+
+
+def percent(count: int, whole: int) -> float:
+    """Return ``count`` as a part of ``whole``; 0 of nothing."""
+    return 100 * count / whole if whole else 0.0
+
+
+def _milliseconds(buckets: Sequence[int], fraction: float) -> float | None:
+    seconds = latency.percentile(buckets, fraction)
+    return None if seconds is None else seconds * 1000

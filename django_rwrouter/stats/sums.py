@@ -1,0 +1,87 @@
+"""Adds up the counts of many rows to the counts of one: purely, losing nothing, in whatever order.
+
+The one thing that is bounded is the log: of each event about each subject the first few entries are kept,
+more of them the longer the time that a row covers. Every entry remains counted among the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from django_rwrouter.stats import latency
+from django_rwrouter.stats.counters import Counts
+
+LOG_OF_EACH: Final = {60: 10, 600: 20, 3600: 40, 86400: 80}
+"""By the seconds that a row covers: entries of each event about each subject that it keeps."""
+LONGEST_LOG: Final = 80
+
+
+class Sum:
+    """The sum of rows that were given to :meth:`add`."""
+
+    def __init__(self) -> None:
+        self.statements: dict[tuple[str, str, str, str, str], tuple[int, int]] = {}
+        """Statements and microseconds, by cluster, alias, operation, reason and would-be alias."""
+        self.events: dict[tuple[str, str], int] = {}
+        """How often, by name and subject."""
+        self.latency: dict[tuple[str, str, str], list[int]] = {}
+        """Statements in each bucket, by cluster, alias and operation."""
+        self._log: list[tuple[float, str, str, str]] = []
+        self._lag: dict[str, tuple[float, int, float]] = {}
+
+    def add(self, start: int, counts: Counts) -> None:
+        """Add the counts of a row that begins at ``start``."""
+        for statement in counts.get("statements", ()):
+            cluster, alias, operation, reason, would_be, count, microseconds = statement[:7]
+            key = (cluster, alias, operation, reason, would_be)
+            before = self.statements.get(key, (0, 0))
+            self.statements[key] = (before[0] + count, before[1] + microseconds)
+        for event in counts.get("events", ()):
+            name, subject, times = event[:3]
+            self.events[name, subject] = self.events.get((name, subject), 0) + times
+        for histogram in counts.get("latency", ()):
+            cluster, alias, operation, buckets = histogram[:4]
+            latency.add(self.latency.setdefault((cluster, alias, operation), []), buckets)
+        for entry in counts.get("log", ()):
+            when, name, subject, detail = entry[:4]
+            self._log.append((when, name, subject, detail))
+        for each in counts.get("lag", ()):
+            alias, most, last = each[:3]
+            before_most, when_last, before_last = self._lag.get(alias, (most, start, last))
+            # Of the processes that measured at the same time, the one that saw it the furthest behind.
+            when_last, last = max((when_last, before_last), (start, last))
+            self._lag[alias] = (max(before_most, most), when_last, last)
+
+    def counts(self, resolution: int) -> Counts:
+        """Return the sum, for a row that covers so many seconds."""
+        counts: Counts = {
+            "statements": sorted((*key, *numbers) for key, numbers in self.statements.items()),
+            "events": sorted((*key, times) for key, times in self.events.items()),
+        }
+        if self.latency:
+            counts["latency"] = sorted((*key, buckets) for key, buckets in self.latency.items())
+        if log := _bounded(self._log, LOG_OF_EACH.get(resolution, LONGEST_LOG)):
+            counts["log"] = log
+        if self._lag:
+            counts["lag"] = sorted((alias, most, last) for alias, (most, _, last) in self._lag.items())
+        return counts
+
+    def grand_total(self) -> Counts:
+        """Return the sum without what has a time: for the row with everything since ever."""
+        counts = self.counts(LONGEST_LOG)
+        counts.pop("log", None)
+        counts.pop("lag", None)
+        return counts
+
+
+def _bounded(log: Iterable[tuple[float, str, str, str]], of_each: int) -> list[tuple[float, str, str, str]]:
+    """Return the first entries of each name and subject, in the order of their time."""
+    kept: list[tuple[float, str, str, str]] = []
+    seen: dict[tuple[str, str], int] = {}
+    for entry in sorted(log):
+        key = entry[1:3]
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] <= of_each:
+            kept.append(entry)
+    return kept

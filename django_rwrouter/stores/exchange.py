@@ -1,0 +1,452 @@
+"""What a client brings with its request, and what it takes away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, connections
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_rwrouter import databases, process, stats
+from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.decision import Level
+from django_rwrouter.scope import token
+from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
+from django_rwrouter.scope.token import EMPTY, Mark, Position, Token
+from django_rwrouter.servers import asking, waiting
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.identity import server_of
+from django_rwrouter.stores import NotKept, Store, get_store
+from django_rwrouter.stores.cookie import CookieStore
+from django_rwrouter.stores.session import session_is_saved
+
+logger = logging.getLogger("django_rwrouter")
+
+
+def stores() -> Sequence[Store]:
+    """Return the stores in use; raises ``ImproperlyConfigured``."""
+    return _stores(get_settings().stores)
+
+
+def stores_may_block() -> bool:
+    """Whether looking at a token may wait for a server."""
+    return _may_block(stores())
+
+
+@lru_cache(maxsize=16)
+def _may_block(among: Sequence[Store]) -> bool:
+    return any(store.blocks for store in among)
+
+
+@lru_cache(maxsize=16)
+def _stores(names: tuple[str, ...]) -> Sequence[Store]:
+    return tuple(get_store(name) for name in names)
+
+
+@lru_cache(maxsize=16)
+def _readers(names: tuple[str, ...]) -> Sequence[Store]:
+    """Return the stores, and the cookie that stands in for those that may fail."""
+    stores = _stores(names)
+    needs_substitute = _may_block(stores) and not any(isinstance(store, CookieStore) for store in stores)
+    return (*stores, SUBSTITUTE) if needs_substitute else stores
+
+
+SUBSTITUTE: Final = CookieStore()
+"""Carries the token where a store that asks a server or a disk could not keep it."""
+
+process.derives(_may_block.cache_clear, [SETTING])
+process.derives(_readers.cache_clear, [SETTING])
+process.derives(_stores.cache_clear, [SETTING])
+
+
+RETRY_SECONDS: Final = 1.0
+"""How long a store that failed is not asked again: what it waits for may be a timeout of seconds."""
+
+
+@dataclass(slots=True)
+class _Outage:
+    """What is remembered of a store that failed."""
+
+    retry_at: float = 0.0
+    """Monotonic time before which it is not asked."""
+    lost_at: float = 0.0
+    """Unix time at which a token was last lost; until it expires, each client counts as a writer."""
+    over: bool = False
+    """Whether the store has answered since."""
+
+
+_outages: Final[dict[Store, _Outage]] = {}
+process.owns(_outages.clear, settings=[SETTING, "CACHES"])
+
+
+def _knows(store: Store, request: HttpRequest) -> bool:
+    """Whether a store can tell the request's client from others, so that it may have a token."""
+    knows: Callable[[HttpRequest], bool] | None = getattr(store, "knows", None)
+    return knows is None or knows(request)
+
+
+def _is_suspended(store: Store) -> bool:
+    outage = _outages.get(store) if _outages else None
+    return outage is not None and monotonic() < outage.retry_at
+
+
+def _note_failure(store: Store, error: Exception) -> None:
+    name = type(store).__name__
+    stats.count_event("store_failed", name)
+    outage = _outages.get(store)
+    if outage is None or outage.over:
+        outage = _outages[store] = _Outage(lost_at=outage.lost_at if outage else 0.0)
+        logger.warning(
+            "%s failed (%s): its clients read from the primary, and their tokens go into a cookie,"
+            " until it answers again.",
+            name,
+            type(error).__name__,
+            exc_info=error,
+            extra={"store": name},
+        )
+    outage.retry_at = monotonic() + RETRY_SECONDS
+
+
+def _note_success(store: Store) -> None:
+    outage = _outages.get(store)
+    if outage is not None and not outage.over:
+        outage.over = True
+        logger.info("%s answers again.", type(store).__name__)
+    if outage is not None and not _written_at(outage.lost_at):
+        _outages.pop(store, None)
+
+
+def _values(store: Store, request: HttpRequest) -> Sequence[str] | None:
+    """Return the tokens that a store has for the client, or ``None`` while it fails."""
+    if _is_suspended(store):
+        return None if _knows(store, request) else ()
+    try:
+        values = store.load(request)
+    except ImproperlyConfigured:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever the client of a cache, a disk or a database raises)
+        _note_failure(store, error)
+        return None
+    if _outages:
+        _note_success(store)
+    return values
+
+
+class _FirstSights:
+    """When this process first met tokens with a time in the future, that is, of a clock ahead of its own.
+
+    Only signed tokens come here, so no stranger can fill it.
+    """
+
+    _LIMIT: Final = 4096
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._lock = threading.Lock()
+        self._times: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def when(self, value: str, now: float, *, ahead: bool) -> float:
+        """Return when the value was first met; not in the future, should our own clock be put back."""
+        key = value.rpartition(":")[2]
+        if not ahead and key not in self._times:
+            return now
+        with self._lock:
+            first = min(self._times.pop(key, now), now)
+            self._times[key] = first
+            if len(self._times) > self._LIMIT:
+                del self._times[next(iter(self._times))]
+        return first
+
+
+_first_sights: Final = _FirstSights()
+process.owns(_first_sights.forget)
+
+
+def accept(value: str) -> Token:
+    """Read a token that came from outside; one that is no good is counted, and is as none at all."""
+    if not value:
+        return EMPTY
+    found, flaw = token.decode(value, get_topology().lifetimes, time.time(), databases.decode, _first_sights)
+    if flaw is not None:
+        stats.note_event("token_rejected", flaw)
+    return found
+
+
+def load(request: HttpRequest) -> Token:
+    """Return what the client brought, from all stores together."""
+    token = EMPTY
+    for store in _readers(get_settings().stores):
+        values = _values(store, request)
+        if values is None:
+            token = token.merge(_written_at(time.time()))
+            continue
+        for value in values:
+            token = token.merge(accept(value))
+        if _outages and store in _outages and _knows(store, request):
+            token = token.merge(_written_at(_outages[store].lost_at))
+    return token
+
+
+def _written_at(when: float) -> Token:
+    """Return the token of a client that wrote to every cluster at that time, as far as it still lives."""
+    now = time.time()
+    lifetimes = get_topology().lifetimes
+    marks = {
+        name: _mark_without_position(when, cluster).alive(lifetimes[name], now)
+        for name, cluster in get_topology().clusters.items()
+    }
+    return Token({name: mark for name, mark in marks.items() if mark is not None})
+
+
+def issue(state: RoutingState) -> Token:
+    """Return the token for what the scope has brought, written and seen, as of now.
+
+    To be called after the outermost commit, which neither time nor position may be older than. May ask the
+    primary where it stands, once for each cluster that was written to. Where that cannot be done (inside a
+    transaction, on an event loop's own thread, where nothing may wait) the token carries the time alone.
+    """
+    may_wait = not on_event_loop()
+    topology = get_topology()
+    made: dict[str, Mark] = {}
+    for name, scope in state.scopes():
+        cluster = topology.clusters[name]
+        if scope.wrote:
+            made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
+        elif may_wait and cluster.settings.monotonic_reads:
+            seen = _seen(scope, cluster)
+            if seen is not None:
+                made[name] = Mark(position=seen, seen_at=round(time.time(), 6))
+    brought = state.token or EMPTY
+    if state.token is None and (may_wait or not state.may_block):
+        brought = state.known_token()
+    if not made:
+        return brought
+    whole = brought.merge(Token(made))
+    state.issued.append(whole)
+    return whole
+
+
+def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> Mark:
+    connection = connections[cluster.primary]
+    if not _wants_position(state, cluster) or not databases.has_positions(connection.vendor):
+        return Mark(round(time.time(), 6))
+    position, blind_at = None, 0.0
+    # Inside a transaction the position would be one before the commit.
+    manual = connection.connection is not None and not connection.autocommit
+    in_transaction = connection.in_atomic_block or manual
+    if may_wait and not in_transaction and knowledge.has_positions(cluster.name, cluster.replica_aliases):
+        position = asking.ask_primary(cluster, connection)
+    at = round(time.time(), 6)
+    if position is None:
+        # The commit of an open transaction is still to come.
+        blind_at = at + cluster.settings.pin_seconds if in_transaction else at
+    return Mark(at, position, blind_at)
+
+
+def _mark_without_position(at: float, cluster: Cluster) -> Mark:
+    """Return the mark of a write that a store has lost, as the cluster's own level needs it."""
+    needs_position = _level_wants_position(cluster) and databases.has_positions(
+        connections[cluster.primary].vendor
+    )
+    return Mark(at, None, at if needs_position else 0.0)
+
+
+def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
+    return state.wants_position or _level_wants_position(cluster)
+
+
+def _level_wants_position(cluster: Cluster) -> bool:
+    settings = cluster.settings
+    return bool(
+        settings.consistency in (Level.CAUSAL, Level.STRONG)
+        or settings.monotonic_reads
+        or settings.sync_replicas
+    )
+
+
+def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
+    """Return how far the servers had come that answered the scope's reads, as of now: they saw no more."""
+    found: Position | None = None
+    aliases = {alias for ours in scope.by_thread.values() for alias in ours.opened}
+    for alias in aliases:
+        try:
+            connection = connections[alias]
+            connection.ensure_connection()
+            asking.ask_replica(cluster, connection)
+        except Error as error:
+            asking.pass_over(alias, error)
+            continue
+        position = knowledge.position(server_of(connection))
+        found = position if found is None or position is None else found.merge(position)
+    if scope.read_primary:
+        position = asking.ask_primary(cluster, connections[cluster.primary])
+        found = position if found is None or position is None else found.merge(position)
+    return found
+
+
+def must_save(state: RoutingState, request: HttpRequest) -> bool:
+    """Whether the client may have to be told anything, or a store has to see what is saved of its session."""
+    clusters = get_topology().clusters
+    for name, scope in state.scopes():
+        if scope.wrote or (
+            clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica is not None)
+        ):
+            return True
+    if state.token and stores_may_block():
+        return True
+    session = getattr(request, "session", None)
+    return (
+        session is not None
+        and session_is_saved(session)
+        and any(hasattr(each, "refresh") for each in stores())
+    )
+
+
+def may_wait(state: RoutingState) -> bool:
+    """Whether saving may wait for a server, so that it must not be done on an event loop's thread."""
+    topology = get_topology()
+    return any(store.blocks for store in stores()) or any(
+        (scope.wrote and _wants_position(state, topology.clusters[name]))
+        or topology.clusters[name].settings.monotonic_reads
+        for name, scope in state.scopes()
+    )
+
+
+def _must_tell_seen(state: RoutingState) -> bool:
+    topology = get_topology()
+    return any(
+        topology.clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica)
+        for name, scope in state.scopes()
+    )
+
+
+def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Give the client its token, if it wrote, or if a store has lost the one that it brought.
+
+    Where ``SYNC_REPLICAS`` says so, it waits first until replicas have replayed what was written.
+    """
+    wrote = [name for name, scope in state.scopes() if scope.wrote]
+    if wrote or _must_tell_seen(state):
+        made = issue(state)
+        if wrote:
+            stats.count_event("pin_set")
+            _wait_for_replicas(wrote, made)
+        # A client that has seen nothing new is told nothing.
+        keepers: Sequence[Store] = stores() if wrote or _says_more(made, state.token) else ()
+    else:
+        made = state.token or EMPTY
+        keepers = _that_lost_it(made, request) if made else ()
+    for store in stores():
+        refresh = getattr(store, "refresh", None)
+        if refresh is not None and store not in keepers and not _is_suspended(store):
+            try:
+                refresh(request)
+            except Exception as error:  # noqa: BLE001  (as in _values)
+                _note_failure(store, error)
+    _keep_in(keepers, made, request, response)
+
+
+def _that_lost_it(token: Token, request: HttpRequest) -> Sequence[Store]:
+    """Return the stores that have lost the client's token: logging out, for instance, empties the session."""
+    values = [(store, _values(store, request)) for store in stores() if store.blocks]
+    if any(found is None for _store, found in values):
+        return ()  # The token may say no more than that a store fails.
+    lost = [store for store, found in values if not found]
+    if lost and SUBSTITUTE in _readers(get_settings().stores):
+        carried = EMPTY
+        for value in SUBSTITUTE.load(request):
+            carried = carried.merge(accept(value))
+        if carried == token:
+            return ()
+    return lost
+
+
+def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, response: HttpResponseBase) -> None:
+    if not keepers or not made:
+        return
+    value = made.encode(databases.encode)
+    lifetimes = get_topology().lifetimes
+    max_age = max(mark.lifetime(lifetimes[name]) for name, mark in made.marks.items() if name in lifetimes)
+    kept = [_is_kept(store, request, response, value, max_age) for store in keepers]
+    if not all(kept) and SUBSTITUTE in _readers(get_settings().stores):
+        SUBSTITUTE.save(request, response, value, max_age)
+
+
+def _is_kept(
+    store: Store, request: HttpRequest, response: HttpResponseBase, value: str, max_age: float
+) -> bool:
+    """Keep a token in a store, and return whether it is there."""
+    if not _is_suspended(store):
+        try:
+            store.save(request, response, value, max_age)
+        except ImproperlyConfigured:
+            raise
+        except NotKept:
+            return False
+        except Exception as error:  # noqa: BLE001  (as in _values)
+            _note_failure(store, error)
+        else:
+            if _outages:
+                _note_success(store)
+            return True
+    outage = _outages.get(store)
+    if outage is not None:
+        outage.lost_at = time.time()
+    return False
+
+
+def outlives_response(store: Store) -> bool:
+    """Whether what a store saves reaches the client although the response's headers are gone."""
+    return bool(getattr(store, "on_server", False))
+
+
+def save_late(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Save what was written while a streamed body was sent, in the stores that can still do so."""
+    if any(scope.wrote_late for _name, scope in state.scopes()):
+        keepers = [store for store in stores() if outlives_response(store)]
+        _keep_in(keepers, issue(state), request, response)
+
+
+def _says_more(made: Token, brought: Token | None) -> bool:
+    """Whether a token demands a position that the client's own does not."""
+    for name, mark in made.marks.items():
+        old = None if brought is None else brought.marks.get(name)
+        if mark.position is not None and (
+            old is None or old.position is None or not old.position.covers(mark.position)
+        ):
+            return True
+    return False
+
+
+def _wait_for_replicas(wrote: Sequence[str], made: Token) -> None:
+    topology = get_topology()
+    for name in wrote:
+        cluster = topology.clusters[name]
+        position = made.marks[name].position
+        if not cluster.settings.sync_replicas:
+            continue
+        if position is None or not waiting.wait_for_all(cluster, position):
+            stats.count_event("sync_timeout", name)
+            logger.warning(
+                "A write was not replayed by %s replicas of %r within SYNC_TIMEOUT (%s s); the response goes"
+                " out all the same, and the client's token keeps it from reading what is older.",
+                cluster.settings.sync_replicas,
+                name,
+                cluster.settings.sync_timeout,
+                extra={"cluster": name},
+            )
