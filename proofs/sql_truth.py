@@ -1,7 +1,7 @@
 """Compare what ``classify()`` says with what really happens, statement by random statement.
 
-    python tests/unit/sql_truth.py --seconds 60                       (SQLite)
-    python -m launcher mariadb --replicas 0 -- python tests/unit/sql_truth.py --vendor mysql
+    python proofs/sql_truth.py --seconds 60                       (SQLite)
+    python -m launcher mariadb --replicas 0 -- python proofs/sql_truth.py --vendor mysql
 
 It makes a table in the database of ``DATABASE_URL``, which should be a throwaway, runs mutations of known
 statements there, and prints each that changed something and counts as no write; it exits 1 if there is one. With sqlglot

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition
-from tests.unit import position_properties as properties
+from tests.unit.databases import position_properties as properties
 
 numbers = st.integers(0, 2**32 - 1)
 sequences = st.integers(0, 2**64 - 1)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition
-from tests.unit import position_properties as properties
-from tests.unit.test_positions_mariadb import Cursor
+from tests.unit.databases import position_properties as properties
+from tests.unit.databases.test_mariadb import Cursor
 
 A = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 B = "00000000-0000-4000-8000-00000000000b"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition
-from tests.unit import position_properties as properties
+from tests.unit.databases import position_properties as properties
 
 LAST = 2**64 - 1
 anything = st.builds(PostgreSQLPosition, st.integers(1, 3), st.integers(0, 4))
