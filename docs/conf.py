@@ -5,6 +5,11 @@ import sys
 from pathlib import Path
 
 import django
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 from django.conf import settings
 from sphinx.application import Sphinx
 
@@ -32,7 +37,9 @@ author = "django-rwrouter contributors"
 copyright = author
 version = release = django_rwrouter.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 
@@ -47,6 +54,15 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
+html_theme_options = {
+    "source_repository": URLS["Homepage"],
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+html_baseurl = URLS["Documentation"]
+# A prompt is not copied, nor what a command prints.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 html_title = f"django-rwrouter {version}"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]

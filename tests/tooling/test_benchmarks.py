@@ -217,12 +217,12 @@ def measured(part, **key):
     return [row for row in tables(part)[0]["rows"] if key.items() <= row.items()]
 
 
-def in_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return " ".join(readme.partition("## Beside others")[2].partition("\n## ")[0].split())
+def in_short():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    return " ".join(page.partition("## In short")[2].partition("\n## ")[0].split())
 
 
-def test_the_readme_says_what_was_measured_of_freshness():
+def test_the_summary_says_what_was_measured_of_freshness():
     [causal] = measured("consistency", who="django-rwrouter, causal")
     [rails] = measured("consistency", who="window of 2 s, as Rails has it")
     [multidb] = measured("consistency", who="django-multidb-router")
@@ -230,11 +230,11 @@ def test_the_readme_says_what_was_measured_of_freshness():
     assert (
         f"gave 0 stale reads of own writes and left {causal['primary']:.1f} % of the reads on the primary;"
         f" one who knows everything in advance would have needed {causal['oracle']:.1f} %."
-    ) in in_readme()
+    ) in in_short()
     assert (
         f"left {rails['primary']:.0f} % (two seconds, as Rails has it) and {multidb['primary']:.0f} % (15"
         " seconds, django-multidb-router)"
-    ) in in_readme()
+    ) in in_short()
 
 
 def test_the_page_says_what_was_measured_under_each_condition():
@@ -266,17 +266,17 @@ def test_the_page_says_what_was_measured_under_each_condition():
     assert said in " ".join(page.split())
 
 
-def test_the_readme_says_what_was_measured_of_decisions():
+def test_the_summary_says_what_was_measured_of_decisions():
     ours = "django-rwrouter: read, "
     ratios = {row["what"]: row["ratio"] for row in measured("decision") if row["what"].startswith(ours)}
     outside = ratios.pop(f"{ours}outside any scope")
     assert (
         f"costs {min(ratios.values()):.2f} to {max(ratios.values()):.2f} times that of a two-line"
         f" `random.choice()` router in a request, and {outside:.2f} times in a script without one"
-    ) in in_readme()
+    ) in in_short()
 
 
-def test_the_readme_says_what_was_measured_of_faults():
+def test_the_summary_says_what_was_measured_of_faults():
     ours = [row for row in measured("faults") if row["who"].startswith("django-rwrouter")]
     assert {row["fault"] for row in ours} == {
         "one replica killed",
@@ -289,4 +289,4 @@ def test_the_readme_says_what_was_measured_of_faults():
     assert (
         f"{one['failed']:.0f} % of the requests ended in one when one was killed, and"
         f" {all_of_them['failed']:.0f} % when all were"
-    ) in in_readme()
+    ) in in_short()
