@@ -20,7 +20,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-servers test-browser test-all check lint format types imports translations docs package matrix clean \
+.PHONY: help demo test coverage test-servers test-browser test-all check lint format types imports translations docs package matrix clean \
         bench bench-quick system-mariadb system-servers system-browser system-tests
 
 help: ## this list
@@ -39,6 +39,11 @@ endif
 test: $(VENV)/.test ## the tests that need Python alone, on SQLite
 	$(BIN)/python tools/run_tests.py quick $(ARGS)
 	@echo "The others: make test-servers [PRODUCT=mariadb|mysql|postgresql], make test-browser, make test-all"
+
+coverage: $(VENV)/.test ## how much of the package the tests on SQLite reach; htmlcov/index.html shows it
+	$(BIN)/python -m coverage run -m pytest tests/unit tests/sqlite -q $(ARGS)
+	$(BIN)/python -m coverage html --quiet --fail-under=0
+	$(BIN)/python -m coverage report
 
 test-servers: system-servers $(VENV)/.test-all ## the tests on real servers; PRODUCT=mysql for those of one product
 	$(BIN)/python tools/run_tests.py $(PRODUCT:%=--product=%) servers $(ARGS)
@@ -85,7 +90,7 @@ matrix: $(VENV)/.dev ## tox: each Python with each Django, as far as the interpr
 	$(BIN)/python tools/run_tox.py $(ARGS)
 
 clean: ## removes what the commands above made
-	rm -rf $(VENV) .tox build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) .tox build dist docs/_build htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 	    .import_linter_cache
 
 # --- the virtual environment --------------------------------------------------------------

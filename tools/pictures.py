@@ -1,7 +1,7 @@
 """Takes the pictures of README and the documentation from a running demo, into docs/_static.
 
     make demo                       # in another terminal; it prints the password
-    tools/pictures.py ADDRESS PASSWORD [--minutes 15]
+    python tools/pictures.py ADDRESS PASSWORD [--minutes 15]
 
 Visitors read and write meanwhile, so that the charts have something to show.
 """
@@ -95,8 +95,7 @@ def take(browser: Browser, address: str, password: str) -> None:
 def shoot(page: Page, name: str, height: float | None = None) -> None:
     """Take the page down to where its content ends, or to a height."""
     page.wait_for_load_state()
-    content = page.locator("#content-main").bounding_box()
-    assert content is not None
+    content = page.locator("#content-main").bounding_box() or SCREEN | {"y": 0}
     height = height or content["y"] + content["height"] + 20
     clip = {"x": 0, "y": 0, "width": SCREEN["width"], "height": height}
     page.screenshot(path=PICTURES / f"{name}.png", clip=clip)

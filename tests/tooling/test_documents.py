@@ -12,7 +12,8 @@ else:
     import tomli as tomllib  # pytest asks for it
 
 ROOT = Path(__file__).resolve().parents[2]
-URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+URLS = PYPROJECT["project"]["urls"]
 REPOSITORY, DOCUMENTATION = URLS["Homepage"], URLS["Documentation"]
 READMES = sorted(path.name for path in ROOT.glob("README*.md"))
 ELSEWHERE = ("https://img.shields.io/badge/", "http://127.0.0.1:8000/")
@@ -55,7 +56,8 @@ def test_what_they_lead_to_is_in_this_tree(name):
 
 @pytest.mark.parametrize("name", READMES)
 def test_it_is_short(name):
-    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= LONGEST
+    text = re.sub(r"\n<!-- .*?-->\n", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(text.splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize("name", READMES)
@@ -69,3 +71,10 @@ def test_the_first_picture_is_the_panel(name):
 )
 def test_pictures_are_small(picture):
     assert picture.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_badge_of_coverage_says_what_is_demanded(name):
+    demanded = PYPROJECT["tool"]["coverage"]["report"]["fail_under"]
+
+    assert f"/coverage-{demanded}%25%2B%20without%20servers-" in (ROOT / name).read_text(encoding="utf-8")
