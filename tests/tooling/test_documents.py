@@ -56,7 +56,7 @@ def test_what_they_lead_to_is_in_this_tree(name):
 
 @pytest.mark.parametrize("name", READMES)
 def test_it_is_short(name):
-    text = re.sub(r"\n<!-- .*?-->\n", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = (ROOT / name).read_text(encoding="utf-8").partition("\n<!-- translated ")[0]
     assert len(text.splitlines()) <= LONGEST
 
 
