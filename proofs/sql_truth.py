@@ -136,14 +136,14 @@ def server(vendor: str) -> tuple[Run, Run]:
         link = psycopg.connect(url.geturl(), autocommit=True)
         asker = psycopg.connect(url.geturl(), autocommit=True)
 
-        def script(sql: str) -> None:
+        def run(sql: str) -> None:
             try:
                 link.execute(sql.encode())
             finally:
                 if link.info.transaction_status:
                     link.execute("COMMIT")
 
-        return script, lambda sql: (lambda c: c.fetchall() if c.description else None)(asker.execute(sql))
+        return run, lambda sql: (lambda c: c.fetchall() if c.description else None)(asker.execute(sql))
     import MySQLdb
 
     def connect() -> Any:
@@ -239,8 +239,8 @@ def main() -> int:
         if dirty:
             ask("DELETE FROM rw_truth")
             ask("INSERT INTO rw_truth VALUES (1)")
+        mode = chance.choice(modes)
         try:
-            mode = chance.choice(modes)
             if mode:
                 script(mode)
             script(sql)
