@@ -1,4 +1,4 @@
-"""A private connection is made by the driver, whatever pool sits on the alias. Needs drivers, but no server."""
+"""A private connection is made by the driver, whatever pool sits on the alias. No server is asked."""
 
 import pytest
 from django.db import connections
