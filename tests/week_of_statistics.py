@@ -82,7 +82,7 @@ def fill(table, now):
         Row(process=f"{start}", resolution=60, start=start, data=data)
         for start, data in zip(range(newest - WEEK, newest, 60), itertools.cycle(minutes), strict=False)
     )
-    while batch := list(itertools.islice(rows, 500)):
+    while batch := list(itertools.islice(rows, 100)):
         table.put(batch)
     table.update(final=True)
     # What is not merged yet: three minutes and the one that is going on, and what killed processes left.

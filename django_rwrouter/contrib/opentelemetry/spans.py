@@ -32,7 +32,7 @@ from django_rwrouter import __version__
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.contrib.opentelemetry import metrics
 from django_rwrouter.contrib.recording import level_in_force
-from django_rwrouter.databases.sql import classify
+from django_rwrouter.databases.sql import classify, text_of
 from django_rwrouter.decision import Decision
 from django_rwrouter.execution import announcements, hook
 
@@ -126,7 +126,7 @@ def observe(
     if decision is None:
         return execute(sql, params, many, context)
     connection: BaseDatabaseWrapper = context["connection"]
-    text = sql.text_of(sql, connection)
+    text = text_of(sql, connection)
     known = _known(decision, classify(text, connection.vendor).kind.value)
     running = _Running(known)
     with_spans = _installer.look()

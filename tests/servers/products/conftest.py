@@ -43,11 +43,16 @@ def attach(cluster, aliases=ALIASES):
         lead_to(alias, server)
 
 
+_products = {}
+"""By alias, what kind of server it leads to."""
+
+
 def lead_to(alias, server):
     found = environ.Env.db_url_config(server.url())
     settings = connections.settings[alias]
-    if settings["ENGINE"] != found["ENGINE"]:
-        # Django keeps a connection of the engine that it was made for.
+    if _products.get(alias) is not type(server):
+        _products[alias] = type(server)
+        # Django keeps a connection of the engine that it was made for, and which product that is.
         with suppress(AttributeError):
             del connections[alias]
         limits = {"read_timeout": TIMEOUT} if "mysql" in found["ENGINE"] else {}
