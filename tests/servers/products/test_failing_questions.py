@@ -7,7 +7,7 @@ from django.db import OperationalError, transaction
 from django.test import Client
 
 from django_rwrouter import Reason, current_token, routing_scope
-from django_rwrouter.servers import asking
+from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from tests.app.models import Book
@@ -35,7 +35,8 @@ def unanswered(monkeypatch, alias, number):
             yield opened
 
     with monkeypatch.context() as patched:
-        patched.setattr(asking, "raw_cursor", failing)
+        for module in (asking, waiting):
+            patched.setattr(module, "raw_cursor", failing)
         yield
 
 

@@ -218,7 +218,8 @@ def asked(monkeypatch):
             yield opened
 
     with monkeypatch.context() as patched:
-        patched.setattr(asking, "raw_cursor", counting)
+        for module in (asking, waiting):
+            patched.setattr(module, "raw_cursor", counting)
         yield counted
 
 
