@@ -11,7 +11,7 @@ from django.db import OperationalError, close_old_connections, connections
 from django.test import AsyncClient, Client
 
 from django_rwrouter import events, monitor, process, routing_scope, stats
-from django_rwrouter.monitor import lifecycle, probes, rounds
+from django_rwrouter.monitor import lifecycle, probes
 from django_rwrouter.operations import overrides
 from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, State, health
 from django_rwrouter.servers.freshness import knowledge
@@ -574,7 +574,7 @@ def test_a_lock_on_the_table_of_overrides_says_nothing_of_the_server(cluster, st
 def test_a_slow_probe_ends_no_read(cluster, started, monkeypatch):
     """One probe in vain is no proof: the next, on a new connection, is answered."""
     cut = []
-    monkeypatch.setattr(rounds, "cut_off", lambda alias, _hung_for: cut.append(alias))
+    monkeypatch.setattr("django_rwrouter.monitor.rounds.cut_off", lambda alias, _hung_for: cut.append(alias))
     started()
     cluster.replicas[0].freeze()
     until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
