@@ -656,7 +656,7 @@ def test_strong_reads_the_primary_then(lagging, routed, rwrouter, monkeypatch, c
     assert reasons(routed) == {("default", Reason.NO_POSITION)}
 
 
-def test_a_replica_that_refuses_to_say_where_it_is_answers_no_bound_read(lagging, routed, monkeypatch, caplog):
+def test_a_replica_that_refuses_to_say_where_it_is_has_no_bound_read(lagging, routed, monkeypatch, caplog):
     monkeypatch.setattr(MariaDBDriver, "read_replica", refuse)
     writer = Client()
     writer.post("/orm/", {"title": "new"})
