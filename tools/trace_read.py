@@ -80,8 +80,9 @@ class Trace:
 def register_positions() -> None:
     """Give SQLite positions, although no server of it has any."""
     from django_rwrouter import databases
+    from django_rwrouter.databases.mariadb import MariaDBPosition
 
-    databases._DRIVERS["sqlite"] = f"{__name__}.FixedPositions"  # noqa: SLF001
+    databases.register("sqlite", code="m", position=MariaDBPosition, driver=FixedPositions())
 
 
 class FixedPositions:

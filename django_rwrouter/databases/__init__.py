@@ -1,43 +1,43 @@
 """How far a server has got in the log that its primary writes.
 
-One module for each database, with a value (a position) and a driver (the queries), registered by the name
-that Django gives the database; MariaDB and MySQL share theirs and are told apart by the connection. A
-database without a module here has no positions: the levels that need one fall back to ``window``.
+One module for each product, with a value (a position), a driver (the router's queries) and a reader (those of
+the page "Replication"), registered by the name that Django gives the database; MariaDB and MySQL share theirs
+and are told apart by the connection. A database that nobody has registered has no positions: the levels that
+need one fall back to ``window``.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from django_rwrouter.databases.base import Driver, Position
+from django_rwrouter.databases.base import Driver, Position, Product, Reader
+from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition, MariaDBReader
+from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition, MySQLReader
+from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition, PostgreSQLReader
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_DRIVERS: Final[dict[str, str]] = {
-    "mariadb": "django_rwrouter.databases.mariadb.MariaDBDriver",
-    "mysql": "django_rwrouter.databases.mysql.MySQLDriver",
-    "postgresql": "django_rwrouter.databases.postgresql.PostgreSQLDriver",
-}
-_CODES: Final[dict[str, str]] = {
-    "m": "django_rwrouter.databases.mariadb.MariaDBPosition",
-    "y": "django_rwrouter.databases.mysql.MySQLPosition",
-    "p": "django_rwrouter.databases.postgresql.PostgreSQLPosition",
-}
-"""The letter before an encoded position, and the type that reads the rest."""
+_products: Final[dict[str, Product]] = {}
+"""By the name of the product."""
 
 
-@cache
-def _load(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)
+def register(
+    name: str, *, code: str, position: type[Position], driver: Driver, reader: Reader | None = None
+) -> None:
+    """Teach the package where servers of a database product stand. Call it in an app's ``ready()``.
 
-
-@cache
-def _make(path: str) -> Any:
-    return _load(path)()
+    ``name`` is what Django's backend calls the database (its ``vendor``); registering it again replaces what
+    was registered before. ``code`` is the letter that marks this kind of position in tokens. One instance of
+    ``driver`` and of ``reader`` serves all threads. Raises ``ValueError`` where the letter marks another kind
+    of position: tokens could not be read.
+    """
+    if len(code) != 1 or not code.isascii() or not code.isalpha():
+        raise ValueError(f"code is {code!r}, and must be one letter from a to z or A to Z.")
+    for other, registered in _products.items():
+        if other != name and registered.code == code and registered.position is not position:
+            raise ValueError(f"code {code!r} marks positions of {other!r} already: give {name!r} another.")
+    _products[name] = Product(code=code, position=position, driver=driver, reader=reader)
 
 
 def product(connection: BaseDatabaseWrapper) -> str:
@@ -49,30 +49,39 @@ def product(connection: BaseDatabaseWrapper) -> str:
 
 def has_positions(vendor: str) -> bool:
     """Whether there is a driver for what Django calls by this name."""
-    return vendor in _DRIVERS
+    return vendor in _products
 
 
 def get_driver(connection: BaseDatabaseWrapper) -> Driver | None:
     """Return the driver for an open connection, or ``None`` for a database without positions."""
-    path = _DRIVERS.get(product(connection))
-    if path is None:
-        return None
-    driver: Driver = _make(path)
-    return driver
+    registered = _products.get(product(connection))
+    return None if registered is None else registered.driver
+
+
+def get_reader(connection: BaseDatabaseWrapper) -> Reader | None:
+    """Return what reads an open connection's replication progress, or ``None`` where nothing does."""
+    registered = _products.get(product(connection))
+    return None if registered is None else registered.reader
 
 
 def encode(position: Position) -> str:
     """Return a position as text, with the letter of its type in front."""
-    for code, path in _CODES.items():
-        if type(position).__qualname__ == path.rpartition(".")[2]:
-            return code + position.encode()
-    raise TypeError(f"{type(position).__qualname__} has no letter in django_rwrouter.databases.")
+    for registered in _products.values():
+        if type(position) is registered.position:
+            return registered.code + position.encode()
+    raise TypeError(f"{type(position).__qualname__} has no letter: register() its product.")
 
 
 def decode(text: str) -> Position:
     """Read what :func:`encode` wrote; raises ``ValueError`` for anything else."""
-    path = _CODES.get(text[:1])
-    if path is None:
-        raise ValueError(f"{text[:1]!r} stands for no kind of position")
-    position: Position = _load(path).decode(text[1:])
-    return position
+    for registered in _products.values():
+        if registered.code == text[:1]:
+            return registered.position.decode(text[1:])
+    raise ValueError(f"{text[:1]!r} stands for no kind of position")
+
+
+register("mariadb", code="m", position=MariaDBPosition, driver=MariaDBDriver(), reader=MariaDBReader())
+register("mysql", code="y", position=MySQLPosition, driver=MySQLDriver(), reader=MySQLReader())
+register(
+    "postgresql", code="p", position=PostgreSQLPosition, driver=PostgreSQLDriver(), reader=PostgreSQLReader()
+)

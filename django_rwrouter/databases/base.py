@@ -1,4 +1,8 @@
-"""What the package needs of a database: positions, drivers, replication progress."""
+"""What the package needs of a database product: positions, a driver, a reader of replication progress.
+
+A project that registers a product of its own (:func:`django_rwrouter.databases.register`) writes classes with
+these methods; they need no base class.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,12 @@ class Position(Protocol):
         ...
 
     def encode(self) -> str:
-        """Return it as text that :func:`decode` reads."""
+        """Return it as short text that :meth:`decode` reads: it travels in the client's token."""
+        ...
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what :meth:`encode` wrote; raises ``ValueError`` for anything else."""
         ...
 
 
@@ -48,10 +57,15 @@ class Reading:
 
 
 class Driver(Protocol):
-    """The queries of one database. All of them are single statements on the driver's own cursor."""
+    """The router's queries to one product: single statements on the raw cursor of the database's library.
 
-    replicas_are_read_only: bool
-    """Whether a replica can never take writes, so that a server that does is none."""
+    What a query raises is the library's own error: a server that cannot be asked is left to the caller.
+    """
+
+    @property
+    def replicas_are_read_only(self) -> bool:
+        """Whether a replica can never take writes, so that a server that does is none."""
+        ...
 
     def read_primary(self, cursor: Any) -> Position | None:
         """Return where the primary stands now: whatever was committed before is covered."""
@@ -109,10 +123,12 @@ class Progress:
 
 
 class Reader(Protocol):
-    """The questions for one database: plain statements on the driver's own cursor."""
+    """The queries of the page "Replication" to one product, on the raw cursor of the database's library."""
 
-    unit: str
-    """What :meth:`gap` counts: ``"transactions"`` or ``"bytes"``."""
+    @property
+    def unit(self) -> str:
+        """What :meth:`gap` counts: ``"transactions"`` and ``"bytes"`` are named on the page."""
+        ...
 
     def written(self, cursor: Any) -> Any:
         """Return up to where the primary has written its log, or ``None``."""
@@ -129,3 +145,15 @@ class Reader(Protocol):
     def text(self, position: Any) -> str:
         """Return a place in the log as the database writes it."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """What is registered of a database product."""
+
+    code: str
+    """The letter before an encoded position."""
+    position: type[Position]
+    driver: Driver
+    reader: Reader | None
+    """``None`` leaves the page "Replication" without progress."""

@@ -167,6 +167,3 @@ class MariaDBReader:
     def text(self, position: MariaDBPosition) -> str:
         """Return it as MariaDB writes it."""
         return position.encode().replace(",", ", ")
-
-
-READER: Final = MariaDBReader()

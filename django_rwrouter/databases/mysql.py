@@ -215,6 +215,3 @@ def _common(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> int:
         for first, last in some
         for other_first, other_last in others
     )
-
-
-READER: Final = MySQLReader()

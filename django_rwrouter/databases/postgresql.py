@@ -197,6 +197,3 @@ class PostgreSQLReader:
 
 def _place(text: str | None, timeline: int | None) -> PostgreSQLPosition | None:
     return PostgreSQLPosition.decode(f"{timeline or 0:X}@{text}") if text else None
-
-
-READER: Final = PostgreSQLReader()

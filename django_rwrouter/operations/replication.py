@@ -7,11 +7,9 @@ Where a database shows a step to privileged users alone and ours is none, that s
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib import import_module
 from time import monotonic
 from typing import Any, Final
 
@@ -19,7 +17,7 @@ from django.db import Error
 
 from django_rwrouter import events, process
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import product
+from django_rwrouter.databases import get_reader
 from django_rwrouter.databases.base import Progress, Reader
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.scope.context import silenced
@@ -100,13 +98,6 @@ class ClusterSteps:
     replicas: list[Steps] = field(default_factory=list)
 
 
-_READERS: Final[Mapping[str, str]] = {
-    "mariadb": "django_rwrouter.databases.mariadb",
-    "mysql": "django_rwrouter.databases.mysql",
-    "postgresql": "django_rwrouter.databases.postgresql",
-}
-
-
 def look(cluster: Cluster, timeout: float = TIMEOUT) -> ClusterSteps:
     """Ask all servers of a cluster; no longer than some four ``timeout`` seconds.
 
@@ -159,11 +150,10 @@ class _Inquiry:
             connection = own_connection(self.alias, self._timeout)
             with silenced(), closing(connection):
                 connection.ensure_connection()
-                path = _READERS.get(product(connection))
-                if path is None:
+                reader = get_reader(connection)
+                if reader is None:
                     self.answer, self.why = (Progress() if self._method == "progress" else None), ""
                     return
-                reader: Reader = import_module(path).READER
                 with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
                     self.answer = getattr(reader, self._method)(cursor)
                 self.reader, self.why = reader, ""

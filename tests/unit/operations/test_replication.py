@@ -27,7 +27,7 @@ B = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
     ],
 )
 def test_mariadb(ahead, behind, gap):
-    assert mariadb.READER.gap(MariaDBPosition.decode(ahead), MariaDBPosition.decode(behind)) == gap
+    assert mariadb.MariaDBReader().gap(MariaDBPosition.decode(ahead), MariaDBPosition.decode(behind)) == gap
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_mariadb(ahead, behind, gap):
     ],
 )
 def test_mysql(ahead, behind, gap):
-    assert mysql.READER.gap(MySQLPosition.decode(ahead), MySQLPosition.decode(behind)) == gap
+    assert mysql.MySQLReader().gap(MySQLPosition.decode(ahead), MySQLPosition.decode(behind)) == gap
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,16 @@ def test_mysql(ahead, behind, gap):
     ],
 )
 def test_postgresql(ahead, behind, gap):
-    assert postgresql.READER.gap(PostgreSQLPosition.decode(ahead), PostgreSQLPosition.decode(behind)) == gap
+    assert (
+        postgresql.PostgreSQLReader().gap(PostgreSQLPosition.decode(ahead), PostgreSQLPosition.decode(behind))
+        == gap
+    )
 
 
 def test_positions_are_written_as_the_database_writes_them():
-    assert mariadb.READER.text(MariaDBPosition.decode("1-2-3,0-1-10")) == "0-1-10, 1-2-3"
-    assert mysql.READER.text(MySQLPosition.decode(f"{B}:1-5,{A}:1-10:12")) == f"{A}:1-10:12, {B}:1-5"
-    assert postgresql.READER.text(PostgreSQLPosition.decode("1@2/30A8")) == "2/30A8"
+    assert mariadb.MariaDBReader().text(MariaDBPosition.decode("1-2-3,0-1-10")) == "0-1-10, 1-2-3"
+    assert mysql.MySQLReader().text(MySQLPosition.decode(f"{B}:1-5,{A}:1-10:12")) == f"{A}:1-10:12, {B}:1-5"
+    assert postgresql.PostgreSQLReader().text(PostgreSQLPosition.decode("1@2/30A8")) == "2/30A8"
 
 
 ANY = object()
