@@ -8,6 +8,9 @@ Copying uses SQLite's online backup (https://www.sqlite.org/backup.html): it rea
 one read transaction and writes the replica in one write transaction. As both files keep a
 write-ahead log, readers neither wait for it nor see half of it, and a connection that was open
 before sees the new content with its next statement.
+
+The primary counts its changes, in a table and by triggers that the simulator adds to it
+(:mod:`sqlite_replication.positions`), so that the router knows how far each copy is.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from sqlite_replication import positions
 
 logger = logging.getLogger("sqlite_replication")
 
@@ -74,6 +79,7 @@ class SQLiteReplicationSimulator:
             content = sqlite3.connect(":memory:", check_same_thread=False)
             try:
                 self._open_primary().backup(content)
+                positions.mark_as_copy(content, self.lag)
             except BaseException:
                 content.close()
                 raise
@@ -175,12 +181,18 @@ class SQLiteReplicationSimulator:
         # One connection throughout, because `data_version` compares with what this one saw before.
         # Opened with mode=rw, a missing primary is an error and not a new, empty file.
         if self._source is None:
-            self._source = sqlite3.connect(
+            source = sqlite3.connect(
                 f"{self.primary.absolute().as_uri()}?mode=rw",
                 uri=True,
                 timeout=BUSY_SECONDS,
                 check_same_thread=False,
             )
+            try:
+                positions.install(source)
+            except BaseException:
+                source.close()
+                raise
+            self._source = source
         return self._source
 
     @staticmethod

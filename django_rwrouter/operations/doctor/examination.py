@@ -27,6 +27,9 @@ DOCTORS: Final[Mapping[str, ModuleType]] = {
 }
 """By product: a module with ``ask(cursor, facts)`` and ``judge(facts, primary, notes)``."""
 
+NO_POSITION: Final = "See what the driver registered for this database product reads its position from."
+"""What to do where a product of the project's own does not say where it stands."""
+
 CATCH_UP_SECONDS: Final = 2.0
 """How long a replica is given to reach where its primary stood; level ones need microseconds."""
 
@@ -59,10 +62,12 @@ def _judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
     where = "the primary" if facts.is_primary else "a replica"
     notes.ok("connection", f"{facts.version or facts.product} answers; by the settings it is {where}")
     doctor = DOCTORS.get(facts.product)
-    if doctor is None:
-        general.judge_without_positions(facts, notes)
-    else:
+    if doctor is not None:
         doctor.judge(facts, primary, notes)
+    elif facts.has_driver:
+        general.judge_position(facts, notes, NO_POSITION)
+    else:
+        general.judge_without_positions(facts, notes)
     general.judge(facts, notes)
 
 
@@ -106,9 +111,11 @@ def _take_down(
     )
     doctor = DOCTORS.get(facts.product)
     driver = get_driver(connection)
-    if doctor is None or driver is None:
+    if driver is None:
         return facts
-    doctor.ask(cursor, facts)
+    facts.has_driver = True
+    if doctor is not None:
+        doctor.ask(cursor, facts)
     if facts.is_primary:
         facts.position = _primary_position(driver, cursor)
         return facts

@@ -32,6 +32,8 @@ class Facts:
     """By how many seconds the server's clock is ahead of ours."""
     clock_accuracy: float = 0.0
     """How far off that may be, in seconds."""
+    has_driver: bool = False
+    """Whether a driver is registered for its product, and was asked where it stands."""
     position: Any = None
     """Where it stands; ``None`` if it does not say."""
     caught_up: bool | None = None
