@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,36 @@ _NOT_ALLOWED: Final = frozenset({1044, 1045, 1142, 1143, 1227})
 ER_SPECIFIC_ACCESS_DENIED."""
 _SYNTAX: Final = 1064
 """ER_PARSE_ERROR: a version that does not know the statement."""
+
+# --- errors -------------------------------------------------------------------------------------
+
+OPTION_PREVENTS_STATEMENT: Final = 1290
+READ_ONLY_TRANSACTION: Final = 1792
+READ_ONLY_MODE: Final = 1836
+READ_ONLY_ERRORS: Final = frozenset({OPTION_PREVENTS_STATEMENT, READ_ONLY_TRANSACTION, READ_ONLY_MODE})
+CLIENT_ERRORS: Final = range(2000, 3000)
+"""Errors that the client library makes when a connection fails (CR_MIN_ERROR to CR_MAX_ERROR)."""
+GONE: Final = frozenset({1053, 1077, 1152, 1159, 1160, 1161, 1184, 1927})
+"""Errors by which a server tells that it is going, or that the connection was aborted or killed."""
+LOST_CONNECTION: Final = frozenset(
+    {
+        *(0, 2002, 2003, 2004, 2005, 2006, 2012, 2013, 2026, 2027, 2055),
+        *(1152, 1158, 1159, 1160, 1161, 1184, 1927),
+        *(3169, 4031),
+    }
+)
+"""Of the client library: no connection, gone away, lost, TLS broken (2026), a packet cut off (2027); 0 is
+for a connection that was closed on our side. Of the server: aborted, interrupted, killed (1927; 3169 on
+MySQL), closed after ``wait_timeout`` (4031, MySQL from 8.0.24 on)."""
+LOST_SERVER: Final = frozenset({1040, 1047, 1053, 1077, 1079, 1203, 3032, 9001})
+"""Shutting down (1053, 1077, 1079), no connection left (1040, 1203: a proxy's answer to a statement), a
+Galera node outside its cluster (1047), MySQL's offline mode (3032), a ProxySQL without servers (9001)."""
+REFUSED: Final = frozenset({1142, 1193, 1227, 1305, 1370})
+"""No privilege for a table, a variable or a function (1142, 1227, 1370), or there is no such thing on this
+server (1193, 1305)."""
+READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
+
+# --- replication's progress -----------------------------------------------------------------------
 
 
 def replica_status(cursor: Any) -> Mapping[str, Any] | None:

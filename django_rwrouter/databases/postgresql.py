@@ -47,6 +47,17 @@ _READ_ONLY: Final = (
 )
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 
+# --- errors -------------------------------------------------------------------------------------
+
+LOST_SERVER: Final = frozenset({"08P01", "53300", "57P03"})
+"""Not accepting connections; the first two are PgBouncer's answers to a statement."""
+REFUSED: Final = frozenset({"0A000", "42501", "42883"})
+"""Not supported (Aurora, of functions of the log), no privilege, no such function."""
+READ_ONLY_TRANSACTION: Final = "25006"
+"""read_only_sql_transaction"""
+
+# --- positions ------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class PostgreSQLPosition:

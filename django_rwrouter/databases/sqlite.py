@@ -1,0 +1,8 @@
+"""SQLite, which has no positions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+READ_ONLY_ERROR: Final = "readonly"
+"""In the text of the error of a write in a read-only session or file; SQLite's library has no codes here."""
