@@ -25,6 +25,7 @@ _REPLICA: Final = f"SELECT @@GLOBAL.gtid_slave_pos, {_SERVER}"
 _UNKNOWN_VARIABLE: Final = 1193
 """ER_UNKNOWN_SYSTEM_VARIABLE: an older server, which has no ``server_uid``."""
 _READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
+SESSION_IS_READ_ONLY: Final = "SELECT @@session.tx_read_only"
 _WAIT: Final = "SELECT MASTER_GTID_WAIT(%s, %s)"
 
 

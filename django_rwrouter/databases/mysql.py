@@ -26,6 +26,7 @@ _EXECUTED: Final = "SELECT @@GLOBAL.gtid_executed"
 # super_read_only is never on without read_only.
 _DESCRIPTION: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid, @@GLOBAL.read_only"
 _READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
+SESSION_IS_READ_ONLY: Final = "SELECT @@session.transaction_read_only"
 _WAIT: Final = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
 
 

@@ -45,6 +45,14 @@ _REPLICA: Final = (
 _READ_ONLY: Final = (
     "SELECT set_config('default_transaction_read_only', 'on', false) WHERE pg_is_in_recovery()"
 )
+SESSION_IS_READ_ONLY: Final = "SHOW transaction_read_only"
+SERVER_IS_READ_ONLY: Final = """
+    SELECT pg_is_in_recovery() OR EXISTS (
+        SELECT FROM pg_settings
+        WHERE name = 'default_transaction_read_only'
+        AND setting = 'on' AND source NOT IN ('client', 'session')
+    )
+"""
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 
 # --- errors -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.databases import postgresql
 from django_rwrouter.databases.errors import (
     Loss,
     is_read_only_server,
@@ -48,13 +49,6 @@ logger = logging.getLogger("django_rwrouter")
 _TIMED_OUT: Final = 0.9
 """The part of the time that a driver waits for an answer, after which an error is taken for its end."""
 
-_IS_READ_ONLY: Final = """
-    SELECT pg_is_in_recovery() OR EXISTS (
-        SELECT FROM pg_settings
-        WHERE name = 'default_transaction_read_only'
-        AND setting = 'on' AND source NOT IN ('client', 'session')
-    )
-"""
 
 Call = tuple[Callable[..., Any], Any, Any, bool, dict[str, Any]]
 """What Django hands to an execute wrapper: ``execute``, ``sql``, ``params``, ``many`` and ``context``."""
@@ -305,7 +299,7 @@ def _is_standby(connection: BaseDatabaseWrapper) -> bool:
     if not connection.in_atomic_block and connection.autocommit:
         try:
             with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-                cursor.execute(_IS_READ_ONLY)
+                cursor.execute(postgresql.SERVER_IS_READ_ONLY)
                 return bool(cursor.fetchone()[0])
         except Error:
             return True

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
+from django_rwrouter.databases import mariadb, mysql, postgresql, product, sqlite
 from django_rwrouter.databases.sql import Kind, Statement, classify, text_of
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.execution import failover
@@ -25,11 +26,11 @@ from django_rwrouter.signals import statement_routed
 
 logger = logging.getLogger("django_rwrouter")
 _IS_READ_ONLY: Final = {
-    "mysql": "SELECT @@session.transaction_read_only",
-    "postgresql": "SHOW transaction_read_only",
-    "sqlite": "PRAGMA query_only",
+    "mariadb": mariadb.SESSION_IS_READ_ONLY,
+    "mysql": mysql.SESSION_IS_READ_ONLY,
+    "postgresql": postgresql.SESSION_IS_READ_ONLY,
+    "sqlite": sqlite.SESSION_IS_READ_ONLY,
 }
-_SQLITE_READ_ONLY: Final = "PRAGMA query_only = ON"
 _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
@@ -128,9 +129,7 @@ def _ran_read_only(connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
     """
     if connection.alias == cluster.primary:
         return False
-    question = _IS_READ_ONLY.get(connection.vendor, "")
-    if getattr(connection, "mysql_is_mariadb", False):
-        question = question.replace("transaction_read_only", "tx_read_only")
+    question = _IS_READ_ONLY.get(product(connection), "")
     try:
         with closing(connection.connection.cursor()) as cursor:
             cursor.execute(question)

@@ -7,8 +7,7 @@ from contextlib import closing
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.databases import get_driver
-from django_rwrouter.execution.hook import _SQLITE_READ_ONLY
+from django_rwrouter.databases import get_driver, sqlite
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_test_mirror, set_server
@@ -40,7 +39,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     try:
         with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
             if driver is None:
-                cursor.execute(_SQLITE_READ_ONLY)
+                cursor.execute(sqlite.READ_ONLY)
             else:
                 driver.make_read_only(cursor, primary)
             if not connection.autocommit:
