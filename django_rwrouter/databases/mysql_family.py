@@ -14,6 +14,13 @@ ER_SPECIFIC_ACCESS_DENIED."""
 _SYNTAX: Final = 1064
 """ER_PARSE_ERROR: a version that does not know the statement."""
 
+TIMEOUTS: Final = {
+    "MySQLdb": ("connect_timeout", "read_timeout", "write_timeout"),
+    "pymysql": ("connect_timeout", "read_timeout", "write_timeout"),
+    "mysql": ("connection_timeout",),
+}
+"""By the driver's package, the options that bound how long it waits, in whole seconds."""
+
 # --- errors -------------------------------------------------------------------------------------
 
 OPTION_PREVENTS_STATEMENT: Final = 1290

@@ -55,6 +55,9 @@ SERVER_IS_READ_ONLY: Final = """
 """
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 
+TIMEOUTS: Final = {"psycopg": ("connect_timeout",), "psycopg2": ("connect_timeout",)}
+"""By the driver's package, the options that bound how long it waits, in whole seconds."""
+
 # --- errors -------------------------------------------------------------------------------------
 
 LOST_SERVER: Final = frozenset({"08P01", "53300", "57P03"})

@@ -8,14 +8,9 @@ from typing import Any, Final
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-_TIMEOUTS: Final = {
-    "MySQLdb": ("connect_timeout", "read_timeout", "write_timeout"),
-    "pymysql": ("connect_timeout", "read_timeout", "write_timeout"),
-    "mysql": ("connection_timeout",),
-    "psycopg": ("connect_timeout",),
-    "psycopg2": ("connect_timeout",),
-}
-"""By the driver's package, the options that bound how long it waits, in whole seconds."""
+from django_rwrouter.databases import mysql_family, postgresql
+
+_TIMEOUTS: Final = {**mysql_family.TIMEOUTS, **postgresql.TIMEOUTS}
 _POOL_OPTIONS: Final = ("pool", "MAX_CONNS", "REUSE_CONNS")
 """What Django's pool and that of ``django_db_geventpool`` take; no driver knows them."""
 
