@@ -71,6 +71,7 @@ class Reason(str, Enum):
     NO_POSITION = "no_position", _("the primary could not be asked where it stands"), True
     NO_REPLICA = "no_replica", _("no replica is usable"), True
     SPILLED = "spilled", _("all replicas are too far behind"), True
+    ONLY_ON_PRIMARY = "only_on_primary", _("the replica could not run it, and the primary could"), True
     # Reads that a replica answers.
     USE_REPLICA = "use_replica", _("inside use_replica()"), False
     EVENTUAL = "eventual", _("any replica will do"), False

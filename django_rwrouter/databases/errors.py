@@ -111,6 +111,25 @@ def is_refusal(error: BaseException, vendor: str) -> bool:
     return vendor == "postgresql" and sqlstate(error) in postgresql.REFUSED
 
 
+def may_work_on_primary(error: BaseException, vendor: str) -> bool:
+    """Whether a read may have failed only because a replica is one, or is late.
+
+    A mistake in the statement looks the same; only the primary can tell.
+    """
+    if not isinstance(error, Error):
+        return False
+    if vendor == "mysql":
+        return code_of(error) in mysql_family.ONLY_ON_PRIMARY
+    if vendor == "postgresql":
+        return sqlstate(error) in postgresql.ONLY_ON_PRIMARY
+    return vendor == "sqlite" and str(error).startswith(sqlite.ONLY_ON_PRIMARY)
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Whether PostgreSQL does not support what it was asked for, as "serializable" on a standby."""
+    return sqlstate(error) == postgresql.NOT_SUPPORTED
+
+
 def is_refused_write(error: BaseException, vendor: str) -> bool:
     """Whether a server refused a statement because session or server are read-only."""
     if not isinstance(error, Error):

@@ -47,6 +47,9 @@ Galera node outside its cluster (1047), MySQL's offline mode (3032), a ProxySQL 
 REFUSED: Final = frozenset({1142, 1193, 1227, 1305, 1370})
 """No privilege for a table, a variable or a function (1142, 1227, 1370), or there is no such thing on this
 server (1193, 1305)."""
+ONLY_ON_PRIMARY: Final = frozenset({1049, 1054, 1128, 1146, 1176, 1191, 1305, 1142, 1143, 1370})
+"""What a replica may lack that the primary has: a database, column, table, index or function; a privilege
+(1142, 1143, 1370). So does whatever is temporary."""
 READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
 
 # --- replication's progress -----------------------------------------------------------------------

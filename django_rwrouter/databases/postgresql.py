@@ -64,6 +64,13 @@ LOST_SERVER: Final = frozenset({"08P01", "53300", "57P03"})
 """Not accepting connections; the first two are PgBouncer's answers to a statement."""
 REFUSED: Final = frozenset({"0A000", "42501", "42883"})
 """Not supported (Aurora, of functions of the log), no privilege, no such function."""
+NOT_SUPPORTED: Final = "0A000"
+ONLY_ON_PRIMARY: Final = frozenset(
+    {"3F000", "42703", "42704", "42883", "42P01", "42501", NOT_SUPPORTED, "55000"}
+)
+"""What a replica may lack that the primary has: a schema, column, type, function or table; a privilege
+(42501). And what no standby can do: unlogged tables, the isolation level "serializable" (0A000), the state of
+a session on the primary (55000)."""
 READ_ONLY_TRANSACTION: Final = "25006"
 """read_only_sql_transaction"""
 

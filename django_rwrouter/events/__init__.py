@@ -2,6 +2,7 @@
 
 from django_rwrouter.events.emit import (
     cluster_of,
+    only_on_primary,
     primary_found,
     primary_lost,
     read_degraded,
@@ -19,6 +20,7 @@ from django_rwrouter.events.emit import (
 
 __all__ = [
     "cluster_of",
+    "only_on_primary",
     "primary_found",
     "primary_lost",
     "read_degraded",

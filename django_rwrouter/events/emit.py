@@ -103,16 +103,27 @@ def read_degraded(cluster: str) -> None:
         )
 
 
+def only_on_primary(alias: str) -> None:
+    """Log that a replica could not run a read and the primary could; statistics count it by its reason."""
+    if _is_news("only_on_primary", alias):
+        logger.warning(
+            "The replica %r could not run a read, and the primary could: a table, a column or a privilege is"
+            " not there yet, or it is something that no replica can do.",
+            alias,
+            extra={"alias": alias, "cluster": cluster_of(alias)},
+        )
+
+
 _told: dict[tuple[str, str], float] = {}
 process.owns(_told.clear)
 
 
-def _is_news(what: str, cluster: str) -> bool:
+def _is_news(what: str, subject: str) -> bool:
     """Whether this was not logged lately: it happens to many reads in a row."""
     now = monotonic()
-    if now - _told.get((what, cluster), -REPEAT_SECONDS) < REPEAT_SECONDS:
+    if now - _told.get((what, subject), -REPEAT_SECONDS) < REPEAT_SECONDS:
         return False
-    _told[what, cluster] = now
+    _told[what, subject] = now
     return True
 
 

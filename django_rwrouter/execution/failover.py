@@ -7,6 +7,9 @@ rules for any read, so the substitute has what the client's token asks for.
 
 The same is done for a read that loses the primary, if it was there only because all replicas lag: while the
 primary is away, the replica that lags least answers such reads.
+
+A read that a replica cannot run, though the primary may (a column that is not there yet, an unlogged table),
+is run there at once.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from django_rwrouter.databases.errors import (
     is_refused_write,
     loss,
     may_have_written,
+    may_work_on_primary,
 )
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Reason
@@ -38,7 +42,7 @@ from django_rwrouter.execution.announcements import DECISION, RAW_DECISION
 from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.routing.decide import substitute
 from django_rwrouter.routing.opening import Opening, open_replica
-from django_rwrouter.scope.context import current_state
+from django_rwrouter.scope.context import current_block, current_state
 from django_rwrouter.scope.state import this_thread
 from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.breaker import health
@@ -59,7 +63,7 @@ class Rerun(NamedTuple):
 
     result: Any
     decision: Decision
-    """Where it ran, with the reason ``FAILOVER``."""
+    """Where it ran, with the reason ``FAILOVER`` or ``ONLY_ON_PRIMARY``."""
     seconds: float
     """What the last run took."""
 
@@ -117,13 +121,13 @@ def run_again(
     high already. Raises the primary's own error if that fails in the end, and ``NoReplicaAvailable`` inside a
     block that says ``strict=True``.
     """
-    execute, sql, params, many, context = call
+    *_rest, many, context = call
     connection: BaseDatabaseWrapper = context["connection"]
     if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
         return None
     reason = decision.reason
     lost = _loss(error, connection, reason, cluster)
-    if lost is None:
+    if lost is None and not _may_work_on_primary(error, connection, cluster):
         return None
     cursor = context["cursor"]
     chunked = bool(getattr(cursor.cursor, "name", None))
@@ -143,25 +147,68 @@ def run_again(
             break
         decision, reason = replace(found, reason=Reason.FAILOVER), found.reason
         connection = connections[decision.alias]
-        load = load_of(decision.alias)
         began = perf_counter()
-        running = load.begin(connection, began)
         try:
-            _replace_cursor(cursor, connection, chunked=chunked)
-            again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
-            result = execute(sql, params, many, again)
+            rerun = _run_on(connection, decision, call, chunked=chunked)
         except Error as another:
             error = another
             lost = _loss(error, connection, reason, cluster)
         else:
             events.read_failed_over(first, decision.alias, why)
-            return Rerun(result, decision, perf_counter() - began)
+            return rerun
         finally:
             seconds = perf_counter() - began
-            load.end(running, None)
             spill_slots.release(current_state(), this_thread(), cluster.name)
+    if _may_work_on_primary(error, connection, cluster):
+        return _run_on_primary(connection.alias, decision, cluster, call, chunked=chunked)
     stats.count_event("statement_failed", connection.alias)
     raise error
+
+
+def _run_on(connection: BaseDatabaseWrapper, decision: Decision, call: Call, *, chunked: bool) -> Rerun:
+    """Run a statement on another connection, with the cursor that the caller holds."""
+    execute, sql, params, many, context = call
+    cursor = context["cursor"]
+    load = load_of(connection.alias)
+    began = perf_counter()
+    running = load.begin(connection, began)
+    try:
+        _replace_cursor(cursor, connection, chunked=chunked)
+        again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
+        result = execute(sql, params, many, again)
+        return Rerun(result, decision, perf_counter() - began)
+    finally:
+        load.end(running, None)
+
+
+def _may_work_on_primary(error: BaseException, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+    """Whether a read that a replica could not run is to be tried on the primary.
+
+    Inside a block that says ``strict=True`` the replica's error is the answer.
+    """
+    block = current_block(cluster.name)
+    return (
+        connection.alias != cluster.primary
+        and not connection.in_atomic_block
+        and connection.autocommit
+        and not (block is not None and block.strict)
+        and may_work_on_primary(error, connection.vendor)
+    )
+
+
+def _run_on_primary(
+    replica: str, decision: Decision, cluster: Cluster, call: Call, *, chunked: bool
+) -> Rerun:
+    """Run a read on the primary that ``replica`` could not run; raises the primary's own error."""
+    _close(call[-1]["cursor"].cursor)
+    there = replace(decision, alias=cluster.primary, reason=Reason.ONLY_ON_PRIMARY)
+    try:
+        rerun = _run_on(connections[cluster.primary], there, call, chunked=chunked)
+    except (OperationalError, InterfaceError, InternalError):
+        stats.count_event("statement_failed", cluster.primary)
+        raise
+    events.only_on_primary(replica)
+    return rerun
 
 
 def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor: Any) -> None:

@@ -8,6 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import get_driver, sqlite
+from django_rwrouter.databases.errors import is_unsupported
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_test_mirror, set_server
@@ -44,6 +45,8 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
                 driver.make_read_only(cursor, primary)
             if not connection.autocommit:
                 connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.
-    except BaseException:
+    except BaseException as error:
+        if connection.vendor == "postgresql" and is_unsupported(error):
+            return  # The standby runs nothing at the level "serializable": each read says so, and moves on.
         connection.close()  # Never leave a replica's connection open that can be written to.
         raise

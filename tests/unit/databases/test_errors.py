@@ -11,7 +11,13 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter.databases.errors import Loss, is_read_only_server, is_refusal, loss
+from django_rwrouter.databases.errors import (
+    Loss,
+    is_read_only_server,
+    is_refusal,
+    loss,
+    may_work_on_primary,
+)
 
 
 class DriverError(Exception):
@@ -178,3 +184,28 @@ def test_a_server_that_is_read_only(error, vendor, expected):
 )
 def test_a_refusal_is_an_answer(error, vendor, expected):
     assert is_refusal(error, vendor) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "vendor", "expected"),
+    [
+        *[(mysql(code), "mysql", True) for code in (1049, 1054, 1142, 1143, 1146, 1176, 1191, 1305, 1370)],
+        *[(mysql(code), "mysql", False) for code in (1064, 1205, 1213, 1317, 2013, 1290)],
+        *[
+            (postgresql(ProgrammingError, state), "postgresql", True)
+            for state in ("0A000", "3F000", "42501", "42703", "42704", "42883", "42P01", "55000")
+        ],
+        *[
+            (postgresql(ProgrammingError, state), "postgresql", False)
+            for state in (None, "22P02", "25006", "40001", "42601", "57014")
+        ],
+        (OperationalError("no such table: app_book"), "sqlite", True),
+        (OperationalError("no such column: pages"), "sqlite", True),
+        (OperationalError("database is locked"), "sqlite", False),
+        (OperationalError('near "SELEKT": syntax error'), "sqlite", False),
+        (mysql(1146), "oracle", False),
+        (TimeoutError("no such luck"), "sqlite", False),
+    ],
+)
+def test_what_only_the_primary_may_be_able_to_run(error, vendor, expected):
+    assert may_work_on_primary(error, vendor) is expected

@@ -16,6 +16,7 @@ from tests.app.models import Book
 OUTCOMES = {
     *(Reason.FORBIDDEN_IN_TEST, Reason.EVENT_LOOP, Reason.BEHIND, Reason.NO_REPLICA),
     *(Reason.SPILLED, Reason.DEGRADED, Reason.FAILOVER, Reason.WRITE, Reason.EXPLICIT),
+    Reason.ONLY_ON_PRIMARY,
 }
 """Reasons of how it went, rather than of a rule."""
 NO_LEVEL = {"level": None}

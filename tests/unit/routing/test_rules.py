@@ -122,6 +122,7 @@ BY_OTHERS = {
     Reason.WRITE,
     Reason.EXPLICIT,
     Reason.FAILOVER,  # for a statement that has failed
+    Reason.ONLY_ON_PRIMARY,
 }
 
 
