@@ -23,8 +23,10 @@ class ReadWriteRouter:
     """
 
     @staticmethod
-    def db_for_read(model: type[Model], **hints: Any) -> str | None:
+    def db_for_read(model: type[Model] | Model, **hints: Any) -> str | None:
         """Return the alias to read the model from."""
+        if not isinstance(model, type):  # Some packages ask with an object in place of its class.
+            model = type(model)
         if not hints and (alias := recall(model)) is not None:
             return alias
         route = get_topology().route(model)
@@ -32,8 +34,12 @@ class ReadWriteRouter:
         return None if decision is None else decision.alias
 
     @staticmethod
-    def db_for_write(model: type[Model], instance: Model | None = None, **_hints: object) -> str | None:
+    def db_for_write(
+        model: type[Model] | Model, instance: Model | None = None, **_hints: object
+    ) -> str | None:
         """Return the alias to write the model to."""
+        if not isinstance(model, type):
+            model = type(model)
         if (alias := recall_write(model, instance)) is not None:
             return alias
         route = get_topology().route(model)
@@ -42,10 +48,9 @@ class ReadWriteRouter:
 
     def allow_relation(self, obj1: Model, obj2: Model, **_hints: object) -> bool | None:
         """Allow relations between objects that were loaded from databases of one cluster."""
-        by_alias = get_topology().by_alias
-        first = by_alias.get(obj1._state.db or "")
-        second = by_alias.get(obj2._state.db or "")
-        return True if first is not None and first is second else None
+        topology = get_topology()
+        first = topology.home(obj1)
+        return True if first is not None and first is topology.home(obj2) else None
 
     def allow_migrate(
         self,

@@ -42,5 +42,6 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
         *installation.middleware(settings),
         *installation.routers(settings),
         *databases.replicas(settings),
+        *databases.second_aliases(settings),
         *setting.apps_that_keep_rows(settings),
     ]

@@ -12,6 +12,7 @@ from django.db import connections
 from django_rwrouter.checks.messages import found
 from django_rwrouter.checks.project import store_of, vendor_of
 from django_rwrouter.conf import SETTING
+from django_rwrouter.conf.clusters import Topology, mirrored_by
 from django_rwrouter.conf.options import ClusterSettings, Settings
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Level
@@ -51,6 +52,31 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
             " what is drained or switched off elsewhere.",
             "Remove it, or write 'MODE': 'inline' where there can be no threads.",
         )
+
+
+def second_aliases(settings: Settings) -> Iterator[CheckMessage]:
+    """Look for aliases that lead to a database of ours, and do not say so."""
+    topology = Topology(settings)
+    servers = {_address(alias): alias for alias in topology.by_alias}
+    for alias, options in connections.settings.items():
+        same = servers.get(_address(alias))
+        if same is None or alias in topology.by_alias or mirrored_by(options):
+            continue
+        primary = topology.by_alias[same].primary
+        yield found(
+            "W019",
+            f"DATABASES[{alias!r}] leads to the same database as {same!r}, and does not say so: what is"
+            f" loaded there is saved there, past {primary!r}, and no client sees such a write of its own.",
+            f"Write 'TEST': {{'MIRROR': {primary!r}}} in DATABASES[{alias!r}].",
+        )
+
+
+def _address(alias: str) -> tuple[str, ...]:
+    options = connections.settings[alias]
+    address = tuple(str(options[key]) for key in ("ENGINE", "NAME", "HOST", "PORT"))
+    # Each connection to a database in memory has its own.
+    in_memory = ":memory:" in address[1] or "mode=memory" in address[1]
+    return (*address, alias) if in_memory else address
 
 
 def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.exceptions import AppRegistryNotReady
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.base import ModelBase
 
 from django_rwrouter import process
@@ -110,6 +110,13 @@ class Topology:
             {} if self.inert else {alias: each for each in self.clusters.values() for alias in each.aliases}
         )
         """The cluster of each database of ours; empty where nothing is configured."""
+        self.mirrors: Mapping[str, Cluster] = {
+            alias: self.by_alias[mirrored]
+            for alias, options in connections.settings.items()
+            if alias not in self.by_alias and (mirrored := mirrored_by(options)) in self.by_alias
+        }
+        """The cluster of each alias outside the setting whose ``TEST["MIRROR"]`` names a database of ours: a
+        second alias of a server, or a replica that was taken out."""
         self.lifetimes = {
             each.name: Lifetime(each.pin_seconds, each.token_seconds) for each in settings.clusters
         }
@@ -138,6 +145,24 @@ class Topology:
             if isinstance(model, ModelBase) and not is_historical(model):
                 self._routes[model] = route
             return route
+
+    def home(self, instance: Model) -> Cluster | None:
+        """Return the cluster whose data an object shows, or ``None`` for one of a database that is not ours.
+
+        A cached object may remember an alias that is in no setting any more: then its model tells.
+        """
+        alias = instance._state.db
+        if alias is None:
+            return None
+        cluster = self.by_alias.get(alias) or self.mirrors.get(alias)
+        if cluster is None and alias not in connections.settings:
+            route = self.route(type(instance))
+            return None if route is None else route.cluster
+        return cluster
+
+    def is_foreign(self, alias: str) -> bool:
+        """Whether an object that remembers this alias came from a database that is not ours."""
+        return alias not in self.by_alias and alias not in self.mirrors and alias in connections.settings
 
     def raw_route(self, cluster: str) -> ModelRoute:
         """Return the route of raw SQL on a cluster; raises ``ValueError`` for an unknown name."""
@@ -205,6 +230,12 @@ class Topology:
         elif model is self._session_model or _is_primary_only(cluster.settings, model):
             fixed = Reason.PRIMARY_ONLY
         return ModelRoute(cluster, model, fixed)
+
+
+def mirrored_by(options: Mapping[str, Any]) -> str | None:
+    """Return the alias that a database of ``DATABASES`` says it mirrors in tests."""
+    mirrored: str | None = options["TEST"]["MIRROR"]
+    return mirrored
 
 
 def label_of(model: type[Model]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
@@ -11,7 +12,7 @@ from django_rwrouter.databases import get_driver, sqlite
 from django_rwrouter.databases.errors import is_unsupported
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
-from django_rwrouter.servers.identity import is_test_mirror, set_server
+from django_rwrouter.servers.identity import is_primary, is_test_mirror, set_server
 from django_rwrouter.servers.primary_identity import primary_server
 from django_rwrouter.servers.wrapper import install
 
@@ -19,18 +20,23 @@ from django_rwrouter.servers.wrapper import install
 def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     """Prepare a connection of ours that has just been opened (receiver of ``connection_created``).
 
-    A replica's session becomes read-only on the server: ``read_only`` on a server does not stop a privileged
-    user, and one write there stops replication, or makes the replica differ for good. Not where the alias
-    leads to the primary itself: a pooler may give that session to others, who write.
+    A replica's session, also under a second alias, becomes read-only on the server: ``read_only`` on a server
+    does not stop a privileged user, and one write there stops replication, or makes the replica differ for
+    good. Not where the alias leads to the primary itself: a pooler may give that session to others, who
+    write.
     """
-    cluster = get_topology().by_alias.get(connection.alias)
-    if cluster is None:
-        return
-    install(connection)
-    sockets.note_opened(connection)
-    # A new connection may have reached another server.
-    set_server(connection, None)
-    current_state().forget_connection(cluster.name, connection.alias)
+    topology = get_topology()
+    cluster = topology.by_alias.get(connection.alias)
+    if cluster is not None:
+        install(connection)
+        sockets.note_opened(connection)
+        # A new connection may have reached another server.
+        set_server(connection, None)
+        current_state().forget_connection(cluster.name, connection.alias)
+    else:
+        cluster = topology.mirrors.get(connection.alias)
+        if cluster is None or is_primary(connection, connections[cluster.primary]):
+            return
     if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
         return
     driver = get_driver(connection)

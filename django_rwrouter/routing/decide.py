@@ -57,7 +57,7 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     ``None`` if it is not ours to decide. Raises ``NoReplicaAvailable`` under ``strict=True`` alone.
     """
     instance_alias = None if instance is None else instance._state.db
-    if instance_alias is not None and _is_foreign(instance_alias):
+    if instance_alias is not None and get_topology().is_foreign(instance_alias):
         return None
     cluster = route.cluster
     state = current_state()
@@ -248,7 +248,8 @@ def last_steps(cluster: str) -> list[tuple[str, str, float]]:
 
 def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision | None:
     """Decide one write: the primary, or ``None`` if it is not ours to decide."""
-    if instance is not None and instance._state.db is not None and _is_foreign(instance._state.db):
+    origin = None if instance is None else instance._state.db
+    if origin is not None and get_topology().is_foreign(origin):
         return None
     state = current_state()
     scope = state.scope(route.cluster.name)
@@ -262,14 +263,6 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
 def _is_watched(cluster: Cluster) -> bool:
     """Whether a monitor watches, and has found something already."""
     return health.watched and knowledge.knows(cluster.name, (replica.alias for replica in cluster.replicas))
-
-
-def _is_foreign(alias: str) -> bool:
-    """Whether an object came from a database that is not ours.
-
-    One that is in no setting is none at all: a cached object may remember a replica that is long gone.
-    """
-    return alias not in get_topology().by_alias and alias in connections.settings
 
 
 def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:

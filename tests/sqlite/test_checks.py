@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stores.session import SessionStore
+from tests.settings import DATABASES
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests.sqlite.test_checks"
@@ -321,6 +322,14 @@ MISTAKES = [
         "W007",
         {"databases": {"replica1": {"MIRROR": "replica2"}}},
         ["DATABASES['replica1']", "'replica2'", "'TEST': {'MIRROR': 'default'}"],
+    ),
+    (
+        "W019",
+        {
+            "RWROUTER": {"REPLICAS": ["replica1"]},
+            "databases": {"replica2": {"MIRROR": None, "NAME": DATABASES["replica1"]["NAME"]}},
+        },
+        ["DATABASES['replica2']", "as 'replica1'", "'TEST': {'MIRROR': 'default'}"],
     ),
     ("I001", {"RWROUTER": {"PIN_SECONDS": 3}}, ["RWROUTER", "'REPLICAS'", "empty list"]),
     (

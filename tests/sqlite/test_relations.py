@@ -226,7 +226,9 @@ def test_their_writes_stay_there_too(elsewhere, site):
         ("replica1", "other", None),
         (None, "default", None),
         (None, None, None),
-        ("gone", "default", None),
+        ("gone", "default", True),
+        ("gone", "gone", True),
+        ("gone", "other", None),
     ],
 )
 def test_relations_between_databases(one, other, allowed):
