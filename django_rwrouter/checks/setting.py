@@ -20,6 +20,7 @@ from django_rwrouter.checks.project import flaw_of, installed_routers, is_our_mi
 from django_rwrouter.conf import SETTING, Problem
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import Settings
+from django_rwrouter.execution.replica_sessions import get_replica_session
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stats.backends import BACKENDS
 from django_rwrouter.stores import get_store, known_stores
@@ -58,6 +59,10 @@ def names(settings: Settings) -> Iterator[CheckMessage]:
         flaw = flaw_of(get_balancer, name)
         if flaw:
             yield found("E009", flaw, by_name(name, BALANCERS))
+    for path in dict.fromkeys(cluster.replica_session for cluster in settings.clusters):
+        flaw = None if path is None else flaw_of(get_replica_session, path)
+        if flaw:
+            yield found("E023", flaw, "Write the dotted path of a function of two connections.")
     name = settings.stats.backend
     flaw = None if name in BACKENDS else flaw_of(_statistics_backend, name)
     if flaw:

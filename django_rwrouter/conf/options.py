@@ -42,6 +42,8 @@ class ClusterSettings:
     """Lower-case ``app`` and ``app.model`` labels."""
     outside_request: Literal["primary", "replica"] = "primary"
     read_only_sessions: bool = True
+    replica_session: str | None = None
+    """The dotted path of a function that gives a replica's session the state of the primary's."""
     wait_timeout: float = 0.05
     max_lag: float | None = None
     """Seconds; ``None`` follows ``pin_seconds``."""

@@ -35,6 +35,13 @@ def any_text(value: object) -> str:
     return value
 
 
+def dotted_path(value: object) -> str:
+    """Accept a dotted path."""
+    if not isinstance(value, str) or not re.fullmatch(r"\w+(\.\w+)+", value):
+        raise ValueError("must be a dotted path, such as 'project.databases.follow'")
+    return value
+
+
 def cookie_name(value: object) -> str:
     """Accept what a cookie may be called."""
     name = text(value)

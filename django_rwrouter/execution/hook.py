@@ -15,7 +15,7 @@ from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
 from django_rwrouter.databases import mariadb, mysql, postgresql, product, sqlite
 from django_rwrouter.databases.sql import Kind, Statement, classify, text_of
 from django_rwrouter.decision import Decision, Operation, Reason
-from django_rwrouter.execution import failover
+from django_rwrouter.execution import failover, replica_sessions
 from django_rwrouter.execution.announcements import DECISION, announced
 from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.scope.context import current_state
@@ -35,7 +35,7 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(
+def observe(  # noqa: C901  (one branch for each thing that may have to be done)
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
@@ -51,6 +51,8 @@ def observe(
         return execute(sql, params, many, context)
     text = sql if isinstance(sql, str) else text_of(sql, connection)
     statement = classify(text, connection.vendor)
+    if cluster.settings.replica_session is not None or hasattr(connection, "set_tenant"):
+        execute = replica_sessions.following(execute, statement, cluster)
     if statement.kind is Kind.CONTROL:
         return execute(sql, params, many, context)
     alias = connection.alias

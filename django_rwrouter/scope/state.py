@@ -121,6 +121,7 @@ class RoutingState:
     """What one request, task or scope remembers."""
 
     __slots__ = (
+        "__weakref__",
         "_clusters",
         "announced_reads",
         "announced_writes",

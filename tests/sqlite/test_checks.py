@@ -166,6 +166,12 @@ MISTAKES = [
         ["'randm'", "mean 'random'?"],
     ),
     (
+        "E023",
+        {"RWROUTER": routing(REPLICA_SESSION="nowhere.follow")},
+        ["'REPLICA_SESSION'", "'nowhere.follow'", "No module named"],
+    ),
+    ("E023", {"RWROUTER": routing(REPLICA_SESSION=f"{HERE}.HERE")}, [f"'{HERE}.HERE'", "no function"]),
+    (
         "E010",
         {"RWROUTER": routing(STATS={"BACKEND": "databse"})},
         ["['STATS']", "BACKEND", "'databse'", "mean 'database'?"],

@@ -184,6 +184,11 @@ KEYS = {
         [("primary", "primary"), ("replica", "replica")],
         ("", "replicas", None, True),
     ),
+    "REPLICA_SESSION": (
+        "replica_session",
+        [("project.databases.follow", "project.databases.follow"), (None, None)],
+        ("follow", "", "a b.c", 3, True, []),
+    ),
     "READ_ONLY_SESSIONS": ("read_only_sessions", [(True, True), (False, False)], NOT_A_FLAG),
     "WAIT_TIMEOUT": (
         "wait_timeout",

@@ -1,0 +1,85 @@
+"""Give a replica's session the state of the primary's: search path, role, variables of row security, tenant.
+
+Such state decides which rows a query sees, and code sets it on the primary's connection alone.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.module_loading import import_string
+
+from django_rwrouter.conf import SETTING
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases.sql import Kind, Statement
+from django_rwrouter.scope.context import current_state, silenced
+
+_STATEMENTS: Final = "_rwrouter_statements"
+"""On a primary's connection: how many statements have run there. Any of them may have changed the session."""
+_FOLLOWS: Final = "_rwrouter_follows"
+"""On a replica's connection: the scope and the state of the primary's session that it was prepared for."""
+_TENANT: Final = ("schema_name", "include_public_schema")
+"""What django-tenants' connections know of their tenant."""
+
+
+def get_replica_session(path: str) -> Callable[[BaseDatabaseWrapper, BaseDatabaseWrapper], object]:
+    """Return the function that ``REPLICA_SESSION`` names; raises ``ImproperlyConfigured``."""
+    try:
+        function: Callable[[BaseDatabaseWrapper, BaseDatabaseWrapper], object] = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"{SETTING}['REPLICA_SESSION'] is {path!r}: {error}.") from error
+    if not callable(function):
+        raise ImproperlyConfigured(f"{SETTING}['REPLICA_SESSION'] is {path!r}, which is no function.")
+    return function
+
+
+def following(execute: Callable[..., Any], statement: Statement, cluster: Cluster) -> Callable[..., Any]:
+    """Return an ``execute`` that prepares a replica's session before it runs a statement there.
+
+    Not before one that only sets the session: that may be django-tenants' own, which must not come last.
+    """
+
+    def run(sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        connection: BaseDatabaseWrapper = context["connection"]
+        if connection.alias == cluster.primary:
+            setattr(connection, _STATEMENTS, getattr(connection, _STATEMENTS, 0) + 1)
+        elif statement.kind is not Kind.CONTROL:
+            _follow(connections[cluster.primary], connection, cluster.settings.replica_session)
+        return execute(sql, params, many, context)
+
+    return run
+
+
+def _follow(primary: BaseDatabaseWrapper, replica: BaseDatabaseWrapper, path: str | None) -> None:
+    """Prepare a replica's session, unless this scope has, and nothing has run on the primary since."""
+    if hasattr(primary, "set_tenant") and hasattr(replica, "set_tenant"):
+        _follow_tenant(primary, replica)
+    if path is None:
+        return
+    state = current_state()
+    last = getattr(replica, _FOLLOWS, None)
+    if last is not None and not state.outside and last[0]() is state and last[1:] == _now(primary, replica):
+        return
+    with silenced():
+        get_replica_session(path)(primary, replica)
+    setattr(replica, _FOLLOWS, (weakref.ref(state), *_now(primary, replica)))
+
+
+def _now(primary: BaseDatabaseWrapper, replica: BaseDatabaseWrapper) -> tuple[object, ...]:
+    # The end of a transaction may have taken back what was set inside it.
+    statements = getattr(primary, _STATEMENTS, 0)
+    return replica.connection, primary.connection, primary.in_atomic_block, statements
+
+
+def _follow_tenant(primary: Any, replica: Any) -> None:
+    """Give a replica's connection the primary's tenant (django-tenants' backend)."""
+    wanted = [getattr(primary, name, None) for name in _TENANT]
+    if [getattr(replica, name, None) for name in _TENANT] == wanted:
+        return
+    replica.set_tenant(primary.tenant, include_public=primary.include_public_schema)
+    replica.cursor().close()  # It sets the search path when a cursor is opened, and this statement's is open.
