@@ -110,7 +110,8 @@ class _Auditor:
         cluster = topology.by_alias[alias]
         statement = classify(sql, connections[alias].vendor)
         if wrote:
-            if statement.target not in topology.primary_only_tables and writes_are_tracked():
+            pinless = topology.primary_only_tables - topology.tables_on_primary
+            if statement.target not in pinless and writes_are_tracked():
                 tables = statement.tables | ({statement.target} if statement.target else set())
                 write = _Write(time.time(), cluster.name, alias, tables, sql, _place())
                 with self._lock:

@@ -209,6 +209,15 @@ class Topology:
         return frozenset(fixed - others)
 
     @cached_property
+    def tables_on_primary(self) -> frozenset[str]:
+        """Tables that ``PRIMARY_ONLY`` names: whatever reads them, if only in a join, reads the primary."""
+        return frozenset(
+            route.table
+            for model in apps.get_models(include_auto_created=True)
+            if (route := self.route(model)) is not None and _is_named(route.cluster.settings, model)
+        )
+
+    @cached_property
     def _session_model(self) -> object:
         """The model of ``SESSION_ENGINE``, which need not inherit Django's; ``None`` if it has none."""
         try:
@@ -265,17 +274,25 @@ def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
 
     if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
         return True
-    if model.__module__ == _SITES:
+    if model.__module__ == _SITES or _is_named(settings, model):
         return True
+    return any(app_label in _ALWAYS_PRIMARY for app_label, _model_name in _labels(model))
+
+
+def _is_named(settings: ClusterSettings, model: type[Model]) -> bool:
+    """Whether ``PRIMARY_ONLY`` names a model."""
+    return bool(settings.primary_only) and any(
+        app_label in settings.primary_only or f"{app_label}.{model_name}" in settings.primary_only
+        for app_label, model_name in _labels(model)
+    )
+
+
+def _labels(model: type[Model]) -> set[tuple[str, str]]:
+    """Return all labels under which a setting may name a model."""
     own = (model._meta.app_label.lower(), str(model._meta.model_name))
     # Reads of a child join the tables of its parents, whose writes pin nobody.
     parents = map(label_of, model._meta.get_parent_list()) if isinstance(model, ModelBase) else ()
-    return any(
-        app_label in _ALWAYS_PRIMARY
-        or app_label in settings.primary_only
-        or f"{app_label}.{model_name}" in settings.primary_only
-        for app_label, model_name in {own, label_of(model), *parents}
-    )
+    return {own, label_of(model), *parents}
 
 
 def _cache_tables() -> Iterator[str]:

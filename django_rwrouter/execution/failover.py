@@ -173,7 +173,7 @@ def _run_on(connection: BaseDatabaseWrapper, decision: Decision, call: Call, *, 
     began = perf_counter()
     running = load.begin(connection, began)
     try:
-        _replace_cursor(cursor, connection, chunked=chunked)
+        replace_cursor(cursor, connection, chunked=chunked)
         again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
         result = execute(sql, params, many, again)
         return Rerun(result, decision, perf_counter() - began)
@@ -319,7 +319,7 @@ def _patience(connection: BaseDatabaseWrapper) -> float:
     return float(options.get("tcp_user_timeout") or "inf") / 1000
 
 
-def _replace_cursor(wrapper: Any, connection: BaseDatabaseWrapper, *, chunked: bool) -> None:
+def replace_cursor(wrapper: Any, connection: BaseDatabaseWrapper, *, chunked: bool) -> None:
     """Let the cursor that the caller holds work on another connection.
 
     ``chunked``: rows are fetched bit by bit from a server-side cursor, as ``iterator()`` does on PostgreSQL.

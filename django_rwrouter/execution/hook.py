@@ -15,7 +15,7 @@ from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
 from django_rwrouter.databases import mariadb, mysql, postgresql, product, sqlite
 from django_rwrouter.databases.sql import Kind, Statement, classify, text_of
 from django_rwrouter.decision import Decision, Operation, Reason
-from django_rwrouter.execution import failover, replica_sessions
+from django_rwrouter.execution import failover, judge, replica_sessions
 from django_rwrouter.execution.announcements import DECISION, announced
 from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.scope.context import current_state
@@ -35,7 +35,7 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(  # noqa: C901  (one branch for each thing that may have to be done)
+def observe(  # noqa: C901  (the life of a statement, from its beginning to its end)
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
@@ -61,6 +61,13 @@ def observe(  # noqa: C901  (one branch for each thing that may have to be done)
     if decision is None and (statement.writes or statement.tables):
         operation: Operation = "write" if statement.writes else "read"
         decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
+    if (
+        alias != cluster.primary
+        and decision is not None
+        and (better := judge.overrule(decision, statement, cluster, topology)) is not None
+    ):
+        decision, context = better, judge.move(better, context)
+        alias, connection = decision.alias, context["connection"]
     context[DECISION] = decision
     is_even = decision is not None and decision.reason not in _UNEVEN
     load = load_of(alias)
