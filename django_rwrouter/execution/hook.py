@@ -58,16 +58,15 @@ def observe(  # noqa: C901  (the life of a statement, from its beginning to its 
     alias = connection.alias
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
     decision = announced(state, context, statement)
-    if decision is None and (statement.writes or statement.tables):
-        operation: Operation = "write" if statement.writes else "read"
-        decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     if (
         alias != cluster.primary
-        and decision is not None
-        and (better := judge.overrule(decision, statement, cluster, topology)) is not None
+        and (better := judge.overrule(decision, statement, connection, state, cluster)) is not None
     ):
         decision, context = better, judge.move(better, context)
         alias, connection = decision.alias, context["connection"]
+    elif decision is None and (statement.writes or statement.tables):
+        operation: Operation = "write" if statement.writes else "read"
+        decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
     is_even = decision is not None and decision.reason not in _UNEVEN
     load = load_of(alias)

@@ -68,9 +68,18 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
         _remember(decision, scope, block, cluster)
     _tell(decision, cluster)
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    if not decision.reason.on_primary:
+        state.routed_reads[decision.alias, route.table] = decision
+        if instance is not None and _is_generic(instance, route.model):
+            state.generic_reads[decision.alias, route.table] = decision
     if instance_alias is None:
         settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
     return decision
+
+
+def _is_generic(instance: Model, model: type[Model] | None) -> bool:
+    """Whether an object leads to a model by a generic relation."""
+    return any(field.one_to_many and field.related_model is model for field in instance._meta.private_fields)
 
 
 def _tell(decision: Decision, cluster: Cluster) -> None:

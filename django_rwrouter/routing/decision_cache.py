@@ -101,6 +101,22 @@ def recall(model: type[Model]) -> str | None:
     return None
 
 
+def is_settled(decision: Decision, state: RoutingState) -> bool:
+    """Whether a decision holds that was taken for a read whose statement has come.
+
+    On the path of every read of a replica, too. ``False`` says that it has to be looked at.
+    """
+    settled: Settled | None = state.settled.get(decision.model)  # type: ignore[arg-type]
+    return (
+        settled is not None
+        and settled.decision is decision
+        and block_in_force() is settled.block
+        and THREAD.outside is settled.thread
+        and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
+        and primary.autocommit is settled.autocommit
+    )
+
+
 @dataclass(slots=True, eq=False)
 class SettledWrite:
     """The decision for all writes of one model in one scope and thread: they go to the primary."""

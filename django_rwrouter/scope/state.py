@@ -125,12 +125,14 @@ class RoutingState:
         "_clusters",
         "announced_reads",
         "announced_writes",
+        "generic_reads",
         "issued",
         "load_token",
         "loading",
         "may_block",
         "outer",
         "outside",
+        "routed_reads",
         "safe",
         "sealed",
         "settled",
@@ -170,6 +172,11 @@ class RoutingState:
         self.announced_writes: dict[str, dict[str, Decision]] = {}
         """By alias and table: the same for writes, which often run several statements each."""
 
+        self.routed_reads: dict[tuple[str, str], Decision] = {}
+        """By alias and table: the newest read that was decided for that replica. Django binds some querysets
+        when they are built; a statement of theirs may come when its announcement is long gone."""
+        self.generic_reads: dict[tuple[str, str], Decision] = {}
+        """The same for reads through generic relations alone."""
         self.settled: dict[type[Model], Any] = {}
         """By model, the decision that holds for its reads until something changes (a ``settled.Settled``)."""
         self.settled_writes: dict[type[Model], Any] = {}

@@ -1,6 +1,6 @@
 """A small library, with every kind of relation that the router has to follow."""
 
-from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
@@ -49,9 +49,20 @@ class Note(models.Model):
     content_type = models.ForeignKey(ContentType, models.CASCADE)
     object_id = models.BigIntegerField()
     target = GenericForeignKey()
+    text = models.CharField(max_length=100, default="")
 
     def __str__(self):
         return str(self.object_id)
+
+
+class Shelf(models.Model):
+    """Django binds what is read through its relation when the queryset is built."""
+
+    name = models.CharField(max_length=100)
+    notes = GenericRelation(Note)
+
+    def __str__(self):
+        return self.name
 
 
 class Profile(models.Model):

@@ -1,10 +1,14 @@
 """What was decided for a read holds until its statement comes; then the cursor judges again."""
 
-import pytest
+from contextlib import nullcontext
 
-from django_rwrouter import read_connection, routing_scope, use_replica
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+
+from django_rwrouter import consistency, read_connection, routing_scope, use_primary, use_replica
 from django_rwrouter.testing import assert_no_stale_reads, capture_routing
-from tests.app.models import AuditRow, Author, Book, Profile
+from tests.app.models import AuditRow, Author, Book, Note, Profile, Shelf, Tag
 from tests.sqlite.conftest import replicate
 
 
@@ -87,3 +91,142 @@ def test_djangos_own_tables_are_not_meant_when_merely_joined(databases):
         AuditRow.objects.count()
         Book.objects.extra(tables=["django_content_type"]).count()
     assert [decision.reason.value for decision in decisions] == ["window", "window"]
+
+
+# --- querysets that are bound when they are built ----------------------------------------------------
+
+
+@pytest.fixture
+def shelf(databases):
+    """Rows that the replicas have as they were."""
+    shelf = Shelf.objects.create(name="top")
+    Note.objects.create(target=shelf, text="old")
+    Author.objects.create(name="old")
+    replicate()
+    ContentType.objects.get_for_model(Shelf)
+    Note.objects.update(text="new")
+
+
+def texts(notes):
+    return [note.text for note in notes]
+
+
+BOUND = {
+    "raw()": lambda: Note.objects.raw("SELECT * FROM app_note"),
+    "a generic relation": lambda: Shelf.objects.get().notes.order_by("pk"),
+    "a filter of a generic relation": lambda: Shelf.objects.get().notes.filter(pk__gt=0),
+}
+MOMENTS = {
+    "a block for the primary": use_primary,
+    "a transaction": transaction.atomic,
+    "a level that needs more": lambda: consistency("primary"),
+}
+bound = pytest.mark.parametrize("build", BOUND.values(), ids=BOUND)
+
+
+@bound
+def test_bound_before_a_write_and_evaluated_after_it(shelf, build):
+    with routing_scope(safe=True):
+        notes = build()
+        Tag.objects.create(name="red")
+        assert texts(notes) == ["new"]
+
+
+@bound
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_bound_outside_a_block_and_evaluated_inside(shelf, build, moment):
+    with routing_scope(safe=True):
+        notes = build()
+        with moment():
+            assert texts(notes) == ["new"]
+
+
+@bound
+@pytest.mark.parametrize("safe", [True, False])
+def test_bound_inside_a_block_and_evaluated_outside(shelf, build, safe):
+    with routing_scope(safe=safe):
+        with use_replica():
+            notes = build()
+        Tag.objects.create(name="red")
+        assert texts(notes) == ["new"]
+
+
+@bound
+def test_evaluated_again(shelf, build):
+    with routing_scope(safe=True):
+        notes = build()
+        assert texts(notes.iterator()) == ["old"]
+        with use_primary():
+            assert texts(notes.iterator()) == ["new"]
+        Tag.objects.create(name="red")
+        assert texts(notes.iterator()) == ["new"]
+
+
+@bound
+def test_another_read_comes_between(shelf, build):
+    """It uses up what the router has announced of this table."""
+    with routing_scope(safe=True):
+        notes = build()
+        Note.objects.count()
+        Tag.objects.create(name="red")
+        assert texts(notes) == ["new"]
+
+
+@bound
+def test_evaluated_in_a_scope_inside(shelf, build):
+    with routing_scope(safe=True):
+        notes = build()
+        with routing_scope(), use_primary():
+            assert texts(notes) == ["new"]
+
+
+@bound
+def test_bound_outside_any_scope(shelf, settings, build):
+    settings.RWROUTER = {**settings.RWROUTER, "OUTSIDE_REQUEST": "replica"}
+    notes = build()
+    with use_primary():
+        assert texts(notes) == ["new"]
+
+
+@bound
+@pytest.mark.parametrize("block", [nullcontext, use_replica, lambda: consistency("eventual")])
+def test_where_nothing_speaks_against_it_a_replica_is_read(shelf, build, block):
+    with routing_scope(safe=True), block():
+        notes = build()
+        assert texts(notes) == ["old"]
+        assert texts(notes.iterator()) == ["old"]
+
+
+@bound
+def test_it_is_counted_where_it_ran(shelf, build):
+    with routing_scope(safe=True):
+        notes = build()
+        with use_primary(), capture_routing() as decisions:
+            list(notes)
+    assert [(each.alias, each.reason.value, each.model) for each in decisions] == [
+        ("default", "use_primary", Note)
+    ]
+
+
+def test_a_cursor_of_read_connection_is_judged_at_each_statement(shelf):
+    with routing_scope(safe=True), read_connection().cursor() as cursor:
+        read = "SELECT text FROM app_note"
+        assert cursor.execute(read).fetchall() == [("old",)]
+        with use_primary():
+            assert cursor.execute(read).fetchall() == [("new",)]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        Author.objects.using,
+        lambda alias: Author.objects.all().using(alias).iterator(),
+        lambda alias: Author.objects.filter(pk__gt=0).using(alias),
+    ],
+)
+def test_using_is_obeyed_however_much_speaks_against_it(shelf, read):
+    with routing_scope(safe=True):
+        alias = Author.objects.get()._state.db
+        Author.objects.update(name="new")
+        with use_primary():
+            assert [author.name for author in read(alias)] == ["old"]

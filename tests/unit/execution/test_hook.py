@@ -439,7 +439,7 @@ def test_what_runs_now_is_known(alias, error):
 
 @pytest.mark.parametrize(
     ("reason", "counted"),
-    [(Reason.WINDOW, 1), (Reason.EVENTUAL, 1), (Reason.DEGRADED, 0), (Reason.FAILOVER, 0), (None, 0)],
+    [(Reason.WINDOW, 1), (Reason.OUTSIDE_REPLICA, 1), (Reason.DEGRADED, 0), (Reason.FAILOVER, 0), (None, 0)],
 )
 @pytest.mark.parametrize("error", [None, OperationalError(1205, "")], ids=repr)
 def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason, counted, error):
