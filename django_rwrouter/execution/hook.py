@@ -62,7 +62,8 @@ def observe(  # noqa: C901  (the life of a statement, from its beginning to its 
         alias != cluster.primary
         and (better := judge.overrule(decision, statement, connection, state, cluster)) is not None
     ):
-        decision, context = better, judge.move(better, context)
+        decision = better
+        execute, context = judge.move(better, execute, context)
         alias, connection = decision.alias, context["connection"]
     elif decision is None and (statement.writes or statement.tables):
         operation: Operation = "write" if statement.writes else "read"

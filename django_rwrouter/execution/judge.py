@@ -9,13 +9,18 @@ where it belongs, in the cursor that the caller holds. What the code names itsel
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import CodeType
 from typing import Any, Final
 
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
+from django.db.models.deletion import Collector
 from django.db.models.sql.query import RawQuery
 
-from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.conf.clusters import Cluster, get_topology, table_name
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.execution.announcements import RAW_DECISION
@@ -31,8 +36,10 @@ _LEVELS: Final = frozenset(
     {Reason.EVENTUAL, Reason.WINDOW, Reason.CAUSAL, Reason.STRONG, Reason.BOUNDED, Reason.USE_REPLICA}
 )
 """Reasons that say what the code asked for where the read was decided."""
-_FRAMES: Final = 12
-"""How far up the stack Django's own code is looked for, which executes a statement of ``raw()``."""
+_RAW_QUERY: Final = frozenset({RawQuery._execute_query.__code__})  # type: ignore[attr-defined]  # noqa: SLF001
+_DELETION: Final = frozenset({Collector.collect.__code__, Collector.delete.__code__})
+_FRAMES: Final = 25
+"""How far up the stack Django's own code is looked for, which is what runs a statement."""
 
 
 def overrule(
@@ -47,8 +54,13 @@ def overrule(
     On the path of every read: a read whose decision is settled costs one look at its tables.
     """
     topology = get_topology()
-    if statement.writes:
-        return None
+    if statement.writes or state.generic_reads:
+        bound = _bound_write(statement, connection.alias, state)
+        if bound is not None:
+            route = None if bound.model is None else topology.route(bound.model)
+            return None if route is None else route.decide(cluster.primary, Reason.WRITE, "write")
+        if statement.writes:
+            return None
     reads_primary = not topology.tables_on_primary.isdisjoint(statement.tables)
     if not reads_primary and (
         (decision is not None and is_settled(decision, state)) or _holds(decision, state, cluster)
@@ -67,16 +79,53 @@ def overrule(
     return None if better.alias == connection.alias else better
 
 
-def move(decision: Decision, context: dict[str, Any]) -> dict[str, Any]:
-    """Let the caller's cursor work where the decision says; return the context of the statement there."""
+def move(
+    decision: Decision, execute: Callable[..., Any], context: dict[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Let the caller's cursor work where the decision says; return how and in what context it runs."""
     cursor = context["cursor"]
     connection = connections[decision.alias]
+    if decision.operation == "write":
+        _follow_transaction(connection, context["connection"])
+        execute = partial(_mark_for_rollback_on_error, execute)
     left = cursor.cursor
     replace_cursor(cursor, connection, chunked=bool(getattr(left, "name", None)))
     left.close()
     if hasattr(cursor, RAW_DECISION):
         setattr(cursor, RAW_DECISION, decision)
-    return {**context, "connection": connection}
+    return execute, {**context, "connection": connection}
+
+
+def _mark_for_rollback_on_error(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Execute a write; Django marks the connection that it knows of, which is the replica's."""
+    with transaction.mark_for_rollback_on_error(using=context["connection"].alias):
+        return execute(sql, params, many, context)
+
+
+def _follow_transaction(primary: BaseDatabaseWrapper, replica: BaseDatabaseWrapper) -> None:
+    """Let what is written on the primary be committed, or rolled back, with the transaction of the replica.
+
+    Django has begun it there, around a deletion, say. A transaction that is open on the primary holds all.
+    """
+    if not replica.in_atomic_block or primary.in_atomic_block:
+        return
+    block = transaction.atomic(using=primary.alias)
+    block.__enter__()
+
+    def ending(name: str, error: type[DatabaseError] | None) -> Callable[[], None]:
+        def end() -> None:
+            for each in endings:
+                delattr(replica, each)
+            block.__exit__(error, None, None)
+            getattr(replica, name)()
+
+        return end
+
+    endings = {"commit": None, "rollback": DatabaseError, "close": DatabaseError}
+    for name, error in endings.items():
+        setattr(replica, name, ending(name, error))
 
 
 def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> bool:
@@ -113,28 +162,49 @@ def _bound(statement: Statement, alias: str, state: RoutingState) -> Decision | 
     bound to the same replica is taken for the latter.
     """
     is_raw: bool | None = None
-    scope: RoutingState | None = state
-    while scope is not None:
+    for scope in _scopes(state):
         for table in statement.tables:
             key = alias, table
             if key in scope.generic_reads:
                 return scope.generic_reads[key]
             if key in scope.routed_reads:
-                is_raw = _is_raw_query() if is_raw is None else is_raw
+                is_raw = _runner(_RAW_QUERY) is not None if is_raw is None else is_raw
                 if is_raw:
                     return scope.routed_reads[key]
-        # Where a block remembers, outside any scope, the read was decided by the stand-in.
-        scope = scope.outer or (THREAD.outside if scope.outside and scope is not THREAD.outside else None)
     return None
 
 
-def _is_raw_query() -> bool:
-    """Whether a queryset of ``raw()`` is being evaluated: it is bound when it is built."""
+def _bound_write(statement: Statement, alias: str, state: RoutingState) -> Decision | None:
+    """Return the decision that bound what a statement writes, or what is deleted with its help."""
+    collector = _runner(_DELETION)
+    if collector is None:
+        return _bound(statement, alias, state) if statement.writes else None
+    origin = getattr(collector, "origin", None)
+    if collector.using != alias or not isinstance(origin, QuerySet):
+        return None
+    key = alias, table_name(origin.model._meta.db_table)
+    return next((scope.generic_reads[key] for scope in _scopes(state) if key in scope.generic_reads), None)
+
+
+def _scopes(state: RoutingState) -> Iterator[RoutingState]:
+    """Yield a state and those around it, in which a queryset may have been built."""
+    while True:
+        yield state
+        if state.outer is not None:
+            state = state.outer
+        elif state.outside and state is not THREAD.outside:
+            state = THREAD.outside  # A block outside any scope has a state of its own.
+        else:
+            return
+
+
+def _runner(codes: frozenset[CodeType]) -> Any:
+    """Return the object of Django's whose method of one of these codes runs the statement, or ``None``."""
     frame = inspect.currentframe()
     for _step in range(_FRAMES):
         if frame is None:
-            return False
-        if isinstance(frame.f_locals.get("self"), RawQuery):
-            return True
+            return None
+        if frame.f_code in codes:
+            return frame.f_locals["self"]
         frame = frame.f_back
-    return False
+    return None

@@ -1,15 +1,23 @@
 """What was decided for a read holds until its statement comes; then the cursor judges again."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db.models import signals
 
-from django_rwrouter import consistency, read_connection, routing_scope, use_primary, use_replica
+from django_rwrouter import (
+    ReplicaWriteError,
+    consistency,
+    read_connection,
+    routing_scope,
+    use_primary,
+    use_replica,
+)
 from django_rwrouter.testing import assert_no_stale_reads, capture_routing
 from tests.app.models import AuditRow, Author, Book, Note, Profile, Shelf, Tag
-from tests.sqlite.conftest import replicate
+from tests.sqlite.conftest import reason, replicate
 
 
 @pytest.fixture
@@ -230,3 +238,102 @@ def test_using_is_obeyed_however_much_speaks_against_it(shelf, read):
         Author.objects.update(name="new")
         with use_primary():
             assert [author.name for author in read(alias)] == ["old"]
+
+
+# --- writes through a queryset that is bound to a replica --------------------------------------------
+
+
+def deleted_by_cascade(shelf):
+    """Not in one statement: what refers to the notes is looked for, too."""
+    signals.pre_delete.connect(ignore, Note)
+    try:
+        return shelf.notes.filter(text="new").delete()[0]
+    finally:
+        signals.pre_delete.disconnect(ignore, Note)
+
+
+def ignore(**_kwargs):
+    """Be a receiver, so that Django loads what it deletes."""
+
+
+def renamed_in_bulk(shelf):
+    notes = shelf.notes.all()
+    for note in notes:
+        note.text = "newer"
+    return notes.bulk_update(notes, ["text"])
+
+
+GENERIC_WRITES = {
+    "an update": lambda shelf: shelf.notes.update(text="newer"),
+    "an update of a filter": lambda shelf: shelf.notes.filter(text="new").update(text="newer"),
+    "a deletion": lambda shelf: shelf.notes.all().delete()[0],
+    "a deletion of a filter": lambda shelf: shelf.notes.filter(text="new").delete()[0],
+    "a deletion that loads what it deletes": deleted_by_cascade,
+    "bulk_update()": renamed_in_bulk,
+    "raw() that writes": lambda _shelf: len(
+        Note.objects.raw("UPDATE app_note SET text = 'newer' RETURNING *")
+    ),
+}
+
+
+@pytest.mark.parametrize("write", GENERIC_WRITES.values(), ids=GENERIC_WRITES)
+@pytest.mark.parametrize("around", [nullcontext, use_replica, transaction.atomic])
+def test_a_write_is_the_primarys_whatever_its_queryset_is_bound_to(shelf, write, around):
+    with routing_scope(safe=True):
+        shelf = Shelf.objects.get()
+        with around():
+            assert write(shelf) == 1
+        assert reason() == "wrote_in_scope"
+    assert "new" not in texts(Note.objects.using("default"))
+    assert not connections["default"].in_atomic_block
+
+
+def test_such_a_write_pins_its_client(shelf, site):
+    site.get(lambda _request: Shelf.objects.get().notes.update(text="newer"))
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+def update_and_fail(notes):
+    notes.update(text="newer")
+    assert connections["default"].in_atomic_block
+    raise ZeroDivisionError
+
+
+def test_what_is_written_in_a_replicas_transaction_is_rolled_back_with_it(shelf):
+    with routing_scope(safe=True):
+        notes = Shelf.objects.get().notes.all()
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using=notes.db):
+            update_and_fail(notes)
+        assert not connections["default"].in_atomic_block
+        assert texts(Note.objects.using("default")) == ["new"]
+        notes.update(text="newer")
+    assert texts(Note.objects.using("default")) == ["newer"]
+
+
+def test_a_failure_marks_the_transaction_of_the_primary(shelf):
+    with routing_scope(safe=True):
+        notes = Shelf.objects.get().notes.all()
+        with transaction.atomic():
+            with pytest.raises(IntegrityError):
+                notes.update(text=None)
+            assert connections["default"].needs_rollback
+            transaction.set_rollback(False)
+
+
+def test_a_connection_lost_in_its_transaction_leaves_none_open(shelf):
+    with routing_scope(safe=True):
+        notes = Shelf.objects.get().notes.all()
+        with suppress(DatabaseError), transaction.atomic(using=notes.db):
+            notes.update(text="newer")
+            connections[notes.db].close()
+    assert not connections["default"].in_atomic_block
+    assert texts(Note.objects.using("default")) == ["new"]
+
+
+def test_a_write_by_the_name_of_a_replica_is_refused_all_the_same(shelf):
+    with routing_scope(safe=True):
+        alias = Author.objects.get()._state.db
+        with pytest.raises(ReplicaWriteError):
+            Author.objects.using(alias).update(name="new")
+        with pytest.raises(ReplicaWriteError):
+            Author.objects.using(alias).delete()
