@@ -92,6 +92,8 @@ def observe(  # noqa: C901  (the life of a statement, from its beginning to its 
         return result  # It reads no data: Django asks for the version when it opens a connection.
     if alias == cluster.primary and _can_be_followed(statement, decision, topology):
         state.scope(cluster.name).read_primary = True
+        if decision.operation == "write":
+            state.note_read_to_write(cluster.name)
     _tell(alias, cluster, statement, decision, text, seconds)
     return result
 

@@ -133,7 +133,9 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
     scope = state.scope(cluster.name)
     block = current_block(cluster.name)
     kind = None if block is None else block.kind
-    if kind is BlockKind.PRIMARY or (scope.wrote and kind is not BlockKind.REPLICA):
+    if kind is BlockKind.PRIMARY:
+        return False
+    if (scope.wrote or scope.read_to_write) and kind is not BlockKind.REPLICA:
         return False
     if _is_in_transaction(state, scope, cluster):
         return False

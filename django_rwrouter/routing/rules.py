@@ -65,7 +65,7 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
     # What this scope has seen or done on the primary, it must be able to follow there.
     if instance_alias == primary and (scope.read_primary or scope.wrote):
         return route.decide(primary, Reason.INSTANCE)
-    if scope.wrote:
+    if scope.wrote or scope.read_to_write:
         return route.decide(primary, Reason.WROTE_IN_SCOPE)
 
     # Code that may write reads the primary, unless it says how fresh its reads must be.

@@ -73,6 +73,7 @@ class ClusterScope:
         "gave_up",
         "pinned",
         "read_primary",
+        "read_to_write",
         "replica",
         "satisfied",
         "steps",
@@ -89,6 +90,9 @@ class ClusterScope:
         """Whether it has written after the response's headers were gone."""
         self.read_primary = False
         """Whether a read went to the primary that might have gone to a replica."""
+        self.read_to_write = False
+        """Whether it has read from the primary as part of a write that need not follow: it has locked a row,
+        or looked for one to create it."""
         self.pinned = False
         """Whether the client arrived with a token that sends its reads to the primary."""
         self.replica: str | None = None
@@ -200,6 +204,14 @@ class RoutingState:
         state: RoutingState | None = self
         while state is not None:
             state.scope(cluster).wrote = True
+            state.settled.clear()
+            state = state.outer
+
+    def note_read_to_write(self, cluster: str) -> None:
+        """Remember that the scope, and every scope around it, has seen what it may write over."""
+        state: RoutingState | None = self
+        while state is not None:
+            state.scope(cluster).read_to_write = True
             state.settled.clear()
             state = state.outer
 

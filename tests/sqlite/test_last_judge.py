@@ -4,7 +4,7 @@ from contextlib import nullcontext, suppress
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import signals
 
 from django_rwrouter import (
@@ -337,3 +337,54 @@ def test_a_write_by_the_name_of_a_replica_is_refused_all_the_same(shelf):
             Author.objects.using(alias).update(name="new")
         with pytest.raises(ReplicaWriteError):
             Author.objects.using(alias).delete()
+
+
+# --- reads that are part of a write ------------------------------------------------------------------
+
+
+def locked():
+    with transaction.atomic():
+        return Author.objects.select_for_update().get()
+
+
+READS_TO_WRITE = {
+    "get_or_create() that gets": lambda: Author.objects.get_or_create(name="ann"),
+    "select_for_update()": locked,
+    "get_or_create() of a relation that gets": lambda: (
+        Author.objects.using("default").get().books.get_or_create(title="new")
+    ),
+}
+
+
+@pytest.fixture
+def unreplicated(databases):
+    """Rows that no replica has yet."""
+    Book.objects.create(title="new", author=Author.objects.create(name="ann"))
+
+
+@pytest.mark.parametrize("read", READS_TO_WRITE.values(), ids=READS_TO_WRITE)
+def test_after_a_read_that_was_part_of_a_write_time_does_not_go_back(unreplicated, site, read):
+    def view(_request):
+        before = reason(Author)
+        read()
+        return Author.objects.count(), Book.objects.count(), before, reason(Author)
+
+    assert site.get(view).text == "(1, 1, 'window', 'wrote_in_scope')"
+    assert not site.client.cookies  # Nothing was written: the client's next request is free.
+
+
+def test_it_holds_for_the_scope_around_and_for_what_was_bound_before(unreplicated):
+    with routing_scope(safe=True):
+        authors = Author.objects.raw("SELECT * FROM app_author")
+        with routing_scope(safe=True):
+            Author.objects.get_or_create(name="ann")
+        assert len(authors) == 1
+        with use_replica():
+            assert reason(Author) == "use_replica"
+
+
+def test_a_question_for_the_database_to_write_to_changes_nothing(unreplicated):
+    with routing_scope(safe=True):
+        router.db_for_write(Author)
+        Book(title="x", author=Author(name="x"))
+        assert reason(Author) == "window"
