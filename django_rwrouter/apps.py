@@ -9,10 +9,12 @@ from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.signals import connection_created
+from django.db.models.signals import pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter import monitor, stats
 from django_rwrouter.execution import hook, sessions
+from django_rwrouter.router import refuse_migrating
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import wrapper
 
@@ -36,6 +38,7 @@ class ReadWriteConfig(AppConfig):
         stats.describe_servers_with(status.own_view)
 
         connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
+        pre_migrate.connect(refuse_migrating, dispatch_uid="django_rwrouter")
         user_logged_out.connect(_look_at_token, dispatch_uid="django_rwrouter")
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:  # Opened by another app, before us.

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db import connections
 
+from django_rwrouter import process
 from django_rwrouter.conf.clusters import get_topology, is_historical, label_of
 from django_rwrouter.routing.decide import decide_read, decide_write
 from django_rwrouter.routing.decision_cache import recall, recall_write
 
 if TYPE_CHECKING:
     from django.db.models import Model
+
+
+_WRITING_COMMANDS: Final = {
+    f"django.core.management.commands.{command}": command for command in ("loaddata", "flush")
+}
+"""By module, the commands that ask for the models of the project in order to write."""
+
+
+def refuse_migrating(using: str, **_kwargs: object) -> None:
+    """Refuse ``migrate`` on a replica, before it does anything (a receiver of ``pre_migrate``)."""
+    if not _has_tables_of_its_own(using):
+        _refuse("migrate", using)
+
+
+def _has_tables_of_its_own(alias: str) -> bool:
+    """Whether a replica is a test database that nothing is replicated to: Django makes its tables."""
+    return process.in_test_environment() and not connections.settings[alias]["TEST"]["MIRROR"]
+
+
+def _refuse_writing_command(alias: str) -> None:
+    """Refuse the command that asks, if it writes. No router is told who asks, but the stack shows it."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        command = _WRITING_COMMANDS.get(frame.f_globals.get("__name__", ""))
+        if command is not None:
+            _refuse(command, alias)
+        frame = frame.f_back
+
+
+def _refuse(command: str, alias: str) -> None:
+    cluster = get_topology().by_alias.get(alias)
+    if cluster is not None and alias != cluster.primary:
+        raise CommandError(
+            f"{alias!r} is a replica, to which `{command}` must not write."
+            f" Use --database={cluster.primary}, and it is replicated."
+        )
 
 
 class ReadWriteRouter:
@@ -60,7 +100,11 @@ class ReadWriteRouter:
         model: type[Model] | None = None,
         **_hints: object,
     ) -> bool | None:
-        """Keep migrations off the replicas, and each model on its own cluster's primary."""
+        """Keep migrations off the replicas, and each model on its own cluster's primary.
+
+        Who asks for the models that the project has now wants their rows: ``dumpdata`` reads them from a
+        replica, too; those that would write them there are refused.
+        """
         try:
             topology = get_topology()
         except ImproperlyConfigured:
@@ -73,7 +117,9 @@ class ReadWriteRouter:
         if cluster is None:
             return None
         if db != cluster.primary:
-            return False
+            if model is None or is_historical(model) or _has_tables_of_its_own(db):
+                return False
+            _refuse_writing_command(db)
         if model is not None:
             app_label, model_name = label_of(model)
         owners = topology.owners(app_label, model_name)

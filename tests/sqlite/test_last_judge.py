@@ -388,3 +388,35 @@ def test_a_question_for_the_database_to_write_to_changes_nothing(unreplicated):
         router.db_for_write(Author)
         Book(title="x", author=Author(name="x"))
         assert reason(Author) == "window"
+
+
+# --- content types, which Django looks up where an object came from ----------------------------------
+
+
+@pytest.fixture
+def no_content_types(databases):
+    """A shelf that the replicas have; its content type is on the primary alone, or nowhere yet."""
+    Shelf.objects.create(name="top")
+    ContentType.objects.all().delete()
+    replicate()
+    ContentType.objects.clear_cache()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_content_type_of_an_object_of_a_late_replica(no_content_types, exists):
+    if exists:
+        ContentType.objects.get_for_model(Shelf)
+        ContentType.objects.clear_cache()
+    with routing_scope(safe=True), capture_routing() as decisions:
+        assert Shelf.objects.get().notes.count() == 0
+        assert reason() == "window"
+    assert ContentType.objects.using("default").filter(model="shelf").count() == 1
+    lookups = [decision for decision in decisions if decision.model is ContentType]
+    assert {decision.alias for decision in lookups} == {"default"}
+    assert {decision.operation for decision in lookups} == ({"read"} if exists else {"read", "write"})
+
+
+def test_content_types_can_be_read_from_a_replica_by_its_name(no_content_types):
+    ContentType.objects.get_for_model(Shelf)
+    with routing_scope(safe=True):
+        assert ContentType.objects.using("replica1").count() == 0
