@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -53,7 +54,7 @@ class Region:
 
     def __enter__(self) -> None:
         """Begin."""
-        open_region(self, self._begin)
+        open_region(self, self._begin, sys._getframe(1))
 
     def __exit__(
         self,

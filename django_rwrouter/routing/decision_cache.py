@@ -17,7 +17,8 @@ from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import ModelRoute
 from django_rwrouter.conf.options import ClusterSettings
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.scope.context import block_in_force, state_in_force
+from django_rwrouter.scope.context import block_in_force, current_state, state_in_force
+from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (
     THREAD,
     Block,
@@ -135,7 +136,7 @@ class SettledWrite:
 
 def recall_write(model: type[Model], instance: Model | None) -> str | None:
     """Announce one more write of a model, and return where it goes; ``None`` if that has to be decided."""
-    state = state_in_force() or THREAD.outside
+    state = current_state()
     settled: SettledWrite | None = state.settled_writes.get(model)
     if (
         settled is not None
@@ -185,6 +186,9 @@ def settle(
     # A view's own transaction changes what holds inside it; manual ones begin without a sign.
     if scope.view is not None or not primary.settings_dict["AUTOCOMMIT"]:
         return
+    innermost = block_in_force()
+    if isinstance(innermost, GeneratorRegions):
+        return  # What holds changes with each step of a generator.
     if not reason.on_primary:
         if not route.cluster.keeps_replica or decision.alias not in ours.opened:
             return
@@ -200,7 +204,7 @@ def settle(
         decision,
         route.table,
         state.announced_reads[decision.alias],
-        block_in_force(),
+        innermost,
         this_thread(),
         primary,
         primary.in_atomic_block,

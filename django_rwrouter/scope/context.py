@@ -6,42 +6,65 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, cast
 
+from django_rwrouter.scope import generators
+from django_rwrouter.scope.generators import GeneratorRegion, GeneratorRegions
 from django_rwrouter.scope.state import THREAD, Block, RoutingState
 
 _state: Final[ContextVar[RoutingState | None]] = ContextVar("rwrouter_state", default=None)
-_block: Final[ContextVar[Block | None]] = ContextVar("rwrouter_block", default=None)
+_block: Final[ContextVar[Block | GeneratorRegions | None]] = ContextVar("rwrouter_block", default=None)
 _untracked: Final[ContextVar[bool]] = ContextVar("rwrouter_untracked", default=False)
 _regions: Final[ContextVar[tuple[tuple[object, Any], ...]]] = ContextVar("rwrouter_regions", default=())
 """The ``with`` blocks that are open, each with what was in force before it."""
-_InForce = tuple["RoutingState | None", Block | None, bool, tuple[tuple[object, Any], ...]]
+_InForce = tuple["RoutingState | None", Block | GeneratorRegions | None, bool, tuple[tuple[object, Any], ...]]
 """The values of these four."""
 state_in_force: Final = _state.get
-"""Return the state of the scope or block that was entered, or ``None``."""
+"""Return the state of the scope or block that was entered, or ``None``; those in generators aside."""
 block_in_force: Final = _block.get
-"""Return the innermost block, of whatever cluster, or ``None``."""
+"""Return the innermost block, of whatever cluster, or ``None``.
+
+Where generators have opened any, their ``GeneratorRegions``, which stands for no block.
+"""
+
+
+def _in_effect() -> tuple[RoutingState | None, Block | None, bool]:
+    """Return state, block and whether writes count for nothing, with what running generators have opened."""
+    state, block, untracked = _state.get(), _block.get(), _untracked.get()
+    if not isinstance(block, GeneratorRegions):
+        return state, block, untracked
+    regions, block = block.regions, block.outside
+    for region in regions:
+        if region.in_step():
+            state = region.state or state
+            untracked = untracked or region.untracked
+            if region.block is not None:
+                block = replace(region.block, outer=block)
+    return state, block, untracked
 
 
 def current_state() -> RoutingState:
     """Return the state in force; outside any scope, a stand-in that remembers nothing."""
+    if _block.get().__class__ is GeneratorRegions:
+        return _in_effect()[0] or THREAD.outside
     return _state.get() or THREAD.outside
 
 
 def current_scope() -> RoutingState | None:
     """Return the state of the request, task or scope, or ``None`` outside any."""
-    state = _state.get()
-    return None if state is None or state.outside else state
+    state = current_state()
+    return None if state.outside else state
 
 
 def in_any_state() -> bool:
     """Whether anything remembers: a scope, or a block outside any."""
-    return _state.get() is not None
+    return _in_effect()[0] is not None
 
 
 def current_block(cluster: str) -> Block | None:
     """Return the innermost block that speaks of the cluster."""
-    block = _block.get()
+    block = _in_effect()[1]
     while block is not None and block.cluster is not None and block.cluster != cluster:
         block = block.outer
     return block
@@ -49,7 +72,7 @@ def current_block(cluster: str) -> Block | None:
 
 def writes_are_tracked() -> bool:
     """Whether a write made now counts; not inside ``untracked_writes()``."""
-    return not _untracked.get()
+    return not _in_effect()[2]
 
 
 def begin_untracked() -> None:
@@ -59,7 +82,13 @@ def begin_untracked() -> None:
 
 def begin_block(block: Block) -> None:
     """Put a block in force, inside those that are."""
-    _block.set(replace(block, outer=_block.get(), entry=object()))
+    present = _block.get()
+    outside = present.outside if isinstance(present, GeneratorRegions) else present
+    entered_block = replace(block, outer=outside, entry=object())
+    if isinstance(present, GeneratorRegions):
+        _block.set(replace(present, outside=entered_block))
+    else:
+        _block.set(entered_block)
 
 
 def begin_scope(state: RoutingState) -> None:
@@ -67,19 +96,57 @@ def begin_scope(state: RoutingState) -> None:
     _state.set(state)
 
 
-def open_region(region: object, begin: Callable[[], object]) -> None:
-    """Call ``begin``, and remember what was in force before for :func:`close_region`."""
+def open_region(region: object, begin: Callable[[], object], caller: FrameType) -> None:
+    """Call ``begin``, and remember what was in force before for :func:`close_region`.
+
+    In a generator, what begins is in force during its steps alone: in between runs whoever consumes it.
+    """
     before = _in_force()
-    begin()
-    _regions.set((*_regions.get(), (region, before)))
+    present = _block.get()
+    regions = present.unended() if isinstance(present, GeneratorRegions) else ()
+    in_step = [other.frame for other in regions if other.in_step()]
+    frame = generators.generator_of(caller) or (in_step[-1] if in_step else None)
+    if frame is None:
+        begin()
+        _regions.set((*_regions.get(), (region, before)))
+        return
+    outside = present.outside if isinstance(present, GeneratorRegions) else present
+    state, block, untracked = _in_effect()
+    _put((state, block, untracked, _regions.get()))
+    try:
+        begin()
+        begun = GeneratorRegion(
+            frame=frame,
+            region=region,
+            state=None if _state.get() is state else _state.get(),
+            block=None if _block.get() is block else cast("Block", _block.get()),
+            untracked=_untracked.get(),
+        )
+    finally:
+        _put(before)
+    _block.set(GeneratorRegions(outside, (*regions, begun)))
 
 
 def close_region(region: object) -> None:
     """Restore what was in force before the region."""
+    present = _block.get()
+    if isinstance(present, GeneratorRegions):
+        for begun in reversed(present.regions):
+            if begun.region is region and begun.in_step():
+                begun.ended = True  # In every context that holds it.
+                _drop_ended(present)
+                return
     opened = _regions.get()
     # A generator may be closed in another context than it ran in: there is nothing to restore there.
     if opened and opened[-1][0] is region:
         _put(opened[-1][1])
+        if isinstance(present := _block.get(), GeneratorRegions):
+            _drop_ended(present)
+
+
+def _drop_ended(present: GeneratorRegions) -> None:
+    regions = present.unended()
+    _block.set(replace(present, regions=regions) if regions else present.outside)
 
 
 class Paused:
@@ -137,6 +204,8 @@ class entered:  # noqa: N801  (used like a function)
 
     def __enter__(self) -> RoutingState:
         self._before = _in_force()
+        if isinstance(self._before[1], GeneratorRegions):
+            _put((*_in_effect(), self._before[3]))
         _state.set(self._entered)
         return self._entered
 

@@ -104,21 +104,15 @@ def test_the_end_of_a_block_in_another_context_changes_nothing_there():
     assert kind() is None
 
 
-def given_up():
-    with PRIMARY:
-        yield
-
-
 def test_a_scope_ends_the_blocks_that_were_left_open_in_it():
-    """A generator that nobody closes must not send the next request of this thread to the primary."""
+    """A block that nobody ends must not send the next request of this thread to the primary."""
 
     def thread():
-        generator = given_up()
         with entered(RoutingState(safe=True)):
-            next(generator)
+            PRIMARY.__enter__()
             assert kind() is BlockKind.PRIMARY
         left = kind()
-        generator.close()
+        PRIMARY.__exit__(None, None, None)
         return left, kind()
 
     assert contextvars.copy_context().run(thread) == (None, None)

@@ -1,0 +1,258 @@
+"""Blocks and scopes that a generator opens: in force during its steps, and not while its consumer runs."""
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from django_rwrouter import routing_scope, untracked_writes, use_primary, use_replica
+from django_rwrouter.scope.context import (
+    Isolation,
+    block_in_force,
+    current_block,
+    current_scope,
+    entered,
+    writes_are_tracked,
+)
+from django_rwrouter.scope.generators import GeneratorRegions
+from django_rwrouter.scope.state import BlockKind, RoutingState
+
+
+@pytest.fixture(autouse=True)
+def isolated():
+    with Isolation():
+        yield
+
+
+def kind():
+    block = current_block("default")
+    return None if block is None else block.kind
+
+
+def generator(region=use_replica, steps=3):
+    with region():
+        for _step in range(steps):
+            yield kind()
+
+
+async def async_generator(region=use_replica, steps=3):
+    with region():
+        for _step in range(steps):
+            await asyncio.sleep(0)
+            yield await sync_to_async(kind)()
+
+
+# --- steps -------------------------------------------------------------------------------------------
+
+
+def test_a_block_holds_for_each_step_and_not_in_between():
+    steps = generator()
+    assert [(next(steps), kind()) for _step in range(3)] == [(BlockKind.REPLICA, None)] * 3
+    assert (list(steps), kind()) == ([], None)
+
+
+@pytest.mark.parametrize("outer", [use_primary, use_replica], ids=lambda region: region.__name__)
+def test_a_block_holds_whatever_block_its_consumer_is_in(outer):
+    steps = generator(use_primary)
+    with outer():
+        assert next(steps) is BlockKind.PRIMARY
+        around = kind()
+        with use_replica():
+            assert next(steps) is BlockKind.PRIMARY
+            assert kind() is BlockKind.REPLICA
+        assert (next(steps), kind()) == (BlockKind.PRIMARY, around)
+        assert list(steps) == []
+        assert kind() is around
+    assert kind() is None
+
+
+def test_what_a_step_calls_opens_blocks_inside_its_own():
+    def inner():
+        with use_replica():
+            return kind()
+
+    def steps():
+        with use_primary():
+            yield inner(), kind()
+            yield inner(), kind()
+
+    expected = (BlockKind.REPLICA, BlockKind.PRIMARY)
+    assert [(step, kind()) for step in steps()] == [(expected, None)] * 2
+
+
+def test_generators_inside_each_other_have_their_own():
+    def outer():
+        with use_primary():
+            for step in generator():
+                yield step, kind()
+
+    def delegating():
+        with use_primary():
+            yield from generator()
+            yield kind()
+
+    replica, primary = BlockKind.REPLICA, BlockKind.PRIMARY
+    assert [(step, kind()) for step in outer()] == [((replica, primary), None)] * 3
+    assert [(step, kind()) for step in delegating()] == [*[(replica, None)] * 3, (primary, None)]
+
+
+def test_two_generators_taken_by_turns_have_their_own():
+    pairs = zip(generator(use_primary), generator(use_replica), strict=True)
+    assert [(pair, kind()) for pair in pairs] == [((BlockKind.PRIMARY, BlockKind.REPLICA), None)] * 3
+
+
+def test_a_generator_that_ends_in_another_block_leaves_that_in_force():
+    steps = generator()
+    next(steps)
+    with use_primary():
+        steps.close()
+        assert kind() is BlockKind.PRIMARY
+    assert kind() is None
+    assert block_in_force() is None
+
+
+def test_a_generator_that_fails_leaves_nothing():
+    def failing():
+        with use_primary():
+            yield
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(failing())
+    assert block_in_force() is None
+
+
+def test_the_same_for_scopes_and_untracked_writes():
+    def steps():
+        with routing_scope(safe=True), untracked_writes():
+            for _step in range(2):
+                yield current_scope(), writes_are_tracked()
+
+    outer = RoutingState(safe=False)
+    with entered(outer):
+        (first, _), (second, tracked) = [(step, current_scope()) for step in steps()]
+        assert (first[0].safe, first[1], second[0] is first[0]) == (True, False, True)
+        assert tracked is outer
+        assert writes_are_tracked()
+        assert current_scope() is outer
+
+
+def test_a_request_made_in_a_step_is_a_scope_of_its_own():
+    state = RoutingState(safe=True)
+
+    def steps():
+        with routing_scope(), use_primary():
+            with entered(state):
+                yield current_scope(), kind()
+            yield current_scope(), kind()
+
+    first, second = steps()
+    assert first == (state, BlockKind.PRIMARY)
+    assert (second[0] is state, second[1]) == (False, BlockKind.PRIMARY)
+
+
+def test_a_block_through_a_stack_or_a_manager_is_the_generators_as_well():
+    @contextlib.contextmanager
+    def managed():
+        with use_primary():
+            yield
+
+    class Managed:
+        def __enter__(self):
+            self.block = use_primary()
+            self.block.__enter__()
+
+        def __exit__(self, *error):
+            self.block.__exit__(*error)
+
+    def through(manager):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(manager())
+            yield kind()
+            yield kind()
+
+    for manager in (use_primary, managed, Managed):
+        assert [(step, kind()) for step in through(manager)] == [(BlockKind.PRIMARY, None)] * 2
+    assert block_in_force() is None
+
+
+# --- managers that are generators --------------------------------------------------------------------
+
+
+def test_a_context_manager_made_of_a_generator_holds_for_its_block():
+    @contextlib.contextmanager
+    def managed():
+        with use_primary():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def awaited():
+        with use_replica():
+            yield
+
+    async def main():
+        async with awaited():
+            return kind(), await sync_to_async(kind)()
+
+    with managed():
+        assert kind() is BlockKind.PRIMARY
+        assert asyncio.run(main()) == (BlockKind.REPLICA, BlockKind.REPLICA)
+    assert kind() is None
+
+
+@pytest.fixture
+def on_the_primary():
+    with use_primary():
+        yield
+
+
+def test_a_fixture_holds_for_its_test(on_the_primary):
+    assert kind() is BlockKind.PRIMARY
+
+
+# --- async -------------------------------------------------------------------------------------------
+
+
+def test_an_async_generator_has_its_block_in_each_step_and_in_threads_of_it():
+    async def main():
+        return [(step, kind(), await sync_to_async(kind)()) async for step in async_generator()]
+
+    assert asyncio.run(main()) == [(BlockKind.REPLICA, None, None)] * 3
+
+
+def test_an_async_generator_that_is_left_early_leaves_nothing():
+    async def main():
+        async for step in async_generator():
+            assert step is BlockKind.REPLICA
+            break
+        left = kind(), await sync_to_async(kind)()
+        gc.collect()
+        await asyncio.sleep(0.01)  # The event loop closes the generator.
+        with use_primary():
+            return left, kind(), await asyncio.create_task(asyncio.sleep(0, kind()))
+
+    assert asyncio.run(main()) == ((None, None), BlockKind.PRIMARY, BlockKind.PRIMARY)
+
+
+def test_generators_left_by_a_loop_do_not_pile_up():
+    async def main():
+        for _turn in range(50):
+            async for _step in async_generator():
+                break
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        present = block_in_force()
+        return len(present.regions) if isinstance(present, GeneratorRegions) else 0
+
+    assert asyncio.run(main()) <= 10
+
+
+def test_a_generator_stepped_in_another_context_has_its_own():
+    steps = generator()
+    assert contextvars.copy_context().run(next, steps) is BlockKind.REPLICA
+    assert kind() is None
+    steps.close()
+    assert kind() is None
