@@ -73,7 +73,7 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
         if instance is not None and _is_generic(instance, route.model):
             state.generic_reads[decision.alias, route.table] = decision
     if instance_alias is None:
-        settle(decision, route, state, scope, block, scope.by_thread[this_thread()])
+        settle(decision, route, state, block, scope.by_thread[this_thread()])
     return decision
 
 
@@ -100,7 +100,7 @@ def _take_steps(
     """Ask the engine, do what it asks for, and ask again until it has decided."""
     cluster = route.cluster
     ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
-    _look_around(ours, scope, cluster)
+    _look_around(ours, state, scope, cluster)
     unusable = health.unusable()
     switched_off = cluster.name in health.switched_off
     attempts = UNTRIED
@@ -109,12 +109,14 @@ def _take_steps(
     return _decide(route, state, scope, block, instance_alias, ours, attempts)
 
 
-def _look_around(ours: ThreadConnections, scope: ClusterScope, cluster: Cluster) -> None:
+def _look_around(ours: ThreadConnections, state: RoutingState, scope: ClusterScope, cluster: Cluster) -> None:
     """Bring up to date what the engine is told of the world."""
     situation = ours.situation
     primary = ours.primary
     autocommit = primary.autocommit and not primary.in_atomic_block
-    situation.transaction = Transaction.NONE if autocommit else transaction_of(primary, scope)
+    situation.transaction = Transaction.NONE
+    if not autocommit:
+        situation.transaction = transaction_of(primary, state, scope, cluster.name)
     situation.positions = has_positions(primary.vendor) and knowledge.has_positions(
         cluster.name, cluster.replica_aliases
     )
@@ -138,7 +140,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
         scope.replica = None
     state.settled.clear()
     ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
-    _look_around(ours, scope, cluster)
+    _look_around(ours, state, scope, cluster)
     attempts = Attempts(
         unusable={*health.unusable(), *failed}, switched_off=cluster.name in health.switched_off
     )

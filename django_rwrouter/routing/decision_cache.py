@@ -22,7 +22,6 @@ from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (
     THREAD,
     Block,
-    ClusterScope,
     RoutingState,
     ThreadConnections,
     this_thread,
@@ -169,7 +168,6 @@ def settle(
     decision: Decision,
     route: ModelRoute,
     state: RoutingState,
-    scope: ClusterScope,
     block: Block | None,
     ours: ThreadConnections,
 ) -> None:
@@ -184,7 +182,9 @@ def settle(
         return
     primary = connection = ours.primary
     # A view's own transaction changes what holds inside it; manual ones begin without a sign.
-    if scope.view is not None or not primary.settings_dict["AUTOCOMMIT"]:
+    if not primary.settings_dict["AUTOCOMMIT"]:
+        return
+    if state.scope_of_view(route.cluster.name) is not None:
         return
     innermost = block_in_force()
     if isinstance(innermost, GeneratorRegions):

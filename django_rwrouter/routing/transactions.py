@@ -41,17 +41,23 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
             state.settled.clear()
 
 
-def transaction_of(connection: BaseDatabaseWrapper, scope: ClusterScope) -> Transaction:
-    """Tell what is open on the primary's connection."""
+def transaction_of(
+    connection: BaseDatabaseWrapper, state: RoutingState, scope: ClusterScope, cluster: str
+) -> Transaction:
+    """Tell what is open on the primary's connection.
+
+    The view's own transaction is also that of the scopes inside the request, unless the view has written
+    in it.
+    """
     if not connection.in_atomic_block:
         # Without autocommit, a transaction is open from the first statement on.
         manual = connection.connection is not None and not connection.autocommit
         return Transaction.BLOCK if manual else Transaction.NONE
-    if scope.view is not None and len(connection.atomic_blocks) == 1:
+    if len(connection.atomic_blocks) == 1 and (views := state.scope_of_view(cluster)) is not None:
         block = connection.atomic_blocks[0]
-        if scope.view_block is None and _is_around(block, scope.view):
-            scope.view_block = block
-        if scope.view_block is block:
+        if views.view_block is None and views.view is not None and _is_around(block, views.view):
+            views.view_block = block
+        if views.view_block is block and (views is scope or not views.wrote):
             return Transaction.VIEW
     return Transaction.BLOCK
 

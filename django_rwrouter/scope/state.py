@@ -195,6 +195,15 @@ class RoutingState:
         except KeyError:
             return self._clusters.setdefault(cluster, ClusterScope())
 
+    def scope_of_view(self, cluster: str) -> ClusterScope | None:
+        """Return the scope, of this state or one around it, whose view Django wraps in a transaction."""
+        state: RoutingState | None = self
+        while state is not None:
+            if (scope := state.scope(cluster)).view is not None:
+                return scope
+            state = state.outer
+        return None
+
     def scopes(self) -> list[tuple[str, ClusterScope]]:
         """Return the clusters that were used."""
         return list(self._clusters.items())

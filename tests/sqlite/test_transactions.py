@@ -9,7 +9,7 @@ from django.template.response import SimpleTemplateResponse
 from django.utils.decorators import method_decorator
 from django.views import View
 
-from django_rwrouter import consistency, use_primary, use_replica
+from django_rwrouter import consistency, routing_scope, use_primary, use_replica
 from tests.app import middleware
 from tests.app.models import Book
 from tests.sqlite.conftest import reason
@@ -44,6 +44,31 @@ def write_in_savepoint(_request):
     with transaction.atomic():
         Book.objects.create(title="new")
     return reason()
+
+
+def in_a_scope(_request):
+    with routing_scope(safe=True):
+        first = reason()
+        with transaction.atomic():
+            inside = reason()
+        return f"{first} {inside} {reason()}"
+
+
+def in_a_scope_that_writes(_request):
+    with routing_scope(safe=True):
+        Book.objects.create(title="new")
+        return reason()
+
+
+def in_a_scope_after_a_write(_request):
+    Book.objects.create(title="new")
+    with routing_scope(safe=True):
+        return reason()
+
+
+def in_a_scope_that_may_write(_request):
+    with routing_scope():
+        return reason()
 
 
 class ClassBased(View):
@@ -87,6 +112,10 @@ VIEWS = {
         ).as_view(),
         "eventual",
     ),
+    "a scope inside": (in_a_scope, "window in_transaction window"),
+    "one inside that writes": (in_a_scope_that_writes, "in_transaction"),
+    "one inside after a write": (in_a_scope_after_a_write, "in_transaction"),
+    "one inside that may write": (in_a_scope_that_may_write, "in_transaction"),
     "a late rendering": (lambda _request: LateResponse("x"), "window"),
 }
 
