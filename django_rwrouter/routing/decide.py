@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections
 
@@ -17,7 +17,7 @@ from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import rules, snapshot
-from django_rwrouter.routing.decision_cache import settle, settle_write
+from django_rwrouter.routing.decision_cache import Settled, SettledWrite, settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
 from django_rwrouter.routing.steps import (
     UNTRIED,
@@ -42,6 +42,7 @@ from django_rwrouter.scope.state import (
     ThreadConnections,
     on_event_loop,
     this_thread,
+    when_thread_ends,
 )
 from django_rwrouter.servers import asking, identity, spill_slots, waiting, wrapper
 from django_rwrouter.servers.breaker import health
@@ -99,7 +100,7 @@ def _take_steps(
 ) -> Decision:
     """Ask the engine, do what it asks for, and ask again until it has decided."""
     cluster = route.cluster
-    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
     _look_around(ours, state, scope, cluster)
     unusable = health.unusable()
     switched_off = cluster.name in health.switched_off
@@ -139,7 +140,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     if scope.replica in failed:
         scope.replica = None
     state.settled.clear()
-    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(scope, cluster)
+    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
     _look_around(ours, state, scope, cluster)
     attempts = Attempts(
         unusable={*health.unusable(), *failed}, switched_off=cluster.name in health.switched_off
@@ -265,7 +266,7 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     state = current_state()
     scope = state.scope(route.cluster.name)
     if this_thread() not in scope.by_thread:
-        _attach_this_thread(scope, route.cluster)
+        _attach_this_thread(state, scope, route.cluster)
     decision = route.decide(route.cluster.primary, Reason.WRITE, "write")
     settle_write(decision, route, state)
     return decision
@@ -276,13 +277,16 @@ def _is_watched(cluster: Cluster) -> bool:
     return health.watched and knowledge.knows(cluster.name, (replica.alias for replica in cluster.replicas))
 
 
-def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
+def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
     """Look up the connections of the running thread, once in a scope.
 
-    ``connections[alias]`` costs as much as all the rest of a decision.
+    ``connections[alias]`` costs as much as all the rest of a decision. They are kept until the thread ends,
+    as Django's are, or the scope does.
     """
     primary = wrapper.install(connections[cluster.primary])
     ours = scope.by_thread[this_thread()] = ThreadConnections(primary)
+    forget = partial(_forget_thread, scope, state.settled, state.settled_writes, this_thread())
+    ours.end_of_thread = when_thread_ends(forget)
     ours.situation = Situation(
         balancer=get_balancer(cluster.settings.balancer),
         opened=ours.opened,
@@ -294,6 +298,16 @@ def _attach_this_thread(scope: ClusterScope, cluster: Cluster) -> ThreadConnecti
         away=partial(health.is_away, cluster.name),
     )
     return ours
+
+
+def _forget_thread(
+    scope: ClusterScope, settled: dict[Any, Settled], settled_writes: dict[Any, SettledWrite], thread: object
+) -> None:
+    scope.forget_thread(thread)
+    for model in [model for model, entry in list(settled.items()) if entry.thread is thread]:
+        settled.pop(model, None)
+    for model in [model for model, entry in list(settled_writes.items()) if entry.thread is thread]:
+        settled_writes.pop(model, None)
 
 
 def _remember(decision: Decision, scope: ClusterScope, block: Block | None, cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from asyncio import _get_running_loop  # In asyncio.events.__all__; get_running_loop() raises instead.
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class ThreadConnections:
     """What the engine is told of them; kept here so that it is not made anew for each read."""
     same_as_primary: dict[str, bool] = field(default_factory=dict)
     """By alias, whether it is another name of the primary."""
+    end_of_thread: object = None
+    """Has all this forgotten when the thread ends (see :func:`when_thread_ends`)."""
 
 
 class ClusterScope:
@@ -119,6 +122,13 @@ class ClusterScope:
         self.satisfied.pop((thread, alias), None)
         if thread in self.by_thread:
             self.by_thread[thread].opened.pop(alias, None)
+
+    def forget_thread(self, thread: object) -> None:
+        """Let go of the connections of a thread that has ended."""
+        self.by_thread.pop(thread, None)
+        for key in list(self.satisfied):
+            if key[0] is thread:
+                self.satisfied.pop(key, None)
 
 
 class RoutingState:
@@ -267,15 +277,27 @@ class _Outside(RoutingState):
         return ClusterScope()
 
 
+class _Life:
+    """Lives as long as a thread, since nothing but the thread refers to it."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Thread(threading.local):
     """The stand-in of each thread; it carries an announcement to the statement that follows."""
 
     def __init__(self) -> None:
         self.outside = _Outside()
+        self.life = _Life()
 
 
 THREAD: Final = _Thread()
 """What belongs to the running thread."""
+
+
+def when_thread_ends(call: Callable[[], None]) -> object:
+    """Have ``call`` called when the running thread has ended, for as long as the result is kept."""
+    return weakref.ref(THREAD.life, lambda _life: call())
 
 
 def on_event_loop() -> bool:

@@ -282,7 +282,7 @@ def _level_wants_position(cluster: Cluster) -> bool:
 def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
     """Return how far the servers had come that answered the scope's reads, as of now: they saw no more."""
     found: Position | None = None
-    aliases = {alias for ours in scope.by_thread.values() for alias in ours.opened}
+    aliases = {alias for ours in list(scope.by_thread.values()) for alias in ours.opened}
     for alias in aliases:
         try:
             connection = connections[alias]

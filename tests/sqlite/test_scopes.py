@@ -1,6 +1,9 @@
 """Scopes and tokens: for workers, consumers and scripts; and what holds outside of them all."""
 
+import contextvars
+import gc
 import threading
+import weakref
 
 import pytest
 from django.db import connections, transaction
@@ -16,6 +19,8 @@ from django_rwrouter import (
     use_primary,
     use_replica,
 )
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.scope.state import this_thread
 from tests.app.models import Book
 from tests.sqlite.conftest import REPLICAS, ask, events, reason, replicate
 
@@ -188,6 +193,29 @@ def test_a_write_that_no_cursor_shows_can_be_marked(make):
 
 def test_marking_outside_any_scope_does_nothing():
     mark_written()
+
+
+@pytest.mark.parametrize("work", [ask, write], ids=["read", "write"])
+@pytest.mark.parametrize("around", [routing_scope(safe=True), use_primary()], ids=["scope", "block"])
+def test_a_scope_keeps_no_connection_of_a_thread_that_is_gone(around, work):
+    connections_of_threads = []
+
+    def run():
+        work()
+        connections_of_threads.extend(weakref.ref(connection) for connection in connections.all())
+        connections.close_all()
+
+    with around:
+        work()
+        for _thread in range(3):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+            thread.start()
+            thread.join()
+        del thread
+        gc.collect()
+        assert connections_of_threads
+        assert [ref() for ref in connections_of_threads if ref() is not None] == []
+        assert current_state().scope("default").by_thread.keys() == {this_thread()}
 
 
 # --- tokens ------------------------------------------------------------------------------------------
