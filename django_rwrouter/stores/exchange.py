@@ -221,10 +221,9 @@ def issue(state: RoutingState) -> Token:
     transaction, on an event loop's own thread, where nothing may wait) the token carries the time alone.
     """
     may_wait = not on_event_loop()
-    topology = get_topology()
     made: dict[str, Mark] = {}
-    for name, scope in state.scopes():
-        cluster = topology.clusters[name]
+    for cluster, scope in _used(state):
+        name = cluster.name
         if scope.wrote:
             made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
         elif may_wait and cluster.settings.monotonic_reads:
@@ -299,12 +298,17 @@ def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
     return found
 
 
+def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
+    """Return the clusters that the scope has used and the settings, which may have changed, still name."""
+    clusters = get_topology().clusters
+    return [(clusters[name], scope) for name, scope in state.scopes() if name in clusters]
+
+
 def must_save(state: RoutingState, request: HttpRequest) -> bool:
     """Whether the client may have to be told anything, or a store has to see what is saved of its session."""
-    clusters = get_topology().clusters
-    for name, scope in state.scopes():
+    for cluster, scope in _used(state):
         if scope.wrote or (
-            clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica is not None)
+            cluster.settings.monotonic_reads and (scope.read_primary or scope.replica is not None)
         ):
             return True
     if state.token and stores_may_block():
@@ -319,19 +323,16 @@ def must_save(state: RoutingState, request: HttpRequest) -> bool:
 
 def may_wait(state: RoutingState) -> bool:
     """Whether saving may wait for a server, so that it must not be done on an event loop's thread."""
-    topology = get_topology()
     return any(store.blocks for store in stores()) or any(
-        (scope.wrote and _wants_position(state, topology.clusters[name]))
-        or topology.clusters[name].settings.monotonic_reads
-        for name, scope in state.scopes()
+        (scope.wrote and _wants_position(state, cluster)) or cluster.settings.monotonic_reads
+        for cluster, scope in _used(state)
     )
 
 
 def _must_tell_seen(state: RoutingState) -> bool:
-    topology = get_topology()
     return any(
-        topology.clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica)
-        for name, scope in state.scopes()
+        cluster.settings.monotonic_reads and (scope.read_primary or scope.replica)
+        for cluster, scope in _used(state)
     )
 
 
@@ -340,7 +341,7 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
 
     Where ``SYNC_REPLICAS`` says so, it waits first until replicas have replayed what was written.
     """
-    wrote = [name for name, scope in state.scopes() if scope.wrote]
+    wrote = [cluster.name for cluster, scope in _used(state) if scope.wrote]
     if wrote or _must_tell_seen(state):
         made = issue(state)
         if wrote:
@@ -381,7 +382,10 @@ def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, respon
         return
     value = made.encode(databases.encode)
     lifetimes = get_topology().lifetimes
-    max_age = max(mark.lifetime(lifetimes[name]) for name, mark in made.marks.items() if name in lifetimes)
+    lives = [mark.lifetime(lifetimes[name]) for name, mark in made.marks.items() if name in lifetimes]
+    if not lives:
+        return  # The settings name none of its clusters any more.
+    max_age = max(lives)
     kept = [_is_kept(store, request, response, value, max_age) for store in keepers]
     if not all(kept) and SUBSTITUTE in _readers(get_settings().stores):
         SUBSTITUTE.save(request, response, value, max_age)

@@ -69,6 +69,19 @@ def test_each_has_its_own_pin(site, settings):
     assert site.get(both).text == "pinned window"
 
 
+@pytest.mark.parametrize("monotonic", [False, True])
+def test_a_cluster_that_is_renamed_in_the_middle_of_a_request_is_no_error(site, settings, monotonic):
+    def view(_request):
+        Group.objects.create(name="new")
+        clusters = settings.RWROUTER["CLUSTERS"]
+        users = clusters["people"] | {"MONOTONIC_READS": monotonic}
+        settings.RWROUTER = {"CLUSTERS": {"library": clusters["library"], "users": users}}
+        return "answered"
+
+    assert site.get(view).text == "answered"
+    assert site.get(both).text == "window window"
+
+
 def test_a_transaction_of_one_does_not_move_the_other(site):
     def view(_request):
         with transaction.atomic(using="other"):
