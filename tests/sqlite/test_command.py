@@ -30,18 +30,28 @@ def test_and_a_warning_under_a_level_that_needs_them(databases):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("subcommand", "argument"),
     [
-        pytest.param({"PIN_SECOND": 5}, "manage.py check", id="settings that are wrong"),
-        pytest.param({}, "--timeout must be more than 0", id="no patience"),
+        ("status", "--timeout"),
+        ("status", "--watch"),
+        ("status", "--minutes"),
+        ("doctor", "--timeout"),
+        ("explain", "--max-staleness"),
+        ("explain", "--token-age"),
     ],
 )
-def test_it_says_what_it_cannot_work_with(settings, message):
-    with (
-        override_settings(RWROUTER={"REPLICAS": ["replica1"], **settings}),
-        pytest.raises(CommandError, match=message),
-    ):
-        call_command("rwrouter", "doctor", "--timeout", "0")
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "1e300", "-inf", "soon", ""])
+def test_what_is_no_time_is_refused(subcommand, argument, value):
+    """Also where 0 would do: a token's age, and a bound."""
+    model = ["app.Book"] if subcommand == "explain" else []
+    with pytest.raises(CommandError, match=f"argument {argument}"):
+        call_command("rwrouter", subcommand, *model, f"{argument}={value}")
+
+
+def test_settings_that_are_wrong_are_left_to_the_check():
+    settings = {"REPLICAS": ["replica1"], "PIN_SECOND": 5}
+    with override_settings(RWROUTER=settings), pytest.raises(CommandError, match=r"manage\.py check"):
+        call_command("rwrouter", "doctor")
 
 
 def test_a_subcommand_is_needed():

@@ -296,9 +296,9 @@ def test_an_override_without_effect_is_told(settings):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--timeout", "0"], "--timeout must be more than 0"),
-        (["--minutes", "0"], "--minutes must be from 1 to 60"),
-        (["--watch", "0"], "--watch must be more than 0"),
+        (["--timeout", "0"], "--timeout: 0 seconds are too few"),
+        (["--minutes", "0"], "--minutes: '0' is not a number of minutes, from 1 to 60"),
+        (["--watch", "0"], "--watch: 0 seconds are too few"),
         (["--watch", "--json"], "not allowed with"),
     ],
 )

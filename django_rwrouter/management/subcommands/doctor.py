@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.management.arguments import seconds
 from django_rwrouter.management.doctor_report import as_json, as_lines
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.doctor.findings import Severity
@@ -24,7 +25,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--cluster", metavar="NAME", help="this cluster alone")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=5.0,
         metavar="SECONDS",
         help="how long a server may take (default: 5)",
@@ -44,8 +45,6 @@ def run(command: BaseCommand, **options: Any) -> None:
         except ValueError as error:
             raise CommandError(str(error)) from error
         clusters = [topology.clusters[options["cluster"]]]
-    if options["timeout"] <= 0:
-        raise CommandError("--timeout must be more than 0 seconds.")
     findings = [finding for cluster in clusters for finding in examine(cluster, options["timeout"])]
     if options["json"]:
         command.stdout.write(json.dumps(as_json(findings), indent=2))

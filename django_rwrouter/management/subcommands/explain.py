@@ -17,6 +17,7 @@ from django.db import Error
 from django_rwrouter import events
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Level
+from django_rwrouter.management.arguments import age
 from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.explain import Explanation, Outcome, Question, Told, Verdict, explain
@@ -41,9 +42,9 @@ def add_arguments(parser: CommandParser) -> None:
         choices=[kind.value for kind in BlockKind],
         help="inside this block (consistency: with --level)",
     )
-    parser.add_argument("--max-staleness", type=float, default=1.0, metavar="SECONDS", help="for bounded")
+    parser.add_argument("--max-staleness", type=age, default=1.0, metavar="SECONDS", help="for bounded")
     parser.add_argument(
-        "--token-age", type=float, metavar="SECONDS", help="how long ago the client wrote, in another request"
+        "--token-age", type=age, metavar="SECONDS", help="how long ago the client wrote, in another request"
     )
     parser.add_argument("--wrote", action="store_true", help="this request has written already")
     parser.add_argument("--atomic", action="store_true", help="inside atomic() on the primary")

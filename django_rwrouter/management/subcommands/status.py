@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_rwrouter.management.arguments import minutes, seconds
 from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.management.status_report import as_json, as_lines
 from django_rwrouter.operations.status import MINUTES, Condition, Overview, overview
@@ -26,20 +27,20 @@ def add_arguments(parser: CommandParser) -> None:
     form.add_argument(
         "--watch",
         nargs="?",
-        type=float,
+        type=seconds,
         const=2.0,
         metavar="SECONDS",
         help="again and again, until interrupted (default: every 2 seconds)",
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         metavar="SECONDS",
         help="how long a server may take (default: MONITOR TIMEOUT)",
     )
     parser.add_argument(
         "--minutes",
-        type=int,
+        type=minutes,
         default=MINUTES,
         help=f"how much of the statistics to add up (default: {MINUTES}; at most 60)",
     )
@@ -47,13 +48,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(command: BaseCommand, **options: Any) -> None:
     """Look, and print what is there."""
-    if options["timeout"] is not None and options["timeout"] <= 0:
-        raise CommandError("--timeout must be more than 0 seconds.")
-    if not 1 <= options["minutes"] <= 60:  # noqa: PLR2004
-        raise CommandError("--minutes must be from 1 to 60.")
     if options["watch"] is not None:
-        if options["watch"] <= 0:
-            raise CommandError("--watch must be more than 0 seconds.")
         _watch(command, options)
         return
     now = _look(options)
