@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path, re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -81,8 +81,9 @@ class RoutingAdmin(Base):
             for page in PAGES[1:]
         ]
         urls += [
-            path(
-                f"actions/{action.name}/<path:target>/",
+            # A target is whatever DATABASES calls it, with slashes and line breaks.
+            re_path(
+                rf"^actions/{action.name}/(?P<target>[\s\S]+)/\Z",
                 wrap(partial(self.act, action=action)),
                 name=f"{prefix}_{action.name}",
             )

@@ -11,6 +11,7 @@ from django.dispatch import Signal
 from django_rwrouter import process, signals, stats
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import SECONDS
+from django_rwrouter.printable import printable
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -166,7 +167,9 @@ def replica_drained(alias: str, reason: str) -> None:
     """
     cluster = cluster_of(alias)
     logger.warning(
-        "The replica %r is drained.", alias, extra={"alias": alias, "cluster": cluster, "why": reason}
+        "The replica %r is drained.",
+        alias,
+        extra={"alias": alias, "cluster": cluster, "why": printable(reason)},
     )
     signals.replica_drained.send_robust(sender=None, alias=alias, cluster=cluster)
 
@@ -181,7 +184,7 @@ def switched_off(cluster: str, reason: str) -> None:
     logger.warning(
         "All reads of the cluster %r go to its primary: its kill switch was thrown.",
         cluster,
-        extra={"cluster": cluster, "why": reason},
+        extra={"cluster": cluster, "why": printable(reason)},
     )
 
 

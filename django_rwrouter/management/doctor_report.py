@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.core.management.color import Style
 
 from django_rwrouter.operations.doctor.findings import Finding, Severity, worst
+from django_rwrouter.printable import printable
 
 _WIDTH: Final = 100
 _INDENT: Final = " " * 26
@@ -27,6 +28,7 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def as_lines(findings: Sequence[Finding], style: Style) -> Iterator[str]:
     """Yield the lines of a table for people, server by server."""
+    findings = printable(findings)
     for (cluster, alias), group in groupby(findings, key=lambda finding: (finding.cluster, finding.alias)):
         yield style.MIGRATE_HEADING(f"{cluster}: {alias}" if alias else cluster)
         for finding in group:

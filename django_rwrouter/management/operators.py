@@ -14,6 +14,7 @@ from django.db import Error
 from django_rwrouter import events, stats
 from django_rwrouter.conf import get_settings
 from django_rwrouter.operations import overrides
+from django_rwrouter.printable import printable
 
 R = TypeVar("R")
 
@@ -63,6 +64,7 @@ def act(action: Callable[[], R]) -> R:
 
 def tell(command: BaseCommand, what: str, then: str) -> None:
     """Say what was done, and when the running processes follow."""
+    what = printable(what)
     monitor = get_settings().monitor
     if monitor.mode == "off":
         command.stdout.write(command.style.SUCCESS(what))

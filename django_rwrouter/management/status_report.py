@@ -11,6 +11,7 @@ from django.core.management.color import Style
 
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.operations.status import ClusterNow, Condition, Overview, Server
+from django_rwrouter.printable import printable
 
 _WIDTH: Final = 100
 _HEADINGS: Final = (
@@ -103,6 +104,7 @@ def _override_as_json(override: Override) -> dict[str, Any]:
 
 def as_lines(overview: Overview, style: Style) -> Iterator[str]:
     """Yield the lines of a table for each cluster, and what needs more words below it."""
+    overview = printable(overview)
     for cluster in overview.clusters:
         yield from _cluster(cluster, overview, style)
         yield ""

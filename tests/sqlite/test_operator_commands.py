@@ -287,6 +287,22 @@ def test_a_primary_that_is_away_is_one(monkeypatch, tmp_path):
     assert str(tmp_path) not in said
 
 
+TYPED = "\x1b[2J\x1b]0;owned\x07all is well\n  default   primary  healthy"
+
+
+def test_what_was_typed_cannot_steer_the_terminal_nor_forge_a_line(caplog):
+    overrides.drain("replica1", reason=TYPED, by="kim\x1b[8m")
+    overrides.switch_off("default", reason=TYPED, by="kim\x1b[8m")
+    said = rwrouter("status")
+    assert r"by kim\x1b[8m: \x1b[2J\x1b]0;owned\x07all is well\n default" in " ".join(said.split())
+    assert "\x1b" not in said
+    assert [line for line in said.splitlines() if line.startswith("  default   primary  healthy")] == []
+    reasons = [record.why for record in caplog.records]
+    assert reasons
+    assert not any(character in reason for reason in reasons for character in "\x1b\x07\n")
+    assert json.loads(rwrouter("status", "--json"))["clusters"][0]["switched_off"]["reason"] == TYPED
+
+
 def test_an_override_without_effect_is_told(settings):
     overrides.drain("replica2")
     settings.RWROUTER = {"REPLICAS": ["replica1"]}

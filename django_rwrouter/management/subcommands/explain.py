@@ -21,6 +21,7 @@ from django_rwrouter.management.arguments import age
 from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.explain import Explanation, Outcome, Question, Told, Verdict, explain
+from django_rwrouter.printable import printable
 from django_rwrouter.scope.state import BlockKind
 
 _SIGNS = {Verdict.PASSED: "no", Verdict.APPLIES: "yes", Verdict.NOT_REACHED: "-"}
@@ -80,7 +81,7 @@ def run(command: BaseCommand, **options: Any) -> None:
     if options["json"]:
         command.stdout.write(json.dumps(as_json(explanation), indent=2))
         return
-    for line in _lines(explanation, command.style):
+    for line in _lines(printable(explanation), command.style):
         command.stdout.write(line)
 
 

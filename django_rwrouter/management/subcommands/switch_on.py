@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django_rwrouter.conf.options import DEFAULT_CLUSTER
 from django_rwrouter.management.operators import act, add_name, operator, tell
 from django_rwrouter.operations import overrides
+from django_rwrouter.printable import printable
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -26,4 +27,4 @@ def run(command: BaseCommand, **options: Any) -> None:
     if act(partial(overrides.switch_on, cluster, operator(options["by"]))):
         tell(command, f"The cluster {cluster} is switched on again.", "Its reads go to replicas again")
     else:
-        command.stdout.write(f"The cluster {cluster} was not switched off.")
+        command.stdout.write(f"The cluster {printable(cluster)} was not switched off.")

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from django_rwrouter.management.operators import act, add_name, operator, tell
 from django_rwrouter.operations import overrides
+from django_rwrouter.printable import printable
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -23,4 +24,4 @@ def run(command: BaseCommand, **options: Any) -> None:
     if act(partial(overrides.undrain, alias, operator(options["by"]))):
         tell(command, f"{alias} is no longer drained.", "All processes read from it again")
     else:
-        command.stdout.write(f"{alias} was not drained.")
+        command.stdout.write(f"{printable(alias)} was not drained.")

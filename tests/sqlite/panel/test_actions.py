@@ -1,9 +1,12 @@
 """Draining, the kill switch, and their undoing: asked, confirmed, carried out, written down."""
 
+from urllib.parse import unquote
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
+from django.urls import resolve, reverse
 from django.utils import translation
 
 from django_rwrouter.operations import overrides
@@ -43,6 +46,12 @@ def test_drain_and_put_back(admin):
         ("admin", "replica1", "Drain: new disks"),
         ("admin", "replica1", "Put back: they are in"),
     ]
+
+
+@pytest.mark.parametrize("target", ["replica1", "eu/replica", "one\nline", "a/b/\n", "?#%"])
+def test_a_target_may_have_any_name(target):
+    address = reverse("admin:django_rwrouter_routingstatistics_drain", args=[target])
+    assert resolve(unquote(address)).kwargs == {"target": target}
 
 
 def test_the_kill_switch_and_back(admin):
