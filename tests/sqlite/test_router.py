@@ -1,17 +1,21 @@
 """The router among Django's own ways and other routers."""
 
+import io
+import json
+
 import pytest
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections, router
 from django.db.migrations.state import ProjectState
+from django.db.models.signals import pre_migrate
 from django.test import override_settings
 
 from django_rwrouter import routing_scope, use_replica
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Author, Book, Tag
-from tests.sqlite.conftest import REPLICAS, reason
+from tests.sqlite.conftest import REPLICAS, reason, replicate
 
 OURS = "django_rwrouter.router.ReadWriteRouter"
 
@@ -132,15 +136,37 @@ def test_migrations_run_on_the_primary_alone(alias, expected, label, model_name)
     assert router.allow_migrate(alias, label, hint="of RunSQL") is expected
 
 
+def test_a_dump_of_a_replica_has_its_rows(databases):
+    Tag.objects.create(name="replicated")
+    replicate("replica1")
+    Tag.objects.create(name="not yet")
+    out = io.StringIO()
+    call_command("dumpdata", "app.Tag", database="replica1", stdout=out)
+    assert [row["fields"]["name"] for row in json.loads(out.getvalue())] == ["replicated"]
+
+
+@pytest.mark.parametrize("session", [True, False], ids=["read-only", "not read-only"])
 @pytest.mark.parametrize("alias", REPLICAS)
-def test_migrating_a_replica_by_name_makes_no_table_there(databases, tmp_path, monkeypatch, settings, alias):
-    settings.RWROUTER = {**settings.RWROUTER, "READ_ONLY_SESSIONS": False}
-    connections[alias].close()
-    monkeypatch.setitem(connections[alias].settings_dict, "NAME", str(tmp_path / "empty.sqlite3"))
-    call_command("migrate", database=alias, verbosity=0)
-    tables = connections[alias].introspection.table_names()
-    connections[alias].close()
-    assert tables == ["django_migrations"]
+@pytest.mark.parametrize("command", ["migrate", "flush", "loaddata"])
+def test_what_would_write_to_a_replica_is_refused(databases, tmp_path, settings, command, alias, session):
+    settings.RWROUTER = {**settings.RWROUTER, "READ_ONLY_SESSIONS": session}
+    Tag.objects.create(name="there")
+    replicate()
+    fixture = tmp_path / "tags.json"
+    fixture.write_text('[{"model": "app.tag", "pk": 9, "fields": {"name": "loaded"}}]')
+    arguments = [str(fixture)] if command == "loaddata" else ["--no-input"]
+    expected = f"'{alias}' is a replica, to which `{command}` must not write. Use --database=default"
+    with pytest.raises(CommandError, match=expected) as caught:
+        call_command(command, *arguments, database=alias, verbosity=0)
+    assert "\n" not in str(caught.value)
+    assert [tag.name for tag in Tag.objects.using(alias)] == ["there"]
+
+
+def test_a_replica_with_a_test_database_of_its_own_is_made_without_tables(databases, monkeypatch):
+    """To which nothing is replicated (a warning says so): tests must run all the same."""
+    monkeypatch.setitem(connections["replica1"].settings_dict["TEST"], "MIRROR", None)
+    assert not router.allow_migrate_model("replica1", Book)
+    pre_migrate.send(sender=None, using="replica1")
 
 
 @pytest.mark.parametrize("change", [{}, {"OUTSIDE_REQUEST": "replica"}, {"CONSISTENCY": "eventual"}], ids=str)
