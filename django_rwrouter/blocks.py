@@ -6,13 +6,16 @@ import functools
 import inspect
 import math
 import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
+from django.db.models.query import RawQuerySet
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
@@ -49,8 +52,9 @@ class Region:
     leaves to be done later, that is a ``TemplateResponse`` that is yet to be rendered and a streaming body.
     """
 
-    def __init__(self, begin: Callable[[], object]) -> None:
+    def __init__(self, begin: Callable[[], object], *, concerns_reads: bool = True) -> None:
         self._begin = begin
+        self._concerns_reads = concerns_reads
 
     def __enter__(self) -> None:
         """Begin."""
@@ -66,7 +70,12 @@ class Region:
         close_region(self)
 
     def __call__(self, function: F) -> F:
-        """Decorate a function or a view; raises ``TypeError`` for a generator function."""
+        """Decorate a function or a view; raises ``TypeError`` for a class and a generator function."""
+        if isinstance(function, type):
+            raise TypeError(
+                f"{function.__qualname__} is a class, whose methods this would not reach. Decorate a method,"
+                ' or write @method_decorator(..., name="dispatch") for a view (django.utils.decorators).'
+            )
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"{function.__qualname__}() is a generator, which runs when it is consumed, not when it is"
@@ -77,7 +86,7 @@ class Region:
             @functools.wraps(function)
             async def awaited(*args: Any, **kwargs: Any) -> Any:
                 with self:
-                    return _with_leftovers(await function(*args, **kwargs))
+                    return self._returned(await function(*args, **kwargs), function)
 
             return cast("F", awaited)
 
@@ -88,9 +97,33 @@ class Region:
                 # An async class-based view's dispatch() is a plain function that returns a coroutine.
                 if inspect.iscoroutine(result):
                     return _finish(result, Paused())
-                return _with_leftovers(result)
+                return self._returned(result, function)
 
         return cast("F", called)
+
+    def _returned(self, result: Any, function: Callable[..., Any]) -> Any:
+        if self._concerns_reads and isinstance(result, (QuerySet, RawQuerySet)):
+            _warn_of_unevaluated(result, function)
+        return _with_leftovers(result)
+
+
+@functools.cache
+def _warn_once(path: str, line: int, name: str) -> None:
+    warnings.warn_explicit(
+        f"{name}() returns a queryset that is evaluated when the block around the function has ended: the"
+        " block does nothing for it. Decorate what evaluates it, such as the view, or evaluate it inside.",
+        RuntimeWarning,
+        path,
+        line,
+    )
+
+
+def _warn_of_unevaluated(result: QuerySet[Any] | RawQuerySet[Any], function: Callable[..., Any]) -> None:
+    """Warn, once for each function, that what it returns has not been read yet."""
+    if result._result_cache is None:  # type: ignore[union-attr]  # noqa: SLF001
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        path, line = ("", 0) if code is None else (code.co_filename, code.co_firstlineno)
+        _warn_once(path, line, getattr(function, "__qualname__", repr(function)))
 
 
 async def _finish(pending: Awaitable[Any], paused: Paused) -> Any:
@@ -114,21 +147,33 @@ def _with_leftovers(result: Any) -> Any:
     return result
 
 
-def use_primary(*, cluster: str | None = None) -> Region:
-    """Read from the primary inside.
+@overload
+def use_primary(function: F, /) -> F: ...
+@overload
+def use_primary(*, cluster: str | None = None) -> Region: ...
+def use_primary(function: F | None = None, /, *, cluster: str | None = None) -> F | Region:
+    """Read from the primary inside; as a decorator, also without parentheses.
 
     ``cluster`` limits it to one; entering it raises ``ValueError`` for an unknown one.
     """
-    return _block_region(Block(kind=BlockKind.PRIMARY, cluster=cluster))
+    region = _block_region(Block(kind=BlockKind.PRIMARY, cluster=cluster))
+    return region if function is None else region(function)
 
 
-def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region:
+@overload
+def use_replica(function: F, /) -> F: ...
+@overload
+def use_replica(*, cluster: str | None = None, strict: bool = False) -> Region: ...
+def use_replica(
+    function: F | None = None, /, *, cluster: str | None = None, strict: bool = False
+) -> F | Region:
     """Read from a replica inside, however far behind it is; writes go to the primary, and pin as always.
 
     Inside ``atomic()`` and where no replica is usable, reads go to the primary all the same; with
     ``strict=True`` they raise ``NoReplicaAvailable`` instead.
     """
-    return _block_region(Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict))
+    region = _block_region(Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict))
+    return region if function is None else region(function)
 
 
 def consistency(
@@ -181,7 +226,7 @@ def _begin_block(block: Block) -> None:
 
 def untracked_writes() -> Region:
     """Let the writes inside pin nobody: audit rows, counters, what no reader waits for."""
-    return Region(begin_untracked)
+    return Region(begin_untracked, concerns_reads=False)
 
 
 def routing_scope(*, safe: bool = False, token: str = "") -> Region:
