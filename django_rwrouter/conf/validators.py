@@ -60,8 +60,19 @@ def header_name(value: object) -> str:
     return name
 
 
+def _refuse_string(value: object, expected: str, kind: str) -> None:
+    """Refuse a string in place of a number or flag: what comes from the environment is one."""
+    if isinstance(value, str):
+        raise ValueError(  # noqa: TRY004
+            f"is a string, and {expected}",
+            f"Write it without quotes; if it is from the environment, env.{kind}('NAME') of django-environ"
+            " reads it.",
+        )
+
+
 def flag(value: object) -> bool:
     """Accept ``True`` and ``False`` alone."""
+    _refuse_string(value, "must be True or False", "bool")
     if not isinstance(value, bool):
         raise ValueError("must be True or False")  # noqa: TRY004
     return value
@@ -69,6 +80,7 @@ def flag(value: object) -> bool:
 
 def positive(value: object) -> float:
     """Accept a number greater than 0, as a float."""
+    _refuse_string(value, "must be a number greater than 0", "float")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     try:
         number = float(cast("float", value)) if is_number else math.nan
@@ -86,6 +98,7 @@ def at_least_zero(value: object) -> float:
 
 def count(value: object) -> int:
     """Accept a whole number, 0 or more."""
+    _refuse_string(value, "must be a whole number, 0 or more", "int")
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError("must be a whole number, 0 or more")
     return value
@@ -98,7 +111,8 @@ def count_or_all(value: object) -> int | str:
     try:
         return count(value)
     except ValueError as error:
-        raise ValueError(f"{error}, or 'all'") from None
+        problem, *hint = error.args
+        raise ValueError(f"{problem}, or 'all'", *hint) from None
 
 
 def optional(inner: Validator[T]) -> Validator[T | None]:
@@ -138,7 +152,9 @@ def labels(value: object) -> frozenset[str]:
 
 def sequence(value: object) -> list[object]:
     """Accept a list, a tuple or a set, and return a list."""
-    if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
+    if isinstance(value, str):
+        raise ValueError("is a string, and must be a list", f"Write [{value!r}].")  # noqa: TRY004
+    if not isinstance(value, (Sequence, set, frozenset)):
         raise ValueError("must be a list")  # noqa: TRY004
     return list(value)
 

@@ -140,7 +140,11 @@ def numbers():
 MISTAKES = [
     ("E001", {"RWROUTER": ["replica1"]}, ["RWROUTER", "['replica1']", "{'REPLICAS': ['replica1']}"]),
     ("E002", {"RWROUTER": {"REPLICA": REPLICAS}}, ["RWROUTER", "'REPLICA'", "'REPLICAS'"]),
-    ("E003", {"RWROUTER": {"PIN_SECONDS": "5"}}, ["'PIN_SECONDS'", "'5'", "a number", "remove it"]),
+    ("E003", {"RWROUTER": {"PIN_SECONDS": "5"}}, ["'5'", "is a string", "a number", "env.float('NAME')"]),
+    ("E003", {"RWROUTER": {"SPILL_LIMIT": "10"}}, ["'10'", "is a string", "whole number", "env.int('NAME')"]),
+    ("E003", {"RWROUTER": {"MONOTONIC_READS": "false"}}, ["'false'", "is a string", "env.bool('NAME')"]),
+    ("E003", {"RWROUTER": {"MONITOR": {"INTERVAL": "1"}}}, ["INTERVAL", "is a string", "env.float('NAME')"]),
+    ("E003", {"RWROUTER": {"PRIMARY_ONLY": "app"}}, ["'app'", "is a string", "must be a list", "['app']"]),
     ("E004", {"RWROUTER": {"MODELS": ["app"]}}, ["MODELS", "CLUSTERS"]),
     ("E005", {"RWROUTER": {"REPLICAS": ["replcia1"]}}, ["REPLICAS", "'replcia1'", "'replica1'"]),
     ("E006", {"RWROUTER": {"REPLICAS": ["default"]}}, ["['PRIMARY']", "['REPLICAS']", "'default'"]),
