@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from types import CodeType
 from typing import Any, Final
 
+from django.apps import apps
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.sql.query import RawQuery
 
@@ -38,6 +39,7 @@ _LEVELS: Final = frozenset(
 """Reasons that say what the code asked for where the read was decided."""
 _RAW_QUERY: Final = frozenset({RawQuery._execute_query.__code__})  # type: ignore[attr-defined]  # noqa: SLF001
 _DELETION: Final = frozenset({Collector.collect.__code__, Collector.delete.__code__})
+_CONTENT_TYPES: Final = frozenset({"django_content_type"})
 _FRAMES: Final = 25
 """How far up the stack Django's own code is looked for, which is what runs a statement."""
 
@@ -54,13 +56,10 @@ def overrule(
     On the path of every read: a read whose decision is settled costs one look at its tables.
     """
     topology = get_topology()
-    if statement.writes or state.generic_reads:
-        bound = _bound_write(statement, connection.alias, state)
-        if bound is not None:
-            route = None if bound.model is None else topology.route(bound.model)
-            return None if route is None else route.decide(cluster.primary, Reason.WRITE, "write")
-        if statement.writes:
-            return None
+    if statement.writes or decision is None or state.generic_reads:
+        better = _named_by_django(decision, statement, connection.alias, state, cluster)
+        if better is not None or statement.writes:
+            return better
     reads_primary = not topology.tables_on_primary.isdisjoint(statement.tables)
     if not reads_primary and (
         (decision is not None and is_settled(decision, state)) or _holds(decision, state, cluster)
@@ -128,6 +127,27 @@ def _follow_transaction(primary: BaseDatabaseWrapper, replica: BaseDatabaseWrapp
         setattr(replica, name, ending(name, error))
 
 
+def _named_by_django(
+    decision: Decision | None, statement: Statement, alias: str, state: RoutingState, cluster: Cluster
+) -> Decision | None:
+    """Return the decision for what Django itself has named the replica for, and belongs on the primary.
+
+    That is a write through a queryset that the router has bound, and the content type of an object that came
+    from a replica, which may lack it.
+    """
+    model: type[Model] | None = None
+    reason = Reason.WRITE
+    if decision is None and statement.tables == _CONTENT_TYPES and _runner(_content_type_lookups()):
+        model = apps.get_model("contenttypes", "ContentType")
+        reason = Reason.WRITE if statement.writes else Reason.PRIMARY_ONLY
+    elif (bound := _bound_write(statement, alias, state)) is not None:
+        model = bound.model
+    route = None if model is None else get_topology().route(model)
+    if route is None or route.cluster is not cluster:
+        return None
+    return route.decide(cluster.primary, reason, "write" if reason is Reason.WRITE else "read")
+
+
 def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> bool:
     """Whether nothing of this moment speaks against the replica: the rules, for what can have changed."""
     scope = state.scope(cluster.name)
@@ -153,7 +173,7 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
 def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> bool:
     ours = scope.by_thread.get(this_thread())
     primary = connections[cluster.primary] if ours is None else ours.primary
-    transaction = transaction_of(primary, scope)
+    transaction = transaction_of(primary, state, scope, cluster.name)
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 
 
@@ -186,6 +206,16 @@ def _bound_write(statement: Statement, alias: str, state: RoutingState) -> Decis
         return None
     key = alias, table_name(origin.model._meta.db_table)
     return next((scope.generic_reads[key] for scope in _scopes(state) if key in scope.generic_reads), None)
+
+
+@cache
+def _content_type_lookups() -> frozenset[CodeType]:
+    """Return the code of the methods by which Django looks content types up."""
+    if not apps.is_installed("django.contrib.contenttypes"):
+        return frozenset()
+    manager = type(apps.get_model("contenttypes", "ContentType")._default_manager)  # noqa: SLF001
+    names = ("get_for_model", "get_for_models", "get_for_id", "get_by_natural_key")
+    return frozenset(getattr(manager, name).__code__ for name in names)
 
 
 def _scopes(state: RoutingState) -> Iterator[RoutingState]:

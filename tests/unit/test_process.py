@@ -136,6 +136,7 @@ def caches():
 
 
 OF_NO_SETTING = {
+    "_content_type_lookups",  # Of Django's code.
     "_bounds",  # Of numbers.
     "_classify_cached",  # Of statements.
     "_load",  # Of code.
