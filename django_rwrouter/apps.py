@@ -33,7 +33,7 @@ class ReadWriteConfig(AppConfig):
 
         wrapper.register(hook.observe)
         monitor.also_ask(
-            monitor.Question(database=overrides.database, ask=overrides.load, take_in=overrides.apply)
+            monitor.ProbeQuestion(database=overrides.database, ask=overrides.load, take_in=overrides.apply)
         )
         stats.describe_servers_with(status.own_view)
 

@@ -32,7 +32,7 @@ from django_rwrouter.stats.table import RoutingStatistics
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-Outcome = tuple[str, int]
+ActionMessage = tuple[str, int]
 """What to tell the user, and how bad it is (a level of ``django.contrib.messages``)."""
 
 
@@ -170,7 +170,7 @@ def shown(override: Override | None) -> dict[str, Any] | None:
     }
 
 
-def handle(request: HttpRequest, action: Action, target: str) -> tuple[Outcome | None, forms.Form]:
+def handle(request: HttpRequest, action: Action, target: str) -> tuple[ActionMessage | None, forms.Form]:
     """Carry out an action that was confirmed, and return what to say; otherwise ask, by the form."""
     if not _is_known(action, target):
         raise Http404
@@ -182,7 +182,7 @@ def handle(request: HttpRequest, action: Action, target: str) -> tuple[Outcome |
     return _carry_out(request, action, target, form.cleaned_data["reason"]), form
 
 
-def _carry_out(request: HttpRequest, action: Action, target: str, reason: str) -> Outcome:
+def _carry_out(request: HttpRequest, action: Action, target: str, reason: str) -> ActionMessage:
     by = cast("AbstractBaseUser", request.user).get_username()
     try:
         if action.begins:

@@ -16,7 +16,8 @@ from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.wording import ROLES, STATES, moment, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, translated
-from django_rwrouter.operations.status import ClusterNow, Condition, Overview, Server, overview
+from django_rwrouter.operations.status import ClusterNow, Overview, Server, overview
+from django_rwrouter.servers.breaker import Condition
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -42,7 +43,7 @@ NO_STATISTICS: Final[dict[str, _StrPromise]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ServerRow:
     """A server, as the table shows it."""
 
     server: Server
@@ -119,11 +120,11 @@ def _verdict(cluster: ClusterNow) -> tuple[str, str]:
     return "good", _("all is well")
 
 
-def _row(server: Server, *, is_counted: bool) -> Row:
+def _row(server: Server, *, is_counted: bool) -> ServerRow:
     action = ""
     if not server.is_primary:
         action = "undrain" if server.condition is Condition.DRAINED else "drain"
-    return Row(
+    return ServerRow(
         server=server,
         kind=KINDS[server.condition],
         text=word_for(STATES, server.condition.value),

@@ -16,7 +16,7 @@ from django_rwrouter.admin.statistics import statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, word_for
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.stats.queries import Report
-from django_rwrouter.stats.summary import SPANS, Step, Summary, percent
+from django_rwrouter.stats.summary import SPANS, Summary, TimeStep, percent
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -166,7 +166,7 @@ def _charts(report: Report) -> list[Chart]:
     ]
 
 
-def _reasons(steps: list[Step]) -> dict[str, list[int]]:
+def _reasons(steps: list[TimeStep]) -> dict[str, list[int]]:
     """Return the reads of the primary by reason, the rarer ones put together."""
     totals: Counter[str] = Counter()
     for step in steps:

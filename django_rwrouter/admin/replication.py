@@ -10,21 +10,21 @@ from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.operations.replication import Step, look
+from django_rwrouter.operations.replication import Stage, look
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-VERDICTS: Final[dict[Step, tuple[str, _StrPromise]]] = {
-    Step.LEVEL: ("good", _("level with the primary")),
-    Step.RECEIVING: ("busy", _("receiving: some of the log has not arrived yet")),
-    Step.REPLAYING: ("busy", _("replaying: everything has arrived, some of it is not replayed yet")),
-    Step.BEHIND: ("busy", _("behind; whether in receiving or in replaying cannot be seen")),
-    Step.NOT_RECEIVING: ("bad", _("stuck: it receives nothing")),
-    Step.NOT_REPLAYING: ("bad", _("stuck: it replays nothing")),
-    Step.NOT_REPLICATING: ("bad", _("it follows no other server")),
-    Step.AWAY: ("bad", _("it does not answer")),
-    Step.UNKNOWN: ("unknown", _("unknown: it does not say where it is, or belongs to another history")),
+VERDICTS: Final[dict[Stage, tuple[str, _StrPromise]]] = {
+    Stage.LEVEL: ("good", _("level with the primary")),
+    Stage.RECEIVING: ("busy", _("receiving: some of the log has not arrived yet")),
+    Stage.REPLAYING: ("busy", _("replaying: everything has arrived, some of it is not replayed yet")),
+    Stage.BEHIND: ("busy", _("behind; whether in receiving or in replaying cannot be seen")),
+    Stage.NOT_RECEIVING: ("bad", _("stuck: it receives nothing")),
+    Stage.NOT_REPLAYING: ("bad", _("stuck: it replays nothing")),
+    Stage.NOT_REPLICATING: ("bad", _("it follows no other server")),
+    Stage.AWAY: ("bad", _("it does not answer")),
+    Stage.UNKNOWN: ("unknown", _("unknown: it does not say where it is, or belongs to another history")),
 }
 """How bad it is, and what to call it."""
 
@@ -39,7 +39,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "several_clusters": len(clusters) > 1,
         "clusters": [
-            (each, [(steps, steps.step.value, *VERDICTS[steps.step]) for steps in each.replicas])
+            (each, [(steps, steps.stage.value, *VERDICTS[steps.stage]) for steps in each.replicas])
             for each in found
         ],
     }

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.contrib.recording import Recording, Statement, listen
+from django_rwrouter.contrib.recording import RecordedStatement, Recording, listen
 from django_rwrouter.decision import Reason
 from django_rwrouter.scope.context import current_scope
 from django_rwrouter.scope.state import RoutingState
@@ -116,7 +116,7 @@ class RoutingPanel(Panel):
         return stats
 
 
-def _plain(statement: Statement) -> dict[str, Any]:
+def _plain(statement: RecordedStatement) -> dict[str, Any]:
     """Return a statement as what any of the toolbar's stores can keep."""
     return {
         "alias": statement.alias,

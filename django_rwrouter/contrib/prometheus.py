@@ -33,8 +33,9 @@ from prometheus_client.utils import floatToGoString
 from django_rwrouter import __version__, events, stats
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.operations.status import Condition, Overview, overview
+from django_rwrouter.operations.status import Overview, overview
 from django_rwrouter.scope.token import Flaw
+from django_rwrouter.servers.breaker import Condition
 from django_rwrouter.stats import queries
 from django_rwrouter.stats.backends import own_connection
 from django_rwrouter.stats.latency import BOUNDS

@@ -18,7 +18,7 @@ from django_rwrouter.signals import statement_routed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class RecordedStatement:
     """One statement."""
 
     cluster: str
@@ -45,7 +45,7 @@ class Recording:
     """The statements of one request, from :meth:`begin` to :meth:`end`."""
 
     def __init__(self) -> None:
-        self.statements: list[Statement] = []
+        self.statements: list[RecordedStatement] = []
         self.state: RoutingState | None = None
         """What the request remembered."""
         self._outer: tuple[Recording, ...] = ()
@@ -67,7 +67,7 @@ class Recording:
         self.state = state = current_scope() or self.state
         steps = () if state is None else self._new_steps(cluster.name, state.scope(cluster.name).steps)
         self.statements.append(
-            Statement(
+            RecordedStatement(
                 cluster=cluster.name,
                 alias=alias,
                 is_primary=alias == cluster.primary,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.servers.breaker import State, health
+from django_rwrouter.servers.breaker import Condition, health
 from django_rwrouter.servers.freshness import knowledge
 
 
@@ -17,7 +17,7 @@ class Replica:
 
     cluster: str
     alias: str
-    state: State
+    state: Condition
     lag: float | None
     """By how many seconds it is behind at most; ``None`` where that is not known."""
 

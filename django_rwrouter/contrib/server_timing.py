@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Final, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -17,10 +17,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from django_rwrouter.contrib.recording import Recording, Statement, listen
+from django_rwrouter.contrib.recording import RecordedStatement, Recording, listen
 from django_rwrouter.decision import Reason
-
-GetResponse = Callable[[HttpRequest], "HttpResponseBase | Awaitable[HttpResponseBase]"]
+from django_rwrouter.middleware import GetResponse
 
 HEADER: Final = "Server-Timing"
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
@@ -87,7 +86,7 @@ def _is_known_staff(request: HttpRequest) -> bool:
     return bool(user is not None and user.is_active and getattr(user, "is_staff", False))
 
 
-def _metrics(statements: Sequence[Statement]) -> Iterator[str]:
+def _metrics(statements: Sequence[RecordedStatement]) -> Iterator[str]:
     """Yield an entry for each database, in the order of their first statements."""
     for alias in dict.fromkeys(statement.alias for statement in statements):
         here = [statement for statement in statements if statement.alias == alias]
@@ -96,7 +95,7 @@ def _metrics(statements: Sequence[Statement]) -> Iterator[str]:
         yield f'{name};desc="{_quoted(_description(alias, here))}";dur={milliseconds:.1f}'
 
 
-def _description(alias: str, statements: Sequence[Statement]) -> str:
+def _description(alias: str, statements: Sequence[RecordedStatement]) -> str:
     reads = Counter(statement.reason for statement in statements if statement.operation == "read")
     writes = sum(statement.operation == "write" for statement in statements)
     parts = []

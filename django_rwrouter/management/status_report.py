@@ -10,8 +10,9 @@ from typing import Any, Final
 from django.core.management.color import Style
 
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.operations.status import ClusterNow, Condition, Overview, Server
+from django_rwrouter.operations.status import ClusterNow, Overview, Server
 from django_rwrouter.printable import printable
+from django_rwrouter.servers.breaker import Condition
 
 _WIDTH: Final = 100
 _HEADINGS: Final = (

@@ -6,7 +6,7 @@ nothing there waits for the monitor. Where it is off, or has no samples yet, rea
 """
 
 from django_rwrouter.monitor.lifecycle import ensure_running, reset, snapshot
-from django_rwrouter.monitor.questions import Question, also_ask
-from django_rwrouter.monitor.verdicts import Seen
+from django_rwrouter.monitor.questions import ProbeQuestion, also_ask
+from django_rwrouter.monitor.verdicts import LastProbe
 
-__all__ = ["Question", "Seen", "also_ask", "ensure_running", "reset", "snapshot"]
+__all__ = ["LastProbe", "ProbeQuestion", "also_ask", "ensure_running", "reset", "snapshot"]

@@ -10,9 +10,9 @@ from typing import Final
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.monitor.probes import Prober, Sample
+from django_rwrouter.monitor.probes import PrimarySample, Prober
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers, _Reports
-from django_rwrouter.monitor.verdicts import Seen, Watch
+from django_rwrouter.monitor.verdicts import LastProbe, Watch
 from django_rwrouter.scope.state import on_event_loop
 from django_rwrouter.servers.breaker import health
 
@@ -48,7 +48,7 @@ class InlineRounds:
         for prober in self._probers.values():
             prober.disarm()
 
-    def snapshot(self) -> Mapping[str, Seen]:
+    def snapshot(self) -> Mapping[str, LastProbe]:
         """Return what was found."""
         return self._watch.snapshot()
 
@@ -67,7 +67,7 @@ class InlineRounds:
     def _round(self) -> None:
         began = monotonic()
         health.watch(MISSED_ROUNDS * self._interval + self._timeout)
-        samples: dict[str, Sample] = {}
+        samples: dict[str, PrimarySample] = {}
         # Those that were asked longest ago come first after the primaries, as time may run out.
         for alias, prober in list(self._probers.items()):
             if monotonic() - began >= self._timeout:
@@ -76,15 +76,15 @@ class InlineRounds:
                 continue
             cluster = self._topology.by_alias.get(alias)
             primary = alias if cluster is None else cluster.primary
-            self._ask(prober, samples.setdefault(primary, Sample()))
+            self._ask(prober, samples.setdefault(primary, PrimarySample()))
             if not prober.is_primary:
                 self._probers[alias] = self._probers.pop(alias)
         for cluster in self._topology.clusters.values():
             if self._watch.must_place(cluster) and not self._watch.is_lost(cluster.name):
-                self._ask(self._probers[cluster.primary], Sample())
+                self._ask(self._probers[cluster.primary], PrimarySample())
         self._watch.end_round()
 
-    def _ask(self, prober: Prober, sample: Sample) -> None:
+    def _ask(self, prober: Prober, sample: PrimarySample) -> None:
         alias = prober.alias
         # Reading from an open connection to PostgreSQL may take for ever, opening one may not.
         finding = prober.probe(

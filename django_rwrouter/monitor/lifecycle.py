@@ -11,11 +11,11 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor.inline import InlineRounds
-from django_rwrouter.monitor.questions import Question, also_ask
+from django_rwrouter.monitor.questions import ProbeQuestion, also_ask
 from django_rwrouter.monitor.rounds import ThreadedRounds
-from django_rwrouter.monitor.verdicts import Seen
+from django_rwrouter.monitor.verdicts import LastProbe
 
-__all__ = ["Question", "Seen", "also_ask", "ensure_running", "reset", "snapshot"]
+__all__ = ["LastProbe", "ProbeQuestion", "also_ask", "ensure_running", "reset", "snapshot"]
 logger = logging.getLogger("django_rwrouter")
 FORK_PATIENCE: Final = 0.5
 """Seconds that a fork waits for the monitor's threads to hold no lock of anything."""
@@ -125,7 +125,7 @@ def ensure_running() -> None:
         _monitor.called()
 
 
-def snapshot() -> Mapping[str, Seen]:
+def snapshot() -> Mapping[str, LastProbe]:
     """Return what the last probe of each server found, by alias; empty where nothing is watched."""
     rounds = _monitor.rounds
     return {} if rounds is None else rounds.snapshot()

@@ -19,7 +19,7 @@ from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.databases.errors import is_refusal, was_never_reached
 from django_rwrouter.databases.private_connections import own_connection
-from django_rwrouter.monitor.questions import Question
+from django_rwrouter.monitor.questions import ProbeQuestion
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import identity, sockets
 
@@ -36,7 +36,7 @@ RENEW_SECONDS: Final = 60.0
 """For how long a connection is kept: an address may have come to lead to another server, or to one more."""
 
 
-class Sample:
+class PrimarySample:
     """Where a primary stands in one round, for the replicas, which are asked right after it."""
 
     def __init__(self, *, expected: bool = True) -> None:
@@ -47,7 +47,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ProbeResult:
     """What one probe found."""
 
     alias: str
@@ -73,7 +73,9 @@ class Finding:
 class Prober:
     """The monitor's connection to one server. Used by one thread at a time, but for :meth:`abort`."""
 
-    def __init__(self, alias: str, primary: str, timeout: float, questions: Sequence[Question] = ()) -> None:
+    def __init__(
+        self, alias: str, primary: str, timeout: float, questions: Sequence[ProbeQuestion] = ()
+    ) -> None:
         self.alias = alias
         self.is_primary = alias == primary
         self._primary = primary
@@ -94,7 +96,7 @@ class Prober:
         self.reads_in_bounded_time = self._vendor != "postgresql"
         """Whether the driver gives up an open connection that says nothing."""
 
-    def probe(self, sample: Sample, *, patience: float = 0.0, fresh: bool = False) -> Finding:
+    def probe(self, sample: PrimarySample, *, patience: float = 0.0, fresh: bool = False) -> ProbeResult:
         """Ask the server. Never raises.
 
         A replica waits at most ``patience`` seconds for the primary's sample, so as to be asked after it.
@@ -120,10 +122,10 @@ class Prober:
             self._in_doubt = True
             self.unreachable = self.unreachable or was_never_reached(error, self._vendor)
             why = events.why(error)
-            return Finding(alias=self.alias, began=started, failure=why, unreachable=self.unreachable)
+            return ProbeResult(alias=self.alias, began=started, failure=why, unreachable=self.unreachable)
         except Exception as error:  # noqa: BLE001  (a receiver of connection_created may raise anything)
             self.close()
-            return Finding(alias=self.alias, began=started, trouble=error)
+            return ProbeResult(alias=self.alias, began=started, trouble=error)
         finally:
             if self.is_primary:
                 sample.done.set()
@@ -181,7 +183,7 @@ class Prober:
         if connection is not None and connection.connection is not None:
             sockets.disarm(connection.connection)
 
-    def _probe(self, sample: Sample, patience: float, *, fresh: bool) -> Finding:
+    def _probe(self, sample: PrimarySample, patience: float, *, fresh: bool) -> ProbeResult:
         if fresh:
             self.close()
         connection = self._connect()
@@ -208,7 +210,7 @@ class Prober:
             time.sleep(SECOND_LOOK)
             began = monotonic()
             reading = _read(connection, driver)
-        return Finding(
+        return ProbeResult(
             alias=self.alias,
             began=began,
             seconds=seconds,
@@ -252,7 +254,7 @@ def _read(connection: BaseDatabaseWrapper, driver: Driver) -> Reading:
         return driver.read_replica(cursor)
 
 
-def _is_behind(driver: Driver, reading: Reading, sample: Sample) -> bool:
+def _is_behind(driver: Driver, reading: Reading, sample: PrimarySample) -> bool:
     """Whether a replica has not reached the primary's newest sample, and might in a moment."""
     if sample.position is None or reading.position is None:
         return False

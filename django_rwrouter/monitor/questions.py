@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ProbeQuestion:
     """One more thing to ask a database in each round, after its probe and on the same connection.
 
     No answer says nothing of the server.
@@ -24,9 +24,9 @@ class Question:
     """Is given each answer, in the monitor's thread."""
 
 
-QUESTIONS: Final[list[Question]] = []
+QUESTIONS: Final[list[ProbeQuestion]] = []
 
 
-def also_ask(question: Question) -> None:
+def also_ask(question: ProbeQuestion) -> None:
     """Have the monitor ask one more question in each round."""
     QUESTIONS.append(question)

@@ -13,10 +13,10 @@ from typing import Final
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events.causes import TIMEOUT
-from django_rwrouter.monitor.probes import Finding, Prober, Sample
-from django_rwrouter.monitor.questions import QUESTIONS, Question
+from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult
+from django_rwrouter.monitor.questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.schedule import Schedule
-from django_rwrouter.monitor.verdicts import Seen, Watch
+from django_rwrouter.monitor.verdicts import LastProbe, Watch
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import load_of
@@ -48,7 +48,7 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
         for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
     }
     # The primary with this app's table may belong to a cluster without replicas, or to none at all.
-    questions: dict[str, list[Question]] = {}
+    questions: dict[str, list[ProbeQuestion]] = {}
     for question in QUESTIONS:
         questions.setdefault(question.database(), []).append(question)
     for alias in questions:
@@ -87,7 +87,7 @@ class _CutOffs:
         self._refused: set[str] = set()
         """Servers that could not be reached by the last new connection."""
 
-    def heard(self, prober: Prober, finding: Finding, misses: int) -> None:
+    def heard(self, prober: Prober, finding: ProbeResult, misses: int) -> None:
         """Take in how a probe went; ``misses`` is how often in a row the server's time has run out."""
         if not finding.unreachable:
             self._refused.discard(finding.alias)
@@ -125,17 +125,19 @@ class _Reports:
 class _Worker:
     """Asks one server, in a thread of its own, so that a frozen server holds up nobody else."""
 
-    def __init__(self, prober: Prober, inbox: queue.SimpleQueue[Finding | Callable[[], None] | None]) -> None:
+    def __init__(
+        self, prober: Prober, inbox: queue.SimpleQueue[ProbeResult | Callable[[], None] | None]
+    ) -> None:
         self.prober = prober
         self._inbox = inbox
-        self._orders: queue.SimpleQueue[tuple[Sample, float, bool] | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[PrimarySample, float, bool] | None] = queue.SimpleQueue()
         self.probing = threading.Lock()
         """Held while the thread does anything but wait for an order."""
         name = f"rwrouter-probe-{prober.alias}"
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
-    def ask(self, sample: Sample, patience: float, *, fresh: bool) -> None:
+    def ask(self, sample: PrimarySample, patience: float, *, fresh: bool) -> None:
         self._orders.put((sample, patience, fresh))
 
     def stop(self) -> None:
@@ -164,7 +166,7 @@ class ThreadedRounds:
         self._second_chance = min(self._timeout, SECOND_CHANCE)
         self._schedule = Schedule(self._timeout, self._second_chance)
         self._cut_offs = _CutOffs(settings)
-        self._inbox: queue.SimpleQueue[Finding | Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[ProbeResult | Callable[[], None] | None] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._stopped = False
         self._until = 0.0
@@ -205,7 +207,7 @@ class ThreadedRounds:
         for prober in self._probers.values():
             prober.disarm()
 
-    def snapshot(self) -> Mapping[str, Seen]:
+    def snapshot(self) -> Mapping[str, LastProbe]:
         """Return what was found."""
         return self._watch.snapshot()
 
@@ -234,7 +236,7 @@ class ThreadedRounds:
             if not self._stopped:
                 health.watch(MISSED_ROUNDS * self._interval + self._timeout)
             samples = {
-                cluster.primary: Sample(expected=not self._watch.is_lost(cluster.name))
+                cluster.primary: PrimarySample(expected=not self._watch.is_lost(cluster.name))
                 for cluster in self._topology.clusters.values()
             }
             for alias in self._schedule.begin_round(self._probers):
@@ -249,7 +251,7 @@ class ThreadedRounds:
                 self._schedule.woke(wake, monotonic())
             with self._handling:
                 try:
-                    if isinstance(finding, Finding):
+                    if isinstance(finding, ProbeResult):
                         self._hear(finding)
                     elif finding is not None:
                         finding()
@@ -260,9 +262,9 @@ class ThreadedRounds:
         with self._handling:
             self._watch.end_round()
 
-    def _ask(self, alias: str, samples: Mapping[str, Sample]) -> None:
+    def _ask(self, alias: str, samples: Mapping[str, PrimarySample]) -> None:
         cluster = self._topology.by_alias.get(alias)
-        sample = samples.get(alias if cluster is None else cluster.primary) or Sample()
+        sample = samples.get(alias if cluster is None else cluster.primary) or PrimarySample()
         self._schedule.ask(alias, monotonic())
         self._workers[alias].ask(
             sample, min(HEAD_START, self._timeout / 4), fresh=self._watch.must_connect(alias)
@@ -270,9 +272,9 @@ class ThreadedRounds:
 
     def _ask_anew(self, alias: str, timeout: float, *, fresh: bool) -> None:
         self._schedule.ask(alias, monotonic(), timeout)
-        self._workers[alias].ask(Sample(expected=False), 0.0, fresh=fresh)
+        self._workers[alias].ask(PrimarySample(expected=False), 0.0, fresh=fresh)
 
-    def _hear(self, finding: Finding) -> None:
+    def _hear(self, finding: ProbeResult) -> None:
         alias = finding.alias
         self._cut_offs.heard(self._probers[alias], finding, self._schedule.misses(alias))
         is_behind = self._schedule.is_behind(alias)

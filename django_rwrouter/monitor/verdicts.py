@@ -13,7 +13,7 @@ from typing import Final
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, Topology
 from django_rwrouter.events.causes import NOT_IN_RECOVERY
-from django_rwrouter.monitor.probes import Finding
+from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
 from django_rwrouter.servers.breaker import health
@@ -28,7 +28,7 @@ reads show whether it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class LastProbe:
     """What the last probe of a server found."""
 
     alias: str
@@ -54,13 +54,13 @@ class Watch:
     def __init__(self, topology: Topology, away_seconds: float) -> None:
         self._topology = topology
         self._away_seconds = away_seconds
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, LastProbe] = {}
         self._roles: dict[str, str] = {}
         self._servers: dict[str, str] = {}
         """By alias, which server was last found there."""
         self._positioned: set[str] = set()
         """Replicas that have said where they stand."""
-        self._unplaced: dict[str, tuple[float, Finding]] = {}
+        self._unplaced: dict[str, tuple[float, ProbeResult]] = {}
         """Replicas' answers that wait for the primary to be asked after them, and when they came."""
         self._works: dict[str, float] = {}
         """Seconds of the probes that were answered in this round."""
@@ -71,7 +71,7 @@ class Watch:
 
     # --- answers ------------------------------------------------------------------------------------
 
-    def heard(self, finding: Finding, now: float) -> None:
+    def heard(self, finding: ProbeResult, now: float) -> None:
         """Take in a finding that came in time."""
         alias = finding.alias
         if finding.trouble is not None:
@@ -135,11 +135,11 @@ class Watch:
                     self._eject(alias, str(verdict), SLOW_PAUSE)
         self._works.clear()
 
-    def snapshot(self) -> Mapping[str, Seen]:
+    def snapshot(self) -> Mapping[str, LastProbe]:
         """Return what the last probe of each server found, by alias, and how far it is behind now."""
         return {alias: replace(seen, lag=self._lag(seen)) for alias, seen in list(self._seen.items())}
 
-    def _lag(self, seen: Seen) -> float:
+    def _lag(self, seen: LastProbe) -> float:
         cluster = self._topology.clusters[seen.cluster]
         server = self._servers.get(seen.alias)
         if seen.alias == cluster.primary or server == self._servers.get(cluster.primary, ""):
@@ -148,7 +148,7 @@ class Watch:
 
     # --- the two roles ------------------------------------------------------------------------------
 
-    def _primary_answered(self, cluster: Cluster, finding: Finding) -> None:
+    def _primary_answered(self, cluster: Cluster, finding: ProbeResult) -> None:
         reading, before = finding.reading, self._servers.get(finding.alias)
         self._note(cluster, finding.alias, finding)
         health.found_primary(cluster.name)
@@ -180,7 +180,7 @@ class Watch:
                 if position is not None:
                     self._seen[replica.alias] = replace(self._seen[replica.alias], position=position.encode())
 
-    def _replica_answered(self, cluster: Cluster, finding: Finding, now: float) -> None:
+    def _replica_answered(self, cluster: Cluster, finding: ProbeResult, now: float) -> None:
         alias, reading = finding.alias, finding.reading
         self._note(cluster, alias, finding)
         self._works[alias] = finding.seconds
@@ -227,7 +227,7 @@ class Watch:
         self,
         cluster: Cluster,
         alias: str,
-        finding: Finding | None = None,
+        finding: ProbeResult | None = None,
         *,
         why: str = "",
     ) -> None:
@@ -241,7 +241,7 @@ class Watch:
                 role = "primary" if reading.writable else "replica"
             if reading.position is not None and not reading.tentative:
                 position = reading.position.encode()
-        self._seen[alias] = Seen(
+        self._seen[alias] = LastProbe(
             alias=alias,
             cluster=cluster.name,
             reachable=not why,

@@ -72,7 +72,7 @@ class Question:
     """Whether it is a write."""
 
 
-class Verdict(str, Enum):
+class RuleVerdict(str, Enum):
     """What became of a rule."""
 
     PASSED = "passed"
@@ -89,7 +89,7 @@ class Told:
     name: str
     """The same in every version."""
     title: str
-    verdict: Verdict
+    verdict: RuleVerdict
     text: str
     """Why it applies, or does not; empty for one that was not reached."""
 
@@ -374,11 +374,11 @@ def _tell(rules: Sequence[_Rule], hit: _Rule, facts: dict[str, object]) -> tuple
         for rule in rules:
             if rule is hit:
                 reached = False
-                yield Told(rule.name, str(rule.title), Verdict.APPLIES, str(rule.applies % facts))
+                yield Told(rule.name, str(rule.title), RuleVerdict.APPLIES, str(rule.applies % facts))
             elif reached:
-                yield Told(rule.name, str(rule.title), Verdict.PASSED, str(rule.passed % facts))
+                yield Told(rule.name, str(rule.title), RuleVerdict.PASSED, str(rule.passed % facts))
             else:
-                yield Told(rule.name, str(rule.title), Verdict.NOT_REACHED, "")
+                yield Told(rule.name, str(rule.title), RuleVerdict.NOT_REACHED, "")
 
     return tuple(each())
 
@@ -396,6 +396,9 @@ class _Place:
 
     def merge(self, other: Any) -> Any:
         return other
+
+    def encode(self) -> str:
+        return ""
 
 
 _PLACE: Final = _Place()

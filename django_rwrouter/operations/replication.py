@@ -26,7 +26,7 @@ TIMEOUT: Final = 1.0
 """Seconds that a server may take to answer, twice: once to connect, once to speak."""
 
 
-class Step(str, Enum):
+class Stage(str, Enum):
     """Where a replica is held up."""
 
     LEVEL = "level"
@@ -50,7 +50,7 @@ class Step(str, Enum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Steps:
+class ReplicaProgress:
     """One replica's."""
 
     alias: str
@@ -65,26 +65,26 @@ class Steps:
     """How much of what it has got (or, where that is not known, of what was written) it has not replayed."""
 
     @property
-    def step(self) -> Step:
+    def stage(self) -> Stage:
         """Where it is held up."""
         progress = self.progress
         if progress is None:
-            return Step.AWAY
+            return Stage.AWAY
         if progress.replicates is False:
-            return Step.NOT_REPLICATING
+            return Stage.NOT_REPLICATING
         if progress.receives is False:
-            return Step.NOT_RECEIVING
+            return Stage.NOT_RECEIVING
         if progress.replays is False:
-            return Step.NOT_REPLAYING
+            return Stage.NOT_REPLAYING
         if self.to_receive:
-            return Step.RECEIVING
+            return Stage.RECEIVING
         if self.to_replay:
-            return Step.BEHIND if progress.received is None else Step.REPLAYING
-        return Step.UNKNOWN if self.to_replay is None else Step.LEVEL
+            return Stage.BEHIND if progress.received is None else Stage.REPLAYING
+        return Stage.UNKNOWN if self.to_replay is None else Stage.LEVEL
 
 
 @dataclass(slots=True, kw_only=True)
-class ClusterSteps:
+class ClusterProgress:
     """A cluster's."""
 
     cluster: Cluster
@@ -95,24 +95,24 @@ class ClusterSteps:
     why: str = ""
     """Why the primary could not be asked."""
     unit: str = ""
-    replicas: list[Steps] = field(default_factory=list)
+    replicas: list[ReplicaProgress] = field(default_factory=list)
 
 
-def look(cluster: Cluster, timeout: float = TIMEOUT) -> ClusterSteps:
+def look(cluster: Cluster, timeout: float = TIMEOUT) -> ClusterProgress:
     """Ask all servers of a cluster; no longer than some four ``timeout`` seconds.
 
     The primary is asked first: what it had written by then, the replicas can be expected to have.
     """
     (primary,) = _ask_all([cluster.primary], "written", timeout)
     answers = _ask_all([replica.alias for replica in cluster.replicas], "progress", timeout)
-    found = ClusterSteps(cluster=cluster, why=primary.why)
+    found = ClusterProgress(cluster=cluster, why=primary.why)
     reader = primary.reader or next((answer.reader for answer in answers if answer.reader), None)
     found.has_positions = reader is not None or all(answer.why for answer in [primary, *answers])
     if reader is not None:
         found.unit = reader.unit
         found.written = reader.text(primary.answer) if primary.answer is not None else ""
     for answer in answers:
-        steps = Steps(alias=answer.alias, progress=answer.answer, why=answer.why)
+        steps = ReplicaProgress(alias=answer.alias, progress=answer.answer, why=answer.why)
         found.replicas.append(steps)
         if reader is None or steps.progress is None:
             continue
@@ -120,7 +120,7 @@ def look(cluster: Cluster, timeout: float = TIMEOUT) -> ClusterSteps:
     return found
 
 
-def _measure(steps: Steps, progress: Progress, reader: Reader, written: Any) -> None:
+def _measure(steps: ReplicaProgress, progress: Progress, reader: Reader, written: Any) -> None:
     if progress.received is not None:
         steps.received = reader.text(progress.received)
         steps.to_receive = None if written is None else reader.gap(written, progress.received)

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from math import isfinite
 from typing import Final, Literal
 
@@ -23,9 +22,9 @@ from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.servers.breaker import State, health
+from django_rwrouter.servers.breaker import Condition, health
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.survey import Seen, look
+from django_rwrouter.servers.survey import ServerState, look
 from django_rwrouter.stats.counters import RESOLUTION, ServerEntry
 from django_rwrouter.stats.queries import ProcessView, ServerView, report
 from django_rwrouter.stats.summary import Span, Summary, percent
@@ -34,19 +33,7 @@ MINUTES: Final = 5
 """How much of the statistics counts as now: the running minute and those before it."""
 
 Routing = Literal["on", "off", "shadow", "switched_off"]
-Statistics = Literal["here", "missing", "off", "elsewhere", "unreachable"]
-
-
-class Condition(str, Enum):
-    """How a server is."""
-
-    HEALTHY = "healthy"
-    EJECTED = "ejected"
-    """A replica that failed, or was too slow, and is left alone: by this process, or by some other."""
-    DRAINED = "drained"
-    """A replica that an operator took out of rotation."""
-    UNREACHABLE = "unreachable"
-    """It could not be asked."""
+StatisticsState = Literal["here", "missing", "off", "elsewhere", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +130,7 @@ class Overview:
     """How many processes wrote lately what they know."""
     seconds: float
     """The time that the traffic is of."""
-    statistics: Statistics
+    statistics: StatisticsState
     """Whether there are any: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """How many reads went where they went for each reason."""
@@ -200,7 +187,7 @@ def own_view() -> list[ServerEntry]:
     return view if watched or any(state != Condition.HEALTHY.value for _, _, state, *_more in view) else []
 
 
-def _entry(cluster: Cluster, alias: str, watched: Mapping[str, Seen]) -> ServerEntry:
+def _entry(cluster: Cluster, alias: str, watched: Mapping[str, ServerState]) -> ServerEntry:
     sight = watched.get(alias) or _own_sight(cluster, alias)
     state, since, why = Condition.HEALTHY.value, 0.0, ""
     if alias != cluster.primary:
@@ -211,10 +198,10 @@ def _entry(cluster: Cluster, alias: str, watched: Mapping[str, Seen]) -> ServerE
     return alias, sight.role, state, since, why, sight.lag, sight.position
 
 
-def _watched() -> dict[str, Seen]:
+def _watched() -> dict[str, ServerState]:
     """Return what this process's monitor found last, if one runs."""
     return {
-        alias: Seen(
+        alias: ServerState(
             role=found.role,
             failure=found.why,
             lag=found.lag if isfinite(found.lag) else None,
@@ -224,15 +211,17 @@ def _watched() -> dict[str, Seen]:
     }
 
 
-def _own_sight(cluster: Cluster, alias: str) -> Seen:
+def _own_sight(cluster: Cluster, alias: str) -> ServerState:
     """Return what this process's own reads have shown of a server."""
     server = knowledge.last_server(alias)
     lag = knowledge.staleness(cluster.name, server)
     position = knowledge.position(server)
-    return Seen(lag=lag if isfinite(lag) else None, position="" if position is None else position.encode())
+    return ServerState(
+        lag=lag if isfinite(lag) else None, position="" if position is None else position.encode()
+    )
 
 
-def _away(seen: Mapping[str, Seen]) -> str:
+def _away(seen: Mapping[str, ServerState]) -> str:
     """Return why the primary with our tables need not be asked; empty if it may be."""
     alias = overrides.database()
     if alias in seen:
@@ -240,7 +229,7 @@ def _away(seen: Mapping[str, Seen]) -> str:
     return NO_ANSWER if health.is_away(events.cluster_of(alias)) else ""
 
 
-def _wanted(seen: Mapping[str, Seen]) -> tuple[list[Override], str]:
+def _wanted(seen: Mapping[str, ServerState]) -> tuple[list[Override], str]:
     """Return what operators want, and why that is not known."""
     if failure := _away(seen):
         return [], failure
@@ -263,7 +252,7 @@ def _has_effect(override: Override, clusters: Collection[Cluster]) -> bool:
 class _Counted:
     """What all processes wrote lately."""
 
-    statistics: Statistics
+    statistics: StatisticsState
     seconds: float = 0.0
     summary: Summary | None = None
     processes: Sequence[ProcessView] = ()
@@ -279,7 +268,7 @@ class _Counted:
         return [server for process in self.processes for server in process.servers if server.alias == alias]
 
 
-def _count(now: float, minutes: int, seen: Mapping[str, Seen]) -> _Counted:
+def _count(now: float, minutes: int, seen: Mapping[str, ServerState]) -> _Counted:
     """Read the statistics, where there are any."""
     settings = get_settings()
     if settings.stats.backend != "database":
@@ -309,7 +298,7 @@ class _Known:
     """All that is known."""
 
     now: float
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, ServerState]
     wanted: Sequence[Override]
     counted: _Counted
 
@@ -379,26 +368,28 @@ class _Known:
             traffic=traffic[alias],
         )
 
-    def _condition(self, alias: str, drained: Override | None, sight: Seen) -> tuple[Condition, float, str]:
+    def _condition(
+        self, alias: str, drained: Override | None, sight: ServerState
+    ) -> tuple[Condition, float, str]:
         if drained is not None:
             return Condition.DRAINED, drained.at, drained.why
         standing = health.standing(alias)
-        if standing.state is not State.HEALTHY:
-            return Condition(standing.state.value), standing.since, standing.why
+        if standing.state is not Condition.HEALTHY:
+            return standing.state, standing.since, standing.why
         if sight.failure:
             return Condition.UNREACHABLE, 0.0, sight.failure
-        ejections = [each for each in self.counted.opinions(alias) if each.state == State.EJECTED.value]
+        ejections = [each for each in self.counted.opinions(alias) if each.state == Condition.EJECTED.value]
         if ejections:
             first = min(ejections, key=lambda each: each.since)
             return Condition.EJECTED, first.since, first.why
         return Condition.HEALTHY, 0.0, ""
 
-    def _sight(self, cluster: Cluster, alias: str) -> Seen:
+    def _sight(self, cluster: Cluster, alias: str) -> ServerState:
         """Return what is known of a server, by whom ever: this process, or else the others."""
         sight = self.seen.get(alias) or _own_sight(cluster, alias)
         others = self.counted.opinions(alias)
         lags = [each.lag for each in others if each.lag is not None]
-        return Seen(
+        return ServerState(
             role=sight.role if sight.role != "unknown" else next((each.role for each in others), sight.role),
             failure=sight.failure,
             lag=max(lags, default=None) if sight.lag is None else sight.lag,

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from django_rwrouter.scope.token import EMPTY, Position, Token
+from django_rwrouter.scope.token import EMPTY, Token
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
 
+    from django_rwrouter.databases.base import Position
     from django_rwrouter.decision import Decision, Level
 
 

@@ -10,29 +10,20 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from django.core import signing
 
 from django_rwrouter.conf.options import Lifetime
+
+if TYPE_CHECKING:
+    from django_rwrouter.databases.base import Position
 
 SALT: Final = "django_rwrouter.scope.token"
 MAX_LENGTH: Final = 3000
 """Characters. Longer values are not even verified; a cookie with its attributes has room for 4096 bytes."""
 _VERSION: Final = 1
 Flaw = Literal["oversized", "forged", "malformed", "foreign"]
-
-
-class Position(Protocol):
-    """A place in a server's log, as far as a token needs to know (see ``django_rwrouter.databases``)."""
-
-    def covers(self, other: Any) -> bool:
-        """Whether a server at this place has replayed all that ``other`` stands for."""
-        ...
-
-    def merge(self, other: Any) -> Any:
-        """Return the place that stands for both."""
-        ...
 
 
 class FirstSeen(Protocol):

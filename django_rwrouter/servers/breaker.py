@@ -34,21 +34,23 @@ PROOFS: Final = 2
 """How many probes in a row must succeed before a watched replica is taken back."""
 
 
-class State(str, Enum):
-    """Whether a replica takes reads."""
+class Condition(str, Enum):
+    """How a server is."""
 
     HEALTHY = "healthy"
     EJECTED = "ejected"
-    """It failed, or was too slow."""
+    """A replica that failed, or was too slow, and is left alone: by this process, or by some other."""
     DRAINED = "drained"
-    """Somebody took it out of rotation."""
+    """A replica that an operator took out of rotation."""
+    UNREACHABLE = "unreachable"
+    """It could not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The state of a replica, since when, and why."""
 
-    state: State
+    state: Condition
     since: float = 0.0
     """Unix time; 0 where that is not known."""
     why: str = ""
@@ -203,15 +205,15 @@ class Health:
         """Return a replica's state, since when it is so, and why."""
         breaker = self._breakers.get(alias)
         if breaker is not None and breaker.ejected:
-            return Standing(State.EJECTED, breaker.since_unix, breaker.why)
-        return self._drained.get(alias) or Standing(State.HEALTHY)
+            return Standing(Condition.EJECTED, breaker.since_unix, breaker.why)
+        return self._drained.get(alias) or Standing(Condition.HEALTHY)
 
     def set_drained(self, drained: Iterable[tuple[str, float, str]]) -> tuple[set[str], set[str]]:
         """Say which replicas are drained: alias, since when (Unix time) and why.
 
         Returns those that were not before, and those that are not any more.
         """
-        new = {alias: Standing(State.DRAINED, since, why) for alias, since, why in drained}
+        new = {alias: Standing(Condition.DRAINED, since, why) for alias, since, why in drained}
         old, self._drained = self._drained, new
         self.version += 1
         return new.keys() - old.keys(), old.keys() - new.keys()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from django_rwrouter import process
 
 if TYPE_CHECKING:
-    from django_rwrouter.scope.token import Position
+    from django_rwrouter.databases.base import Position
 
 TRUST_SECONDS: Final = 60.0
 """How long an answer is trusted: a server may be set back to an older copy under open connections."""
@@ -25,8 +25,8 @@ _SAMPLE_GAP: Final = 0.02
 """Seconds between two samples of a primary that are kept."""
 
 
-class Sample(NamedTuple):
-    """Where a primary stood."""
+class PositionSample(NamedTuple):
+    """Where a server stood."""
 
     at: float
     """Monotonic seconds, before it was asked: all that was committed by then is covered."""
@@ -36,8 +36,8 @@ class Sample(NamedTuple):
 class _Freshness(NamedTuple):
     """The newest sample of a primary that a server is known to have reached, and what that follows from."""
 
-    own: Sample
-    newest: Sample
+    own: PositionSample
+    newest: PositionSample
     at: float
     """When that sample was taken; minus infinity if none is reached."""
 
@@ -50,9 +50,9 @@ class Knowledge:
     """
 
     def __init__(self) -> None:
-        self._servers: OrderedDict[str, Sample] = OrderedDict()
+        self._servers: OrderedDict[str, PositionSample] = OrderedDict()
         self._behind: dict[str, str] = {}
-        self._samples: dict[str, deque[Sample]] = {}
+        self._samples: dict[str, deque[PositionSample]] = {}
         self._without: dict[str, float] = {}
         """By cluster, when its primary last answered that it has no position to tell."""
         self._refusing: dict[str, float] = {}
@@ -71,7 +71,7 @@ class Knowledge:
             self._servers.pop(server, None)
             return
         # A lower position than before means that the server was restored: nothing older holds any more.
-        self._servers[server] = Sample(began, position)
+        self._servers[server] = PositionSample(began, position)
         while len(self._servers) > _MAX_SERVERS:
             self._servers.popitem(last=False)
             self._freshness.clear()
@@ -126,7 +126,7 @@ class Knowledge:
         ):
             samples.clear()  # Another history: what was known of the old one says nothing about this.
         if not samples or began - samples[-1].at >= _SAMPLE_GAP:
-            samples.append(Sample(began, position))
+            samples.append(PositionSample(began, position))
 
     def learn_primary_server(self, cluster: str, server: str | None, seconds: float = TRUST_SECONDS) -> None:
         """Take in which server the primary is, ``None`` if it did not say; trusted for so long."""

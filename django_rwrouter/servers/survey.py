@@ -33,7 +33,7 @@ PAUSE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ServerState:
     """What one look at a server showed."""
 
     role: str = "unknown"
@@ -58,10 +58,10 @@ class _Floor:
         self.known = threading.Event()
 
 
-def look(cluster: Cluster, timeout: float) -> Mapping[str, Seen]:
+def look(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
     """Look at the primary and all replicas, by alias; takes little more than ``timeout`` seconds at most."""
     floor = _Floor()
-    seen: dict[str, Seen] = {}
+    seen: dict[str, ServerState] = {}
 
     def look_at(alias: str) -> None:
         seen[alias] = _look_at(cluster, alias, floor, timeout)
@@ -74,41 +74,41 @@ def look(cluster: Cluster, timeout: float) -> Mapping[str, Seen]:
     deadline = monotonic() + timeout + min(timeout, PATIENCE)
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))
-    late = Seen(failure=NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"})
+    late = ServerState(failure=NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"})
     return {alias: seen.get(alias, late) for alias in aliases}
 
 
-def _look_at(cluster: Cluster, alias: str, floor: _Floor, timeout: float) -> Seen:
+def _look_at(cluster: Cluster, alias: str, floor: _Floor, timeout: float) -> ServerState:
     try:
         with silenced(), closing(own_connection(alias, timeout)) as connection:
             connection.ensure_connection()
             driver = get_driver(connection)
             if driver is None:
-                return Seen() if connection.is_usable() else Seen(failure=NO_ANSWER)
+                return ServerState() if connection.is_usable() else ServerState(failure=NO_ANSWER)
             if alias == cluster.primary:
                 return _primary(connection, driver, floor)
             return _replica(cluster, connection, driver, floor, timeout)
     except Error as error:
-        return Seen(failure=events.why(error))
+        return ServerState(failure=events.why(error))
     except Exception as error:  # noqa: BLE001  (something to show; its text may hold anything)
-        return Seen(failure=type(error).__name__)
+        return ServerState(failure=type(error).__name__)
     finally:
         if alias == cluster.primary:
             floor.known.set()
 
 
-def _primary(connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor) -> Seen:
+def _primary(connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor) -> ServerState:
     floor.at = monotonic()
     with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
         reading = driver.describe_primary(cursor)
     floor.position = reading.position
     floor.known.set()
-    return Seen(role=_role(reading), position=_text(reading.position))
+    return ServerState(role=_role(reading), position=_text(reading.position))
 
 
 def _replica(
     cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, timeout: float
-) -> Seen:
+) -> ServerState:
     floor.known.wait(timeout)
     deadline = monotonic() + min(timeout, PATIENCE)
     while True:
@@ -118,7 +118,7 @@ def _replica(
         position = reading.position
         if position is not None and reading.tentative:
             position = driver.place(position, floor.position)
-        seen = Seen(role=_role(reading), position=_text(position))
+        seen = ServerState(role=_role(reading), position=_text(position))
         if _is_another_name(cluster, connection.alias):
             return replace(seen, lag=0.0)
         if floor.position is None or position is None:

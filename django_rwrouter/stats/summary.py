@@ -115,7 +115,7 @@ class Cause:
 
 
 @dataclass(slots=True)
-class Step:
+class TimeStep:
     """What was routed in one step of the time: a point of each chart."""
 
     start: int
@@ -164,7 +164,7 @@ class Summary:
     """Cluster by cluster, the primary first."""
     causes: list[Cause]
     """Those that led to the primary first, the most frequent first."""
-    steps: list[Step]
+    steps: list[TimeStep]
     """The same by time, oldest first."""
     events: dict[str, Counter[str]]
     """How often each event happened, by name and subject."""
@@ -219,7 +219,7 @@ class _Work:
             alias: Database(cluster, alias, is_primary) for alias, (cluster, is_primary) in aliases.items()
         }
         self.causes: dict[str, Cause] = {}
-        self.summary = Summary([], [], [Step(start) for start in steps], {}, 0)
+        self.summary = Summary([], [], [TimeStep(start) for start in steps], {}, 0)
         self.lag_at: dict[str, int] = {}
 
     def database(self, cluster: str, alias: str) -> Database:
@@ -250,7 +250,7 @@ class _Work:
             self._add_lag(step, start, *measured[:3])
         self.summary.log.extend(Happening(*entry[:4]) for entry in counts.get("log", ()))
 
-    def _add_statements(self, step: Step, counts: Counts) -> None:
+    def _add_statements(self, step: TimeStep, counts: Counts) -> None:
         for entry in counts.get("statements", ()):
             cluster, alias, operation, reason, would_be, count, microseconds = entry[:7]
             used = self.database(cluster, alias)
@@ -271,7 +271,7 @@ class _Work:
             else:
                 cause.replicas += count
 
-    def _add_lag(self, step: Step, start: int, alias: str, most: float, last: float) -> None:
+    def _add_lag(self, step: TimeStep, start: int, alias: str, most: float, last: float) -> None:
         step.lag[alias] = max(most, step.lag.get(alias, 0.0))
         measured = self.databases.get(alias)
         if measured is None:

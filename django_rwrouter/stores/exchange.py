@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
@@ -22,13 +22,16 @@ from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.decision import Level
 from django_rwrouter.scope import token
 from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
-from django_rwrouter.scope.token import EMPTY, Mark, Position, Token
+from django_rwrouter.scope.token import EMPTY, Mark, Token
 from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import server_of
 from django_rwrouter.stores import NotKept, Store, get_store
 from django_rwrouter.stores.cookie import CookieStore
 from django_rwrouter.stores.session import session_is_saved
+
+if TYPE_CHECKING:
+    from django_rwrouter.databases.base import Position
 
 logger = logging.getLogger("django_rwrouter")
 

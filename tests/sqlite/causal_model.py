@@ -23,7 +23,7 @@ from django_rwrouter import (
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.postgresql import PostgreSQLPosition
-from django_rwrouter.monitor.probes import Finding
+from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.routing import decide, snapshot
 from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper
@@ -113,11 +113,11 @@ class World:
         began = self.now
         ask = self.describe_primary if alias == "default" else self.read_replica
         try:
-            finding = Finding(alias=alias, began=began, reading=ask(alias), driver=self)
+            finding = ProbeResult(alias=alias, began=began, reading=ask(alias), driver=self)
         except OperationalError:
             if alias != "default":
                 return  # That ejects it, which keeps it from being read.
-            finding = Finding(alias=alias, began=began, failure="made up")
+            finding = ProbeResult(alias=alias, began=began, failure="made up")
         self.watch.heard(finding, self.now)
 
     def write(self, name, skew, answers, open_for=None):

@@ -7,8 +7,8 @@ from django.db import connection, connections
 
 from django_rwrouter import routing_scope, stats
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.status import Condition, overview
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.operations.status import overview
+from django_rwrouter.servers.breaker import Condition, health
 from django_rwrouter.stats.counters import Row
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book

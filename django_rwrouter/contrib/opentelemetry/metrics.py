@@ -15,7 +15,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from django_rwrouter import __version__, signals
 from django_rwrouter.contrib.replicas import replicas
-from django_rwrouter.servers.breaker import State
+from django_rwrouter.servers.breaker import Condition
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
@@ -31,6 +31,9 @@ EVENTS: Final[dict[str, tuple[Signal, str]]] = {
     "replica_undrained": (signals.replica_undrained, "alias"),
 }
 """By the name of an event, as in the statistics: the signal, and which of its arguments says of what."""
+
+STATES: Final = (Condition.HEALTHY, Condition.EJECTED, Condition.DRAINED)
+"""Those of a replica, as far as one process can tell without asking it."""
 
 _ALWAYS: Final[tuple[str, ...]] = ("rwrouter.cluster", "rwrouter.alias", "rwrouter.operation")
 _COUNTED: Final[tuple[str, ...]] = ("rwrouter.reason", "rwrouter.would_be")
@@ -97,7 +100,7 @@ def _lag(_options: CallbackOptions) -> Iterable[Observation]:
 
 def _status(_options: CallbackOptions) -> Iterator[Observation]:
     for replica in replicas():
-        for state in State:
+        for state in STATES:
             attributes = {**_of(replica.cluster, replica.alias), "rwrouter.state": state.value}
             yield Observation(int(state is replica.state), attributes)
 

@@ -20,11 +20,11 @@ from django_rwrouter.decision import Level
 from django_rwrouter.management.arguments import age
 from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.explain import Explanation, Outcome, Question, Told, Verdict, explain
+from django_rwrouter.operations.explain import Explanation, Outcome, Question, RuleVerdict, Told, explain
 from django_rwrouter.printable import printable
 from django_rwrouter.scope.state import BlockKind
 
-_SIGNS = {Verdict.PASSED: "no", Verdict.APPLIES: "yes", Verdict.NOT_REACHED: "-"}
+_SIGNS = {RuleVerdict.PASSED: "no", RuleVerdict.APPLIES: "yes", RuleVerdict.NOT_REACHED: "-"}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -137,7 +137,7 @@ def _lines(explanation: Explanation, style: Style) -> Iterator[str]:
 
 def _rule(rule: Told, style: Style) -> str:
     sign = f"{_SIGNS[rule.verdict]:3}"
-    if rule.verdict is Verdict.APPLIES:
+    if rule.verdict is RuleVerdict.APPLIES:
         return f"  {style.SUCCESS(sign)}  {rule.title}: {rule.text}"
     return f"  {sign}  {rule.title}{': ' if rule.text else ''}{rule.text}"
 

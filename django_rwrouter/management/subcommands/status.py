@@ -15,7 +15,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_rwrouter.management.arguments import minutes, seconds
 from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.management.status_report import as_json, as_lines
-from django_rwrouter.operations.status import MINUTES, Condition, Overview, overview
+from django_rwrouter.operations.status import MINUTES, Overview, overview
+from django_rwrouter.servers.breaker import Condition
 
 _CLEAR = "\x1b[H\x1b[2J"
 

@@ -7,7 +7,8 @@ from django_rwrouter import monitor, process, routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.status import Condition, overview
+from django_rwrouter.operations.status import overview
+from django_rwrouter.servers.breaker import Condition
 from django_rwrouter.servers.survey import look
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to

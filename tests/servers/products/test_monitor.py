@@ -13,7 +13,7 @@ from django.test import AsyncClient, Client
 from django_rwrouter import events, monitor, process, routing_scope, stats
 from django_rwrouter.monitor import lifecycle, probes
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, State, health
+from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, Condition, health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
 from django_rwrouter.signals import (
@@ -250,14 +250,14 @@ def test_a_replica_that_fails_comes_back_when_it_has_proved_its_position(cluster
     with told(replica_ejected, replica_restored) as signals:
         started()
         getattr(replica, trouble)()
-        until(lambda: state("replica1") is State.EJECTED, 2 * INTERVAL + TIMEOUT + BUSY, "not ejected")
+        until(lambda: state("replica1") is Condition.EJECTED, 2 * INTERVAL + TIMEOUT + BUSY, "not ejected")
         assert not seen("replica1").reachable
-        assert state("replica2") is State.HEALTHY
+        assert state("replica2") is Condition.HEALTHY
         assert knowledge.last_server("replica1") is None
         time.sleep(FIRST_PAUSE * (1 + JITTER))
-        assert state("replica1") is State.EJECTED
+        assert state("replica1") is Condition.EJECTED
         replica.start() if trouble == "kill" else replica.thaw()
-        took = until(lambda: state("replica1") is State.HEALTHY, 10, "not restored")
+        took = until(lambda: state("replica1") is Condition.HEALTHY, 10, "not restored")
         server = knowledge.last_server("replica1")
         await_signals(signals, 2)
     assert took < 3 * INTERVAL + BUSY
@@ -269,7 +269,7 @@ def test_a_replica_that_fails_comes_back_when_it_has_proved_its_position(cluster
 def test_a_frozen_replica_holds_up_nobody_else(cluster, started):
     started()
     cluster.replicas[0].freeze()
-    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
     began = busy_clock()
     before = seen("replica2").at
     count = 0
@@ -288,13 +288,13 @@ def test_a_replica_that_was_passed_over_is_not_left_to_the_next_round(cluster, s
     server = cluster.replicas[0]
     server.freeze()
     try:
-        until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+        until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
         before = seen("default").at
         until(lambda: seen("default").at > before, 5, "no round")
     finally:
         server.thaw()
     # One answer at once, and the other half an interval later.
-    assert until(lambda: state("replica1") is State.HEALTHY, 10, "not back") < 1.1 * interval
+    assert until(lambda: state("replica1") is Condition.HEALTHY, 10, "not back") < 1.1 * interval
 
 
 def test_the_second_proof_is_asked_for_after_half_an_interval(cluster, started):
@@ -302,10 +302,10 @@ def test_the_second_proof_is_asked_for_after_half_an_interval(cluster, started):
     started(INTERVAL=interval)
     server = cluster.replicas[0]
     server.kill()
-    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
     server.start()
     until(lambda: seen("replica1").reachable, 10, "not reachable")
-    assert until(lambda: state("replica1") is State.HEALTHY, 10, "not back") < 0.8 * interval
+    assert until(lambda: state("replica1") is Condition.HEALTHY, 10, "not back") < 0.8 * interval
 
 
 def test_a_kept_connection_that_was_ended_is_no_failure(cluster, started):
@@ -326,16 +326,16 @@ def test_a_replica_that_takes_no_connection_does_not_come_back(cluster, started,
         assert health.failed("replica1", "by a request")
         time.sleep(FIRST_PAUSE * 1.3)
         rounds(1)
-        assert state("replica1") is State.EJECTED
+        assert state("replica1") is Condition.EJECTED
         assert "OperationalError" in seen("replica1").why
-    until(lambda: state("replica1") is State.HEALTHY, 5, "not restored")
+    until(lambda: state("replica1") is Condition.HEALTHY, 5, "not restored")
 
 
 def test_what_is_logged_names_no_host_or_user(cluster, started, caplog):
     caplog.set_level(logging.DEBUG, logger="django_rwrouter")
     started()
     cluster.replicas[0].kill()
-    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
     address = connections.settings["replica1"]
     messages = [record.getMessage() for record in caplog.records]
     assert any("'replica1'" in message for message in messages)
@@ -372,9 +372,9 @@ def test_a_replica_comes_back_while_the_primary_is_away(fresh, started):
     started()
     fresh.primary.kill()
     fresh.replicas[0].kill()
-    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
     fresh.replicas[0].start()
-    until(lambda: state("replica1") is State.HEALTHY, 10, "not restored")
+    until(lambda: state("replica1") is Condition.HEALTHY, 10, "not restored")
 
 
 # --- roles --------------------------------------------------------------------------------------
@@ -435,12 +435,12 @@ def test_a_drained_replica_takes_no_reads_within_two_intervals(cluster, started)
     started()
     row = {"kind": "drain", "target": "replica1", "reason": "new disks", "made_by": "", "made_at": 5}
     overrides.RoutingOverride.objects.using("default").create(**row)
-    took = until(lambda: state("replica1") is State.DRAINED, 5, "not drained")
+    took = until(lambda: state("replica1") is Condition.DRAINED, 5, "not drained")
     assert took < 2 * INTERVAL + BUSY
     assert health.unusable() == {"replica1"}
     # While the primary is away, what was known last stays.
     overrides.RoutingOverride.objects.using("default").all().delete()
-    took = until(lambda: state("replica1") is State.HEALTHY, 5, "still drained")
+    took = until(lambda: state("replica1") is Condition.HEALTHY, 5, "still drained")
     assert took < 2 * INTERVAL + BUSY
 
 
@@ -448,11 +448,11 @@ def test_drains_are_kept_while_the_primary_is_away(fresh, started):
     started()
     row = {"kind": "drain", "target": "replica1", "reason": "", "made_by": "", "made_at": 5}
     overrides.RoutingOverride.objects.using("default").create(**row)
-    until(lambda: state("replica1") is State.DRAINED, 5, "not drained")
+    until(lambda: state("replica1") is Condition.DRAINED, 5, "not drained")
     fresh.primary.kill()
     until(lambda: health.is_away("default"), 5, "nobody has noticed")
     time.sleep(3 * INTERVAL)
-    assert state("replica1") is State.DRAINED
+    assert state("replica1") is Condition.DRAINED
 
 
 def test_before_migrate_nothing_is_wanted(fresh, started, caplog):
@@ -553,7 +553,7 @@ def test_a_lock_on_the_table_of_overrides_says_nothing_of_the_server(cluster, st
     overrides.drain("replica1")
     with told(primary_lost) as signals:
         started()
-        until(lambda: state("replica1") is State.DRAINED, 5, "not drained")
+        until(lambda: state("replica1") is Condition.DRAINED, 5, "not drained")
         other = connections.create_connection("default")
         with closing(other), other.cursor() as cursor:
             if other.vendor == "mysql":
@@ -565,7 +565,7 @@ def test_a_lock_on_the_table_of_overrides_says_nothing_of_the_server(cluster, st
                 before = seen("default").at
                 until(lambda: seen("default").at > before, 3 * BUSY, "it is not asked")  # noqa: B023
                 assert seen("default").reachable
-                assert state("replica1") is State.DRAINED
+                assert state("replica1") is Condition.DRAINED
             cursor.execute("UNLOCK TABLES" if other.vendor == "mysql" else "ROLLBACK")
         overrides.undrain("replica1")
     assert signals == []
@@ -577,7 +577,7 @@ def test_a_slow_probe_ends_no_read(cluster, started, monkeypatch):
     monkeypatch.setattr("django_rwrouter.monitor.rounds.cut_off", lambda alias, _hung_for: cut.append(alias))
     started()
     cluster.replicas[0].freeze()
-    until(lambda: state("replica1") is State.EJECTED, 5, "not ejected")
+    until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
     cluster.replicas[0].thaw()
     until(lambda: seen("replica1").reachable, 5, "not found")
     assert cut == []
@@ -630,7 +630,7 @@ def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldo
         slow += took > 0.5
         assert took < 2 * 2 + BUSY
         time.sleep(0.05)
-    assert state("replica1") is State.EJECTED
+    assert state("replica1") is Condition.EJECTED
     assert 1 <= slow <= 6
     cluster.replicas[0].thaw()
     monitor.reset()

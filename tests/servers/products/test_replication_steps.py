@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.operations.replication import Step, look
+from django_rwrouter.operations.replication import Stage, look
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 
@@ -45,7 +45,7 @@ def test_level(product, cluster, privileged):
     cluster.wait_all()
     found, replica = steps()
     assert found.written
-    assert replica.step is Step.LEVEL
+    assert replica.stage is Stage.LEVEL
     assert (replica.to_receive, replica.to_replay) == (0, 0)
     assert replica.received
     assert replica.replayed
@@ -58,17 +58,17 @@ def test_a_paused_replica_receives_and_does_not_replay(cluster, privileged):
     for number in range(3):
         Book.objects.create(title=str(number))
     found, one = wait_until(lambda each: each.to_receive == 0 and each.to_replay)
-    assert one.step is Step.NOT_REPLAYING
+    assert one.stage is Stage.NOT_REPLAYING
     if found.unit == "transactions":
         assert one.to_replay == 3
     cluster.wait(cluster.replicas[1])
-    assert steps("replica2")[1].step is Step.LEVEL
+    assert steps("replica2")[1].stage is Stage.LEVEL
 
 
 def test_a_replica_that_receives_nothing(cluster, privileged):
     cluster.disconnect(cluster.replicas[0])
     Book.objects.create(title="new")
-    _found, one = wait_until(lambda each: each.step is Step.NOT_RECEIVING)
+    _found, one = wait_until(lambda each: each.stage is Stage.NOT_RECEIVING)
     assert one.to_receive
     assert one.to_replay == 0
     cluster.heal()
@@ -77,17 +77,17 @@ def test_a_replica_that_receives_nothing(cluster, privileged):
 def test_a_server_that_is_down(cluster):
     cluster.replicas[0].kill()
     _found, one = steps()
-    assert one.step is Step.AWAY
+    assert one.stage is Stage.AWAY
     assert one.why
     assert str(cluster.replicas[0].port) not in one.why
-    assert steps("replica2")[1].step is Step.LEVEL
+    assert steps("replica2")[1].stage is Stage.LEVEL
 
 
 def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
     cluster.replicas[0].freeze()
     began = busy_clock()
     for _time in range(2):
-        assert steps()[1].step is Step.AWAY
+        assert steps()[1].stage is Stage.AWAY
     assert busy_clock() - began < 12
     asking = [thread for thread in threading.enumerate() if thread.name == "rwrouter-look-replica1"]
     assert len(asking) <= 1
@@ -100,7 +100,7 @@ def test_without_the_privilege_it_is_known_how_far_a_replica_is_and_not_why(prod
     cluster.pause(cluster.replicas[0])
     Book.objects.create(title="new")
     _found, one = steps()
-    assert one.step is Step.BEHIND
+    assert one.stage is Stage.BEHIND
     assert (one.received, one.to_receive, one.to_replay) == ("", None, 1)
     assert one.progress.privilege == GRANTS[product][2]
 

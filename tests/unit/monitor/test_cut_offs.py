@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.databases.errors import was_never_reached
 from django_rwrouter.monitor import rounds
-from django_rwrouter.monitor.probes import Finding
+from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.servers import in_flight, sockets
 
 REPLICA = SimpleNamespace(alias="replica1", is_primary=False)
@@ -26,7 +26,7 @@ def cut(monkeypatch):
 
 
 def finding(prober, *, unreachable=True):
-    return Finding(alias=prober.alias, began=0.0, failure="gone", unreachable=unreachable)
+    return ProbeResult(alias=prober.alias, began=0.0, failure="gone", unreachable=unreachable)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from django_rwrouter import stats
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
-from django_rwrouter.monitor.probes import Finding
+from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import LOOKS, MIN_READS
 from django_rwrouter.monitor.verdicts import SLOW_PAUSE, Watch
 from django_rwrouter.servers import in_flight, sockets
-from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, PROOFS, State, health
+from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, PROOFS, Condition, health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
 
@@ -59,11 +59,11 @@ class World:
             writable = alias == "default"
         reading = Reading(server or f"server of {alias}", position, more.pop("tentative", False), writable)
         began = more.pop("began", self.now)
-        finding = Finding(alias=alias, began=began, reading=reading, driver=driver or Driver(), **more)
+        finding = ProbeResult(alias=alias, began=began, reading=reading, driver=driver or Driver(), **more)
         self.watch.heard(finding, self.now)
 
     def fails(self, alias, why="OperationalError 2002"):
-        self.watch.heard(Finding(alias=alias, began=self.now, failure=why), self.now)
+        self.watch.heard(ProbeResult(alias=alias, began=self.now, failure=why), self.now)
 
     def take_told(self):
         told, self.told[:] = list(self.told), []
@@ -80,7 +80,7 @@ def world(monkeypatch):
 
 
 def restored(world, alias="replica1"):
-    return health.standing(alias).state is State.HEALTHY
+    return health.standing(alias).state is Condition.HEALTHY
 
 
 # --- replicas -----------------------------------------------------------------------------------
@@ -126,13 +126,13 @@ def test_nor_on_a_database_without_positions(world):
     world.fails("replica1")
     world.now += FIRST_PAUSE * (1 + JITTER)
     for _ in range(PROOFS):
-        world.watch.heard(Finding(alias="replica1", began=world.now), world.now)
+        world.watch.heard(ProbeResult(alias="replica1", began=world.now), world.now)
     assert restored(world)
 
 
 def test_trouble_of_our_own_ejects_nobody(world):
     with pytest.raises(ZeroDivisionError):
-        world.watch.heard(Finding(alias="replica1", began=0, trouble=ZeroDivisionError()), world.now)
+        world.watch.heard(ProbeResult(alias="replica1", began=0, trouble=ZeroDivisionError()), world.now)
     assert not health.unusable()
 
 
@@ -165,7 +165,9 @@ def test_a_primary_that_is_a_standby_places_nothing(world):
 
 def test_servers_that_refuse_to_say_where_they_stand_are_well(world):
     for alias in ("default", "replica1", "replica2"):
-        world.watch.heard(Finding(alias=alias, began=world.now, driver=Driver(), refusal="42501"), world.now)
+        world.watch.heard(
+            ProbeResult(alias=alias, began=world.now, driver=Driver(), refusal="42501"), world.now
+        )
     assert not health.unusable()
     assert not health.is_away("default")
     assert not knowledge.has_positions("default", ["replica1", "replica2"])
@@ -203,7 +205,7 @@ ROLES = {
 def test_a_role_is_told_when_it_changes(world, alias, rounds, told):
     for writable in rounds:
         reading = Reading(f"server of {alias}", At(5), writable=writable)
-        finding = Finding(alias=alias, began=world.now, reading=reading, driver=Driver())
+        finding = ProbeResult(alias=alias, began=world.now, reading=reading, driver=Driver())
         world.watch.heard(finding, world.now)
     assert world.take_told() == [("role_changed", alias, role) for role in told]
     assert not health.unusable()
@@ -306,8 +308,8 @@ def test_what_is_shown(world):
 
 
 def test_servers_of_others_are_nobodys_business(world):
-    world.watch.heard(Finding(alias="other", began=0), world.now)
-    world.watch.heard(Finding(alias="other", began=0, failure="gone"), world.now)
+    world.watch.heard(ProbeResult(alias="other", began=0), world.now)
+    world.watch.heard(ProbeResult(alias="other", began=0, failure="gone"), world.now)
     assert world.watch.snapshot() == {}
     assert world.take_told() == []
 

@@ -8,7 +8,7 @@ from django.db import connections
 
 from django_rwrouter.decision import Level, Reason
 from django_rwrouter.operations import explain as module
-from django_rwrouter.operations.explain import RULES, Question, Verdict, explain
+from django_rwrouter.operations.explain import RULES, Question, RuleVerdict, explain
 from django_rwrouter.scope.state import BlockKind
 from django_rwrouter.servers.breaker import health
 from tests.app.models import Book
@@ -77,7 +77,7 @@ def ask(**question):
 
 
 def applied(explained):
-    [rule] = [rule for rule in explained.rules if rule.verdict is Verdict.APPLIES]
+    [rule] = [rule for rule in explained.rules if rule.verdict is RuleVerdict.APPLIES]
     return rule
 
 
@@ -101,9 +101,9 @@ def test_a_rule_applies_and_those_before_it_do_not(rwrouter, name):
     explained = ask(**question)
     assert applied(explained).name == name
     verdicts = [rule.verdict for rule in explained.rules]
-    place = verdicts.index(Verdict.APPLIES)
-    assert set(verdicts[:place]) == {Verdict.PASSED}
-    assert set(verdicts[place + 1 :]) <= {Verdict.NOT_REACHED}
+    place = verdicts.index(RuleVerdict.APPLIES)
+    assert set(verdicts[:place]) == {RuleVerdict.PASSED}
+    assert set(verdicts[place + 1 :]) <= {RuleVerdict.NOT_REACHED}
     for rule in explained.rules[: place + 1]:
         assert rule.text
         assert "%" not in rule.text

@@ -8,7 +8,7 @@ from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.databases.mysql import MySQLPosition
 from django_rwrouter.databases.mysql_family import progress_of
 from django_rwrouter.databases.postgresql import PostgreSQLPosition
-from django_rwrouter.operations.replication import Step, Steps
+from django_rwrouter.operations.replication import ReplicaProgress, Stage
 
 A = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 B = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -72,24 +72,24 @@ ANY = object()
 
 
 @pytest.mark.parametrize(
-    ("progress", "to_receive", "to_replay", "step"),
+    ("progress", "to_receive", "to_replay", "stage"),
     [
-        (None, None, None, Step.AWAY),
-        (Progress(replicates=False), None, 5, Step.NOT_REPLICATING),
-        (Progress(replicates=True, receives=False, replays=True), 5, 0, Step.NOT_RECEIVING),
-        (Progress(replicates=True, receives=True, replays=False), 0, 5, Step.NOT_REPLAYING),
-        (Progress(replicates=True, receives=False, replays=False), 5, 5, Step.NOT_RECEIVING),
-        (Progress(received=ANY, receives=True, replays=True), 5, 0, Step.RECEIVING),
-        (Progress(received=ANY, receives=True, replays=True), 0, 5, Step.REPLAYING),
-        (Progress(received=ANY, receives=True, replays=True), 0, 0, Step.LEVEL),
-        (Progress(), None, 5, Step.BEHIND),
-        (Progress(), None, 0, Step.LEVEL),
-        (Progress(), None, None, Step.UNKNOWN),
+        (None, None, None, Stage.AWAY),
+        (Progress(replicates=False), None, 5, Stage.NOT_REPLICATING),
+        (Progress(replicates=True, receives=False, replays=True), 5, 0, Stage.NOT_RECEIVING),
+        (Progress(replicates=True, receives=True, replays=False), 0, 5, Stage.NOT_REPLAYING),
+        (Progress(replicates=True, receives=False, replays=False), 5, 5, Stage.NOT_RECEIVING),
+        (Progress(received=ANY, receives=True, replays=True), 5, 0, Stage.RECEIVING),
+        (Progress(received=ANY, receives=True, replays=True), 0, 5, Stage.REPLAYING),
+        (Progress(received=ANY, receives=True, replays=True), 0, 0, Stage.LEVEL),
+        (Progress(), None, 5, Stage.BEHIND),
+        (Progress(), None, 0, Stage.LEVEL),
+        (Progress(), None, None, Stage.UNKNOWN),
     ],
 )
-def test_where_it_is_held_up(progress, to_receive, to_replay, step):
-    steps = Steps(alias="replica1", progress=progress, to_receive=to_receive, to_replay=to_replay)
-    assert steps.step is step
+def test_where_it_is_held_up(progress, to_receive, to_replay, stage):
+    steps = ReplicaProgress(alias="replica1", progress=progress, to_receive=to_receive, to_replay=to_replay)
+    assert steps.stage is stage
 
 
 def test_of_the_status_numbers_alone_are_kept():
