@@ -6,7 +6,6 @@ import random
 import threading
 from collections.abc import Mapping
 from time import monotonic
-from typing import Final
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
@@ -15,9 +14,7 @@ from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers,
 from django_rwrouter.monitor.verdicts import LastProbe, Watch
 from django_rwrouter.scope.state import on_event_loop
 from django_rwrouter.servers.breaker import health
-
-LONGEST_PAUSE: Final = 60.0
-"""Seconds that ``inline`` at most waits to ask a server again that has not answered."""
+from django_rwrouter.servers.breaker_policy import POLICY
 
 
 class InlineRounds:
@@ -26,7 +23,7 @@ class InlineRounds:
     def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
-        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + LONGEST_PAUSE)
+        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + POLICY.longest_pause)
         self._probers = _make_probers(topology, self._timeout)
         self._turn = threading.Lock()
         self._next = 0.0
@@ -98,7 +95,9 @@ class InlineRounds:
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:
-            pause = self._pauses[alias] = min(2 * self._pauses.get(alias, self._interval / 2), LONGEST_PAUSE)
+            pause = self._pauses[alias] = min(
+                2 * self._pauses.get(alias, self._interval / 2), POLICY.longest_pause
+            )
             self._rest_until[alias] = monotonic() + pause
         else:
             self._pauses.pop(alias, None)

@@ -19,6 +19,7 @@ from django_rwrouter.monitor.schedule import Schedule
 from django_rwrouter.monitor.verdicts import LastProbe, Watch
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.in_flight import load_of
 
 logger = logging.getLogger("django_rwrouter")
@@ -33,10 +34,6 @@ last round is not waited for."""
 SECOND_CHANCE: Final = 1.0
 """Seconds at most that a server has to answer when it has not in time: on a new connection, if the old one
 could be given up. If that does not get a word out of it either, the reads that hang on it are ended."""
-PROOF_PAUSE: Final = 0.5
-"""The part of an interval after which a replica that answers again is asked for the proof that it lacks. On
-PostgreSQL the first may come two seconds late: so long an attempt to connect may hang that began before the
-server's return. So it is back within three seconds all the same."""
 
 
 def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
@@ -288,7 +285,7 @@ class ThreadedRounds:
         now = monotonic()
         self._watch.heard(finding, now)
         if health.lacks_one_proof(alias) and not finding.failure:
-            self._until = min(self._until, now + PROOF_PAUSE * self._interval)
+            self._until = min(self._until, now + POLICY.proof_pause * self._interval)
         cluster = self._topology.by_alias.get(alias)
         if (
             cluster is not None

@@ -11,27 +11,9 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
 
 from django_rwrouter.events.causes import SLOW
-
-FACTOR: Final = 3.0
-"""How many times the median of its peers a slow replica takes. Replicas that share one load, drawn at random,
-differ by much less over some tens of reads; twice as long may be an older machine, which a WEIGHT provides
-for."""
-EXCESS: Final = 0.05
-"""By how many seconds it is slower at least: what a visitor begins to notice. Where reads take a millisecond,
-thrice that harms nobody."""
-PROBE_EXCESS: Final = 0.25
-"""The same for the monitor's own question, which asks for next to no work: longer than any network takes, so
-that a replica on another continent is not taken for one in trouble."""
-MIN_READS: Final = 20
-"""How many reads make a look. Fewer are collected over several rounds, so that one slow report is not taken
-for a slow replica."""
-LOOKS: Final = 3
-"""How many looks in a row must find it slow: a checkpoint, a backup's start or a cold cache passes."""
-OLD: Final = 10
-"""After how many rounds a look says nothing any more."""
+from django_rwrouter.servers.breaker_policy import POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +50,12 @@ class _Series:
         self.count = 0
         self.total = 0.0
         self.mean = math.nan
-        """Of the last look."""
-        self.age = OLD
+        """Of the last sample."""
+        self.age = POLICY.sample_rounds
         self.streak = 0
 
     def add(self, count: int, total: float, enough: int) -> None:
-        """Collect; after enough it is a look."""
+        """Collect; after enough it is a sample."""
         self.age += 1
         self.count += count
         self.total += total
@@ -98,8 +80,8 @@ class Slowness:
         """
         reads = {alias: (work.reads, work.seconds) for alias, work in works.items()}
         probes = {alias: (1, work.probe) for alias, work in works.items()}
-        found = _slow(self._probes, probes, 1, PROBE_EXCESS)
-        found |= _slow(self._reads, reads, MIN_READS, EXCESS)
+        found = _slow(self._probes, probes, 1, POLICY.slow_probe_excess)
+        found |= _slow(self._reads, reads, POLICY.reads_per_sample, POLICY.slow_excess)
         # The slowest first; somebody has to answer.
         worst_first = sorted(found.items(), key=lambda item: item[1].seconds, reverse=True)
         slow = dict(worst_first[: max(0, len(healthy) - 1)])
@@ -119,15 +101,17 @@ def _slow(
     found: dict[str, Slow] = {}
     for alias, own in series.items():
         if own.age:
-            continue  # No new look.
-        peers = [each.mean for name, each in series.items() if name != alias and each.age < OLD]
+            continue  # No new sample.
+        peers = [
+            each.mean for name, each in series.items() if name != alias and each.age < POLICY.sample_rounds
+        ]
         if not peers:
             own.streak = 0
             continue
         usual = median(peers)
-        if own.mean > FACTOR * usual and own.mean - usual > excess:
+        if own.mean > POLICY.slow_factor * usual and own.mean - usual > excess:
             own.streak += 1
-            if own.streak >= LOOKS:
+            if own.streak >= POLICY.slow_samples:
                 found[alias] = Slow(own.mean, usual)
         else:
             own.streak = 0

@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, Topology
@@ -17,14 +16,11 @@ from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
 
 logger = logging.getLogger("django_rwrouter")
-
-SLOW_PAUSE: Final = 10.0
-"""Seconds for which a slow replica gets no reads at least. Whatever slows it needs time to pass, and only
-reads show whether it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +128,7 @@ class Watch:
                 slow = self._slowness[cluster.name, zone].judge(works, healthy)
                 for alias, verdict in slow.items():
                     healthy.remove(alias)
-                    self._eject(alias, str(verdict), SLOW_PAUSE)
+                    self._eject(alias, str(verdict), POLICY.slow_pause)
         self._works.clear()
 
     def snapshot(self) -> Mapping[str, LastProbe]:
@@ -216,12 +212,9 @@ class Watch:
         if configured == "primary":
             (self._demoted.discard if writable else self._demoted.add)(alias)
 
-    def _eject(self, alias: str, why: str, pause: float | None = None) -> None:
-        ejected = health.failed(alias, why) if pause is None else health.failed(alias, why, pause=pause)
-        if ejected:
-            knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
+    def _eject(self, alias: str, why: str, pause: float = POLICY.first_pause) -> None:
+        if asking.trip(alias, why, pause=pause):
             self._unplaced.pop(alias, None)
-            events.replica_ejected(alias, why)
 
     def _note(
         self,

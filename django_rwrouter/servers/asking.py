@@ -17,6 +17,7 @@ from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.base import Driver
 from django_rwrouter.databases.errors import is_refusal, loss
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
 from django_rwrouter.servers.in_flight import load_of
@@ -128,11 +129,20 @@ def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
 
 
 def pass_over(alias: str, error: Error) -> None:
-    """Leave a replica alone for a while, and say so."""
-    reason = events.why(error)
-    if health.failed(alias, reason):
-        knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
-        events.replica_ejected(alias, reason)
+    """Leave a replica alone for a while because of an error."""
+    trip(alias, events.why(error))
+
+
+def trip(alias: str, why: str, *, pause: float = POLICY.first_pause) -> bool:
+    """Open a replica's breaker, at first for ``pause`` seconds; return whether it was closed until now.
+
+    Whoever leaves a replica alone does it here: what was measured on it is forgotten, and the event is told.
+    """
+    if not health.failed(alias, why, pause=pause):
+        return False
+    knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
+    events.replica_ejected(alias, why)
+    return True
 
 
 def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:

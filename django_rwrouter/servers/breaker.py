@@ -18,20 +18,7 @@ from time import monotonic
 from typing import Final
 
 from django_rwrouter import process
-
-FIRST_PAUSE: Final = 1.0
-"""Seconds for which a replica is left alone after its first failure."""
-LONGEST_PAUSE: Final = 60.0
-"""Seconds that no pause exceeds, before the jitter."""
-RETRY_GROWTH: Final = 2.0
-"""By how much the pause grows with each trial in vain."""
-FLAP_GROWTH: Final = 4.0
-"""By how much it grows when a replica fails again that had not been well for :data:`STEADY_SECONDS`."""
-STEADY_SECONDS: Final = 60.0
-JITTER: Final = 0.2
-"""The part of a pause that is added at random, so that processes do not return all at once."""
-PROOFS: Final = 2
-"""How many probes in a row must succeed before a watched replica is taken back."""
+from django_rwrouter.servers.breaker_policy import POLICY
 
 
 class Condition(str, Enum):
@@ -153,7 +140,7 @@ class Health:
         """Whether the replica has failed and not been taken back."""
         return alias in self._ejected
 
-    def failed(self, alias: str, why: str = "", *, pause: float = FIRST_PAUSE) -> bool:
+    def failed(self, alias: str, why: str = "", *, pause: float = POLICY.first_pause) -> bool:
         """Leave a replica alone, at first for ``pause`` seconds; return whether it was in use until now."""
         with self._lock:
             now = self._clock()
@@ -163,16 +150,16 @@ class Health:
             if not ejected_now:
                 if self.watched:
                     return False
-                breaker.pause = min(breaker.pause * RETRY_GROWTH, LONGEST_PAUSE)
+                breaker.pause = min(breaker.pause * POLICY.retry_growth, POLICY.longest_pause)
             else:
-                flaps = breaker.restored is not None and now - breaker.restored < STEADY_SECONDS
-                breaker.pause = max(breaker.pause * FLAP_GROWTH, pause) if flaps else pause
-                breaker.pause = min(breaker.pause, LONGEST_PAUSE)
+                flaps = breaker.restored is not None and now - breaker.restored < POLICY.steady_seconds
+                breaker.pause = max(breaker.pause * POLICY.flap_growth, pause) if flaps else pause
+                breaker.pause = min(breaker.pause, POLICY.longest_pause)
                 breaker.ejected = True
                 breaker.since, breaker.since_unix, breaker.why = now, time.time(), why
                 self._ejected |= {alias}
                 self.version += 1
-            breaker.until = now + breaker.pause * (1 + JITTER * self._jitter())
+            breaker.until = now + breaker.pause * (1 + POLICY.jitter * self._jitter())
             return ejected_now
 
     def works(self, alias: str) -> float | None:
@@ -192,14 +179,14 @@ class Health:
         with self._lock:
             breaker = self._breakers[alias]
             breaker.proofs += 1
-            if breaker.proofs < PROOFS or self._clock() < breaker.until:
+            if breaker.proofs < POLICY.proofs or self._clock() < breaker.until:
                 return None
         return self._restore(alias)
 
     def lacks_one_proof(self, alias: str) -> bool:
         """Whether one more probe that succeeds is enough to take a replica back."""
         breaker = self._breakers.get(alias)
-        return breaker is not None and breaker.ejected and breaker.proofs == PROOFS - 1
+        return breaker is not None and breaker.ejected and breaker.proofs == POLICY.proofs - 1
 
     def standing(self, alias: str) -> Standing:
         """Return a replica's state, since when it is so, and why."""
@@ -220,7 +207,7 @@ class Health:
 
     # --- the primary and the monitor --------------------------------------------------------------
 
-    def lost_primary(self, cluster: str, seconds: float = FIRST_PAUSE) -> bool:
+    def lost_primary(self, cluster: str, seconds: float = POLICY.first_pause) -> bool:
         """Take a primary for away, for so long; return whether it was there until now."""
         was_there = not self.is_away(cluster)
         self._away[cluster] = self._clock() + seconds

@@ -11,7 +11,8 @@ from django.db.backends.signals import connection_created
 
 from django_rwrouter import ReplicaWriteError, read_connection, routing_scope, use_primary, use_replica
 from django_rwrouter.execution import hook
-from django_rwrouter.servers.breaker import LONGEST_PAUSE, health
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import REPLICAS, ask, events, reason, replicate
@@ -87,7 +88,7 @@ def test_a_dead_replica_is_left_alone_for_a_while(site, servers, clock, monkeypa
         site.get(name)
     assert tried.count("replica1") == 1
 
-    clock.now += 2 * LONGEST_PAUSE
+    clock.now += 2 * POLICY.longest_pause
     for _visit in range(20):
         site.get(name)
     assert tried.count("replica1") == 2
@@ -99,7 +100,7 @@ def test_a_replica_that_is_back_is_used_again(site, servers, clock):
         site.get(name)
     servers.revive("replica1")
     assert {site.get(name).text for _visit in range(20)} == {"replica2"}
-    clock.now += 2 * LONGEST_PAUSE
+    clock.now += 2 * POLICY.longest_pause
     assert {site.get(name).text for _visit in range(20)} == set(REPLICAS)
 
 

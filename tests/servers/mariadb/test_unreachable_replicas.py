@@ -11,7 +11,7 @@ from django.db import close_old_connections, connections
 from django.test import Client
 
 from django_rwrouter import NoReplicaAvailable, Reason, consistency, routing_scope, stats, use_replica
-from django_rwrouter.servers.breaker import LONGEST_PAUSE
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
@@ -72,7 +72,7 @@ def test_a_dead_replica_is_passed_over_and_used_again(
     replica.start()
     cluster.wait(replica)
     assert used(routed, path) == {"replica2"}
-    health_clock.advance(2 * LONGEST_PAUSE)
+    health_clock.advance(2 * POLICY.longest_pause)
     assert used(routed, path) == {"replica1", "replica2"}
 
 
@@ -101,13 +101,13 @@ def test_a_frozen_replica_costs_one_request_its_timeout(
     assert times[-1] < PATIENCE + (ours.TIMEOUT if opened_before else 0)
     assert times[-2] < ours.TIMEOUT
     # Its pause over, one request tries it again, and no other.
-    health_clock.advance(2 * LONGEST_PAUSE)
+    health_clock.advance(2 * POLICY.longest_pause)
     times = sorted(visit() for _ in range(40))
     assert times[-1] < PATIENCE
     assert times[-2] < ours.TIMEOUT
     replica.thaw()
     cluster.wait(replica)
-    health_clock.advance(2 * LONGEST_PAUSE)
+    health_clock.advance(2 * POLICY.longest_pause)
     assert used(routed) == {"replica1", "replica2"}
 
 
@@ -117,7 +117,7 @@ def test_a_frozen_replica_holds_up_one_of_many_threads(cluster, replica, book, r
     used(routed)
     replica.start()
     replica.freeze()
-    health_clock.advance(2 * LONGEST_PAUSE)
+    health_clock.advance(2 * POLICY.longest_pause)
 
     def visitor(_number):
         try:
@@ -189,7 +189,7 @@ def test_a_replica_that_refuses_connections_is_passed_over(
     assert "'replica1' is left alone for a while: OperationalError" in record.getMessage()
     for private in [ours.USER, "127.0.0.1", str(replica.port)]:
         assert private not in record.getMessage()
-    health_clock.advance(2 * LONGEST_PAUSE)
+    health_clock.advance(2 * POLICY.longest_pause)
     assert used(routed) == {"replica1", "replica2"}
 
 
@@ -218,7 +218,7 @@ def test_with_all_replicas_dead_the_primary_answers(
     for server in cluster.replicas:
         server.start()
     cluster.wait_all()
-    health_clock.advance(2 * LONGEST_PAUSE)
+    health_clock.advance(2 * POLICY.longest_pause)
     routed.clear()
     assert Client().get("/orm/").content == b"old,new"
     assert routed[-1].alias in ours.REPLICAS

@@ -13,7 +13,8 @@ from django.test import AsyncClient, Client
 from django_rwrouter import events, monitor, process, routing_scope, stats
 from django_rwrouter.monitor import lifecycle, probes
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, Condition, health
+from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
 from django_rwrouter.signals import (
@@ -254,7 +255,7 @@ def test_a_replica_that_fails_comes_back_when_it_has_proved_its_position(cluster
         assert not seen("replica1").reachable
         assert state("replica2") is Condition.HEALTHY
         assert knowledge.last_server("replica1") is None
-        time.sleep(FIRST_PAUSE * (1 + JITTER))
+        time.sleep(POLICY.first_pause * (1 + POLICY.jitter))
         assert state("replica1") is Condition.EJECTED
         replica.start() if trouble == "kill" else replica.thaw()
         took = until(lambda: state("replica1") is Condition.HEALTHY, 10, "not restored")
@@ -324,7 +325,7 @@ def test_a_replica_that_takes_no_connection_does_not_come_back(cluster, started,
     with monkeypatch.context() as changed:
         changed.setitem(connections.settings["replica1"], "PASSWORD", "wrong")
         assert health.failed("replica1", "by a request")
-        time.sleep(FIRST_PAUSE * 1.3)
+        time.sleep(POLICY.first_pause * 1.3)
         rounds(1)
         assert state("replica1") is Condition.EJECTED
         assert "OperationalError" in seen("replica1").why

@@ -10,10 +10,10 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
-from django_rwrouter.monitor.slowness import LOOKS, MIN_READS
-from django_rwrouter.monitor.verdicts import SLOW_PAUSE, Watch
+from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import in_flight, sockets
-from django_rwrouter.servers.breaker import FIRST_PAUSE, JITTER, PROOFS, Condition, health
+from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
 
@@ -100,14 +100,14 @@ def test_one_that_fails_is_ejected_and_told_once(world):
 def test_it_is_back_when_it_has_said_anew_where_it_stands(world):
     world.hears("replica1", At(5))
     world.watch.failed("replica1", TIMEOUT)
-    world.now += FIRST_PAUSE * (1 + JITTER)
+    world.now += POLICY.first_pause * (1 + POLICY.jitter)
     world.hears("replica1")  # It answers, and does not know.
     world.hears("replica1")
     world.hears("replica1")
     assert not restored(world)
-    for proofs in range(1, PROOFS + 1):
+    for proofs in range(1, POLICY.proofs + 1):
         world.hears("replica1", At(6))
-        assert restored(world) is (proofs == PROOFS)
+        assert restored(world) is (proofs == POLICY.proofs)
     assert knowledge.position("server of replica1") == 6
     assert [name for name, *_more in world.take_told()] == ["replica_ejected", "replica_restored"]
 
@@ -116,16 +116,16 @@ def test_one_that_never_said_where_it_stands_needs_not(world):
     """Replication by files and offsets, say: what is not known of it now was not known before."""
     world.hears("replica1")
     world.fails("replica1")
-    world.now += FIRST_PAUSE * (1 + JITTER)
-    for _ in range(PROOFS):
+    world.now += POLICY.first_pause * (1 + POLICY.jitter)
+    for _ in range(POLICY.proofs):
         world.hears("replica1")
     assert restored(world)
 
 
 def test_nor_on_a_database_without_positions(world):
     world.fails("replica1")
-    world.now += FIRST_PAUSE * (1 + JITTER)
-    for _ in range(PROOFS):
+    world.now += POLICY.first_pause * (1 + POLICY.jitter)
+    for _ in range(POLICY.proofs):
         world.watch.heard(ProbeResult(alias="replica1", began=world.now), world.now)
     assert restored(world)
 
@@ -179,8 +179,8 @@ def test_an_ejected_replica_with_a_tentative_position_is_proved_by_it(world):
     world.hears("replica1", At(5), tentative=True)
     world.fails("default")
     world.fails("replica1")
-    world.now += FIRST_PAUSE * (1 + JITTER)
-    for _ in range(PROOFS):
+    world.now += POLICY.first_pause * (1 + POLICY.jitter)
+    for _ in range(POLICY.proofs):
         world.hears("replica1", At(5), tentative=True)
     assert restored(world)
     assert knowledge.position("server of replica1") is None
@@ -215,7 +215,7 @@ def test_where_replicas_cannot_take_writes_one_that_does_is_none(world):
     world.hears("replica1", None, writable=True, driver=StrictDriver())
     assert health.standing("replica1").why == NOT_IN_RECOVERY
     world.now += 100
-    for _ in range(PROOFS + 1):
+    for _ in range(POLICY.proofs + 1):
         world.hears("replica1", None, writable=True, driver=StrictDriver())
     assert not restored(world)
 
@@ -262,14 +262,14 @@ def test_while_a_primary_is_demoted_each_probe_opens_a_new_connection(world):
 def work(world, **means):
     for alias, seconds in means.items():
         world.hears(alias, At(5))
-        for _ in range(MIN_READS):
+        for _ in range(POLICY.reads_per_sample):
             load_of(alias).end(load_of(alias).begin(None, 0.0), seconds)
     world.watch.end_round()
     world.now += 1
 
 
 def test_a_slow_replica_is_left_alone_for_longer(world):
-    for looks in range(1, LOOKS + 1):
+    for looks in range(1, POLICY.slow_samples + 1):
         assert restored(world), looks
         work(world, replica1=0.5, replica2=0.02)
     assert health.standing("replica1").why == "slow: 500 ms, its peers 20 ms"
@@ -277,12 +277,12 @@ def test_a_slow_replica_is_left_alone_for_longer(world):
     began = world.now
     while not restored(world):
         work(world, replica1=0.02, replica2=0.02)
-    assert SLOW_PAUSE - 2 <= world.now - began <= SLOW_PAUSE + 1
+    assert POLICY.slow_pause - 2 <= world.now - began <= POLICY.slow_pause + 1
 
 
 def test_the_last_healthy_replica_is_kept_however_slow(world):
     health.set_drained([("replica2", 0.0, "")])
-    for _ in range(3 * LOOKS):
+    for _ in range(3 * POLICY.slow_samples):
         work(world, replica1=0.5, replica2=0.02)
     assert restored(world)
 

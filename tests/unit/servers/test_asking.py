@@ -13,6 +13,7 @@ from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import server_of
 
@@ -385,3 +386,18 @@ def test_an_address_alone_does_not_make_a_replica_the_primary(world, key, ours, 
     replica.settings_dict |= {**primary.settings_dict, key: theirs}
     primary.settings_dict[key] = ours
     assert not waiting.wait_for_all(cluster(sync_replicas="all", sync_timeout=0.1), At(5))
+
+
+# --- tripping the breaker -----------------------------------------------------------------------
+
+
+def test_tripping_forgets_what_was_measured_and_tells_it_once(monkeypatch):
+    told = []
+    monkeypatch.setattr(asking.events, "replica_ejected", lambda alias, why: told.append((alias, why)))
+    knowledge.learn_replica("replica1", "server 1", At(5), time.monotonic())
+    assert asking.trip("replica1", "slow", pause=POLICY.slow_pause)
+    assert knowledge.last_server("replica1") is None
+    assert health.standing("replica1").why == "slow"
+    assert not asking.trip("replica1", "OperationalError 2013")  # It was open already.
+    asking.pass_over("replica2", OperationalError(2013))
+    assert told == [("replica1", "slow"), ("replica2", "OperationalError 2013")]

@@ -4,17 +4,8 @@ import threading
 
 import pytest
 
-from django_rwrouter.servers.breaker import (
-    FIRST_PAUSE,
-    FLAP_GROWTH,
-    JITTER,
-    LONGEST_PAUSE,
-    PROOFS,
-    RETRY_GROWTH,
-    STEADY_SECONDS,
-    Condition,
-    Health,
-)
+from django_rwrouter.servers.breaker import Condition, Health
+from django_rwrouter.servers.breaker_policy import POLICY
 
 
 class Clock:
@@ -53,17 +44,17 @@ def test_a_replica_is_usable_until_it_fails(health):
 @pytest.mark.parametrize(("later", "usable"), [(0, False), (0.99, False), (1, True), (50, True)])
 def test_it_is_left_alone_for_a_while(health, clock, later, usable):
     health.failed("r1")
-    clock.now += later * FIRST_PAUSE
+    clock.now += later * POLICY.first_pause
     assert ("r1" not in health.unusable()) is usable
     assert health.begin_trial("r1") is usable
 
 
 def test_one_caller_tries_it_and_the_others_wait_for_the_outcome(health, clock):
     health.failed("r1")
-    clock.now += FIRST_PAUSE
+    clock.now += POLICY.first_pause
     assert [health.begin_trial("r1") for _caller in range(3)] == [True, False, False]
     assert "r1" in health.unusable()
-    assert health.works("r1") == FIRST_PAUSE
+    assert health.works("r1") == POLICY.first_pause
     assert "r1" not in health.unusable()
     assert [health.begin_trial("r1") for _caller in range(3)] == [True, True, True]
 
@@ -77,21 +68,23 @@ def test_each_trial_in_vain_makes_the_pause_longer(health, clock):
             clock.now += 0.5
         pauses.append(clock.now - began)
         assert not health.failed("r1")  # It was out already: nothing new to tell.
-    assert pauses == [FIRST_PAUSE * RETRY_GROWTH**n for n in range(6)] + [LONGEST_PAUSE] * 2
+    assert (
+        pauses == [POLICY.first_pause * POLICY.retry_growth**n for n in range(6)] + [POLICY.longest_pause] * 2
+    )
 
 
 def test_pauses_differ_from_process_to_process(clock):
     longest = Health(clock, jitter=lambda: 1.0)
     longest.failed("r1")
-    clock.now += FIRST_PAUSE
+    clock.now += POLICY.first_pause
     assert not longest.begin_trial("r1")
-    clock.now += FIRST_PAUSE * JITTER
+    clock.now += POLICY.first_pause * POLICY.jitter
     assert longest.begin_trial("r1")
 
 
 def test_only_one_of_many_threads_tries_it(health, clock):
     health.failed("r1")
-    clock.now += FIRST_PAUSE
+    clock.now += POLICY.first_pause
     barrier = threading.Barrier(8)
     tried = []
 
@@ -117,7 +110,7 @@ def test_a_watched_replica_comes_back_by_proofs_alone(health, clock):
     assert not health.begin_trial("r1")
     assert health.works("r1") is None
     assert "r1" in health.unusable()
-    assert [health.proved("r1") for _probe in range(PROOFS)] == [None] * (PROOFS - 1) + [100]
+    assert [health.proved("r1") for _probe in range(POLICY.proofs)] == [None] * (POLICY.proofs - 1) + [100]
     assert "r1" not in health.unusable()
     assert health.proved("r1") is None  # It was not out.
 
@@ -142,7 +135,7 @@ def test_a_long_outage_does_not_make_a_watched_replica_wait_for_longer(health, c
     for _probe in range(100):
         clock.now += 1
         health.failed("r1")
-    clock.now += FIRST_PAUSE
+    clock.now += POLICY.first_pause
     health.proved("r1")
     assert health.proved("r1") is not None
 
@@ -178,10 +171,10 @@ def test_after_a_steady_minute_it_counts_as_new(health, clock):
             clock.now += 0.5
         return clock.now - began
 
-    assert out_for() == FIRST_PAUSE
-    assert out_for() == FIRST_PAUSE * FLAP_GROWTH
-    clock.now += STEADY_SECONDS
-    assert out_for() == FIRST_PAUSE
+    assert out_for() == POLICY.first_pause
+    assert out_for() == POLICY.first_pause * POLICY.flap_growth
+    clock.now += POLICY.steady_seconds
+    assert out_for() == POLICY.first_pause
 
 
 def test_a_reason_may_ask_for_a_longer_pause(health, clock):
