@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
@@ -10,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.operations.replication import Stage, look
+from django_rwrouter.operations.replication import Stage, ask_progress
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -34,12 +33,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if get_settings().inert:
         return {"inert": True}
     clusters = list(get_topology().clusters.values())
-    with ThreadPoolExecutor(max_workers=len(clusters)) as pool:
-        found = list(pool.map(look, clusters))
     return {
         "several_clusters": len(clusters) > 1,
         "clusters": [
             (each, [(steps, steps.stage.value, *VERDICTS[steps.stage]) for steps in each.replicas])
-            for each in found
+            for each in ask_progress(clusters)
         ],
     }

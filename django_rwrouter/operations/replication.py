@@ -6,21 +6,17 @@ Where a database shows a step to privileged users alone and ours is none, that s
 
 from __future__ import annotations
 
-import threading
-from contextlib import closing
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, process
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_reader
 from django_rwrouter.databases.base import Progress, Reader
-from django_rwrouter.databases.private_connections import own_connection
-from django_rwrouter.scope.context import silenced
+from django_rwrouter.servers.survey import in_words, plain_cursor, survey
 
 TIMEOUT: Final = 1.0
 """Seconds that a server may take to answer, twice: once to connect, once to speak."""
@@ -98,26 +94,37 @@ class ClusterProgress:
     replicas: list[ReplicaProgress] = field(default_factory=list)
 
 
-def look(cluster: Cluster, timeout: float = TIMEOUT) -> ClusterProgress:
-    """Ask all servers of a cluster; no longer than some four ``timeout`` seconds.
+def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[ClusterProgress]:
+    """Ask all servers of these clusters; takes no longer than some four ``timeout`` seconds.
 
-    The primary is asked first: what it had written by then, the replicas can be expected to have.
+    The primaries are asked first: what one had written by then, its replicas can be expected to have.
     """
-    (primary,) = _ask_all([cluster.primary], "written", timeout)
-    answers = _ask_all([replica.alias for replica in cluster.replicas], "progress", timeout)
-    found = ClusterProgress(cluster=cluster, why=primary.why)
-    reader = primary.reader or next((answer.reader for answer in answers if answer.reader), None)
-    found.has_positions = reader is not None or all(answer.why for answer in [primary, *answers])
+    primaries = _ask_all([cluster.primary for cluster in clusters], "written", timeout)
+    replicas = [replica.alias for cluster in clusters for replica in cluster.replicas]
+    answers = _ask_all(replicas, "progress", timeout)
+    return [
+        _progress(
+            cluster,
+            primaries[cluster.primary],
+            {replica.alias: answers[replica.alias] for replica in cluster.replicas},
+        )
+        for cluster in clusters
+    ]
+
+
+def _progress(cluster: Cluster, primary: _Reply, replies: Mapping[str, _Reply]) -> ClusterProgress:
+    progress = ClusterProgress(cluster=cluster, why=primary.why)
+    reader = primary.reader or next((reply.reader for reply in replies.values() if reply.reader), None)
+    progress.has_positions = reader is not None or all(reply.why for reply in [primary, *replies.values()])
     if reader is not None:
-        found.unit = reader.unit
-        found.written = reader.text(primary.answer) if primary.answer is not None else ""
-    for answer in answers:
-        steps = ReplicaProgress(alias=answer.alias, progress=answer.answer, why=answer.why)
-        found.replicas.append(steps)
-        if reader is None or steps.progress is None:
-            continue
-        _measure(steps, steps.progress, reader, primary.answer)
-    return found
+        progress.unit = reader.unit
+        progress.written = reader.text(primary.answer) if primary.answer is not None else ""
+    for alias, reply in replies.items():
+        replica = ReplicaProgress(alias=alias, progress=reply.answer, why=reply.why)
+        progress.replicas.append(replica)
+        if reader is not None and replica.progress is not None:
+            _measure(replica, replica.progress, reader, primary.answer)
+    return progress
 
 
 def _measure(steps: ReplicaProgress, progress: Progress, reader: Reader, written: Any) -> None:
@@ -131,65 +138,35 @@ def _measure(steps: ReplicaProgress, progress: Progress, reader: Reader, written
 
 
 # --- asking ------------------------------------------------------------------------------------
-class _Inquiry:
-    """One server being asked, in a thread of its own."""
-
-    def __init__(self, alias: str, method: str, timeout: float) -> None:
-        self.alias = alias
-        self.answer: Any = None
-        self.why = "TimeoutError"
-        self.reader: Reader | None = None
-        self._method = method
-        self._timeout = timeout
-        # A daemon: one that a server keeps waiting for ever must not keep the process.
-        self.thread = threading.Thread(target=self._ask, name=f"rwrouter-look-{alias}", daemon=True)
-        self.thread.start()
-
-    def _ask(self) -> None:
-        try:
-            connection = own_connection(self.alias, self._timeout)
-            with silenced(), closing(connection):
-                connection.ensure_connection()
-                reader = get_reader(connection)
-                if reader is None:
-                    self.answer, self.why = (Progress() if self._method == "progress" else None), ""
-                    return
-                with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-                    self.answer = getattr(reader, self._method)(cursor)
-                self.reader, self.why = reader, ""
-        except Error as error:
-            self.why = events.why(error)
-        except Exception as error:  # noqa: BLE001  (shown as such; its text may name host and user)
-            self.why = type(error).__name__
 
 
-_inquiries: Final[dict[tuple[str, str], _Inquiry]] = {}
-_lock = threading.Lock()
+class _Reply(NamedTuple):
+    """What a server said, or why it did not."""
+
+    answer: Any = None
+    reader: Reader | None = None
+    """``None`` for a database without places in a log."""
+    why: str = ""
 
 
-def _reset() -> None:
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _inquiries.clear()
+def _ask_all(aliases: Collection[str], method: str, timeout: float) -> dict[str, _Reply]:
+    outcomes = survey(
+        aliases,
+        lambda connection: _ask(connection, method),
+        timeout=timeout,
+        deadline=2 * timeout,
+        topic=f"replication: {method}",
+    )
+    return {
+        alias: outcome if isinstance(outcome, _Reply) else _Reply(why=in_words(outcome))
+        for alias, outcome in outcomes.items()
+    }
 
 
-process.owns(_reset)
-
-
-def _ask_all(aliases: list[str], method: str, timeout: float) -> list[_Inquiry]:
-    """Ask these servers at the same time.
-
-    A server that has not answered the last question yet is not asked another: however many people look, and
-    however often, a frozen one costs one thread.
-    """
-    inquiries = []
-    with _lock:
-        for alias in aliases:
-            inquiry = _inquiries.get((alias, method))
-            if inquiry is None or not inquiry.thread.is_alive():
-                inquiry = _inquiries[alias, method] = _Inquiry(alias, method, timeout)
-            inquiries.append(inquiry)
-    deadline = monotonic() + 2 * timeout
-    for inquiry in inquiries:
-        inquiry.thread.join(max(0.0, deadline - monotonic()))
-    return inquiries
+def _ask(connection: BaseDatabaseWrapper, method: str) -> _Reply:
+    connection.ensure_connection()
+    reader = get_reader(connection)
+    if reader is None:
+        return _Reply(Progress() if method == "progress" else None)
+    with plain_cursor(connection) as cursor:
+        return _Reply(getattr(reader, method)(cursor), reader)

@@ -24,7 +24,7 @@ from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.servers.breaker import Condition, health
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.survey import ServerState, look
+from django_rwrouter.servers.survey import ServerState, server_states
 from django_rwrouter.stats.counters import RESOLUTION, ServerEntry
 from django_rwrouter.stats.queries import ProcessView, ServerView, report
 from django_rwrouter.stats.summary import Span, Summary, percent
@@ -156,7 +156,7 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
     if ask:
         patience = get_settings().monitor.timeout if timeout is None else timeout
         for cluster in clusters:
-            seen.update(look(cluster, patience))
+            seen.update(server_states(cluster, patience))
     wanted, failure = _wanted(seen)
     counted = _count(now, minutes, seen)
     known = _Known(now=now, seen=seen, wanted=wanted, counted=counted)

@@ -1,23 +1,23 @@
-"""One look at all servers of a cluster, for a process that has no monitor: a command, an exporter's.
+"""Ask all servers at once, each on a private connection and in a thread of its own, until a deadline.
 
-Each server is asked on a connection of its own, all at the same time, and none is waited for longer than the
-timeout allows: one that is down, frozen or refuses is shown as such.
+A server that is down, frozen or refuses costs the others nothing, and is reported as such: for commands, for
+pages, and for exporters in a process without a monitor.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events
+from django_rwrouter import events, process
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.base import Driver, Reading
@@ -26,15 +26,103 @@ from django_rwrouter.events.causes import NO_ANSWER, NO_ANSWER_WITHIN
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import identity
 
+T = TypeVar("T")
+
 PATIENCE: Final = 1.0
 """Seconds that a replica is given to reach where its primary stood; most need less than a thousandth."""
 PAUSE: Final = 0.02
 """Seconds between two questions to one that has not."""
 
 
+# --- any question -------------------------------------------------------------------------------
+
+
+class _Inquiry(Generic[T]):
+    """One server being asked, in a thread of its own."""
+
+    def __init__(self, alias: str, ask: Callable[[BaseDatabaseWrapper], T], timeout: float) -> None:
+        self.alias = alias
+        self.outcome: T | Exception = TimeoutError()
+        self._ask = ask
+        self._timeout = timeout
+        # A daemon: one that a server keeps waiting for ever must not keep the process.
+        self.thread = threading.Thread(target=self._run, name=f"rwrouter-survey-{alias}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            with silenced(), closing(own_connection(self.alias, self._timeout)) as connection:
+                self.outcome = self._ask(connection)
+        except Exception as error:  # noqa: BLE001  (for the caller to report, not for a thread to die of)
+            self.outcome = error
+
+
+_inquiries: Final[dict[tuple[str, str], _Inquiry[Any]]] = {}
+"""By topic and alias, the last inquiry of those that are shared."""
+_lock = threading.Lock()
+
+
+def _reset() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _inquiries.clear()
+
+
+process.owns(_reset)
+
+
+def survey(
+    aliases: Collection[str],
+    ask: Callable[[BaseDatabaseWrapper], T],
+    *,
+    timeout: float,
+    deadline: float,
+    topic: str = "",
+) -> Mapping[str, T | Exception]:
+    """Ask servers at the same time, and return by alias what ``ask`` returned, or raised.
+
+    ``ask`` gets a private connection that is not open yet. ``timeout`` seconds bound what its driver can
+    bound; after ``deadline`` seconds in all, whoever has not answered is reported as a ``TimeoutError``. With
+    a ``topic``, a server that has not answered the last question of that topic is not asked another: however
+    many people look, and however often, a frozen one costs one thread.
+    """
+    end = monotonic() + deadline
+    if topic:
+        with _lock:
+            inquiries = [_shared(topic, alias, ask, timeout) for alias in aliases]
+    else:
+        inquiries = [_Inquiry(alias, ask, timeout) for alias in aliases]
+    for inquiry in inquiries:
+        inquiry.thread.join(max(0.0, end - monotonic()))
+    return {inquiry.alias: inquiry.outcome for inquiry in inquiries}
+
+
+def _shared(topic: str, alias: str, ask: Callable[[BaseDatabaseWrapper], T], timeout: float) -> _Inquiry[T]:
+    inquiry = _inquiries.get((topic, alias))
+    if inquiry is None or not inquiry.thread.is_alive():
+        inquiry = _inquiries[topic, alias] = _Inquiry(alias, ask, timeout)
+    return inquiry
+
+
+def in_words(error: Exception) -> str:
+    """Return a few words for what ``ask`` raised: of errors that are not Django's, not even the code."""
+    return events.why(error) if isinstance(error, Error) else type(error).__name__
+
+
+@contextmanager
+def plain_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Open a cursor of the driver's own on a private connection."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+        yield cursor
+
+
+# --- where servers stand ------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """What one look at a server showed."""
+    """What is known of a server: from a survey, from this process's monitor, or from its reads."""
 
     role: str = "unknown"
     """``primary``, ``replica``, or ``unknown`` where the database does not say."""
@@ -58,48 +146,44 @@ class _Floor:
         self.known = threading.Event()
 
 
-def look(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
-    """Look at the primary and all replicas, by alias; takes little more than ``timeout`` seconds at most."""
+def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
+    """Return the state of a cluster's servers, by alias; takes little more than ``timeout`` seconds."""
     floor = _Floor()
-    seen: dict[str, ServerState] = {}
-
-    def look_at(alias: str) -> None:
-        seen[alias] = _look_at(cluster, alias, floor, timeout)
-
-    aliases = [cluster.primary, *(replica.alias for replica in cluster.replicas)]
-    # Daemons: one that a server keeps waiting for ever must not keep the process.
-    threads = [threading.Thread(target=look_at, args=(alias,), daemon=True) for alias in aliases]
-    for thread in threads:
-        thread.start()
-    deadline = monotonic() + timeout + min(timeout, PATIENCE)
-    for thread in threads:
-        thread.join(max(0.0, deadline - monotonic()))
-    late = ServerState(failure=NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"})
-    return {alias: seen.get(alias, late) for alias in aliases}
+    outcomes = survey(
+        [cluster.primary, *(replica.alias for replica in cluster.replicas)],
+        lambda connection: _state(cluster, connection, floor, timeout),
+        timeout=timeout,
+        deadline=timeout + min(timeout, PATIENCE),
+    )
+    return {
+        alias: outcome if isinstance(outcome, ServerState) else ServerState(failure=_why(outcome, timeout))
+        for alias, outcome in outcomes.items()
+    }
 
 
-def _look_at(cluster: Cluster, alias: str, floor: _Floor, timeout: float) -> ServerState:
+def _why(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"}
+    return in_words(error)
+
+
+def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, timeout: float) -> ServerState:
     try:
-        with silenced(), closing(own_connection(alias, timeout)) as connection:
-            connection.ensure_connection()
-            driver = get_driver(connection)
-            if driver is None:
-                return ServerState() if connection.is_usable() else ServerState(failure=NO_ANSWER)
-            if alias == cluster.primary:
-                return _primary(connection, driver, floor)
-            return _replica(cluster, connection, driver, floor, timeout)
-    except Error as error:
-        return ServerState(failure=events.why(error))
-    except Exception as error:  # noqa: BLE001  (something to show; its text may hold anything)
-        return ServerState(failure=type(error).__name__)
+        connection.ensure_connection()
+        driver = get_driver(connection)
+        if driver is None:
+            return ServerState() if connection.is_usable() else ServerState(failure=NO_ANSWER)
+        if connection.alias == cluster.primary:
+            return _primary(connection, driver, floor)
+        return _replica(cluster, connection, driver, floor, timeout)
     finally:
-        if alias == cluster.primary:
+        if connection.alias == cluster.primary:
             floor.known.set()
 
 
 def _primary(connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor) -> ServerState:
     floor.at = monotonic()
-    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+    with plain_cursor(connection) as cursor:
         reading = driver.describe_primary(cursor)
     floor.position = reading.position
     floor.known.set()
@@ -113,7 +197,7 @@ def _replica(
     deadline = monotonic() + min(timeout, PATIENCE)
     while True:
         asked = monotonic()
-        with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+        with plain_cursor(connection) as cursor:
             reading = driver.read_replica(cursor)
         position = reading.position
         if position is not None and reading.tentative:

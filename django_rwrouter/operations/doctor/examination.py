@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
-from contextlib import closing
 from types import ModuleType
 from typing import Any, Final
 
@@ -14,11 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, product
-from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
-from django_rwrouter.scope.context import silenced
+from django_rwrouter.servers.survey import plain_cursor, survey
 
 DOCTORS: Final[Mapping[str, ModuleType]] = {
     "mariadb": mariadb,
@@ -72,56 +68,37 @@ def _judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
 
 
 def _ask_all(cluster: Cluster, aliases: list[str], floor: Any, timeout: float) -> dict[str, Answer]:
-    """Ask these servers at the same time."""
-    answers: dict[str, Answer] = {}
-
-    def ask(alias: str) -> None:
-        answers[alias] = _ask(cluster, alias, floor, timeout)
-
-    # Daemons: one that a server keeps waiting for ever must not keep the process.
-    threads = [threading.Thread(target=ask, args=(alias,), daemon=True) for alias in aliases]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + 2 * timeout + CATCH_UP_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    late = f"it has not answered within {timeout:g} s"
-    return {alias: answers.get(alias, late) for alias in aliases}
-
-
-def _ask(cluster: Cluster, alias: str, floor: Any, timeout: float) -> Answer:
-    try:
-        connection = own_connection(alias, timeout)
-        with silenced(), closing(connection):
-            connection.ensure_connection()
-            with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-                return _take_down(cluster, connection, cursor, floor, timeout)
-    except Error as error:
-        return _why(error)
-    except Exception as error:  # noqa: BLE001  (a finding, not a traceback; its text may hold anything)
-        return f"it cannot be asked ({type(error).__name__})"
-
-
-def _take_down(
-    cluster: Cluster, connection: BaseDatabaseWrapper, cursor: Any, floor: Any, timeout: float
-) -> Facts:
-    alias = connection.alias
-    facts = Facts(
-        cluster=cluster, alias=alias, product=product(connection), options=connections.settings[alias]
+    outcomes = survey(
+        aliases,
+        lambda connection: _take_down(cluster, connection, floor, timeout),
+        timeout=timeout,
+        deadline=2 * timeout + CATCH_UP_SECONDS,
     )
-    doctor = DOCTORS.get(facts.product)
-    driver = get_driver(connection)
-    if driver is None:
-        return facts
-    facts.has_driver = True
-    if doctor is not None:
-        doctor.ask(cursor, facts)
-    if facts.is_primary:
-        facts.position = _primary_position(driver, cursor)
-        return facts
-    if floor is not None:
-        driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
-    reading = driver.read_replica(cursor)
+    return {
+        alias: outcome if isinstance(outcome, Facts) else _why(outcome, timeout)
+        for alias, outcome in outcomes.items()
+    }
+
+
+def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, timeout: float) -> Facts:
+    alias = connection.alias
+    with plain_cursor(connection) as cursor:
+        facts = Facts(
+            cluster=cluster, alias=alias, product=product(connection), options=connections.settings[alias]
+        )
+        doctor = DOCTORS.get(facts.product)
+        driver = get_driver(connection)
+        if driver is None:
+            return facts
+        facts.has_driver = True
+        if doctor is not None:
+            doctor.ask(cursor, facts)
+        if facts.is_primary:
+            facts.position = _primary_position(driver, cursor)
+            return facts
+        if floor is not None:
+            driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
+        reading = driver.read_replica(cursor)
     facts.position = reading.position
     if reading.tentative and reading.position is not None:
         facts.position = driver.place(reading.position, floor)
@@ -155,8 +132,12 @@ _CODES: Final[Mapping[object, str]] = {
 }
 
 
-def _why(error: Error) -> str:
+def _why(error: Exception, timeout: float) -> str:
     """Say why a server could not be asked; not in the driver's words, which name host and user."""
+    if isinstance(error, TimeoutError):
+        return f"it has not answered within {timeout:g} s"
+    if not isinstance(error, Error):
+        return f"it cannot be asked ({type(error).__name__})"
     cause = error.__cause__ or error
     code = getattr(cause, "sqlstate", None) or next(
         (each for each in error.args if isinstance(each, int)), None

@@ -9,7 +9,7 @@ from django_rwrouter.monitor import lifecycle
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.status import overview
 from django_rwrouter.servers.breaker import Condition
-from django_rwrouter.servers.survey import look
+from django_rwrouter.servers.survey import server_states
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import ALIASES
@@ -19,7 +19,7 @@ from tests.servers.products.test_monitor import until
 @pytest.fixture
 def seen(cluster):
     """Look, as ``rwrouter status`` does."""
-    return lambda timeout=2.0: look(get_topology().clusters["default"], timeout)
+    return lambda timeout=2.0: server_states(get_topology().clusters["default"], timeout)
 
 
 def test_servers_that_are_well(cluster, seen):
@@ -64,7 +64,7 @@ def test_a_process_with_a_monitor_asks_nobody_again(cluster, rwrouter, monkeypat
     with routing_scope():
         pass
     until(lambda: len(monitor.snapshot()) == len(ALIASES), 10, "not all servers were asked")
-    monkeypatch.setattr("django_rwrouter.operations.status.look", None)
+    monkeypatch.setattr("django_rwrouter.operations.status.server_states", None)
     try:
         overrides.drain("replica2", "a new disk")
         [now] = overview().clusters

@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.operations.replication import Stage, look
+from django_rwrouter.operations.replication import Stage, ask_progress
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 
@@ -18,7 +18,7 @@ GRANTS = {
 
 
 def steps(alias="replica1"):
-    found = look(get_topology().clusters["default"], timeout=2)
+    [found] = ask_progress([get_topology().clusters["default"]], timeout=2)
     return found, next(each for each in found.replicas if each.alias == alias)
 
 
@@ -89,7 +89,7 @@ def test_a_frozen_server_costs_two_seconds_and_one_thread(cluster):
     for _time in range(2):
         assert steps()[1].stage is Stage.AWAY
     assert busy_clock() - began < 12
-    asking = [thread for thread in threading.enumerate() if thread.name == "rwrouter-look-replica1"]
+    asking = [thread for thread in threading.enumerate() if thread.name == "rwrouter-survey-replica1"]
     assert len(asking) <= 1
     cluster.replicas[0].thaw()
 
