@@ -13,6 +13,7 @@ from django.utils.translation import get_language_from_path
 
 from django_rwrouter import monitor, stats
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.routing import transactions
 from django_rwrouter.scope import streaming
 from django_rwrouter.scope.context import SAFE_METHODS, current_scope, entered
@@ -97,7 +98,7 @@ class ReadWriteMiddleware:
 def _begin(request: HttpRequest) -> RoutingState:
     stats.start()
     monitor.ensure_running()
-    stats.count_event("request")
+    stats.count_event(EventKind.REQUEST.code)
     safe = request.method in SAFE_METHODS
     unsafe_paths = get_topology().unsafe_paths
     if unsafe_paths and safe:

@@ -17,26 +17,14 @@ from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, wor
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import translated
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.stats.summary import Happening, Span, Summary
 
 PER_PAGE: Final = 50
 DAY: Final = 86_400
-KINDS: Final = {
-    "replica_ejected": "bad",
-    "primary_lost": "bad",
-    "primary_read_only": "bad",
-    "replica_write_refused": "bad",
-    "switched_off": "bad",
-    "failover": "busy",
-    "role_changed": "busy",
-    "token_rejected": "busy",
-    "replica_restored": "good",
-    "primary_found": "good",
-    "replica_undrained": "good",
-    "switched_on": "good",
-}
-"""How bad an event is; the others are neither."""
-CAUSED: Final = frozenset({"replica_ejected", "replica_restored", "primary_lost"})
+SEVERITIES: Final = {kind.value: kind.severity for kind in EventKind}
+"""How bad an event is; one of a newer version, running beside this one, is neither."""
+CAUSED: Final = frozenset({EventKind.REPLICA_EJECTED, EventKind.REPLICA_RESTORED, EventKind.PRIMARY_LOST})
 """Events whose detail is a cause; that of others was written by people, or names a database."""
 
 
@@ -108,12 +96,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 def _event(happening: Happening) -> Event:
     name, subject, detail = happening.name, happening.subject, happening.detail
-    if name == "token_rejected":
+    if name == EventKind.TOKEN_REJECTED:
         subject, detail = "", word_for(FLAWS, subject)
-    elif name == "role_changed":
+    elif name == EventKind.ROLE_CHANGED:
         detail = _("now %(role)s") % {"role": word_for(ROLES, detail)}
     elif name in CAUSED:
         detail = translated(detail)
     return Event(
-        moment(happening.when), KINDS.get(name, "quiet"), word_for(OCCURRENCES, name), subject, detail
+        moment(happening.when), SEVERITIES.get(name, "quiet"), word_for(OCCURRENCES, name), subject, detail
     )

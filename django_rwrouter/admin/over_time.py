@@ -15,6 +15,7 @@ from django_rwrouter.admin.chart import Axis, Chart, bars, lines
 from django_rwrouter.admin.statistics import statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, word_for
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.stats.queries import Report
 from django_rwrouter.stats.summary import SPANS, Summary, TimeStep, percent
 
@@ -33,8 +34,13 @@ FIRST: Final = "1h"
 DAY: Final = 86_400
 CAUSES_DRAWN: Final = 5
 """Reasons with a colour of their own; the others are put together."""
-SHOWN_APART: Final = frozenset({"request", "pinned_request"})
-SPILLS: Final = ("read_spilled", "read_degraded", "failover", "replica_ejected")
+SHOWN_APART: Final = frozenset({EventKind.REQUEST, EventKind.PINNED_REQUEST})
+SPILLS: Final = (
+    EventKind.READ_SPILLED,
+    EventKind.READ_DEGRADED,
+    EventKind.FAILOVER,
+    EventKind.REPLICA_EJECTED,
+)
 """Events that are drawn."""
 
 
@@ -68,10 +74,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 def _pinned(summary: Summary) -> dict[str, Any]:
     """Return how many requests came from a client that had just written."""
-    requests = summary.total("request")
+    requests = summary.total(EventKind.REQUEST)
     by_cluster = [
         (cluster, count, percent(count, requests))
-        for cluster, count in summary.events.get("pinned_request", Counter()).most_common()
+        for cluster, count in summary.events.get(EventKind.PINNED_REQUEST, Counter()).most_common()
     ]
     # A client may be pinned to several clusters: the largest is the least that is certainly true.
     return {
@@ -89,7 +95,7 @@ def _events(summary: Summary) -> Iterator[tuple[str, int, str]]:
             continue
         subjects = summary.events.get(name, Counter())
         details = [
-            f"{word_for(FLAWS, subject) if name == 'token_rejected' else subject}: {count}"
+            f"{word_for(FLAWS, subject) if name == EventKind.TOKEN_REJECTED else subject}: {count}"
             for subject, count in subjects.most_common()
             if subject
         ]
@@ -129,7 +135,7 @@ def _charts(report: Report) -> list[Chart]:
             axis,
             {
                 _("Share of requests"): [
-                    step.pinned_share if step.events["request"] else None for step in steps
+                    step.pinned_share if step.events[EventKind.REQUEST] else None for step in steps
                 ]
             },
             unit="%",

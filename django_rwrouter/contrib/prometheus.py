@@ -33,6 +33,7 @@ from prometheus_client.utils import floatToGoString
 from django_rwrouter import __version__, events, stats
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.status import Overview, overview
 from django_rwrouter.scope.token import Flaw
 from django_rwrouter.servers.breaker import Condition
@@ -48,22 +49,8 @@ EVERY: Final = 2
 """Every second bound of the statistics is exported: each bucket is a series, and half of them are enough."""
 
 
-EVENTS_OF_REPLICAS: Final = (
-    "failover",
-    "replica_drained",
-    "replica_ejected",
-    "replica_restored",
-    "replica_undrained",
-    "replica_write_refused",
-)
-EVENTS_OF_CLUSTERS: Final = (
-    "late_write",
-    "pinned_request",
-    "position_unknown",
-    "read_degraded",
-    "read_spilled",
-    "sync_timeout",
-)
+EVENTS_OF_REPLICAS: Final = tuple(kind.value for kind in EventKind if kind.subject == "replica")
+EVENTS_OF_CLUSTERS: Final = tuple(kind.value for kind in EventKind if kind.subject == "cluster")
 """Exported from the start, as 0: of a counter that is new, Prometheus does not see the first increase."""
 
 
@@ -255,9 +242,9 @@ def _no_events() -> dict[tuple[str, str], int]:
     replicas = [replica.alias for cluster in clusters for replica in cluster.replicas]
     return dict.fromkeys(
         [
-            ("request", ""),
-            ("pin_set", ""),
-            *(("token_rejected", flaw) for flaw in get_args(Flaw)),
+            (EventKind.REQUEST.value, ""),
+            (EventKind.PIN_SET.value, ""),
+            *((EventKind.TOKEN_REJECTED.value, flaw) for flaw in get_args(Flaw)),
             *product(EVENTS_OF_REPLICAS, replicas),
             *product(EVENTS_OF_CLUSTERS, (cluster.name for cluster in clusters)),
         ],

@@ -11,6 +11,7 @@ from django.dispatch import Signal
 from django_rwrouter import process, signals, stats
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import SECONDS
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.printable import printable
 
 logger = logging.getLogger("django_rwrouter")
@@ -41,7 +42,7 @@ def _tell(level: int, message: str, alias: str, *values: object, signal: Signal,
 
 def replica_ejected(alias: str, reason: str) -> None:
     """Tell that this process has stopped reading from a replica."""
-    stats.note_event("replica_ejected", alias, reason)
+    stats.note_event(EventKind.REPLICA_EJECTED.code, alias, reason)
     _tell(
         logging.WARNING,
         "The replica %r is left alone for a while: %s.",
@@ -54,7 +55,7 @@ def replica_ejected(alias: str, reason: str) -> None:
 
 def replica_restored(alias: str, seconds: float) -> None:
     """Tell that it reads from the replica again."""
-    stats.note_event("replica_restored", alias, SECONDS % {"seconds": f"{seconds:.1f}"})
+    stats.note_event(EventKind.REPLICA_RESTORED.code, alias, SECONDS % {"seconds": f"{seconds:.1f}"})
     _tell(
         logging.INFO,
         "The replica %r is used again, after %.1f s.",
@@ -67,7 +68,7 @@ def replica_restored(alias: str, seconds: float) -> None:
 
 def read_failed_over(alias: str, substitute: str, reason: str) -> None:
     """Tell that a read has lost its database and was run again elsewhere."""
-    stats.note_event("failover", alias, f"{substitute}: {reason}")
+    stats.note_event(EventKind.FAILOVER.code, alias, f"{substitute}: {reason}")
     _tell(
         logging.WARNING,
         "A read on %r failed (%s) and was run again on %r.",
@@ -82,7 +83,7 @@ def read_failed_over(alias: str, substitute: str, reason: str) -> None:
 
 def read_spilled(cluster: str) -> None:
     """Tell that a read goes to the primary because all replicas lag."""
-    stats.count_event("read_spilled", cluster)
+    stats.count_event(EventKind.READ_SPILLED.code, cluster)
     if _is_news("spilled", cluster):
         logger.warning(
             "All replicas of %r lag more than MAX_LAG: some of their reads go to the primary.",
@@ -94,7 +95,7 @@ def read_spilled(cluster: str) -> None:
 
 def read_degraded(cluster: str) -> None:
     """Tell that a read goes to a replica that lags more than ``MAX_LAG``."""
-    stats.count_event("read_degraded", cluster)
+    stats.count_event(EventKind.READ_DEGRADED.code, cluster)
     if _is_news("degraded", cluster):
         logger.error(
             "All replicas of %r lag more than MAX_LAG, and the primary is away or has SPILL_LIMIT of their"
@@ -130,7 +131,7 @@ def _is_news(what: str, subject: str) -> bool:
 
 def primary_lost(alias: str, reason: str) -> None:
     """Tell that a primary does not answer."""
-    stats.note_event("primary_lost", alias, reason)
+    stats.note_event(EventKind.PRIMARY_LOST.code, alias, reason)
     _tell(
         logging.ERROR,
         "The primary %r does not answer: %s.",
@@ -143,13 +144,13 @@ def primary_lost(alias: str, reason: str) -> None:
 
 def primary_found(alias: str) -> None:
     """Tell that it answers again."""
-    stats.note_event("primary_found", alias)
+    stats.note_event(EventKind.PRIMARY_FOUND.code, alias)
     _tell(logging.WARNING, "The primary %r answers again.", alias, signal=signals.primary_found)
 
 
 def role_changed(alias: str, role: str) -> None:
     """Tell that a server was found in another role than before."""
-    stats.note_event("role_changed", alias, role)
+    stats.note_event(EventKind.ROLE_CHANGED.code, alias, role)
     _tell(
         logging.WARNING,
         "The server behind %r is now in the role %r.",

@@ -23,6 +23,7 @@ from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, get_topology
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.databases import product
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers.breaker import health
@@ -39,8 +40,14 @@ _IMPATIENT: Final = {
 the session would reach others through a pooler."""
 
 _KINDS: Final = frozenset(kind.value for kind in OverrideKind)
-_BEGUN: Final = {OverrideKind.DRAIN: "replica_drained", OverrideKind.PRIMARY_ONLY: "switched_off"}
-_ENDED: Final = {OverrideKind.DRAIN: "replica_undrained", OverrideKind.PRIMARY_ONLY: "switched_on"}
+_BEGUN: Final = {
+    OverrideKind.DRAIN: EventKind.REPLICA_DRAINED,
+    OverrideKind.PRIMARY_ONLY: EventKind.SWITCHED_OFF,
+}
+_ENDED: Final = {
+    OverrideKind.DRAIN: EventKind.REPLICA_UNDRAINED,
+    OverrideKind.PRIMARY_ONLY: EventKind.SWITCHED_ON,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,12 +157,12 @@ def _writing(alias: str) -> Iterator[None]:
             ) from None
 
 
-def _settle(alias: str, event: str, target: str, detail: str) -> None:
+def _settle(alias: str, event: EventKind, target: str, detail: str) -> None:
     """Let what was written be in force here, too: as soon as others can see it."""
 
     def settle() -> None:
         # Told once, by whoever did it. All other processes find it out sometime, at their start as well.
-        stats.note_event(event, target, detail)
+        stats.note_event(event.code, target, detail)
         apply(in_force())
 
     if connections[alias].in_atomic_block:

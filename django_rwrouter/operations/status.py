@@ -19,6 +19,7 @@ from django_rwrouter import events, monitor
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events.causes import NO_ANSWER
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
@@ -323,8 +324,8 @@ class _Known:
                 self._replica(cluster, replica.alias, 100 * replica.weight / weights, traffic)
                 for replica in cluster.replicas
             ),
-            spilled=self._happened("read_spilled", cluster),
-            degraded=self._happened("read_degraded", cluster),
+            spilled=self._happened(EventKind.READ_SPILLED, cluster),
+            degraded=self._happened(EventKind.READ_DEGRADED, cluster),
         )
 
     def _primary(self, cluster: Cluster, traffic: Mapping[str, Traffic]) -> Server:

@@ -16,6 +16,7 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.base import Driver
 from django_rwrouter.databases.errors import is_refusal, loss
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
@@ -48,7 +49,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             health.found_primary(cluster.name)
             learn_refusal(cluster, connection.alias, events.why(error), began)
             return None
-        stats.count_event("position_unknown", cluster.name)
+        stats.count_event(EventKind.POSITION_UNKNOWN.code, cluster.name)
         logger.warning(
             "The primary %r could not be asked where it stands (%s).",
             connection.alias,

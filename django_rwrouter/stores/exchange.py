@@ -20,6 +20,7 @@ from django_rwrouter import databases, process, stats
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.decision import Level
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope import token
 from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
 from django_rwrouter.scope.token import EMPTY, Mark, Token
@@ -105,7 +106,7 @@ def _is_suspended(store: Store) -> bool:
 
 def _note_failure(store: Store, error: Exception) -> None:
     name = type(store).__name__
-    stats.count_event("store_failed", name)
+    stats.count_event(EventKind.STORE_FAILED.code, name)
     outage = _outages.get(store)
     if outage is None or outage.over:
         outage = _outages[store] = _Outage(lost_at=outage.lost_at if outage else 0.0)
@@ -186,7 +187,7 @@ def accept(value: str) -> Token:
         return EMPTY
     found, flaw = token.decode(value, get_topology().lifetimes, time.time(), databases.decode, _first_sights)
     if flaw is not None:
-        stats.note_event("token_rejected", flaw)
+        stats.note_event(EventKind.TOKEN_REJECTED.code, flaw)
     return found
 
 
@@ -348,7 +349,7 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
     if wrote or _must_tell_seen(state):
         made = issue(state)
         if wrote:
-            stats.count_event("pin_set")
+            stats.count_event(EventKind.PIN_SET.code)
             _wait_for_replicas(wrote, made)
         # A client that has seen nothing new is told nothing.
         keepers: Sequence[Store] = stores() if wrote or _says_more(made, state.token) else ()
@@ -448,7 +449,7 @@ def _wait_for_replicas(wrote: Sequence[str], made: Token) -> None:
         if not cluster.settings.sync_replicas:
             continue
         if position is None or not waiting.wait_for_all(cluster, position):
-            stats.count_event("sync_timeout", name)
+            stats.count_event(EventKind.SYNC_TIMEOUT.code, name)
             logger.warning(
                 "A write was not replayed by %s replicas of %r within SYNC_TIMEOUT (%s s); the response goes"
                 " out all the same, and the client's token keeps it from reading what is older.",

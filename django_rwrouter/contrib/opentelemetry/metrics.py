@@ -9,29 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from django.dispatch import Signal
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from django_rwrouter import __version__, signals
+from django_rwrouter import __version__
 from django_rwrouter.contrib.replicas import replicas
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers.breaker import Condition
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
-EVENTS: Final[dict[str, tuple[Signal, str]]] = {
-    "primary_lost": (signals.primary_lost, "alias"),
-    "primary_found": (signals.primary_found, "alias"),
-    "replica_ejected": (signals.replica_ejected, "alias"),
-    "replica_restored": (signals.replica_restored, "alias"),
-    "failover": (signals.read_failed_over, "alias"),
-    "read_spilled": (signals.read_spilled, "cluster"),
-    "role_changed": (signals.role_changed, "alias"),
-    "replica_drained": (signals.replica_drained, "alias"),
-    "replica_undrained": (signals.replica_undrained, "alias"),
-}
-"""By the name of an event, as in the statistics: the signal, and which of its arguments says of what."""
-
 STATES: Final = (Condition.HEALTHY, Condition.EJECTED, Condition.DRAINED)
 """Those of a replica, as far as one process can tell without asking it."""
 
@@ -69,8 +56,10 @@ def record(known: dict[str, str], system: str, seconds: float, failure: BaseExce
 
 def connect() -> None:
     """Listen to what happens, and offer what there is to observe. To be called once."""
-    for name, (signal, subject) in EVENTS.items():
-        signal.connect(_counter(name, subject), weak=False, dispatch_uid=f"django_rwrouter.{__name__}.{name}")
+    for kind in EventKind:
+        if kind.signal is not None:
+            uid = f"django_rwrouter.{__name__}.{kind.value}"
+            kind.signal.connect(_counter(kind), weak=False, dispatch_uid=uid)
     _meter.create_observable_gauge(
         "rwrouter.replica.lag",
         [_lag],
@@ -85,9 +74,11 @@ def connect() -> None:
     )
 
 
-def _counter(name: str, subject: str) -> Callable[..., None]:
+def _counter(kind: EventKind) -> Callable[..., None]:
+    argument = "cluster" if kind.subject == "cluster" else "alias"
+
     def count(**kwargs: object) -> None:
-        _events.add(1, {"rwrouter.event": name, "rwrouter.subject": str(kwargs[subject])})
+        _events.add(1, {"rwrouter.event": kind.value, "rwrouter.subject": str(kwargs[argument])})
 
     return count
 
