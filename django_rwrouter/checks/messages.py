@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004
+
+from django_rwrouter.conf.validators import did_you_mean
 
 TAG: Final = "django_rwrouter"
 """``manage.py check --tag django_rwrouter`` runs these alone."""
@@ -25,17 +26,10 @@ def found(number: str, message: str, hint: str) -> CheckMessage:
     return kind(message, hint=f"{hint} {more}", id=f"{TAG}.{number}")
 
 
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Return a hint with the known name most like ``value``; empty if none is."""
-    folded = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(value.lower(), folded, n=1)
-    return f"Did you mean {folded[matches[0]]!r}?" if matches else ""
-
-
-def by_name(value: str, known: Iterable[str]) -> str:
+def by_name(value: str, known: Collection[str]) -> str:
     """Return a hint for what is given by name or dotted path."""
     names = ", ".join(map(repr, known))
-    return did_you_mean(value, known) or f"Write the dotted path of a class, or one of: {names}."
+    return did_you_mean(value, known, f"Write the dotted path of a class, or one of: {names}.")
 
 
 def named(names: Iterable[str]) -> str:

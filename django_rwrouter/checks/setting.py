@@ -15,11 +15,12 @@ from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from django_rwrouter.balancers import BALANCERS, get_balancer
-from django_rwrouter.checks.messages import by_name, did_you_mean, found, named
+from django_rwrouter.checks.messages import by_name, found, named
 from django_rwrouter.checks.project import flaw_of, installed_routers, is_our_middleware, store_of
 from django_rwrouter.conf import SETTING, Problem
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import Settings
+from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.execution.replica_sessions import get_replica_session
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stats.backends import BACKENDS
@@ -102,7 +103,7 @@ def labels(raw: Mapping[str, Any]) -> Iterator[CheckMessage]:
                     yield found(
                         "E011",
                         f"{where}[{key!r}] names {label!r}, but no such app or model is installed.",
-                        did_you_mean(labels.get(label, label), known) or otherwise,
+                        did_you_mean(labels.get(label, label), known, otherwise),
                     )
 
 
@@ -146,7 +147,7 @@ def views(settings: Settings) -> Iterator[CheckMessage]:
             yield found(
                 "W018",
                 f"{SETTING}['UNSAFE_VIEWS'] names {name!r}, but no view in ROOT_URLCONF has this name.",
-                did_you_mean(name, known) or "Write 'app:name', or a path prefix such as '/ping/'.",
+                did_you_mean(name, known, "Write 'app:name', or a path prefix such as '/ping/'."),
             )
 
 
