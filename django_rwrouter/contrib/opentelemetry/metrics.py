@@ -6,16 +6,18 @@ as the semantic conventions want it. What all processes know together is at Prom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from django_rwrouter import __version__
-from django_rwrouter.contrib.replicas import replicas
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.servers.breaker import Condition
+from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.freshness import knowledge
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
@@ -83,17 +85,27 @@ def _counter(kind: EventKind) -> Callable[..., None]:
     return count
 
 
-def _lag(_options: CallbackOptions) -> Iterable[Observation]:
-    for replica in replicas():
-        if replica.lag is not None:
-            yield Observation(replica.lag, _of(replica.cluster, replica.alias))
+def _replicas() -> Iterator[tuple[str, str]]:
+    """Yield the cluster and the alias of each replica of the settings."""
+    topology = get_topology()
+    for cluster in () if topology.inert else topology.clusters.values():
+        for alias in cluster.replica_aliases:
+            yield cluster.name, alias
+
+
+def _lag(_options: CallbackOptions) -> Iterator[Observation]:
+    for cluster, alias in _replicas():
+        lag = knowledge.staleness(cluster, knowledge.last_server(alias))
+        if math.isfinite(lag):
+            yield Observation(lag, _of(cluster, alias))
 
 
 def _status(_options: CallbackOptions) -> Iterator[Observation]:
-    for replica in replicas():
-        for state in STATES:
-            attributes = {**_of(replica.cluster, replica.alias), "rwrouter.state": state.value}
-            yield Observation(int(state is replica.state), attributes)
+    for cluster, alias in _replicas():
+        state = health.standing(alias).state
+        for condition in STATES:
+            attributes = {**_of(cluster, alias), "rwrouter.state": condition.value}
+            yield Observation(int(condition is state), attributes)
 
 
 def _of(cluster: str, alias: str) -> dict[str, str]:
