@@ -400,6 +400,10 @@ class _Place:
     def encode(self) -> str:
         return ""
 
+    @classmethod
+    def decode(cls, text: str) -> _Place:
+        return cls()
+
 
 _PLACE: Final = _Place()
 

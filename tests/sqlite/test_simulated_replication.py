@@ -20,7 +20,7 @@ from django_rwrouter import consistency, current_token, routing_scope
 from django_rwrouter import databases as registry
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.operations.replication import Step, look
+from django_rwrouter.operations.replication import Stage, ask_progress
 from django_rwrouter.servers import survey
 from tests.app.models import Book
 from tests.settings import DATABASES
@@ -123,21 +123,21 @@ def test_a_file_that_was_made_anew_is_of_another_history(simulator):
 
 
 def test_the_page_replication_shows_how_far_each_replica_is(simulator, cluster):
-    before = look(cluster)
-    assert [steps.step for steps in before.replicas] == [Step.LEVEL, Step.LEVEL]
+    before = ask_progress([cluster])[0]
+    assert [steps.stage for steps in before.replicas] == [Stage.LEVEL, Stage.LEVEL]
     written()
-    behind = look(cluster)
+    behind = ask_progress([cluster])[0]
     assert behind.has_positions
     assert behind.written == state().position.encode()
     for steps in behind.replicas:
-        assert (steps.step, steps.to_replay, steps.progress.delay) == (Step.BEHIND, 1, LAG)
+        assert (steps.stage, steps.to_replay, steps.progress.delay) == (Stage.BEHIND, 1, LAG)
         assert steps.replayed == before.written
     simulator.synchronise()
-    assert [steps.step for steps in look(cluster).replicas] == [Step.LEVEL, Step.LEVEL]
+    assert [steps.stage for steps in ask_progress([cluster])[0].replicas] == [Stage.LEVEL, Stage.LEVEL]
 
 
 def test_the_status_shows_role_and_lag(simulator, cluster):
-    seen = survey.look(cluster, 5.0)
+    seen = survey.server_states(cluster, 5.0)
     assert {alias: server.role for alias, server in seen.items()} == {
         "default": "primary",
         "replica1": "replica",
