@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from django.db import Error, connections
 
 from django_rwrouter import events
+from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.servers import asking, wrapper
+from django_rwrouter.servers import asking, pools, wrapper
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import load_of
 
@@ -36,7 +37,8 @@ def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
             connection.close()  # The driver found it lost when it was last used, and Django does not know.
         with load_of(cluster.primary).waiting(connection):
             connection.close_if_health_check_failed()
-            connection.ensure_connection()
+            with pools.bounded(connection):
+                connection.ensure_connection()
     except Error as error:
         asking.note_lost_primary(cluster, error)
         return False
@@ -48,7 +50,7 @@ def open_replica(alias: str) -> Opening:
 
     This has to happen before Django uses it: a dead server fails in ``connect()``, or in the ping of
     ``CONN_HEALTH_CHECKS``, and neither is seen by an execute wrapper. Bounded by the timeouts in the
-    database's ``OPTIONS``.
+    database's ``OPTIONS``, and for a pool by the monitor's ``TIMEOUT``.
     """
     connection = wrapper.install(connections[alias])
     if is_forbidden(connection):
@@ -61,7 +63,9 @@ def open_replica(alias: str) -> Opening:
                 connection.close_if_health_check_failed()
             if health.watched and health.is_ejected(alias):
                 return Opening.FAILED
-        connection.ensure_connection()
+        # The read can go elsewhere, so a pool is not worth waiting for longer than a server.
+        with pools.bounded(connection, get_settings().monitor.timeout):
+            connection.ensure_connection()
         if health.is_ejected(alias):
             # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
             asking.ask_replica(get_topology().by_alias[alias], connection)

@@ -17,11 +17,13 @@ from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.base import Driver
 from django_rwrouter.databases.errors import is_refusal, loss
 from django_rwrouter.events.kinds import EventKind
+from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
 from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.pools import FullPoolError
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -38,7 +40,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         return None  # One who waits in vain to connect is enough. An open connection may still do.
     began = monotonic()
     try:
-        connection.ensure_connection()
+        with pools.bounded(connection):
+            connection.ensure_connection()
         driver = get_driver(connection)
         if driver is None:
             return None
@@ -75,6 +78,8 @@ def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:
 
 def note_lost_primary(cluster: Cluster, error: Error) -> None:
     """Take the primary for away for a while, if an error says so and no monitor looks after it."""
+    if isinstance(error, FullPoolError):
+        return
     # Not in a transaction that has failed before: then it answers, and says so.
     if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
         health.lost_primary(cluster.name)
@@ -130,7 +135,9 @@ def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
 
 
 def pass_over(alias: str, error: Error) -> None:
-    """Leave a replica alone for a while because of an error."""
+    """Leave a replica alone for a while because of an error; not because others use all of a pool."""
+    if isinstance(error, FullPoolError):
+        return
     trip(alias, events.why(error))
 
 

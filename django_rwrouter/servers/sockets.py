@@ -28,6 +28,12 @@ def note_opened(connection: BaseDatabaseWrapper) -> None:
         of_alias[key] = ref(connection, lambda _gone: of_alias.pop(key, None))
 
 
+def openers(alias: str) -> list[BaseDatabaseWrapper]:
+    """Return the objects that have opened connections to a database; some have closed theirs again."""
+    references = list(_opened.get(alias, {}).values())
+    return [connection for reference in references if (connection := reference()) is not None]
+
+
 def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> int:
     """Shut down the connections to a database that cannot be reached; return how many there were.
 
@@ -35,9 +41,8 @@ def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> int:
     next user at once, where its ping would have waited, too. Those to ``spare`` are left as they are.
     """
     severed = 0
-    for reference in list(_opened.get(alias, {}).values()):
-        connection = reference()
-        raw = None if connection is None or connection in spare else connection.connection
+    for connection in openers(alias):
+        raw = None if connection in spare else connection.connection
         if raw is not None:
             severed += sever(raw)
     return severed
@@ -48,10 +53,8 @@ def retire_all(alias: str) -> None:
 
     By Django itself, in the thread that they belong to; nobody is interrupted.
     """
-    for reference in list(_opened.get(alias, {}).values()):
-        connection = reference()
-        if connection is not None:
-            connection.close_at = 0.0
+    for connection in openers(alias):
+        connection.close_at = 0.0
 
 
 def reset() -> None:

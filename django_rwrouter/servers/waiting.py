@@ -13,6 +13,7 @@ from django_rwrouter import process
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.errors import is_refusal
+from django_rwrouter.servers import pools
 from django_rwrouter.servers.asking import ask_replica, pass_over, raw_cursor
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
@@ -120,7 +121,8 @@ def wait_for_all(cluster: Cluster, position: Any) -> bool:
                     done += 1
                     continue
                 connection.close_if_health_check_failed()
-                connection.ensure_connection()
+                with pools.bounded(connection, remaining):
+                    connection.ensure_connection()
                 there = _wait(cluster, connection, position, min(_SYNC_SLICE, max(remaining, 0.001)))
             except AssertionError as error:
                 if type(error).__name__ != "DatabaseOperationForbidden":

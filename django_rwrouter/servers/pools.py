@@ -1,0 +1,109 @@
+"""Connections that are drawn from a pool in this process: psycopg's, as Django uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import OperationalError
+
+from django_rwrouter import process
+from django_rwrouter.servers import sockets
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+GLANCE: Final = 0.01
+"""Seconds that a pool is given for a connection while it is known to be full."""
+REST: Final = 1.0
+"""Seconds for which nobody waits for a pool after somebody has waited in vain, else each query of a page
+would."""
+BRIEF: Final = 0.2
+"""Seconds; a wait that is shorter says nothing of the server, as a new connection may take longer."""
+_PSYCOPG_FULL: Final = frozenset({"PoolTimeout", "TooManyRequests"})
+_full_until: Final[dict[str, float]] = {}
+"""By alias, monotonic seconds."""
+
+
+class FullPoolError(OperationalError):
+    """All connections of a pool are in use, which says nothing of the server."""
+
+
+def reset() -> None:
+    """Forget which pools are full."""
+    _full_until.clear()
+
+
+process.owns(reset)
+
+
+def pool_of(connection: BaseDatabaseWrapper) -> Any:
+    """Return the pool that a connection is drawn from, or ``None`` if it is opened for its user alone."""
+    return getattr(connection, "pool", None)
+
+
+@contextmanager
+def bounded(connection: BaseDatabaseWrapper, seconds: float | None = None) -> Iterator[None]:
+    """Tell a full pool from a dead server while a connection is opened; wait at most so many seconds.
+
+    Raises :class:`FullPoolError` for the former. ``None`` leaves the time to the pool. Other users of the
+    pool wait for as long as they are used to.
+    """
+    pool = pool_of(connection)
+    if not hasattr(pool, "getconn"):
+        yield
+        return
+    # Django looks its pools up here; this wrapper alone sees another one.
+    vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
+    try:
+        yield
+    finally:
+        vars(connection).pop("_connection_pools", None)
+
+
+class _Bounded:
+    """A pool of psycopg's, for one caller who does not wait for as long as others."""
+
+    def __init__(self, pool: Any, alias: str, seconds: float | None) -> None:
+        self._pool = pool
+        self._alias = alias
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def getconn(self) -> Any:
+        """Draw a connection."""
+        pool, alias = self._pool, self._alias
+        timeout = pool.timeout
+        if self._seconds is not None:
+            is_resting = monotonic() < _full_until.get(alias, 0.0)
+            timeout = min(timeout, GLANCE if is_resting else self._seconds)
+        was_used, failures = _is_used(alias), _failures(pool)
+        try:
+            return pool.getconn(timeout=timeout)
+        except Exception as error:
+            if type(error).__name__ not in _PSYCOPG_FULL:
+                raise
+            # Who waits for a pool that nobody uses, or that tries in vain to connect, waits for the server.
+            if timeout >= BRIEF:
+                if _failures(pool) > failures or not (was_used or _is_used(alias)):
+                    raise
+                _full_until[alias] = monotonic() + REST
+            raise FullPoolError(
+                f"All connections of the pool of {alias!r} are in use. Raise 'max_size' in"
+                f" DATABASES[{alias!r}]['OPTIONS']['pool'], or let fewer requests run at once."
+            ) from error
+
+
+def _is_used(alias: str) -> bool:
+    """Whether anybody in this process holds a connection to a database."""
+    return any(connection.connection is not None for connection in sockets.openers(alias))
+
+
+def _failures(pool: Any) -> int:
+    """Return how often a pool has tried to connect in vain."""
+    failures: int = pool.get_stats().get("connections_errors", 0)
+    return failures

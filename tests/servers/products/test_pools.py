@@ -1,0 +1,127 @@
+"""Replicas' connections from a pool in the process: it may be full, or have none to give."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from django.db import OperationalError, connections
+
+from django_rwrouter import Reason, routing_scope, use_replica
+from django_rwrouter.servers.breaker import health
+from tests.app.models import Book
+from tests.busy_clock import busy_clock
+from tests.servers.product import on
+from tests.servers.products.settings import REPLICAS, TIMEOUT
+
+pytestmark = pytest.mark.parametrize("product", on("postgresql"), indirect=True)
+POOL = {"min_size": 0, "max_size": 1, "timeout": 30, "reconnect_timeout": 60}
+"""As Django's users get it, but small: the pool waits for half a minute."""
+PATIENCE = 0.5
+"""What a connection of a replica is waited for (the monitor's TIMEOUT)."""
+
+
+@pytest.fixture
+def pooled(cluster, monkeypatch, rwrouter):
+    """Replicas with a pool of one connection each; no monitor looks after them."""
+    pytest.importorskip("psycopg_pool")
+    connections.close_all()
+    for alias in REPLICAS:
+        options = {**connections.settings[alias]["OPTIONS"], "pool": POOL}
+        monkeypatch.setitem(connections.settings[alias], "OPTIONS", options)
+        monkeypatch.setitem(connections.settings[alias], "CONN_HEALTH_CHECKS", True)
+    rwrouter(MONITOR={"MODE": "off", "TIMEOUT": PATIENCE}, CONSISTENCY="eventual")
+    yield cluster
+    for alias in REPLICAS:
+        connections[alias].close()
+        connections[alias].close_pool()
+
+
+@contextmanager
+def all_in_use(*aliases):
+    """Let another thread hold all connections of the pools."""
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        for alias in aliases:
+            connections[alias].ensure_connection()
+        taken.set()
+        done.wait(60)
+        connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(10)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def titles():
+    return list(Book.objects.values_list("title", flat=True))
+
+
+def test_a_full_pool_is_passed_over_for_the_other_replica(pooled, routed):
+    with all_in_use("replica1"):
+        for _ in range(10):
+            with routing_scope(safe=True):
+                assert titles() == ["old"]
+            connections.close_all()
+        assert {decision.alias for decision in routed} == {"replica2"}
+        assert not health.unusable()
+    assert health.begin_trial("replica1")
+
+
+def test_with_all_pools_full_the_primary_answers(pooled, routed):
+    began = busy_clock()
+    with all_in_use(*REPLICAS):
+        for _ in range(10):
+            with routing_scope(safe=True):
+                assert titles() == ["old"]
+        seconds = busy_clock() - began
+        assert not health.unusable()
+    assert {(decision.alias, decision.reason) for decision in routed} == {("default", Reason.NO_REPLICA)}
+    # One has waited for each pool; the others knew.
+    assert seconds < 2 * PATIENCE + 2
+
+
+def test_what_is_handed_back_is_used_again(pooled, routed):
+    with all_in_use(*REPLICAS), routing_scope(safe=True):
+        titles()
+    for _ in range(10):
+        with routing_scope(safe=True):
+            titles()
+        connections.close_all()
+    assert {decision.alias for decision in routed[1:]} <= set(REPLICAS)
+
+
+def test_others_wait_for_a_pool_as_long_as_it_says(pooled, monkeypatch):
+    monkeypatch.setitem(POOL, "timeout", 2 * PATIENCE)
+    with all_in_use("replica1"):
+        with use_replica(), routing_scope(safe=True):
+            titles()
+        connections["replica1"].close()
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="after 1"):
+            connections["replica1"].ensure_connection()
+        assert time.monotonic() - began >= 2 * PATIENCE
+
+
+@pytest.mark.parametrize("way", ["kill", "freeze"])
+def test_a_dead_server_is_left_alone_though_its_pool_has_no_connection_to_give(pooled, routed, way):
+    """Without a monitor, which would see it."""
+    getattr(pooled.replicas[0], way)()
+    began = busy_clock()
+    try:
+        for _ in range(10):
+            with routing_scope(safe=True):
+                assert titles() == ["old"]
+            connections.close_all()
+        assert health.is_ejected("replica1")
+    finally:
+        if way == "freeze":
+            pooled.replicas[0].thaw()
+    assert busy_clock() - began < TIMEOUT + 2
+    assert {decision.alias for decision in routed} == {"replica2"}
