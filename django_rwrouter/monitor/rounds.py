@@ -17,7 +17,7 @@ from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult
 from django_rwrouter.monitor.questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.schedule import Schedule
 from django_rwrouter.monitor.verdicts import LastProbe, Watch
-from django_rwrouter.servers import sockets
+from django_rwrouter.servers import pools, sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.in_flight import load_of
@@ -61,13 +61,14 @@ def cut_off(alias: str, hung_for: float = 0.0) -> int:
 
     psycopg has no timeout for reading, and mysqlclient's is often long, for the sake of slow queries. So
     whoever waits for a server that froze, or that the network has cut off, would wait for long, or for ever:
-    a statement, the ping before it, or the router's own question. What began less than ``hung_for`` seconds
-    ago goes on.
+    a statement, the ping before it, the router's own question, or a pool's check. What began less than
+    ``hung_for`` seconds ago goes on.
     """
     load = load_of(alias)
     young = load.younger_than(hung_for) if hung_for else []
     hung = len(load.running) - len(young)
     sockets.sever_all(alias, spare=young)
+    pools.end_unused(alias)
     return max(0, hung)
 
 

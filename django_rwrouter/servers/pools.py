@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from django_rwrouter import process
 from django_rwrouter.servers import sockets
@@ -25,6 +27,8 @@ BRIEF: Final = 0.2
 _PSYCOPG_FULL: Final = frozenset({"PoolTimeout", "TooManyRequests"})
 _full_until: Final[dict[str, float]] = {}
 """By alias, monotonic seconds."""
+_seen: Final[dict[str, WeakSet[Any]]] = {}
+"""By alias, the drivers' connections that were seen in a pool, or drawn from it."""
 
 
 class FullPoolError(OperationalError):
@@ -32,8 +36,9 @@ class FullPoolError(OperationalError):
 
 
 def reset() -> None:
-    """Forget which pools are full."""
+    """Forget which pools are full, and what they held."""
     _full_until.clear()
+    _seen.clear()
 
 
 process.owns(reset)
@@ -82,8 +87,10 @@ class _Bounded:
             is_resting = monotonic() < _full_until.get(alias, 0.0)
             timeout = min(timeout, GLANCE if is_resting else self._seconds)
         was_used, failures = _is_used(alias), _failures(pool)
+        seen = _seen.setdefault(alias, WeakSet())
+        seen.update(_idle(pool))  # The pool is about to check one of them.
         try:
-            return pool.getconn(timeout=timeout)
+            raw = pool.getconn(timeout=timeout)
         except Exception as error:
             if type(error).__name__ not in _PSYCOPG_FULL:
                 raise
@@ -96,6 +103,33 @@ class _Bounded:
                 f"All connections of the pool of {alias!r} are in use. Raise 'max_size' in"
                 f" DATABASES[{alias!r}]['OPTIONS']['pool'], or let fewer requests run at once."
             ) from error
+        seen.add(raw)
+        return raw
+
+
+def end_unused(alias: str) -> None:
+    """End what a pool holds of a server that cannot be reached, but for what is in use.
+
+    Idle connections, and those that hang in the pool's own check: it has no timeout. The pool itself is
+    replaced when its next user comes, as it would take minutes to try whether the server is back.
+    """
+    pools: dict[str, Any] = getattr(connections[alias], "_connection_pools", {})
+    pool: Any = pools.get(alias)
+    if not hasattr(pool, "getconn"):
+        return
+    used = {id(connection.connection) for connection in sockets.openers(alias)}
+    for raw in [*_seen.pop(alias, ()), *_idle(pool)]:
+        if id(raw) not in used:
+            sockets.sever(raw)
+    pools.pop(alias, None)
+    with suppress(RuntimeError):  # The system allows no more threads.
+        # It waits for the pool's own threads, which may be connecting.
+        threading.Thread(target=pool.close, name=f"rwrouter-pool-{alias}", daemon=True).start()
+
+
+def _idle(pool: Any) -> list[Any]:
+    """Return the connections of a pool of psycopg's that nobody uses."""
+    return list(getattr(pool, "_pool", ()))
 
 
 def _is_used(alias: str) -> bool:

@@ -8,7 +8,11 @@ import pytest
 from django.db import OperationalError, connections
 
 from django_rwrouter import Reason, routing_scope, use_replica
+from django_rwrouter.monitor.rounds import cut_off
+from django_rwrouter.routing.opening import Opening, open_replica
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.pools import bounded
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.product import on
@@ -125,3 +129,82 @@ def test_a_dead_server_is_left_alone_though_its_pool_has_no_connection_to_give(p
             pooled.replicas[0].thaw()
     assert busy_clock() - began < TIMEOUT + 2
     assert {decision.alias for decision in routed} == {"replica2"}
+
+
+# --- what a pool holds of a server that froze ----------------------------------------------------
+
+
+@pytest.fixture
+def filled(pooled, monkeypatch):
+    """Pools with three idle connections each."""
+    monkeypatch.setitem(POOL, "min_size", 3)
+    monkeypatch.setitem(POOL, "max_size", 3)
+    for alias in REPLICAS:
+        connections[alias].ensure_connection()
+        connections[alias].close()
+        connections[alias].pool.wait(10)
+    return pooled
+
+
+def in_thread(act):
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def read_from_replica1():
+    """Read in a scope whose first draw is replica1."""
+    try:
+        with routing_scope(safe=True):
+            assert titles() == ["old"]
+    finally:
+        connections.close_all()
+
+
+def test_who_hangs_in_the_check_of_a_pool_is_freed(filled, rwrouter, routed):
+    rwrouter(BALANCER="round_robin")
+    filled.replicas[0].freeze()
+    began = busy_clock()
+    readers = [in_thread(read_from_replica1) for _ in range(4)]
+    try:
+        time.sleep(0.3)
+        assert any(reader.is_alive() for reader in readers), "Nobody drew the frozen replica."
+        cut_off("replica1")
+        for reader in readers:
+            reader.join(20)
+        seconds = busy_clock() - began
+    finally:
+        filled.replicas[0].thaw()
+        for reader in readers:
+            reader.join(30)
+    assert seconds < 2 * PATIENCE + 2
+    assert len(routed) == 4
+    assert health.is_ejected("replica1")
+
+
+def test_a_statement_that_does_not_hang_goes_on(filled):
+    with routing_scope(safe=True):
+        connection = connections["replica1"]
+        assert open_replica("replica1") is Opening.OPENED
+        with connection.cursor() as cursor, load_of("replica1").waiting(connection):
+            cut_off("replica1", hung_for=60)
+            cursor.execute("SELECT 1")
+            assert cursor.fetchone() == (1,)
+
+
+def test_a_pool_that_waits_before_it_connects_again_is_replaced(filled):
+    """Psycopg's doubles its pause with each attempt in vain: the server would be back for long."""
+    connection = connections["replica1"]
+    pool = connection.pool
+    filled.replicas[0].kill()
+    with pytest.raises(OperationalError), bounded(connection, PATIENCE):
+        connection.ensure_connection()
+    cut_off("replica1")
+    filled.replicas[0].start()
+    connection.ensure_connection()
+    assert connection.pool is not pool
+    with pytest.raises(Exception, match="closed"):
+        pool.getconn(timeout=PATIENCE)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
