@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ from django_rwrouter.scope.state import (
     this_thread,
     when_thread_ends,
 )
-from django_rwrouter.servers import asking, identity, spill_slots, waiting, wrapper
+from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting, wrapper
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 
@@ -167,6 +168,8 @@ def _decide(
     situation = ours.situation
     while True:
         verdict = rules.route_read(route, state, scope, block, instance_alias, situation, attempts)
+        if attempts.drawn:
+            _hand_back(attempts, getattr(verdict, "alias", None), state, cluster)
         if isinstance(verdict, Decision):
             return verdict
         if on_event_loop() and not isinstance(verdict, Spill):
@@ -190,6 +193,21 @@ def _decide(
         scope.steps.append((type(verdict).__name__, alias, time.perf_counter() - began))
 
 
+def _hand_back(attempts: Attempts, kept: str | None, state: RoutingState, cluster: Cluster) -> None:
+    """Give connections to their pools again whose replicas were asked, but are not to answer the read.
+
+    Else one request would hold a replica's connection and wait for another's, the next one the other way
+    round.
+    """
+    for connection in list(attempts.drawn):
+        if connection.alias == kept or connection.in_atomic_block or not connection.autocommit:
+            continue
+        with suppress(Error):
+            connection.close()
+        state.forget_connection(cluster.name, connection.alias)
+        attempts.drawn.remove(connection)
+
+
 def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
     step: Step,
     state: RoutingState,
@@ -204,16 +222,10 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
         case LoadToken():
             state.known_token()
         case Open(alias=alias):
-            opening = open_replica(alias)
-            if opening is Opening.OPENED:
-                ours.opened[alias] = connections[alias]
+            if _open(alias, ours, attempts):
                 scope.replica = alias
                 if step.identify and identity.is_new(connections[alias]):
                     _ask(alias, cluster, attempts)
-            elif opening is Opening.FORBIDDEN:
-                attempts.forbidden.add(alias)
-            else:
-                attempts.unusable = {*attempts.unusable, alias}
         case AskFloor():
             scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, ours.primary)
         case AskPrimary(at_most_old=at_most_old):
@@ -230,6 +242,8 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
                 attempts.asked_primary, attempts.spilled = True, False
         case WaitFor(alias=alias, position=position):
             attempts.waited = True
+            if alias not in ours.opened and not _open(alias, ours, attempts):
+                return
             try:
                 reached = waiting.wait(cluster, connections[alias], position)
             except Error as error:
@@ -237,6 +251,23 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
                 attempts.unusable = {*attempts.unusable, alias}
             else:
                 scope.gave_up = not reached
+
+
+def _open(alias: str, ours: ThreadConnections, attempts: Attempts) -> bool:
+    """Open a replica's connection; return whether that could be done."""
+    connection = connections[alias]
+    was_open = connection.connection is not None
+    opening = open_replica(alias)
+    if opening is Opening.OPENED:
+        ours.opened[alias] = connection
+        if not was_open and pools.pool_of(connection) is not None:
+            attempts.drawn.append(connection)
+        return True
+    if opening is Opening.FORBIDDEN:
+        attempts.forbidden.add(alias)
+    else:
+        attempts.unusable = {*attempts.unusable, alias}
+    return False
 
 
 def _ask(alias: str, cluster: Cluster, attempts: Attempts) -> None:
@@ -247,7 +278,8 @@ def _ask(alias: str, cluster: Cluster, attempts: Attempts) -> None:
         asking.pass_over(alias, error)
         attempts.unusable = {*attempts.unusable, alias}
     else:
-        attempts.asked.append(alias)
+        if alias not in attempts.asked:
+            attempts.asked.append(alias)
 
 
 def last_steps(cluster: str) -> list[tuple[str, str, float]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django_rwrouter.balancers import Balancer
 from django_rwrouter.decision import Decision, Reason
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class Transaction(Enum):
@@ -91,6 +94,8 @@ class Attempts:
     """Whether the cluster's kill switch was thrown while the site runs."""
     forbidden: set[str] = field(default_factory=set)
     """Replicas that the running test keeps from us."""
+    drawn: list[BaseDatabaseWrapper] = field(default_factory=list)
+    """Replicas' connections that were drawn from a pool for this read."""
     asked: list[str] = field(default_factory=list)
     """Replicas that were asked where they stand."""
     waited: bool = False

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import pytest
 from django.db import OperationalError, connections
 
-from django_rwrouter import Reason, routing_scope, use_replica
+from django_rwrouter import Reason, current_token, routing_scope, use_replica
 from django_rwrouter.monitor.rounds import cut_off
+from django_rwrouter.routing import decide
 from django_rwrouter.routing.opening import Opening, open_replica
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import load_of
@@ -208,3 +209,76 @@ def test_a_pool_that_waits_before_it_connects_again_is_replaced(filled):
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
+
+
+# --- asked, and not used -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened_beside(monkeypatch):
+    """By replica that a read opens, the pooled connections that it holds at that moment."""
+    held = []
+
+    def open_watched(alias):
+        held.append((alias, [other for other in REPLICAS if connections[other].connection is not None]))
+        return open_replica(alias)
+
+    monkeypatch.setattr(decide, "open_replica", open_watched)
+    return held
+
+
+def test_a_replica_that_was_asked_in_vain_is_handed_back_before_the_next_is_asked(
+    pooled, rwrouter, routed, opened_beside
+):
+    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.01)
+    for replica in pooled.replicas:
+        pooled.pause(replica)
+    with routing_scope():
+        Book.objects.create(title="new")
+        token = current_token()
+    with routing_scope(safe=True, token=token):
+        assert sorted(titles()) == ["new", "old"]
+        assert [alias for alias in REPLICAS if connections[alias].connection is not None] == []
+    assert routed[-1].alias == "default"
+    # Each was asked, and one of them waited for.
+    assert {alias for alias, _held in opened_beside} == set(REPLICAS)
+    assert len(opened_beside) == 3
+    assert [held for _alias, held in opened_beside] == [[], [], []]
+
+
+def test_requests_that_ask_late_replicas_do_not_wait_for_each_other(pooled, rwrouter, routed):
+    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.01)
+    for replica in pooled.replicas:
+        pooled.pause(replica)
+    with routing_scope():
+        Book.objects.create(title="new")
+        token = current_token()
+
+    def visit():
+        try:
+            for _ in range(5):
+                with routing_scope(safe=True, token=token):
+                    assert sorted(titles()) == ["new", "old"]
+                connections.close_all()
+        finally:
+            connections.close_all()
+
+    began = busy_clock()
+    visitors = [in_thread(visit) for _ in range(12)]
+    for visitor in visitors:
+        visitor.join(60)
+    assert busy_clock() - began < 10
+    assert not health.unusable()
+
+
+def test_a_replica_that_answers_is_not_handed_back(pooled, rwrouter, routed):
+    rwrouter(CONSISTENCY="causal")
+    with routing_scope():
+        Book.objects.create(title="new")
+        token = current_token()
+    pooled.wait_all()
+    with routing_scope(safe=True, token=token):
+        titles()
+        raw = connections[routed[-1].alias].connection
+        titles()
+        assert connections[routed[-1].alias].connection is raw is not None
