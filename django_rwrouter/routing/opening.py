@@ -37,8 +37,7 @@ def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
             connection.close()  # The driver found it lost when it was last used, and Django does not know.
         with load_of(cluster.primary).waiting(connection):
             connection.close_if_health_check_failed()
-            with pools.bounded(connection):
-                connection.ensure_connection()
+            pools.connect(connection)
     except Error as error:
         asking.note_lost_primary(cluster, error)
         return False
@@ -64,8 +63,7 @@ def open_replica(alias: str) -> Opening:
             if health.watched and health.is_ejected(alias):
                 return Opening.FAILED
         # The read can go elsewhere, so a pool is not worth waiting for longer than a server.
-        with pools.bounded(connection, get_settings().monitor.timeout):
-            connection.ensure_connection()
+        pools.connect(connection, get_settings().monitor.timeout)
         if health.is_ejected(alias):
             # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
             asking.ask_replica(get_topology().by_alias[alias], connection)

@@ -40,8 +40,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         return None  # One who waits in vain to connect is enough. An open connection may still do.
     began = monotonic()
     try:
-        with pools.bounded(connection):
-            connection.ensure_connection()
+        pools.connect(connection)
         driver = get_driver(connection)
         if driver is None:
             return None

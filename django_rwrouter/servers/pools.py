@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
@@ -49,21 +48,20 @@ def pool_of(connection: BaseDatabaseWrapper) -> Any:
     return getattr(connection, "pool", None)
 
 
-@contextmanager
-def bounded(connection: BaseDatabaseWrapper, seconds: float | None = None) -> Iterator[None]:
-    """Tell a full pool from a dead server while a connection is opened; wait at most so many seconds.
+def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> None:
+    """Open a connection, and tell a full pool from a dead server; wait for a pool at most so many seconds.
 
     Raises :class:`FullPoolError` for the former. ``None`` leaves the time to the pool. Other users of the
     pool wait for as long as they are used to.
     """
     pool = pool_of(connection)
     if not hasattr(pool, "getconn"):
-        yield
+        connection.ensure_connection()
         return
     # Django looks its pools up here; this wrapper alone sees another one.
     vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
     try:
-        yield
+        connection.ensure_connection()
     finally:
         vars(connection).pop("_connection_pools", None)
 

@@ -121,8 +121,7 @@ def wait_for_all(cluster: Cluster, position: Any) -> bool:
                     done += 1
                     continue
                 connection.close_if_health_check_failed()
-                with pools.bounded(connection, remaining):
-                    connection.ensure_connection()
+                pools.connect(connection, remaining)
                 there = _wait(cluster, connection, position, min(_SYNC_SLICE, max(remaining, 0.001)))
             except AssertionError as error:
                 if type(error).__name__ != "DatabaseOperationForbidden":

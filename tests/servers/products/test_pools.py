@@ -11,9 +11,9 @@ from django_rwrouter import Reason, current_token, routing_scope, use_replica
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.routing import decide
 from django_rwrouter.routing.opening import Opening, open_replica
+from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import load_of
-from django_rwrouter.servers.pools import bounded
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.product import on
@@ -198,8 +198,8 @@ def test_a_pool_that_waits_before_it_connects_again_is_replaced(filled):
     connection = connections["replica1"]
     pool = connection.pool
     filled.replicas[0].kill()
-    with pytest.raises(OperationalError), bounded(connection, PATIENCE):
-        connection.ensure_connection()
+    with pytest.raises(OperationalError):
+        pools.connect(connection, PATIENCE)
     cut_off("replica1")
     filled.replicas[0].start()
     connection.ensure_connection()
