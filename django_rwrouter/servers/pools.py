@@ -1,4 +1,7 @@
-"""Connections that are drawn from a pool in this process: psycopg's, as Django uses it."""
+"""Connections that are drawn from a pool in this process.
+
+From psycopg's, as Django uses it, or from that of ``django_db_geventpool``, whose own wait has no end.
+"""
 
 from __future__ import annotations
 
@@ -55,15 +58,21 @@ def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> No
     pool wait for as long as they are used to.
     """
     pool = pool_of(connection)
-    if not hasattr(pool, "getconn"):
+    # The pool is looked up here; this wrapper alone sees another one.
+    if hasattr(pool, "getconn"):
+        vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
+        try:
+            connection.ensure_connection()
+        finally:
+            vars(connection).pop("_connection_pools", None)
+    elif seconds is not None and _is_of_greenlets(pool):
+        vars(connection)["_pool"] = _BoundedForGreenlets(pool, connection.alias, seconds)
+        try:
+            connection.ensure_connection()
+        finally:
+            vars(connection)["_pool"] = pool
+    else:
         connection.ensure_connection()
-        return
-    # Django looks its pools up here; this wrapper alone sees another one.
-    vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
-    try:
-        connection.ensure_connection()
-    finally:
-        vars(connection).pop("_connection_pools", None)
 
 
 class _Bounded:
@@ -82,8 +91,7 @@ class _Bounded:
         pool, alias = self._pool, self._alias
         timeout = pool.timeout
         if self._seconds is not None:
-            is_resting = monotonic() < _full_until.get(alias, 0.0)
-            timeout = min(timeout, GLANCE if is_resting else self._seconds)
+            timeout = min(timeout, _worth(alias, self._seconds))
         was_used, failures = _is_used(alias), _failures(pool)
         seen = _seen.setdefault(alias, WeakSet())
         seen.update(_idle(pool))  # The pool is about to check one of them.
@@ -97,12 +105,57 @@ class _Bounded:
                 if _failures(pool) > failures or not (was_used or _is_used(alias)):
                     raise
                 _full_until[alias] = monotonic() + REST
-            raise FullPoolError(
-                f"All connections of the pool of {alias!r} are in use. Raise 'max_size' in"
-                f" DATABASES[{alias!r}]['OPTIONS']['pool'], or let fewer requests run at once."
-            ) from error
+            raise _full(alias, "['pool']['max_size']") from error
         seen.add(raw)
         return raw
+
+
+class _BoundedForGreenlets:
+    """A pool of ``django_db_geventpool``'s, for one caller who does not wait for ever."""
+
+    def __init__(self, pool: Any, alias: str, seconds: float) -> None:
+        self._pool = pool
+        self._alias = alias
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def get(self) -> Any:
+        """Draw a connection, or open one."""
+        from gevent import Timeout  # The pool needs it, and nobody else.
+
+        pool, alias = self._pool, self._alias
+        seconds = _worth(alias, self._seconds)
+        limit = Timeout(seconds)
+        try:
+            with limit:
+                return pool.get()
+        except Timeout as error:
+            if error is not limit:
+                raise
+            # Who does not wait for others waits for the server.
+            if seconds >= BRIEF:
+                if pool.size < pool.maxsize or pool.pool.qsize():
+                    raise OperationalError(f"No connection within {seconds:g} seconds.") from error
+                _full_until[alias] = monotonic() + REST
+            raise _full(alias, "['MAX_CONNS']") from error
+
+
+def _is_of_greenlets(pool: Any) -> bool:
+    return hasattr(pool, "maxsize") and hasattr(pool, "_conns")
+
+
+def _worth(alias: str, seconds: float) -> float:
+    """Return for how many seconds a pool is waited for by one who would wait so long for the server."""
+    return GLANCE if monotonic() < _full_until.get(alias, 0.0) else seconds
+
+
+def _full(alias: str, option: str) -> FullPoolError:
+    return FullPoolError(
+        f"All connections of the pool of {alias!r} are in use. Raise DATABASES[{alias!r}]['OPTIONS']{option},"
+        " or let fewer requests run at once."
+    )
 
 
 def end_unused(alias: str) -> None:
@@ -113,12 +166,14 @@ def end_unused(alias: str) -> None:
     """
     pools: dict[str, Any] = getattr(connections[alias], "_connection_pools", {})
     pool: Any = pools.get(alias)
-    if not hasattr(pool, "getconn"):
+    if not hasattr(pool, "getconn") and not _is_of_greenlets(pool):
         return
     used = {id(connection.connection) for connection in sockets.openers(alias)}
     for raw in [*_seen.pop(alias, ()), *_idle(pool)]:
         if id(raw) not in used:
             sockets.sever(raw)
+    if not hasattr(pool, "getconn"):
+        return  # It finds out that a connection is dead, and opens another one, as soon as it is asked.
     pools.pop(alias, None)
     with suppress(RuntimeError):  # The system allows no more threads.
         # It waits for the pool's own threads, which may be connecting.
@@ -126,8 +181,8 @@ def end_unused(alias: str) -> None:
 
 
 def _idle(pool: Any) -> list[Any]:
-    """Return the connections of a pool of psycopg's that nobody uses."""
-    return list(getattr(pool, "_pool", ()))
+    """Return the connections that a pool has in store; of ``django_db_geventpool``'s, all that it made."""
+    return list(getattr(pool, "_conns" if _is_of_greenlets(pool) else "_pool"))
 
 
 def _is_used(alias: str) -> bool:
