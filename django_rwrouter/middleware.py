@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
@@ -19,6 +19,9 @@ from django_rwrouter.scope import streaming
 from django_rwrouter.scope.context import SAFE_METHODS, current_scope, entered
 from django_rwrouter.scope.state import RoutingState
 from django_rwrouter.stores import exchange
+
+UNCOUNTED: Final = "rwrouter_uncounted"
+"""Attribute of a view whose requests and statements the statistics leave out."""
 
 GetResponse = Callable[[HttpRequest], "HttpResponseBase | Awaitable[HttpResponseBase]"]
 
@@ -48,24 +51,30 @@ class ReadWriteMiddleware:
         if self.is_async:
             return self.__acall__(request)
         state = _begin(request)
-        with entered(state):
-            response = cast("HttpResponseBase", self.get_response(request))
-            if exchange.must_save(state, request):
-                exchange.save(state, request, response)
-            _keep(state, request, response)
+        try:
+            with entered(state):
+                response = cast("HttpResponseBase", self.get_response(request))
+                if exchange.must_save(state, request):
+                    exchange.save(state, request, response)
+                _keep(state, request, response)
+        finally:
+            _count(state)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         """Handle one request on the event loop; a thread is used only where a store may block."""
         state = _begin(request)
-        with entered(state):
-            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-            if exchange.must_save(state, request):
-                if exchange.may_wait(state):
-                    await sync_to_async(exchange.save)(state, request, response)
-                else:
-                    exchange.save(state, request, response)
-            _keep(state, request, response)
+        try:
+            with entered(state):
+                response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+                if exchange.must_save(state, request):
+                    if exchange.may_wait(state):
+                        await sync_to_async(exchange.save)(state, request, response)
+                    else:
+                        exchange.save(state, request, response)
+                _keep(state, request, response)
+        finally:
+            _count(state)
         return response
 
     def process_view(
@@ -82,6 +91,7 @@ class ReadWriteMiddleware:
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled.clear()
+        state.uncounted = getattr(view_func, UNCOUNTED, False)
         transactions.note_view(state, view_func)
 
     async def aprocess_view(
@@ -98,17 +108,23 @@ class ReadWriteMiddleware:
 def _begin(request: HttpRequest) -> RoutingState:
     stats.start()
     monitor.ensure_running()
-    stats.count_event(EventKind.REQUEST.code)
     safe = request.method in SAFE_METHODS
     unsafe_paths = get_topology().unsafe_paths
     if unsafe_paths and safe:
         safe = not _has_prefix(request.path_info, unsafe_paths)
     state = RoutingState(safe=safe)
+    state.is_request = True
     # Looked at only when a read depends on it: most requests never need to know.
     state.token = None
     state.load_token = partial(exchange.load, request)
     state.may_block = exchange.stores_may_block()
     return state
+
+
+def _count(state: RoutingState) -> None:
+    """Count the request; at its end, since its view tells whether it counts."""
+    if not state.uncounted:
+        stats.count_event(EventKind.REQUEST.code)
 
 
 def _has_prefix(path: str, prefixes: tuple[str, ...]) -> bool:

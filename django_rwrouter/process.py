@@ -17,6 +17,10 @@ from typing import Any, Final
 from django.core import mail
 from django.core.signals import setting_changed
 
+_SETTING_UP: Final = frozenset(
+    {"changepassword", "createsuperuser", "makemigrations", "migrate", "showmigrations", "sqlmigrate"}
+)
+
 Callback = Callable[[], object]
 
 _resets: Final[list[Callback]] = []
@@ -67,6 +71,11 @@ def reset() -> None:
 def in_test_environment() -> bool:
     """Whether Django's ``setup_test_environment()`` is in force: nothing else makes this list."""
     return hasattr(mail, "outbox")
+
+
+def is_setting_up() -> bool:
+    """Whether this process runs a command of Django's that prepares a site rather than serves it."""
+    return sys.argv[1:2] != [] and sys.argv[1] in _SETTING_UP
 
 
 def _call_all(callbacks: Collection[Callback]) -> Callable[[], None]:

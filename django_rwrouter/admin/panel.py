@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django_rwrouter.admin import actions, events, explain, now, over_time, replication
 from django_rwrouter.admin.page import CHANGE, VIEW, Page
 from django_rwrouter.conf import get_settings
+from django_rwrouter.middleware import UNCOUNTED
 from django_rwrouter.stats.table import RoutingStatistics
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class RoutingAdmin(Base):
 
     def get_urls(self) -> list[URLPattern]:
         """Have the pages, the first at the address where the index expects the change list."""
-        wrap = self.admin_site.admin_view
+        wrap = self._uncounted_view
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         urls = [path("", wrap(self.changelist_view), name=f"{prefix}_changelist")]
         urls += [
@@ -90,6 +92,12 @@ class RoutingAdmin(Base):
             for action in actions.ACTIONS
         ]
         return urls
+
+    def _uncounted_view(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """Return a view of the admin that the statistics leave out: who looks must not change the picture."""
+        wrapped: Callable[..., HttpResponse] = self.admin_site.admin_view(view)
+        setattr(wrapped, UNCOUNTED, True)
+        return wrapped
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -31,6 +31,8 @@ _IS_READ_ONLY: Final = {
     "postgresql": postgresql.SESSION_IS_READ_ONLY,
     "sqlite": sqlite.SESSION_IS_READ_ONLY,
 }
+_UPKEEP: Final = ("django_migrations", "sqlite_master", "pg_catalog.", "information_schema.")
+"""How the names of tables begin that Django reads to see whether all is migrated."""
 _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
@@ -94,7 +96,7 @@ def observe(  # noqa: C901  (the life of a statement, from its beginning to its 
         state.scope(cluster.name).read_primary = True
         if decision.operation == "write":
             state.note_read_to_write(cluster.name)
-    _tell(alias, cluster, statement, decision, text, seconds)
+    _tell(alias, cluster, statement, decision, text, seconds, counted=not state.uncounted)
     return result
 
 
@@ -110,18 +112,31 @@ def _can_be_followed(statement: Statement, decision: Decision, topology: Topolog
     )
 
 
+def _is_upkeep(statement: Statement, decision: Decision) -> bool:
+    """Whether a statement asks for the schema and its migrations: no traffic of the site's."""
+    return decision.reason is Reason.EXPLICIT and any(table.startswith(_UPKEEP) for table in statement.tables)
+
+
 def _tell(
-    alias: str, cluster: Cluster, statement: Statement, decision: Decision, sql: str, seconds: float
+    alias: str,
+    cluster: Cluster,
+    statement: Statement,
+    decision: Decision,
+    sql: str,
+    seconds: float,
+    *,
+    counted: bool,
 ) -> None:
     """Count a statement, and send it to whoever listens."""
-    stats.count_statement(
-        cluster.name,
-        alias,
-        statement.operation,
-        decision.reason.code,
-        decision.would_be or "",
-        seconds,
-    )
+    if counted and not _is_upkeep(statement, decision):
+        stats.count_statement(
+            cluster.name,
+            alias,
+            statement.operation,
+            decision.reason.code,
+            decision.would_be or "",
+            seconds,
+        )
     if statement_routed.receivers:
         statement_routed.send(
             sender=None,

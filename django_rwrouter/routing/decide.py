@@ -358,4 +358,6 @@ def _remember(decision: Decision, scope: ClusterScope, block: Block | None, clus
     scope.read_primary = scope.read_primary or decision.reason is not Reason.SPILLED
     if decision.reason is Reason.PINNED and not scope.pinned:
         scope.pinned = True
-        stats.count_event("pinned_request", cluster.name)
+        state = current_state()
+        if state.is_request and not state.uncounted:
+            stats.count_event("pinned_request", cluster.name)

@@ -141,6 +141,7 @@ class RoutingState:
         "announced_reads",
         "announced_writes",
         "generic_reads",
+        "is_request",
         "issued",
         "load_token",
         "loading",
@@ -155,6 +156,7 @@ class RoutingState:
         "silent",
         "spilled",
         "token",
+        "uncounted",
         "wants_position",
     )
 
@@ -179,6 +181,10 @@ class RoutingState:
         """Whether a block inside asked for a level that needs positions."""
         self.silent = False
         """Whether its statements are this package's own: not counted, and they pin nobody."""
+        self.is_request = False
+        """Whether it belongs to a request, and not to a task, a scope or a command."""
+        self.uncounted = False
+        """Whether the statistics leave it out: a page of the panel is no traffic of the site's."""
         self.sealed = False
         """Whether the response's headers are gone: what is written now cannot reach the client's token."""
         self._clusters: dict[str, ClusterScope] = {}

@@ -70,12 +70,15 @@ class Flusher:
     def see_off(self) -> None:
         """Have what was counted written when the process ends, though it serves nothing: a script, a shell.
 
-        Called where counting begins. Not in Django's test environment, also if that is torn down before the
+        Called where counting begins. Not for `migrate` and its like, whose reads are no traffic of the
+        site's; and not in Django's test environment, also if that is torn down before the
         end: what a test run counted is no business of the database in the settings.
         """
         if not (self.started or self._seen_off):
             self._seen_off = True
-            if not process.in_test_environment():
+            if process.is_setting_up():
+                self._counters.enabled = False
+            elif not process.in_test_environment():
                 process.call_at_exit(self._at_exit)
 
     def _start_thread(self) -> None:

@@ -318,8 +318,11 @@ def summarize(
 
 
 def percent(count: int, whole: int) -> float:
-    """Return ``count`` as a part of ``whole``; 0 of nothing."""
-    return 100 * count / whole if whole else 0.0
+    """Return ``count`` as a part of ``whole``; 0 of nothing.
+
+    At most 100: what is counted at a request's start and at its end may fall into different times.
+    """
+    return 100 * min(count, whole) / whole if whole else 0.0
 
 
 def _milliseconds(buckets: Sequence[int], fraction: float) -> float | None:

@@ -122,6 +122,17 @@ def test_where_no_thread_can_be_started_the_end_of_the_process_writes(
     assert keeper.total() == 1
 
 
+@pytest.mark.parametrize(("command", "registered"), [("migrate", []), ("sync_orders", [True])])
+def test_a_command_that_prepares_the_site_writes_nothing(
+    keeper, in_production, monkeypatch, command, registered
+):
+    at_exit = []
+    monkeypatch.setattr("sys.argv", ["manage.py", command])
+    monkeypatch.setattr(process, "call_at_exit", lambda _callback: at_exit.append(True))
+    stats.count_event("hit")
+    assert at_exit == registered
+
+
 def test_nothing_is_started_in_djangos_test_environment(keeper):
     stats.start()
     assert threads() == []
