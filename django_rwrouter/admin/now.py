@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -16,7 +16,7 @@ from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.wording import ROLES, STATES, moment, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, translated
-from django_rwrouter.operations.status import ClusterNow, Overview, Server, overview
+from django_rwrouter.operations.status import ClusterNow, Overview, Server, bound, overview
 from django_rwrouter.servers.breaker import Condition
 
 if TYPE_CHECKING:
@@ -42,6 +42,14 @@ NO_STATISTICS: Final[dict[str, _StrPromise]] = {
 }
 
 
+LAGS: Final[dict[str, _StrPromise]] = {
+    "level": gettext_lazy("level"),
+    "at most": gettext_lazy("at most %(seconds)s s"),
+    "at least": gettext_lazy("at least %(seconds)s s"),
+}
+"""How far a replica is behind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRow:
     """A server, as the table shows it."""
@@ -62,6 +70,12 @@ class ServerRow:
         """Why it is so; empty where the state says it already."""
         why = self.server.why
         return "" if why.startswith(NO_ANSWER) else translated(why)
+
+    @property
+    def lag(self) -> str:
+        """How far it is behind, as far as that is known."""
+        word, seconds = ("", 0.0) if self.server.is_primary else bound(self.server)
+        return str(LAGS[word]) % {"seconds": number_format(seconds, 1)} if word else ""
 
     @property
     def role(self) -> str:

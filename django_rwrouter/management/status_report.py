@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.core.management.color import Style
 
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.operations.status import ClusterNow, Overview, Server
+from django_rwrouter.operations.status import ClusterNow, Overview, Server, bound
 from django_rwrouter.printable import printable
 from django_rwrouter.servers.breaker import Condition
 
@@ -81,6 +81,7 @@ def _server_as_json(server: Server) -> dict[str, Any]:
         "drained": server.drained and _override_as_json(server.drained),
         "lag": server.lag,
         "lag_at_least": server.lag_at_least,
+        "is_level": server.is_level,
         "position": server.position,
         "opinions": dict(server.opinions),
         "weight_share": server.weight_share,
@@ -206,11 +207,10 @@ def _colour(server: Server, style: Style) -> Callable[[str], str]:
 def _lag(server: Server) -> str:
     if server.is_primary:
         return ""
-    if server.lag is not None:
-        return f"< {max(server.lag, 0.01):.2f} s"
-    if server.lag_at_least is not None:
-        return f"> {server.lag_at_least:.1f} s"
-    return "?"
+    word, seconds = bound(server)
+    if word == "level":
+        return word
+    return f"{word} {seconds:.1f} s" if word else "?"
 
 
 def _milliseconds(value: float | None) -> str:

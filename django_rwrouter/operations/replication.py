@@ -97,11 +97,11 @@ class ClusterProgress:
 def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[ClusterProgress]:
     """Ask all servers of these clusters; takes no longer than some four ``timeout`` seconds.
 
-    The primaries are asked first: what one had written by then, its replicas can be expected to have.
+    The primaries are asked last: no replica can have more than its primary had written by then.
     """
-    primaries = _ask_all([cluster.primary for cluster in clusters], "written", timeout)
     replicas = [replica.alias for cluster in clusters for replica in cluster.replicas]
     answers = _ask_all(replicas, "progress", timeout)
+    primaries = _ask_all([cluster.primary for cluster in clusters], "written", timeout)
     return [
         _progress(
             cluster,

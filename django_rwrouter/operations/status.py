@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import ceil, floor, isfinite
 from typing import Final, Literal
 
 from django.db import Error
@@ -35,6 +35,17 @@ MINUTES: Final = 5
 
 Routing = Literal["on", "off", "shadow", "switched_off"]
 StatisticsState = Literal["here", "missing", "off", "elsewhere", "unreachable"]
+
+
+def bound(server: Server) -> tuple[Literal["level", "at most", "at least", ""], float]:
+    """Return what is known of how far a replica is behind, and the seconds, rounded to the safe side."""
+    if server.is_level:
+        return "level", 0.0
+    if server.lag is not None:
+        return "at most", max(0.1, ceil(server.lag * 10) / 10)
+    if server.lag_at_least is not None:
+        return "at least", floor(server.lag_at_least * 10) / 10
+    return "", 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +90,8 @@ class Server:
     """By how many seconds it is behind at least, where no more is known."""
     position: str = ""
     """Where it stands in the log; empty where that is not known."""
+    is_level: bool = False
+    """Whether a replica stands where the primary stands."""
     opinions: Mapping[str, int] = field(default_factory=dict)
     """How many of the processes that wrote lately call it ``healthy``, ``ejected`` and so on."""
     weight_share: float = 0.0
@@ -364,6 +377,7 @@ class _Known:
             lag=sight.lag,
             lag_at_least=sight.lag_at_least,
             position=sight.position,
+            is_level=sight.lag == 0 or self._is_level(cluster, alias),
             opinions=self._opinions(alias),
             weight_share=weight_share,
             traffic=traffic[alias],
@@ -397,6 +411,14 @@ class _Known:
             lag_at_least=sight.lag_at_least,
             position=sight.position or next((each.position for each in others), ""),
         )
+
+    def _is_level(self, cluster: Cluster, alias: str) -> bool:
+        """Whether a replica stands where the primary does, both as one and the same observer saw them."""
+        views = [{seen: sight.position for seen, sight in self.seen.items()}]
+        views += [{each.alias: each.position for each in view.servers} for view in self.counted.processes]
+        pairs = ((view.get(alias), view.get(cluster.primary)) for view in views)
+        own, primary = next((pair for pair in pairs if all(pair)), (None, ""))
+        return own == primary
 
     def _opinions(self, alias: str) -> dict[str, int]:
         return dict(Counter(each.state for each in self.counted.opinions(alias)))

@@ -7,7 +7,7 @@ from django.db import connection, connections
 
 from django_rwrouter import routing_scope, stats
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.status import overview
+from django_rwrouter.operations.status import Server, bound, overview
 from django_rwrouter.servers.breaker import Condition, health
 from django_rwrouter.stats.counters import Row
 from django_rwrouter.stats.table import RoutingStatistics
@@ -181,6 +181,34 @@ def test_what_the_other_processes_know_of_a_server(cluster, processes):
     )
     assert (replica.role, replica.lag, replica.position) == ("replica", 2.5, "0-1-7")
     assert (other.opinions, other.condition) == ({}, Condition.HEALTHY)
+
+
+@pytest.mark.parametrize(("position", "is_level"), [("0-1-9", True), ("0-1-7", False), ("", False)])
+def test_a_replica_that_stands_where_its_primary_stands_is_level(cluster, position, is_level):
+    servers = [
+        ("default", "primary", "healthy", 0, "", None, "0-1-9"),
+        ("replica1", "replica", "healthy", 0, "", 0.52, position),
+    ]
+    minute = int(time.time()) // 60 * 60
+    row = Row(process="a" * 32, resolution=60, start=minute, data={"servers": servers})
+    RoutingStatistics.objects.on_primary().put([row])
+    replica, other = cluster().replicas
+    assert replica.is_level is is_level
+    assert bound(replica) == (("level", 0.0) if is_level else ("at most", 0.6))
+    assert not other.is_level
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ({}, ("", 0.0)),
+        ({"lag": 0.004}, ("at most", 0.1)),
+        ({"lag": 2.31}, ("at most", 2.4)),
+        ({"lag_at_least": 2.39}, ("at least", 2.3)),
+    ],
+)
+def test_how_far_a_replica_is_behind_is_rounded_to_the_safe_side(known, text):
+    assert bound(Server(alias="replica1", is_primary=False, **known)) == text
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,17 @@ def test_each_server_with_what_it_did_in_the_last_minutes(show):
     assert "of the last 5 minutes, of all processes" in shown.text
 
 
+@pytest.mark.parametrize(("position", "lag"), [("0-1-9", "level"), ("0-1-7", "at most 0.6 s")])
+def test_a_replica_is_level_or_behind_by_at_most_so_much(show, position, lag):
+    record(
+        servers=[
+            ["default", "primary", "healthy", 0, "", None, "0-1-9"],
+            ["replica1", "replica", "healthy", 0, "", 0.52, position],
+        ]
+    )
+    assert [row[3] for row in show().table(SERVERS)] == [NONE, lag, NONE]
+
+
 def test_an_ejected_replica(show):
     health.failed("replica2", "OperationalError 2002")
     shown = show()

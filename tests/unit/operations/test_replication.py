@@ -2,12 +2,14 @@
 
 import pytest
 
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import mariadb, mysql, postgresql
 from django_rwrouter.databases.base import Progress
 from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.databases.mysql import MySQLPosition
 from django_rwrouter.databases.mysql_family import progress_of
 from django_rwrouter.databases.postgresql import PostgreSQLPosition
+from django_rwrouter.operations import replication
 from django_rwrouter.operations.replication import ReplicaProgress, Stage
 
 A = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -110,3 +112,17 @@ def test_what_may_not_be_seen_is_left_open():
     found = progress_of(None, "Slave", "REPLICA MONITOR")
     assert (found.replicates, found.receives, found.replays) == (None, None, None)
     assert found.privilege == "REPLICA MONITOR"
+
+
+def test_primaries_are_asked_after_their_replicas(monkeypatch, settings):
+    """So that no replica is ever ahead of its primary."""
+    settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"]}
+    asked = []
+
+    def ask_all(aliases, method, timeout):
+        asked.append((method, list(aliases)))
+        return {alias: replication._Reply() for alias in aliases}
+
+    monkeypatch.setattr(replication, "_ask_all", ask_all)
+    replication.ask_progress([get_topology().clusters["default"]])
+    assert asked == [("progress", ["replica1", "replica2"]), ("written", ["default"])]
