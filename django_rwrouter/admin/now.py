@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KINDS: Final = {
     Condition.HEALTHY: "good",
     Condition.EJECTED: "bad",
-    Condition.DRAINED: "quiet",
+    Condition.DRAINED: "bad",
     Condition.UNREACHABLE: "bad",
 }
 """How bad a condition is."""
@@ -121,7 +121,7 @@ def _verdict(cluster: ClusterNow) -> tuple[str, str]:
     if any(server.role_is_wrong for server in cluster.servers):
         return "bad", _("a server is in another role than the settings say")
     if cluster.routing in ("off", "switched_off"):
-        return "quiet", _("everything goes to the primary")
+        return "bad", _("everything goes to the primary")
     if not usable:
         return "bad", _("no replica takes reads: the primary answers them")
     if len(usable) < len(replicas):

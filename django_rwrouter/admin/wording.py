@@ -27,7 +27,6 @@ OCCURRENCES: Final[Texts] = {kind.value: kind.occurrence for kind in EventKind i
 """Of the events that are kept one by one."""
 
 FLAWS: Final[Texts] = {
-    "expired": _("expired"),
     "foreign": _("of no cluster of ours"),
     "forged": _("wrong signature"),
     "malformed": _("malformed"),

@@ -45,7 +45,7 @@ def replica_ejected(alias: str, reason: str) -> None:
     stats.note_event(EventKind.REPLICA_EJECTED.code, alias, reason)
     _tell(
         logging.WARNING,
-        "The replica %r is left alone for a while: %s.",
+        "The replica %r is ejected: %s.",
         alias,
         reason,
         signal=signals.replica_ejected,
@@ -58,7 +58,7 @@ def replica_restored(alias: str, seconds: float) -> None:
     stats.note_event(EventKind.REPLICA_RESTORED.code, alias, SECONDS % {"seconds": f"{seconds:.1f}"})
     _tell(
         logging.INFO,
-        "The replica %r is used again, after %.1f s.",
+        "The replica %r is restored, after %.1f s.",
         alias,
         seconds,
         signal=signals.replica_restored,

@@ -74,7 +74,7 @@ class EventKind(str, Enum):
     REPLICA_EJECTED = (
         "replica_ejected",
         "replica",
-        _("Replicas left alone for a while, as they failed or were slow"),
+        _("Replicas ejected, as they failed or were slow"),
         _("Replica ejected"),
         "bad",
         signals.replica_ejected,
@@ -82,7 +82,7 @@ class EventKind(str, Enum):
     REPLICA_RESTORED = (
         "replica_restored",
         "replica",
-        _("Replicas used again"),
+        _("Replicas restored"),
         _("Replica restored"),
         "good",
         signals.replica_restored,
@@ -145,7 +145,7 @@ class EventKind(str, Enum):
         "replica",
         _("Replicas drained"),
         _("Replica drained"),
-        "quiet",
+        "bad",
         signals.replica_drained,
     )
     REPLICA_UNDRAINED = (

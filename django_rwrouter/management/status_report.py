@@ -134,7 +134,7 @@ def _processes(overview: Overview) -> str:
 
 
 def _cluster(cluster: ClusterNow, overview: Overview, style: Style) -> Iterator[str]:
-    colour = style.SUCCESS if cluster.routing == "on" else style.WARNING
+    colour = {"on": style.SUCCESS, "shadow": style.WARNING}.get(cluster.routing, style.ERROR)
     yield f"{style.MIGRATE_HEADING(cluster.name)}  level {cluster.level}, {colour(_ROUTING[cluster.routing])}"
     if cluster.switched_off is not None:
         yield f"  {_deed(cluster.switched_off, overview.at)}"
@@ -178,6 +178,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def _row(server: Server, overview: Overview) -> tuple[str, ...]:
     traffic = server.traffic
     known = overview.statistics == "here"
+    shares = server.condition is not Condition.DRAINED
     return (
         server.alias,
         server.role,
@@ -185,8 +186,8 @@ def _row(server: Server, overview: Overview) -> tuple[str, ...]:
         _since(server.since, overview.at) if server.since else "",
         _lag(server),
         f"{traffic.reads_per_second:.1f}" if known else "",
-        f"{traffic.share:.0f} %" if known else "",
-        "" if server.is_primary else f"{server.weight_share:.0f} %",
+        f"{traffic.share:.0f} %" if known and shares else "",
+        f"{server.weight_share:.0f} %" if shares and not server.is_primary else "",
         _milliseconds(traffic.p50_milliseconds),
         _milliseconds(traffic.p95_milliseconds),
         f"{traffic.writes_per_second:.1f}" if known else "",
@@ -197,7 +198,7 @@ def _row(server: Server, overview: Overview) -> tuple[str, ...]:
 def _colour(server: Server, style: Style) -> Callable[[str], str]:
     colours: dict[Condition, Callable[[str], str]] = {
         Condition.HEALTHY: style.SUCCESS,
-        Condition.DRAINED: style.WARNING,
+        Condition.DRAINED: style.ERROR,
         Condition.EJECTED: style.ERROR,
         Condition.UNREACHABLE: style.ERROR,
     }

@@ -95,7 +95,7 @@ class Server:
     opinions: Mapping[str, int] = field(default_factory=dict)
     """How many of the processes that wrote lately call it ``healthy``, ``ejected`` and so on."""
     weight_share: float = 0.0
-    """A replica's part of all weights, in percent."""
+    """A replica's part of the weights of all that are not drained, in percent."""
     traffic: Traffic = Traffic()
 
     @property
@@ -326,7 +326,11 @@ class _Known:
         elif cluster.shadow:
             routing = "shadow"
         traffic = self._traffic(cluster)
-        weights = sum(replica.weight for replica in cluster.replicas)
+        weights = {
+            replica.alias: replica.weight
+            for replica in cluster.replicas
+            if self._override(OverrideKind.DRAIN, replica.alias) is None
+        }
         return ClusterNow(
             name=cluster.name,
             level=cluster.settings.consistency.value,
@@ -334,8 +338,7 @@ class _Known:
             switched_off=switched_off,
             primary=self._primary(cluster, traffic),
             replicas=tuple(
-                self._replica(cluster, replica.alias, 100 * replica.weight / weights, traffic)
-                for replica in cluster.replicas
+                self._replica(cluster, replica.alias, weights, traffic) for replica in cluster.replicas
             ),
             spilled=self._happened(EventKind.READ_SPILLED, cluster),
             degraded=self._happened(EventKind.READ_DEGRADED, cluster),
@@ -360,7 +363,7 @@ class _Known:
         )
 
     def _replica(
-        self, cluster: Cluster, alias: str, weight_share: float, traffic: Mapping[str, Traffic]
+        self, cluster: Cluster, alias: str, weights: Mapping[str, float], traffic: Mapping[str, Traffic]
     ) -> Server:
         sight = self._sight(cluster, alias)
         drained = self._override(OverrideKind.DRAIN, alias)
@@ -379,7 +382,7 @@ class _Known:
             position=sight.position,
             is_level=sight.lag == 0 or self._is_level(cluster, alias),
             opinions=self._opinions(alias),
-            weight_share=weight_share,
+            weight_share=100 * weights[alias] / sum(weights.values()) if alias in weights else 0.0,
             traffic=traffic[alias],
         )
 

@@ -187,7 +187,8 @@ def test_the_status_is_a_table_for_each_cluster():
         ["replica1", "unknown", "drained"],
         ["replica2", "unknown", "healthy"],
     ]
-    assert "75 %    50 %" in servers[2]
+    assert "75 %   100 %" in servers[2]
+    assert "%" not in servers[1]
 
 
 def test_below_it_is_what_needs_more_words():
@@ -221,6 +222,7 @@ SERVER = {
         "drained",
         "lag",
         "lag_at_least",
+        "is_level",
     ),
     *(
         "position",

@@ -186,7 +186,7 @@ def test_a_replica_that_refuses_connections_is_passed_over(
         assert used(routed) == {"replica2"}
     assert passed_over() == {"replica1": 1}
     [record] = caplog.records
-    assert "'replica1' is left alone for a while: OperationalError" in record.getMessage()
+    assert "'replica1' is ejected: OperationalError" in record.getMessage()
     for private in [ours.USER, "127.0.0.1", str(replica.port)]:
         assert private not in record.getMessage()
     health_clock.advance(2 * POLICY.longest_pause)

@@ -23,7 +23,7 @@ def in_korean(databases):
     record(
         *(read("default", reason.value) for reason in Reason),
         events=[["request", "", 4], ["token_rejected", "forged", 1], ["read_spilled", "default", 1]],
-        log=[[NOW, "failover", "replica1", ""], [NOW, "token_rejected", "expired", ""]],
+        log=[[NOW, "failover", "replica1", ""], [NOW, "token_rejected", "forged", ""]],
     )
     overrides.drain("replica2", reason="디스크 교체")
     overrides.switch_off("default")

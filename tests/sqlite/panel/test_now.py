@@ -1,5 +1,7 @@
 """The page "Now", as far as SQLite goes; tests/browser has it with servers that stop."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -91,6 +93,26 @@ def test_a_drained_replica_with_who_and_why(show):
     assert row[2] == "drained since 08:00:30 new disks (Inés)"
     assert row[-1] == "Put back replica1 …"
     assert f'href="{URL}actions/undrain/replica1/"' in shown.html
+
+
+def test_a_drained_replica_shows_no_share(show):
+    record(read("replica1"), read("replica2"))
+    overrides.drain("replica1")
+    drained, other = show().table(SERVERS)[1:]
+    assert drained[7] == NONE
+    assert other[7] == "50.0% 50% among replicas, weight 100%"
+
+
+def test_what_is_out_of_use_looks_bad_on_every_page(show):
+    overrides.drain("replica1")
+    overrides.switch_off("default")
+    bad = {"": ["everything goes to the primary", "drained"], "actions/": ["drained", "all on default"]}
+    for page, texts in bad.items():
+        shown = show(page).html
+        states = re.findall(r'<span class="rwrouter-state rwrouter-bad">.*?</svg>(.*?)</span>', shown)
+        assert states == texts, page
+    record(log=[[NOW, "replica_drained", "replica1", ""], [NOW, "switched_off", "default", ""]])
+    assert show("events/").html.count("rwrouter-state rwrouter-bad") == 2
 
 
 def test_no_replica_is_left(show):

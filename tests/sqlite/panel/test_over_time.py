@@ -69,7 +69,7 @@ def test_what_was_pinned_and_what_else_happened(page):
             ["pinned_request", "default", 10],
             ["pin_set", "", 3],
             ["token_rejected", "forged", 2],
-            ["token_rejected", "expired", 5],
+            ["token_rejected", "malformed", 5],
             ["replica_ejected", "replica2", 1],
             ["of_a_newer_version", "x", 6],
         ]
@@ -80,8 +80,8 @@ def test_what_was_pinned_and_what_else_happened(page):
         ["Requests", "40", ""],
         ["Requests whose client was pinned to the primary", "10", "25.0% of requests"],
         ["Responses that pinned their client, because it had written", "3", ""],
-        ["Tokens not accepted", "7", "expired: 5, wrong signature: 2"],
-        ["Replicas left alone for a while, as they failed or were slow", "1", "replica2: 1"],
+        ["Tokens not accepted", "7", "malformed: 5, wrong signature: 2"],
+        ["Replicas ejected, as they failed or were slow", "1", "replica2: 1"],
         ["of_a_newer_version", "6", "x: 6"],
     ]
     assert "Pinned requests 25.0%" in shown.text
