@@ -21,6 +21,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.wording import moment
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
@@ -139,10 +140,16 @@ def context(request: HttpRequest) -> dict[str, Any]:
     named = {each.name for each in clusters} | {
         replica.alias for each in clusters for replica in each.replicas
     }
+    machine = machines(request)
     return {
         "several_clusters": len(clusters) > 1,
         "replicas": [
-            (cluster.name, replica.alias, shown(found.get((OverrideKind.DRAIN, replica.alias))))
+            (
+                cluster.name,
+                replica.alias,
+                machine(replica.alias),
+                shown(found.get((OverrideKind.DRAIN, replica.alias))),
+            )
             for cluster in clusters
             for replica in cluster.replicas
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin.actions import shown
+from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.wording import ROLES, STATES, moment, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, translated
@@ -55,6 +57,8 @@ class ServerRow:
     """A server, as the table shows it."""
 
     server: Server
+    machine: str
+    """Its label and address, as far as they are known and may be seen."""
     kind: str
     text: str
     since: str
@@ -91,8 +95,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
         return {"inert": True}
     now = overview()
     is_counted = now.statistics == "here"
+    machine = machines(request)
     return {
-        "clusters": [_cluster(cluster, is_counted=is_counted) for cluster in now.clusters],
+        "clusters": [_cluster(cluster, machine, is_counted=is_counted) for cluster in now.clusters],
         "note": NO_STATISTICS.get(now.statistics, ""),
         "failure": translated(now.overrides_failure),
         "ineffective": [each.target for each in now.ineffective],
@@ -100,7 +105,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _cluster(cluster: ClusterNow, *, is_counted: bool) -> dict[str, Any]:
+def _cluster(cluster: ClusterNow, machine: Callable[[str], str], *, is_counted: bool) -> dict[str, Any]:
     kind, text = _verdict(cluster)
     return {
         "now": cluster,
@@ -108,7 +113,7 @@ def _cluster(cluster: ClusterNow, *, is_counted: bool) -> dict[str, Any]:
         "text": text,
         "switched_off": cluster.routing == "switched_off",
         "override": shown(cluster.switched_off),
-        "rows": [_row(server, is_counted=is_counted) for server in cluster.servers],
+        "rows": [_row(server, machine(server.alias), is_counted=is_counted) for server in cluster.servers],
     }
 
 
@@ -134,12 +139,13 @@ def _verdict(cluster: ClusterNow) -> tuple[str, str]:
     return "good", _("all is well")
 
 
-def _row(server: Server, *, is_counted: bool) -> ServerRow:
+def _row(server: Server, machine: str, *, is_counted: bool) -> ServerRow:
     action = ""
     if not server.is_primary:
         action = "undrain" if server.condition is Condition.DRAINED else "drain"
     return ServerRow(
         server=server,
+        machine=machine,
         kind=KINDS[server.condition],
         text=word_for(STATES, server.condition.value),
         since=_since(server.since),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from django_rwrouter.admin.machines import machines
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.replication import Stage, ask_progress
@@ -33,10 +34,17 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if get_settings().inert:
         return {"inert": True}
     clusters = list(get_topology().clusters.values())
+    machine = machines(request)
     return {
         "several_clusters": len(clusters) > 1,
         "clusters": [
-            (each, [(steps, steps.stage.value, *VERDICTS[steps.stage]) for steps in each.replicas])
+            (
+                each,
+                [
+                    (steps, machine(steps.alias), steps.stage.value, *VERDICTS[steps.stage])
+                    for steps in each.replicas
+                ],
+            )
             for each in ask_progress(clusters)
         ],
     }

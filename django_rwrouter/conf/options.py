@@ -21,6 +21,8 @@ class ReplicaSettings:
     """Its share of the reads, relative to the other replicas' weights."""
     zone: str = ""
     """Where the server runs."""
+    label: str = ""
+    """What people call the machine; shown beside the alias."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,11 @@ class Problem:
 
 
 # --- the keys ----------------------------------------------------------------------------------
-_REPLICA_KEYS: Final[Keys] = {"WEIGHT": ("weight", positive), "ZONE": ("zone", any_text)}
+_REPLICA_KEYS: Final[Keys] = {
+    "WEIGHT": ("weight", positive),
+    "ZONE": ("zone", any_text),
+    "LABEL": ("label", any_text),
+}
 
 
 def _replicas(value: object) -> tuple[ReplicaSettings, ...]:

@@ -72,6 +72,7 @@ def _server_as_json(server: Server) -> dict[str, Any]:
     traffic = server.traffic
     return {
         "alias": server.alias,
+        "label": server.label,
         "is_primary": server.is_primary,
         "role": server.role,
         "condition": server.condition.value,
@@ -220,6 +221,8 @@ def _milliseconds(value: float | None) -> str:
 
 def _notes(server: Server, overview: Overview) -> Iterator[str]:
     """Yield what does not fit into the table."""
+    if server.label:
+        yield server.label
     if server.drained is not None:
         yield _deed(server.drained, overview.at)
     elif server.why and server.why != server.failure:

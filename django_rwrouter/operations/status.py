@@ -18,6 +18,7 @@ from django.db import Error
 from django_rwrouter import events, monitor
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
@@ -74,6 +75,8 @@ class Server:
     alias: str
     is_primary: bool
     """By the settings."""
+    label: str = ""
+    """What the settings call a replica's machine."""
     role: str = "unknown"
     """As the server itself says: ``primary``, ``replica`` or ``unknown``."""
     condition: Condition = Condition.HEALTHY
@@ -337,9 +340,7 @@ class _Known:
             routing=routing,
             switched_off=switched_off,
             primary=self._primary(cluster, traffic),
-            replicas=tuple(
-                self._replica(cluster, replica.alias, weights, traffic) for replica in cluster.replicas
-            ),
+            replicas=tuple(self._replica(cluster, replica, weights, traffic) for replica in cluster.replicas),
             spilled=self._happened(EventKind.READ_SPILLED, cluster),
             degraded=self._happened(EventKind.READ_DEGRADED, cluster),
         )
@@ -363,14 +364,20 @@ class _Known:
         )
 
     def _replica(
-        self, cluster: Cluster, alias: str, weights: Mapping[str, float], traffic: Mapping[str, Traffic]
+        self,
+        cluster: Cluster,
+        replica: ReplicaSettings,
+        weights: Mapping[str, float],
+        traffic: Mapping[str, Traffic],
     ) -> Server:
+        alias = replica.alias
         sight = self._sight(cluster, alias)
         drained = self._override(OverrideKind.DRAIN, alias)
         condition, since, why = self._condition(alias, drained, sight)
         return Server(
             alias=alias,
             is_primary=False,
+            label=replica.label,
             role=sight.role,
             condition=condition,
             since=since,

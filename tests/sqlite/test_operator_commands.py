@@ -202,6 +202,11 @@ def test_below_it_is_what_needs_more_words():
     assert said.endswith("No process has written lately what it knows of the servers.\n")
 
 
+def test_what_a_machine_is_called_stands_below(settings):
+    settings.RWROUTER = {"REPLICAS": {"replica1": {"LABEL": "db2, Seoul"}}}
+    assert "  replica1: db2, Seoul\n" in rwrouter("status")
+
+
 def test_colours_are_put_around_what_is_lined_up():
     output = io.StringIO()
     call_command("rwrouter", "status", stdout=output, force_color=True)
@@ -213,6 +218,7 @@ def test_colours_are_put_around_what_is_lined_up():
 SERVER = {
     *(
         "alias",
+        "label",
         "is_primary",
         "role",
         "condition",

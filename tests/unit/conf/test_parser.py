@@ -126,9 +126,9 @@ KEYS = {
             (["replica1"], (ReplicaSettings(alias="replica1"),)),
             (("replica1",), (ReplicaSettings(alias="replica1"),)),
             (
-                {"replica1": {}, "replica2": {"WEIGHT": 3, "ZONE": "a"}},
+                {"replica1": {"LABEL": "db2, Seoul"}, "replica2": {"WEIGHT": 3, "ZONE": "a"}},
                 (
-                    ReplicaSettings(alias="replica1"),
+                    ReplicaSettings(alias="replica1", label="db2, Seoul"),
                     ReplicaSettings(alias="replica2", weight=3.0, zone="a"),
                 ),
             ),
@@ -145,6 +145,7 @@ KEYS = {
             {"replica1": {"WEIGHTS": 3}},
             {"replica1": {"WEIGHT": 0}},
             {"replica1": {"ZONE": None}},
+            {"replica1": {"LABEL": 2}},
         ),
     ),
     "CONSISTENCY": (
