@@ -27,8 +27,8 @@ class Migration(migrations.Migration):
         migrations.AlterModelOptions(
             name="routingstatistics",
             options={
-                "verbose_name": "primary and replicas",
-                "verbose_name_plural": "primary and replicas",
+                "verbose_name": "read/write routing",
+                "verbose_name_plural": "read/write routing",
                 "permissions": [
                     ("view_routing", "Can view read/write routing"),
                     ("change_routing", "Can drain replicas and switch routing off"),

@@ -140,8 +140,8 @@ class RoutingStatistics(models.Model):
 
     class Meta:
         # What the admin's index calls the panel, below the name of the app.
-        verbose_name = _("primary and replicas")
-        verbose_name_plural = _("primary and replicas")
+        verbose_name = _("read/write routing")
+        verbose_name_plural = _("read/write routing")
         # The rows are nobody's to edit.
         default_permissions = ()
         # Two permissions: to see the page, and to act on it.

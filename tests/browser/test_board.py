@@ -54,7 +54,7 @@ def test_the_admin_shows_where_reads_went(paused, visitor):
     page = visitor.page
     visitor.open("/")
     visitor.log_in()
-    page.get_by_role("link", name="Primary and replicas").first.click()
+    page.locator("#content-main .model-routingstatistics a").first.click()
     expect(page.get_by_role("heading", name="Read/write routing", exact=True)).to_be_visible()
     page.get_by_role("navigation", name="Pages of the panel").get_by_role("link", name="Over time").click()
     reasons = page.get_by_role("table", name="Why reads went there")
