@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin.machines import machines
-from django_rwrouter.admin.wording import moment
+from django_rwrouter.admin.wording import stamp
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations import overrides
@@ -173,7 +173,7 @@ def shown(override: Override | None) -> dict[str, Any] | None:
         "target": override.target,
         "reason": override.reason,
         "by": override.by,
-        "since": moment(override.at),
+        "since": stamp(override.at),
     }
 
 

@@ -41,6 +41,11 @@ class Axis:
         return "H:i" if self.span.seconds < DAY else "m-d H:i"
 
     @property
+    def zone(self) -> str:
+        """The name of the time zone that they are in."""
+        return date_format(self.moments[-1], "T")
+
+    @property
     def marks(self) -> list[int]:
         """The places of the times that are written below."""
         every = max(1, self.span.seconds // 6 // self.span.step)
@@ -66,6 +71,8 @@ class Chart:
     """Of the series: number of the colour, and name."""
     lines: bool = False
     form: str = "H:i"
+    zone: str = ""
+    """The name of the time zone."""
     empty: str = ""
     """What to say in place of the chart, where there is nothing to draw."""
 
@@ -151,7 +158,7 @@ def _chart(
     name: str, title: str, axis: Axis, names: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> Chart:
     rows = [(moment, [column[place] for column in columns]) for place, moment in enumerate(axis.moments)]
-    return Chart(name=name, title=title, columns=names, rows=rows[::-1], form=axis.form)
+    return Chart(name=name, title=title, columns=names, rows=rows[::-1], form=axis.form, zone=axis.zone)
 
 
 def _draw(chart: Chart, draw: Callable[[svg.Shape, str], SafeString]) -> None:

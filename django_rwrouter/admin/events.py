@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin.statistics import statistics
-from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, word_for
+from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import translated
@@ -32,6 +32,7 @@ class Event(NamedTuple):
     """A row of the table."""
 
     moment: datetime
+    time: str
     kind: str
     label: str
     subject: str
@@ -102,6 +103,6 @@ def _event(happening: Happening) -> Event:
         detail = _("now %(role)s") % {"role": word_for(ROLES, detail)}
     elif name in CAUSED:
         detail = translated(detail)
-    return Event(
-        moment(happening.when), SEVERITIES.get(name, "quiet"), word_for(OCCURRENCES, name), subject, detail
-    )
+    when = happening.when
+    kind, label = SEVERITIES.get(name, "quiet"), word_for(OCCURRENCES, name)
+    return Event(moment(when), stamp(when), kind, label, subject, detail)

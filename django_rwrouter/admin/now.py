@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
-from django.utils.formats import date_format, number_format
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.machines import machines
-from django_rwrouter.admin.wording import ROLES, STATES, moment, word_for
+from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, translated
 from django_rwrouter.operations.status import ClusterNow, Overview, Server, bound, overview
@@ -148,20 +147,11 @@ def _row(server: Server, machine: str, *, is_counted: bool) -> ServerRow:
         machine=machine,
         kind=KINDS[server.condition],
         text=word_for(STATES, server.condition.value),
-        since=_since(server.since),
+        since=stamp(server.since) if server.since else "",
         others=_others(server),
         action=action,
         is_counted=is_counted,
     )
-
-
-def _since(seconds: float) -> str:
-    if not seconds:
-        return ""
-    since = moment(seconds)
-    if since.date() == moment(time.time()).date():
-        return date_format(since, "H:i:s")
-    return date_format(since, "SHORT_DATETIME_FORMAT")
 
 
 def _others(server: Server) -> str:

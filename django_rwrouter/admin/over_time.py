@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from django_rwrouter.admin import svg
 from django_rwrouter.admin.chart import Axis, Chart, bars, lines
 from django_rwrouter.admin.statistics import statistics
-from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, word_for
+from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.stats.queries import Report
@@ -31,7 +31,6 @@ CHOICES: Final[dict[str, _StrPromise]] = {
 """What there is to choose from, by the names of :data:`django_rwrouter.stats.summary.SPANS`."""
 FIRST: Final = "1h"
 """What is shown unless something else was chosen."""
-DAY: Final = 86_400
 CAUSES_DRAWN: Final = 5
 """Reasons with a colour of their own; the others are put together."""
 SHOWN_APART: Final = frozenset({EventKind.REQUEST, EventKind.PINNED_REQUEST})
@@ -61,9 +60,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
         return context | {"state": "empty"}
     return context | {
         "summary": summary,
-        "since": moment(summary.steps[0].start),
-        "until": moment(found.report.now),
-        "is_long": SPANS[chosen].seconds > DAY,
+        "since": stamp(summary.steps[0].start),
+        "until": stamp(found.report.now),
         "several_clusters": len(get_topology().clusters) > 1,
         "causes": [(word_for(REASONS, cause.reason), cause) for cause in summary.causes],
         "pinned": _pinned(summary),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
+from django.utils.dateformat import format as date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
@@ -49,6 +50,10 @@ STATES: Final[Texts] = {
 }
 
 
+STAMP: Final = "Y-m-d H:i:s T"
+"""How all pages write a time."""
+
+
 def word_for(texts: Texts, name: str) -> str:
     """Return the words for a name; the name itself where there are none."""
     return str(texts.get(name, name))
@@ -57,3 +62,8 @@ def word_for(texts: Texts, name: str) -> str:
 def moment(seconds: float) -> datetime:
     """Return a time in the time zone in force, as templates and formats expect it."""
     return localtime(datetime.fromtimestamp(seconds, tz=timezone.utc))
+
+
+def stamp(seconds: float) -> str:
+    """Return a time as all pages write it: in the time zone in force, with its name."""
+    return date_format(moment(seconds), STAMP)

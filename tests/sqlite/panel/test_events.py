@@ -37,12 +37,12 @@ def happened(databases):
 
 def test_newest_first(show, happened):
     assert show("events/").table(EVENTS) == [
-        ["01/15/2027 08:00:27", "Role changed", "replica2", "now primary"],
-        ["01/15/2027 08:00:26", "Token rejected", "", "wrong signature"],
-        ["01/15/2027 08:00:25", "Replica restored", "replica1", "5.0 s"],
-        ["01/15/2027 08:00:24", "of_later", "x", "y"],
-        ["01/15/2027 08:00:23", "Read failed over", "replica1", "replica2: OperationalError 2013"],
-        ["01/15/2027 08:00:20", "Replica ejected", "replica1", "OperationalError 2002"],
+        ["2027-01-15 08:00:27 UTC", "Role changed", "replica2", "now primary"],
+        ["2027-01-15 08:00:26 UTC", "Token rejected", "", "wrong signature"],
+        ["2027-01-15 08:00:25 UTC", "Replica restored", "replica1", "5.0 s"],
+        ["2027-01-15 08:00:24 UTC", "of_later", "x", "y"],
+        ["2027-01-15 08:00:23 UTC", "Read failed over", "replica1", "replica2: OperationalError 2013"],
+        ["2027-01-15 08:00:20 UTC", "Replica ejected", "replica1", "OperationalError 2002"],
     ]
 
 
