@@ -141,6 +141,28 @@ def test_the_charts_are_there_and_their_numbers(keeper, site):
     keeper.look_around("panel-over-time")
 
 
+@pytest.mark.parametrize("width", [1280, 1180])
+def test_nothing_is_cut_off_beside_the_sidebar(new_keeper, width):
+    page = new_keeper.page
+    page.set_viewport_size({"width": width, "height": 800})
+    for path in PAGES.values():
+        new_keeper.open(PANEL + path)
+        cut_off = page.evaluate(
+            """() => [...document.querySelectorAll(".rwrouter-scroll, .rwrouter-tabs ul")]
+                .filter((each) => each.scrollWidth > each.clientWidth)
+                .map((each) => each.id || each.tagName)"""
+        )
+        assert cut_off == [], path
+
+
+def test_the_pages_are_in_one_row_on_a_phone(new_keeper):
+    page = new_keeper.page
+    page.set_viewport_size({"width": 390, "height": 800})
+    new_keeper.open(PANEL)
+    tabs = page.get_by_role("navigation", name="Pages of the panel").get_by_role("link")
+    assert len({tab.bounding_box()["y"] for tab in tabs.all()}) == 1
+
+
 def test_the_way_here_looks_as_on_the_pages_of_the_admin(keeper):
     """Whatever element this version of Django has for it."""
     looks = []
