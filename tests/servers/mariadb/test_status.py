@@ -48,6 +48,7 @@ def test_servers_that_are_well(cluster, administration):
     assert servers["default"]["lag"] is None
     assert 0 < servers["replica1"]["lag"] < 1
     assert servers["replica1"]["position"] == servers["default"]["position"] != ""
+    assert [each["is_level"] for each in servers.values()] == [False, True, True]
 
 
 def test_a_killed_replica(cluster, replica):
