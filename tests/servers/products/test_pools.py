@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import OperationalError, connections
 
-from django_rwrouter import Reason, current_token, routing_scope, use_replica
+from django_rwrouter import Reason, current_token, monitor, process, routing_scope, use_replica
+from django_rwrouter.monitor import lifecycle
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.routing import decide
 from django_rwrouter.routing.opening import Opening, open_replica
@@ -282,3 +283,45 @@ def test_a_replica_that_answers_is_not_handed_back(pooled, rwrouter, routed):
         raw = connections[routed[-1].alias].connection
         titles()
         assert connections[routed[-1].alias].connection is raw is not None
+
+
+# --- with a monitor ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(filled, rwrouter):
+    """A monitor looks after the servers."""
+    rwrouter(MONITOR={"MODE": "thread", "INTERVAL": PATIENCE, "TIMEOUT": PATIENCE}, BALANCER="round_robin")
+    lifecycle._monitor.in_tests = True
+    began = time.time()
+    with routing_scope():
+        pass
+    deadline = time.monotonic() + 10
+    while any(alias not in monitor.snapshot() or monitor.snapshot()[alias].at < began for alias in REPLICAS):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield filled
+    lifecycle._monitor.in_tests = False
+    process.reset()
+
+
+def test_a_frozen_replica_holds_no_read_for_long(watched):
+    seconds = []
+
+    def read_for_a_while():
+        until = busy_clock() + 4
+        while busy_clock() < until:
+            began = busy_clock()
+            read_from_replica1()
+            seconds.append(busy_clock() - began)
+
+    watched.replicas[0].freeze()
+    try:
+        readers = [in_thread(read_for_a_while) for _ in range(4)]
+        for reader in readers:
+            reader.join(60)
+    finally:
+        watched.replicas[0].thaw()
+    # Two rounds and two timeouts until nobody reaches it, and then at most the wait for the pool.
+    assert max(seconds) < 2 * PATIENCE + 2 * PATIENCE + PATIENCE + 2
+    assert len(seconds) > 8
