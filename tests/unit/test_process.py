@@ -136,6 +136,7 @@ def caches():
 
 
 OF_NO_SETTING = {
+    "_warn_once",  # Of places in the code.
     "_content_type_lookups",  # Of Django's code.
     "_bounds",  # Of numbers.
     "_classify_cached",  # Of statements.
