@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage
 
 from django_rwrouter.checks.messages import TAG, found, named
 from django_rwrouter.checks.project import (
+    flaw_of_routers,
     installed_routers,
     is_our_middleware,
     is_session_middleware,
@@ -116,6 +117,14 @@ def _behind_sessions(store: str, entries: Sequence[str], ours: int, sessions: in
 
 def routers(settings: Settings | None) -> Iterator[CheckMessage]:
     """Check that the router is there, once, and that it and others are asked what they should be."""
+    flaw = flaw_of_routers()
+    if flaw is not None:
+        yield found(
+            "E024",
+            f"DATABASE_ROUTERS names {flaw}.",
+            f"Write the dotted path of a class that can be imported; ours is {ROUTER!r}.",
+        )
+        return
     routers = installed_routers()
     ours = [place for place, each in enumerate(routers) if isinstance(each, ReadWriteRouter)]
     if not ours:

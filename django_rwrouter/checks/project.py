@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.utils import load_backend
@@ -53,8 +54,19 @@ def _imported(path: str) -> object:
 
 
 def installed_routers() -> Sequence[object]:
-    """Return the routers that ``DATABASE_ROUTERS`` names."""
-    return list(router.routers)
+    """Return the routers that ``DATABASE_ROUTERS`` names; none where one of them cannot be made."""
+    return () if flaw_of_routers() else list(router.routers)
+
+
+def flaw_of_routers() -> str | None:
+    """Return which entry of ``DATABASE_ROUTERS`` cannot be made, and why; ``None`` if all can."""
+    for entry in django_settings.DATABASE_ROUTERS:
+        if isinstance(entry, str):
+            try:
+                import_string(entry)()
+            except Exception as error:  # noqa: BLE001  (a module of the project may raise anything)
+                return f"{entry!r}, which cannot be used ({type(error).__name__}: {error})"
+    return None
 
 
 def vendor_of(alias: str) -> str | None:

@@ -11,6 +11,8 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.core.management import CommandError, call_command
 
+from django_rwrouter.checks import installation
+from django_rwrouter.checks import project as checks_of_projects
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stores.session import SessionStore
@@ -41,6 +43,11 @@ class OwnSessionMiddleware(SessionMiddleware):
 
 class OwnRouter(ReadWriteRouter):
     pass
+
+
+class BrokenRouter:
+    def __init__(self):
+        raise ZeroDivisionError
 
 
 class OtherRouter:
@@ -611,6 +618,24 @@ def test_the_command_finds_nothing_to_say():
     assert "no issues" in output.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("django_rwrouter.routers.ReadWriteRouter", "No module named"),
+        ("django_rwrouter.router.Router", "does not define"),
+        (f"{HERE}.BrokenRouter", "ZeroDivisionError"),
+    ],
+)
+def test_a_router_that_cannot_be_made_is_explained(path, words, monkeypatch):
+    # Not by the fixture: Django makes the routers as soon as the setting changes in a test.
+    monkeypatch.setattr(checks_of_projects, "django_settings", SimpleNamespace(DATABASE_ROUTERS=[path]))
+    (message,) = installation.routers(None)
+    assert message.id == "django_rwrouter.E024"
+    assert repr(path) in message.msg
+    assert words in message.msg
+    assert repr(ROUTER) in message.hint
+
+
 @pytest.mark.django_db(databases="__all__")
 @pytest.mark.parametrize("databases", [None, ["default", "replica1"]], ids=["", "--database"])
 def test_the_command_explains_a_wrong_setting(project, databases):
@@ -698,5 +723,5 @@ def test_every_section_says_what_it_has_to():
 
 
 def test_every_id_has_a_test():
-    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "W017", "I002"}
+    tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA]} | {"E016", "E024", "W017", "I002"}
     assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}
