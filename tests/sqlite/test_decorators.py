@@ -1,10 +1,10 @@
 """Blocks as decorators: without parentheses, and where they would do nothing."""
 
-import asyncio
 import functools
 import warnings
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpResponse
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -38,12 +38,12 @@ def test_parentheses_may_be_left_out(decorate):
 
     @decorate
     async def awaited():
-        return await asyncio.to_thread(reason)
+        return await sync_to_async(reason)()
 
     assert function() == decorate.__name__
     assert (function.__name__, function.__doc__) == ("function", "Say why.")
     with routing_scope():
-        assert asyncio.run(awaited()) == decorate.__name__
+        assert async_to_sync(awaited)() == decorate.__name__
 
 
 @every_decorator

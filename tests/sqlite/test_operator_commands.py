@@ -212,7 +212,8 @@ def test_colours_are_put_around_what_is_lined_up():
     call_command("rwrouter", "status", stdout=output, force_color=True)
     plain = re.sub(r"\x1b\[[\d;]*m", "", output.getvalue())
     assert plain != output.getvalue()
-    assert plain == rwrouter("status")
+    minutes = re.compile(r"[\d.]+ minutes")  # They pass meanwhile.
+    assert minutes.sub("", plain) == minutes.sub("", rwrouter("status"))
 
 
 SERVER = {

@@ -238,9 +238,9 @@ from lab.models import Probe
 from sqlite_replication.configured import configured_simulator
 
 call_command("prepare_board")
-call_command("check", fail_level="WARNING", verbosity=0)
 simulator = configured_simulator()
 simulator.synchronise()
+call_command("check", fail_level="WARNING", verbosity=0)
 
 
 def read():
