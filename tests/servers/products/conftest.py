@@ -1,6 +1,7 @@
 """A primary with two replicas of each product, which is started once."""
 
 from contextlib import contextmanager, suppress
+from unittest.mock import patch
 
 import environ
 import pytest
@@ -68,8 +69,12 @@ def django_db_setup():
 
 def prepare(cluster):
     attach(cluster)
-    call_command("migrate", verbosity=0)
-    call_command("migrate", run_syncdb=True, verbosity=0)
+    options = connections.settings["default"]["OPTIONS"]
+    # On a busy disk a table takes its time to be made; only reads are to be given up soon.
+    with patch.dict(options, {"read_timeout": 60} if "read_timeout" in options else {}):
+        call_command("migrate", verbosity=0)
+        call_command("migrate", run_syncdb=True, verbosity=0)
+        connections.close_all()
 
 
 @pytest.fixture(scope="session", params=on(*PRODUCTS))

@@ -1,5 +1,7 @@
 """Two responses of one browser that arrive in the wrong order: what each store makes of it."""
 
+from importlib import import_module
+
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
@@ -24,13 +26,15 @@ def crossed(cluster):
 
     The replicas have the first write, and not the second. Returns the browser.
     """
+    session = import_module(django_settings.SESSION_ENGINE).SessionStore()
+    session.create()  # A session that does not exist is no client's.
     for replica in cluster.replicas:
         cluster.pause(replica)
 
     def crossed():
         tabs = [Client(), Client()]
         for tab in tabs:
-            tab.cookies[django_settings.SESSION_COOKIE_NAME] = "one and the same"
+            tab.cookies[django_settings.SESSION_COOKIE_NAME] = session.session_key
         tabs[0].post("/plain/", {"title": "first"})
         catch_up(cluster, 0, 1)
         tabs[1].post("/plain/", {"title": "second"})
