@@ -261,14 +261,15 @@ def test_under_atomic_requests(lagging, atomic_requests, routed, method, way):
     assert [decision.reason for decision in routed] == [Reason.WINDOW]
 
 
-def test_inside_a_transaction_reads_stay_on_the_primary(lagging, routed):
+def test_reads_stay_on_the_primary_in_a_transaction_and_after_a_locking_read(lagging, routed):
     with routing_scope(safe=True):
         with transaction.atomic():
             assert list(views.titles()) == ["old"]
             assert Book.objects.select_for_update().get().title == "old"
         assert list(views.titles()) == ["old"]
-    assert [decision.alias == "default" for decision in routed] == [True, True, False]
+    assert [decision.alias == "default" for decision in routed] == [True, True, True]
     assert routed[0].reason is Reason.IN_TRANSACTION
+    assert routed[2].reason is Reason.WROTE_IN_SCOPE
 
 
 def test_a_rolled_back_write_is_not_seen_and_pins_on_the_safe_side(lagging):

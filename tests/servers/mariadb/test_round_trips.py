@@ -96,13 +96,14 @@ def open_anew(alias):
             cursor.execute("SELECT 1")
 
 
-def test_a_replica_that_is_opened_costs_two_statements_at_most(cluster):
-    opened = {}
-    for alias in ["unrouted", "replica1"]:
-        open_anew(alias)
-        opened[alias] = statements(alias)
-    added = opened["replica1"] - opened["unrouted"]
-    assert 0 < added <= ADDED_WHEN_OPENED
+def test_a_replica_that_is_opened_costs_two_statements_at_most(cluster, settings):
+    opened = []
+    for enabled in [False, True]:
+        settings.RWROUTER = {"REPLICAS": ours.REPLICAS if enabled else []}
+        open_anew("replica1")
+        opened.append(statements("replica1"))
+    unrouted, routed = opened
+    assert 0 < routed - unrouted <= ADDED_WHEN_OPENED
 
 
 def test_the_primary_is_opened_as_without_routing(cluster, settings):
