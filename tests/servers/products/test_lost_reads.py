@@ -282,6 +282,7 @@ def test_the_substitute_is_lost_as_well(page, routed, told):
 
 
 def test_relations_that_are_prefetched(cluster, routed):
+    Author.objects.all().delete()
     author = Author.objects.create(name="Ines")
     Book.objects.update(author=author)
     cluster.wait_all()
@@ -663,6 +664,8 @@ def pooled(cluster, monkeypatch):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_connections_of_a_pool(pooled, routed, way):
+    if way is disconnected:
+        pytest.skip("not for this way: the pool connects again at once, and its sessions never end")
     with routing_scope(safe=True):
         assert titles() == ["old"]
         alias = chosen(routed)
