@@ -665,7 +665,7 @@ def pooled(cluster, monkeypatch):
 @pytest.mark.parametrize("way", WAYS)
 def test_connections_of_a_pool(pooled, routed, way):
     if way is disconnected:
-        pytest.skip("not for this way: the pool connects again at once, and its sessions never end")
+        pytest.skip("not for this way yet: its sessions did not end within 10 s, for a cause not known")
     with routing_scope(safe=True):
         assert titles() == ["old"]
         alias = chosen(routed)
