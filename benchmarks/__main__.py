@@ -3,6 +3,7 @@
     python -m benchmarks                     all, in less than 30 minutes
     python -m benchmarks decision request    some
     python -m benchmarks --quick             all, as short as they can be: whether they still work
+    python -m benchmarks --calls             what a request costs in calls, on SQLite, in less than a minute
 
 The reports go to ``benchmarks/results/``, those of ``--quick`` to ``build/benchmarks/``.
 """
@@ -23,7 +24,7 @@ from types import FrameType
 from benchmarks import environment
 from benchmarks.contestants import CONTESTANTS, OURS, PEERS
 
-PARTS = ("decision", "request", "statement", "consistency", "faults", "growth")
+PARTS = ("decision", "request", "consistency", "faults", "growth")
 LIMIT_SECONDS = 40 * 60
 """When a run is broken off, whatever it waits for."""
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="only see that they run")
+    parser.add_argument("--calls", action="store_true", help="only count the calls of a request, on SQLite")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the reports go")
     options = parser.parse_args(arguments)
     unknown = [part for part in options.parts if part not in PARTS]
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except environment.PreparationError as error:
         print(f"What is compared cannot be installed: {error}", file=sys.stderr)
         return 1
+    if options.calls:
+        return _print_calls()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _break_off)
     signal.alarm(LIMIT_SECONDS)
@@ -50,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "build/benchmarks" if options.quick else "benchmarks/results"
     )
     return _run(options.parts or PARTS, quick=options.quick, folder=folder)
+
+
+def _print_calls() -> int:
+    from benchmarks import report, request
+
+    print(report.table(request.calls_table(request.count_on_sqlite(request.WHO))))
+    return 0
 
 
 def _run(parts: Sequence[str], *, quick: bool, folder: Path) -> int:

@@ -6,11 +6,15 @@ own, and what stands here are the settings that its documentation asks for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-REPLICAS: Final = ("replica1", "replica2", "replica3")
+REPLICAS: Final = tuple(
+    f"replica{number}" for number in range(1, 1 + int(os.environ.get("BENCH_SERVERS", "3")))
+)
+"""A process that ``BENCH_SERVERS`` is set for has as many."""
 OURS: Final = "django-rwrouter"
 BASELINE: Final = "random"
 """The two-line router that decisions are compared with."""

@@ -13,12 +13,6 @@ from benchmarks.environment import ROOT, worker_environment
 from launcher.mariadb import MariaDBCluster
 
 ITEMS = 1000
-_FILL = (
-    "import django; django.setup(); from django.core.management import call_command;"
-    " call_command('migrate', run_syncdb=True, verbosity=0, interactive=False);"
-    " from benchmarks.website.models import Item;"
-    f" Item.objects.bulk_create([Item(pk=pk) for pk in range(1, {ITEMS} + 1)])"
-)
 
 
 @contextmanager
@@ -32,13 +26,17 @@ def prepared_cluster() -> Iterator[tuple[Any, dict[str, str]]]:
         replicas=len(REPLICAS), database="bench", options=["--max-connections=2500"]
     ) as cluster:
         where = cluster.environment()
-        contestant = CONTESTANTS[f"{OURS}:primary"]
-        subprocess.run(
-            [sys.executable, "-c", _FILL],
-            env=worker_environment(where, contestant),
-            cwd=ROOT,
-            check=True,
-            timeout=120,
-        )
+        fill(where)
         cluster.wait_all()
         yield cluster, where
+
+
+def fill(environment: dict[str, str]) -> None:
+    """Make the tables and what is in them."""
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.workers.fill", str(ITEMS)],
+        env=worker_environment(environment, CONTESTANTS[f"{OURS}:primary"], BENCH_SITE="users"),
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )

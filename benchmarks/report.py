@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.parts import Table
 
-ORDER = ("decision", "request", "statement", "consistency", "faults", "growth")
+ORDER = ("decision", "request", "consistency", "faults", "growth")
 MARKDOWN = "report.md"
 
 
@@ -43,6 +43,11 @@ def markdown(parts: Sequence[Mapping[str, Any]]) -> str:
     for part in parts:
         lines += [*_head(part), *(line for table in part["tables"] for line in _lines(table))]
     return "\n".join(lines)
+
+
+def table(made: Table) -> str:
+    """Return one table for people."""
+    return "\n".join(_lines(asdict(made)))
 
 
 def _head(part: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -74,58 +73,6 @@ class Trace:
             sys.setprofile(None)
 
 
-# --- all that depends on the inside of the package -------------------------------------------------
-
-
-def register_positions() -> None:
-    """Give SQLite positions, although no server of it has any."""
-    from django_rwrouter import databases
-    from django_rwrouter.databases.mariadb import MariaDBPosition
-
-    databases.register("sqlite", code="m", position=MariaDBPosition, driver=FixedPositions())
-
-
-class FixedPositions:
-    """Every server stands at the same place; the questions are asked for real, as a driver asks them."""
-
-    replicas_are_read_only = False
-    asked = 0
-    """How many questions there were."""
-
-    def read_primary(self, cursor: Any) -> Any:
-        """Return where the primary stands."""
-        return self._ask(cursor)
-
-    def read_replica(self, cursor: Any) -> Any:
-        """Return where a replica stands. SQLite has no addresses: the connection's file names the server."""
-        from django_rwrouter.databases.base import Reading
-
-        [[_number, _name, file]] = cursor.execute("PRAGMA database_list").fetchall()
-        return Reading(file, self._ask(cursor))
-
-    describe_primary = read_replica
-
-    def place(self, position: Any, _primary: Any) -> Any:
-        """Return the position: all are of one history."""
-        return position
-
-    def make_read_only(self, cursor: Any, _primary: str | None) -> None:
-        """Let the session refuse writes."""
-        cursor.execute("PRAGMA query_only = ON")
-
-    def wait(self, _cursor: Any, _position: Any, _seconds: float) -> bool:
-        """Say that the position is reached."""
-        return True
-
-    @classmethod
-    def _ask(cls, cursor: Any) -> Any:
-        from django_rwrouter.databases.mariadb import MariaDBPosition
-
-        cls.asked += 1
-        cursor.execute("SELECT '0-1-5'")
-        return MariaDBPosition.decode(cursor.fetchone()[0])
-
-
 # --- the site --------------------------------------------------------------------------------------
 
 
@@ -158,8 +105,8 @@ def read_twice(_request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("write/", write), path("read/", read_twice)]
 
 
-def trace(folder: Path) -> None:
-    """Fill both traces, with databases in ``folder``."""
+def trace(folder: Path) -> int:
+    """Fill both traces, with databases in ``folder``; return how many questions for a position there were."""
     settings.configure(
         SECRET_KEY="for this trace alone",  # noqa: S106
         ALLOWED_HOSTS=["*"],
@@ -179,7 +126,9 @@ def trace(folder: Path) -> None:
         },
     )
     django.setup()
-    register_positions()
+    from benchmarks import fixed_positions
+
+    fixed_positions.register()
     from django.core.management import call_command
     from django.db import connections
     from django.test import Client
@@ -192,9 +141,10 @@ def trace(folder: Path) -> None:
         shutil.copy(folder / "default.sqlite3", folder / f"{replica}.sqlite3")
     client.get("/read/")
     connections.close_all()
-    FixedPositions.asked = 0
+    fixed_positions.FixedPositions.asked = 0
     with first():
         client.get("/read/")
+    return fixed_positions.FixedPositions.asked
 
 
 def main() -> None:
@@ -206,11 +156,11 @@ def main() -> None:
     atexit.register(
         shutil.rmtree, folder, ignore_errors=True
     )  # After the statistics, which are written then.
-    trace(folder)
-    if not FixedPositions.asked or first.alias not in ALIASES[1:]:
+    asked = trace(folder)
+    if not asked or first.alias not in ALIASES[1:]:
         sys.exit(
-            f"The read was answered by {first.alias}, after {FixedPositions.asked} questions for a position:"
-            " register_positions() is no longer how a driver is registered."
+            f"The read was answered by {first.alias}, after {asked} questions for a position:"
+            " fixed_positions.register() is no longer how a driver is registered."
         )
     for name, traced in (("first", first), ("repeated", repeated)):
         print(

@@ -1,7 +1,8 @@
 """Settings of the benchmarks' site; the environment says for whom.
 
 ``BENCH_CONTESTANT`` names one of ``benchmarks.contestants``; ``DATABASE_URL`` and ``REPLICA_URLS`` the
-servers, as for the message board; ``BENCH_SETTINGS`` is JSON that is merged into ``RWROUTER``.
+servers, as for the message board; ``BENCH_SETTINGS`` is JSON that is merged into ``RWROUTER``. ``BENCH_SITE``
+is ``users`` for a site with sessions and users, and ``session`` for one whose sessions keep the token, too.
 """
 
 import json
@@ -21,8 +22,6 @@ WSGI_APPLICATION = "benchmarks.website.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["benchmarks.website"]
 MIDDLEWARE = list(contestant.middleware)
-if os.environ.get("BENCH_MIDDLEWARE") == "no":
-    MIDDLEWARE = []
 DATABASE_ROUTERS = list(contestant.routers)
 
 DATABASES = databases(
@@ -30,6 +29,14 @@ DATABASES = databases(
     [url for url in os.environ.get("REPLICA_URLS", "").split(",") if url],
     conn_max_age=600,
 )
+
+site = os.environ.get("BENCH_SITE", "plain")
+if site != "plain":
+    INSTALLED_APPS += ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions"]
+    MIDDLEWARE.insert(
+        0 if site == "session" else len(MIDDLEWARE), "django.contrib.sessions.middleware.SessionMiddleware"
+    )
+    MIDDLEWARE.append("django.contrib.auth.middleware.AuthenticationMiddleware")
 
 more = json.loads(os.environ.get("BENCH_SETTINGS", "{}"))
 if "BENCH_REPLICAS" in os.environ:
@@ -51,6 +58,8 @@ globals().update(contestant.settings)
 if "RWROUTER" in contestant.settings:
     INSTALLED_APPS += ["django_rwrouter"]
     RWROUTER = {**contestant.settings["RWROUTER"], **more}
+    if site == "session":
+        RWROUTER["STORE"] = "session"
     if "CLUSTERS" in RWROUTER:
         del RWROUTER["REPLICAS"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 
-from benchmarks.website.models import Item
+from benchmarks.website.models import Author, Comment, Item, Tag
 
 
 def bare(request: HttpRequest) -> HttpResponse:
@@ -16,6 +16,23 @@ def bare(request: HttpRequest) -> HttpResponse:
 async def bare_async(request: HttpRequest) -> HttpResponse:
     """Do nothing, on the event loop."""
     return HttpResponse(b"")
+
+
+def one(request: HttpRequest) -> HttpResponse:
+    """Read one row; where there are users, look who asks."""
+    if hasattr(request, "user") and not request.user.is_authenticated:
+        return HttpResponse(status=403)
+    return HttpResponse(Item.objects.get(pk=1).text)
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Read twelve rows of four models."""
+    texts = [
+        f"{Item.objects.get(pk=pk)} {Author.objects.get(pk=pk).name} {Tag.objects.get(pk=pk).name}"
+        f" {Comment.objects.get(pk=pk).text}"
+        for pk in (1, 2, 3)
+    ]
+    return HttpResponse("\n".join(texts))
 
 
 def write(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,55 @@
+"""Positions for SQLite that never move: every server stands at the same place.
+
+The questions are asked for real, as a driver asks them. So the way of a read at the level ``causal`` can be
+followed, and counted, where there is no server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_rwrouter import databases
+from django_rwrouter.databases.base import Reading
+from django_rwrouter.databases.mariadb import MariaDBPosition
+
+
+class FixedPositions:
+    """The driver."""
+
+    replicas_are_read_only = False
+    asked = 0
+    """How many questions there were."""
+
+    def read_primary(self, cursor: Any) -> Any:
+        """Return where the primary stands."""
+        return self._ask(cursor)
+
+    def read_replica(self, cursor: Any) -> Any:
+        """Return where a replica stands. SQLite has no addresses: the connection's file names the server."""
+        [[_number, _name, file]] = cursor.execute("PRAGMA database_list").fetchall()
+        return Reading(file, self._ask(cursor))
+
+    describe_primary = read_replica
+
+    def place(self, position: Any, _primary: Any) -> Any:
+        """Return the position: all are of one history."""
+        return position
+
+    def make_read_only(self, cursor: Any, _primary: str | None) -> None:
+        """Let the session refuse writes."""
+        cursor.execute("PRAGMA query_only = ON")
+
+    def wait(self, _cursor: Any, _position: Any, _seconds: float) -> bool:
+        """Say that the position is reached."""
+        return True
+
+    @classmethod
+    def _ask(cls, cursor: Any) -> Any:
+        cls.asked += 1
+        cursor.execute("SELECT '0-1-5'")
+        return MariaDBPosition.decode(cursor.fetchone()[0])
+
+
+def register() -> None:
+    """Give SQLite positions, although no server of it has any."""
+    databases.register("sqlite", code="m", position=MariaDBPosition, driver=FixedPositions())

@@ -1,0 +1,41 @@
+"""What a request costs in calls, beyond one without a router: it may become less, and never more."""
+
+import pytest
+
+from benchmarks.request import CAUSAL, NONE, SCENES, WINDOW, count_on_sqlite
+
+LIMITS = {
+    "GET without a query": (53, 53),
+    "GET without a query, wrote earlier": (54, 54),
+    "GET without a query, wrote a moment ago": (54, 54),
+    "one `get()`": (383, 314),
+    "one `get()`, wrote earlier": (517, 529),
+    "one `get()`, wrote a moment ago": (386, 529),
+    "page of 12 reads of 4 models": (1047, 867),
+    "page of 12 reads of 4 models, wrote earlier": (1181, 1142),
+    "page of 12 reads of 4 models, wrote a moment ago": (898, 1142),
+    "POST with one UPDATE": (586, 685),
+    "one `get()`, logged in": (562, 456),
+    "one `get()`, logged in, `session` store": (753, 793),
+    "async GET without a query": (55, 55),
+}
+"""At ``window`` and at ``causal``. Lower them when a scene has become cheaper."""
+TOLERANCE = 1.03
+"""Versions of Python and Django differ in a few calls."""
+
+
+@pytest.fixture(scope="module")
+def calls():
+    return {scene.title: counts for scene, counts in count_on_sqlite([NONE, WINDOW, CAUSAL]).items()}
+
+
+@pytest.mark.parametrize("title", [scene.title for scene in SCENES])
+def test_a_request_makes_no_more_calls_than_it_did(calls, title):
+    counts = calls[title]
+    added = counts[WINDOW] - counts[NONE], counts[CAUSAL] - counts[NONE]
+    most = LIMITS[title]
+    assert all(one <= limit * TOLERANCE for one, limit in zip(added, most, strict=True)), (
+        f"{title}: {added} calls beyond no router at window and causal, where {most} are the most."
+        " `python -m benchmarks --calls` has the whole table; Site.profile() in benchmarks/workers/request.py"
+        " tells where they are made."
+    )
