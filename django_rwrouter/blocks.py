@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 from asgiref.sync import iscoroutinefunction
 from django.db import connections
@@ -42,6 +42,9 @@ from django_rwrouter.scope.state import Block, BlockKind, RoutingState
 from django_rwrouter.stores import exchange
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+used_levels: Final[set[Level]] = set()
+"""Levels that blocks have been made for; those of decorators are in it once their modules are imported."""
 
 
 class Region:
@@ -198,6 +201,7 @@ def consistency(
         raise ValueError("consistency('bounded', max_staleness=2.0): the two go together, in seconds.")
     if max_staleness is not None and not 0 <= max_staleness < math.inf:
         raise ValueError(f"max_staleness is {max_staleness!r}; write a number of seconds, 0 or more.")
+    used_levels.add(known)
     block = Block(
         kind=BlockKind.CONSISTENCY,
         level=known,

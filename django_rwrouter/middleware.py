@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import get_language_from_path
 
 from django_rwrouter import monitor, stats
+from django_rwrouter.conf import require_app
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.routing import transactions
@@ -22,6 +23,8 @@ from django_rwrouter.stores import exchange
 
 UNCOUNTED: Final = "rwrouter_uncounted"
 """Attribute of a view whose requests and statements the statistics leave out."""
+
+require_app()
 
 GetResponse = Callable[[HttpRequest], "HttpResponseBase | Awaitable[HttpResponseBase]"]
 

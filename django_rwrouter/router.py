@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 
 from django_rwrouter import process
+from django_rwrouter.conf import require_app
 from django_rwrouter.conf.clusters import get_topology, is_historical, label_of
 from django_rwrouter.routing.decide import decide_read, decide_write
 from django_rwrouter.routing.decision_cache import recall, recall_write
@@ -17,6 +18,7 @@ from django_rwrouter.routing.decision_cache import recall, recall_write
 if TYPE_CHECKING:
     from django.db.models import Model
 
+require_app()
 
 _WRITING_COMMANDS: Final = {
     f"django.core.management.commands.{command}": command for command in ("loaddata", "flush")

@@ -1,4 +1,4 @@
-"""System checks: the mistakes of a set-up that can be seen without asking a server.
+"""System checks: the mistakes of a set-up, seen in the settings and, with ``--database``, at the servers.
 
 Errors are for what breaks correctness, warnings for what costs or endangers. Each id has a section of its own
 in ``docs/checks.md``, and is never given to anything else.
@@ -6,11 +6,13 @@ in ``docs/checks.md``, and is never given to anything else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, register
+from django.core.checks import CheckMessage, Tags, register
 from django.db import DEFAULT_DB_ALIAS
 
-from django_rwrouter.checks import databases, installation, setting
+from django_rwrouter.checks import databases, installation, servers, setting
 from django_rwrouter.checks.messages import TAG
 from django_rwrouter.conf import SETTING, read
 
@@ -44,4 +46,11 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
         *databases.replicas(settings),
         *databases.second_aliases(settings),
         *setting.apps_that_keep_rows(settings),
+        *setting.sessions(settings),
     ]
+
+
+@register(TAG, Tags.database)
+def check_servers(databases: Sequence[str] | None = None, **_kwargs: object) -> list[CheckMessage]:
+    """Ask the servers of these aliases whether they are set up for what the router does with them."""
+    return [*servers.answers(databases)]

@@ -9,8 +9,9 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from django.db import connections
 
+from django_rwrouter.blocks import used_levels
 from django_rwrouter.checks.messages import found
-from django_rwrouter.checks.project import store_of, vendor_of
+from django_rwrouter.checks.project import backend_of, store_of, vendor_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, mirrored_by
 from django_rwrouter.conf.options import ClusterSettings, Settings
@@ -20,6 +21,8 @@ from django_rwrouter.stores.cache import CacheStore
 
 _CONNECT_TIMEOUT: Final = frozenset({"mysql", "postgresql"})
 """Vendors whose drivers wait for ever for a server that accepts a connection and then says nothing."""
+_POOLER_PORTS: Final = frozenset({"6432", "6033"})
+"""Where PgBouncer and ProxySQL listen unless they are told otherwise."""
 
 
 def replicas(settings: Settings) -> Iterator[CheckMessage]:
@@ -31,6 +34,8 @@ def replicas(settings: Settings) -> Iterator[CheckMessage]:
         yield from _monitor(settings)
     for cluster in settings.clusters:
         yield from _positions(cluster)
+        yield from _bounded(cluster)
+        yield from _same_server(cluster)
         yield from _lag(cluster)
         yield from _zones(cluster, settings.zone)
         for replica in cluster.replicas:
@@ -38,6 +43,8 @@ def replicas(settings: Settings) -> Iterator[CheckMessage]:
             vendor = vendor_of(replica.alias)
             yield from _mirror(cluster, replica.alias, options)
             yield from _transactions(replica.alias, options)
+            yield from _tenants(cluster, replica.alias)
+            yield from _pooler(cluster, replica.alias, options)
             if vendor is not None:
                 yield from _server(cluster, replica.alias, vendor)
                 yield from _patience(replica.alias, options, vendor, settings.monitor.mode)
@@ -119,6 +126,68 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
         " good as PIN_SECONDS, and 'strong' reads from the primary.",
         "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
     )
+
+
+def _bounded(cluster: ClusterSettings) -> Iterator[CheckMessage]:
+    """Check that a bound which the code asks for can be promised."""
+    vendor = vendor_of(cluster.primary)
+    if Level.BOUNDED in used_levels and cluster.replicas and vendor and not has_positions(vendor):
+        yield found(
+            "W023",
+            f"The code has consistency('bounded'), and the cluster {cluster.name!r} is on {vendor!r}, where"
+            " nobody knows how late a replica is: such reads all go to the primary.",
+            "Use MariaDB, MySQL 8 or PostgreSQL, or write consistency('eventual') where any age will do.",
+        )
+
+
+def _same_server(cluster: ClusterSettings) -> Iterator[CheckMessage]:
+    """Look for replicas that are the primary's database, or another replica's."""
+    seen = {_address(cluster.primary): cluster.primary}
+    for replica in cluster.replicas:
+        other = seen.setdefault(_address(replica.alias), replica.alias)
+        # SQLite's are on a machine of a developer, where there is no other server.
+        if other != replica.alias and vendor_of(replica.alias) != "sqlite":
+            role = "the primary, which takes those reads, too" if other == cluster.primary else "drawn twice"
+            yield found(
+                "W020",
+                f"DATABASES[{replica.alias!r}] has the ENGINE, NAME, HOST and PORT of {other!r}: one server,"
+                f" {role}.",
+                f"Write the replica's own HOST or PORT in DATABASES[{replica.alias!r}], or remove it from"
+                f" {SETTING}['REPLICAS'].",
+            )
+
+
+def _tenants(cluster: ClusterSettings, alias: str) -> Iterator[CheckMessage]:
+    """Check that a replica follows the tenant that the primary's backend is set to."""
+    if cluster.replica_session:
+        return
+    if hasattr(backend_of(cluster.primary), "set_tenant") and not hasattr(backend_of(alias), "set_tenant"):
+        engine = connections.settings[cluster.primary]["ENGINE"]
+        yield found(
+            "E027",
+            f"DATABASES[{alias!r}] has ENGINE {connections.settings[alias]['ENGINE']!r}, and its primary"
+            f" {cluster.primary!r} {engine!r}: the replica knows of no tenant, and answers with the rows of"
+            " another one.",
+            f"Write 'ENGINE': {engine!r} in DATABASES[{alias!r}].",
+        )
+
+
+def _pooler(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Look for a pooler that hands server connections around, and for what does not go with one."""
+    sign = f"PORT {options['PORT']!r}" if str(options["PORT"]) in _POOLER_PORTS else ""
+    if options.get("DISABLE_SERVER_SIDE_CURSORS"):
+        sign = "DISABLE_SERVER_SIDE_CURSORS True"
+    kept = f"CONN_MAX_AGE {options['CONN_MAX_AGE']!r}" if options["CONN_MAX_AGE"] != 0 else ""
+    unfit = [*filter(None, ["READ_ONLY_SESSIONS True" if cluster.read_only_sessions else "", kept])]
+    if sign and unfit:
+        yield found(
+            "W021",
+            f"DATABASES[{alias!r}] has {sign}, as with a pooler that hands connections from one client to the"
+            f" next, and {' and '.join(unfit)}: what is set in a session, and learnt of its server, is then"
+            " true of somebody else's.",
+            f"Write 'READ_ONLY_SESSIONS': False in {SETTING}, and 'CONN_MAX_AGE': 0 in DATABASES[{alias!r}];"
+            " silence this check if each client keeps its connection (pool_mode = session).",
+        )
 
 
 def _lag(cluster: ClusterSettings) -> Iterator[CheckMessage]:
@@ -222,6 +291,13 @@ def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str)
             " after the server restarts, each of them fails a request.",
             f"Write 'CONN_HEALTH_CHECKS': True in DATABASES[{alias!r}].",
         )
+    if vendor == "postgresql" and _is_serializable(driver):
+        yield found(
+            "W024",
+            f"DATABASES[{alias!r}] is a replica with serializable transactions in OPTIONS, which no"
+            " standby has: each read fails there, and is run again on the primary.",
+            f"Leave that out of the OPTIONS in DATABASES[{alias!r}]. The primary may keep it.",
+        )
     if vendor == "postgresql" and kept and monitor != "thread":
         yield found(
             "W017",
@@ -230,3 +306,11 @@ def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str)
             "Use MODE 'thread', which ends such reads, or write 'CONN_MAX_AGE': 0, and no pool, in"
             f" DATABASES[{alias!r}].",
         )
+
+
+def _is_serializable(driver: Mapping[str, Any]) -> bool:
+    words = str(driver.get("options", "")).replace("\\", "").replace("'", "")
+    level = driver.get("isolation_level")
+    return (
+        "default_transaction_isolation=serializable" in words or getattr(level, "name", "") == "SERIALIZABLE"
+    )

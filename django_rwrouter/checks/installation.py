@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage
 
 from django_rwrouter.checks.messages import TAG, found, named
 from django_rwrouter.checks.project import (
+    flaw_of_import,
     flaw_of_routers,
     installed_routers,
     is_our_middleware,
@@ -37,6 +38,14 @@ def middleware(settings: Settings | None) -> Iterator[CheckMessage]:
     ours = [place for place, entry in enumerate(entries) if is_our_middleware(entry)]
     store = None if settings is None else store_of(settings, SessionStore)
     sessions = [place for place, entry in enumerate(entries) if is_session_middleware(entry)]
+    for entry in entries:
+        flaw = flaw_of_import(entry)
+        if flaw and (ours or not entry.startswith(f"{TAG}.")):
+            yield found(
+                "E025",
+                f"MIDDLEWARE has {entry!r}, which cannot be imported ({flaw}): no request can be served.",
+                "Correct its path, or what its module does when it is imported.",
+            )
     if not ours:
         strays = [entry for entry in entries if entry.startswith(f"{TAG}.")]
         instead = f" in place of {strays[0]!r}" if strays else ""
@@ -59,12 +68,13 @@ def middleware(settings: Settings | None) -> Iterator[CheckMessage]:
         if len(ours) == 1 and sessions:
             yield from _behind_sessions(store, entries, ours[0], sessions[0])
     elif settings is not None and len(ours) == 1 and ours[0] > 0:
-        before = named(entries[: ours[0]])
+        count, last = ours[0], entries[ours[0] - 1]
+        before = f"behind {last!r}" if count == 1 else f"behind {count} others, the last of them {last!r}"
         yield found(
             "W001",
-            f"MIDDLEWARE has {entries[ours[0]]!r} behind {before}: what those write pins nobody, and what"
-            " they read takes no account of what the client wrote.",
-            "Make it the first entry.",
+            f"{entries[count]!r} is not the first entry of MIDDLEWARE, but {before}: what those write pins"
+            " nobody, and what they read takes no account of what the client wrote.",
+            f"Make it the first entry: MIDDLEWARE = [{entries[count]!r}, {entries[0]!r}, ...].",
         )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004
 
+from django_rwrouter.conf import DOCUMENTATION
 from django_rwrouter.conf.validators import did_you_mean
 
 TAG: Final = "django_rwrouter"
@@ -22,8 +23,7 @@ _KINDS: Final[Mapping[str, type[Error | Warning | Info]]] = {
 def found(number: str, message: str, hint: str) -> CheckMessage:
     """Make a message; the letter of its number says how serious it is."""
     kind = _KINDS[number[0]]
-    more = f"Documentation: checks#{number.lower()}."
-    return kind(message, hint=f"{hint} {more}", id=f"{TAG}.{number}")
+    return kind(message, hint=f"{hint} {DOCUMENTATION}checks.html#{number.lower()}", id=f"{TAG}.{number}")
 
 
 def by_name(value: str, known: Collection[str]) -> str:

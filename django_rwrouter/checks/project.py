@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 from django.utils.module_loading import import_string
 
@@ -46,11 +47,16 @@ def is_session_middleware(entry: str) -> bool:
 
 
 def _imported(path: str) -> object:
+    return None if flaw_of_import(path) else import_string(path)
+
+
+def flaw_of_import(path: str) -> str | None:
+    """Return why a dotted path cannot be imported, or ``None`` if it can."""
     try:
-        found: object = import_string(path)
-    except ImportError:
-        return None  # Django explains it when it loads the handler.
-    return found
+        import_string(path)
+    except Exception as error:  # noqa: BLE001  (a module of the project may raise anything)
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def installed_routers() -> Sequence[object]:
@@ -69,9 +75,18 @@ def flaw_of_routers() -> str | None:
     return None
 
 
-def vendor_of(alias: str) -> str | None:
-    """Return a database's vendor as its backend names it, or ``None`` if that cannot be loaded."""
+def backend_of(alias: str) -> type[BaseDatabaseWrapper] | None:
+    """Return the class of a database's connections, or ``None`` if it cannot be loaded."""
     try:
-        return str(load_backend(connections.settings[alias]["ENGINE"]).DatabaseWrapper.vendor)
+        backend: type[BaseDatabaseWrapper] = load_backend(
+            connections.settings[alias]["ENGINE"]
+        ).DatabaseWrapper
     except (ImproperlyConfigured, ImportError):
         return None  # The driver is missing: Django explains that at the first connection.
+    return backend
+
+
+def vendor_of(alias: str) -> str | None:
+    """Return a database's vendor as its backend names it, or ``None`` if that cannot be loaded."""
+    backend = backend_of(alias)
+    return None if backend is None else backend.vendor

@@ -133,6 +133,24 @@ def apps_that_keep_rows(settings: Settings) -> Iterator[CheckMessage]:
             )
 
 
+def sessions(settings: Settings) -> Iterator[CheckMessage]:
+    """Look for sessions in a table that neither Django's base class nor ``SESSION_ENGINE`` tells of."""
+    engine = django_settings.SESSION_ENGINE
+    if engine.startswith("django.contrib.sessions."):
+        return
+    topology = Topology(settings)
+    for model in apps.get_models():
+        if {"session_key", "session_data"} <= {field.name for field in model._meta.get_fields()}:
+            route = topology.route(model)
+            if route is not None and route.fixed is None and route.cluster.replicas:
+                yield found(
+                    "W022",
+                    f"SESSION_ENGINE is {engine!r}, and the sessions in {model._meta.label!r} are read from"
+                    " replicas: whoever has just logged in is logged out where one is late.",
+                    f"Add {model._meta.label!r} to {SETTING}['PRIMARY_ONLY'].",
+                )
+
+
 def views(settings: Settings) -> Iterator[CheckMessage]:
     """Look for names in ``UNSAFE_VIEWS`` that no view of the project has."""
     wanted = [entry for entry in settings.unsafe_views if not entry.startswith("/")]

@@ -1,6 +1,6 @@
 """What the project says in its ``RWROUTER`` setting: read lazily, validated whole, never written back."""
 
 from django_rwrouter.conf.parser import SETTING, Problem, read
-from django_rwrouter.conf.project import get_settings
+from django_rwrouter.conf.project import DOCUMENTATION, get_settings, require_app
 
-__all__ = ["SETTING", "Problem", "get_settings", "read"]
+__all__ = ["DOCUMENTATION", "SETTING", "Problem", "get_settings", "read", "require_app"]

@@ -71,8 +71,10 @@ def _replicas(value: object) -> tuple[ReplicaSettings, ...]:
         return tuple(_replica(alias, options) for alias, options in value.items())
     try:
         aliases = sequence(value)
-    except ValueError:
-        raise ValueError("must be a list of aliases, or a dict of alias to options") from None
+    except ValueError as error:
+        _problem, *hint = error.args
+        found = "is a string, and " if isinstance(value, str) else ""
+        raise ValueError(f"{found}must be a list of aliases, or a dict of alias to options", *hint) from None
     return tuple(_replica(alias, {}) for alias in aliases)
 
 

@@ -124,6 +124,8 @@ def one_of(*allowed: object) -> Validator[object]:
     """Return a validator that accepts these values alone."""
 
     def validate(value: object) -> object:
+        if isinstance(value, str) and value.lower() in {"true", "false"} and True in allowed:
+            _refuse_string(value, f"must be one of {', '.join(map(repr, allowed))}", "bool")
         for choice in allowed:
             # 1 == True, and is not what anybody means by it.
             if value == choice and isinstance(value, bool) == isinstance(choice, bool):
@@ -137,6 +139,12 @@ def one_of(*allowed: object) -> Validator[object]:
 def level(value: object) -> Level:
     """Accept the name of a level of consistency that a project can have."""
     name = value.value if isinstance(value, Level) else value
+    if name == Level.BOUNDED.value:
+        raise ValueError(
+            "is a level for blocks alone, where its bound is given",
+            "Write 'window' or 'causal' here, and `with consistency('bounded', max_staleness=2.0):` around"
+            " the reads that are meant.",
+        )
     levels = [level.value for level in Level if level is not Level.BOUNDED]
     return Level(cast("str", one_of(*levels)(name)))
 

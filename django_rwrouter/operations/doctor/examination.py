@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, Final
 
@@ -33,15 +33,17 @@ Answer = Facts | str
 """What a server said, or why it did not."""
 
 
-def examine(cluster: Cluster, timeout: float) -> list[Finding]:
+def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = None) -> list[Finding]:
     """Return what there is to say about a cluster. No server takes longer than some ``timeout`` seconds.
 
-    The primary is asked first, because its replicas are asked whether they have reached where it stands.
+    The primary is asked first, because its replicas are asked whether they have reached where it stands: all
+    of them, or those among ``aliases``.
     """
     primary = _ask_all(cluster, [cluster.primary], None, timeout)[cluster.primary]
     floor = primary.position if isinstance(primary, Facts) else None
     answers = {cluster.primary: primary}
-    answers.update(_ask_all(cluster, [replica.alias for replica in cluster.replicas], floor, timeout))
+    replicas = [replica.alias for replica in cluster.replicas if aliases is None or replica.alias in aliases]
+    answers.update(_ask_all(cluster, replicas, floor, timeout))
     findings: list[Finding] = []
     for alias, answer in answers.items():
         notes = Notes(cluster.name, alias)

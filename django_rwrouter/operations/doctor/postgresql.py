@@ -10,6 +10,7 @@ from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_position, judge_session
 
 _SETTINGS: Final = (
+    "default_transaction_isolation",
     "hot_standby",
     "recovery_min_apply_delay",
     "server_version",
@@ -95,6 +96,14 @@ def _replica(facts: Facts, notes: Notes) -> None:
         )
         return
     notes.ok("read_only", "it is a standby, which nobody can write to")
+    if facts.variables.get("default_transaction_isolation") == "serializable":
+        notes.warning(
+            "isolation",
+            "default_transaction_isolation is serializable, which no standby has: each read fails there,"
+            " and is run again on the primary",
+            "Give the replica's session another default: 'OPTIONS': {'options':"
+            " '-c default_transaction_isolation=repeatable\\\\ read'}.",
+        )
     if facts.variables.get("receivers") == "0":
         notes.error(
             "replication",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
@@ -330,3 +331,14 @@ def test_a_primary_where_a_standby_should_be(postgresql):
     found, code = doctor()
     assert {("default", "read_only", "error"), ("replica1", "replication", "error")} <= found
     assert code == 1
+
+
+@pytest.mark.product("postgresql")
+def test_check_tells_of_a_swapped_primary_where_it_may_ask(postgresql, monkeypatch):
+    monkeypatch.setattr("django_rwrouter.process.in_test_environment", lambda: False)
+    replica1 = connections.settings["replica1"]
+    connections.settings["replica1"] = connections.settings["default"]
+    connections.settings["default"] = replica1
+    messages = run_checks(tags=["django_rwrouter"], databases=["default", "replica1"])
+    found = {message.id.removeprefix("django_rwrouter.") for message in messages}
+    assert {"E028", "W025"} <= found
