@@ -17,7 +17,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.routing import transactions
 from django_rwrouter.scope import streaming
-from django_rwrouter.scope.context import SAFE_METHODS, current_scope, entered
+from django_rwrouter.scope.context import SAFE_METHODS, entered, state_in_force
 from django_rwrouter.scope.state import RoutingState
 from django_rwrouter.stores import exchange
 
@@ -56,12 +56,14 @@ class ReadWriteMiddleware:
         state = _begin(request)
         try:
             with entered(state):
-                response = cast("HttpResponseBase", self.get_response(request))
+                response: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]
                 if exchange.must_save(state, request):
                     exchange.save(state, request, response)
-                _keep(state, request, response)
+                if response.streaming:
+                    _keep(state, request, response)
         finally:
-            _count(state)
+            if not state.uncounted:  # The view tells, so it is asked at the end.
+                stats.count_event(EventKind.REQUEST.code)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -75,9 +77,11 @@ class ReadWriteMiddleware:
                         await sync_to_async(exchange.save)(state, request, response)
                     else:
                         exchange.save(state, request, response)
-                _keep(state, request, response)
+                if response.streaming:
+                    _keep(state, request, response)
         finally:
-            _count(state)
+            if not state.uncounted:  # The view tells, so it is asked at the end.
+                stats.count_event(EventKind.REQUEST.code)
         return response
 
     def process_view(
@@ -88,14 +92,15 @@ class ReadWriteMiddleware:
         view_kwargs: object,
     ) -> None:
         """Note the view before ``ATOMIC_REQUESTS`` opens its transaction."""
-        state = current_scope()
-        if state is None:
+        state = state_in_force()
+        if state is None or state.outside:
             return
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled.clear()
         state.uncounted = getattr(view_func, UNCOUNTED, False)
-        transactions.note_view(state, view_func)
+        if state.safe:
+            transactions.note_view(state, view_func)
 
     async def aprocess_view(
         self,
@@ -120,14 +125,8 @@ def _begin(request: HttpRequest) -> RoutingState:
     # Looked at only when a read depends on it: most requests never need to know.
     state.token = None
     state.load_token = partial(exchange.load, request)
-    state.may_block = exchange.stores_may_block()
+    state.may_block = exchange.in_use().may_block
     return state
-
-
-def _count(state: RoutingState) -> None:
-    """Count the request; at its end, since its view tells whether it counts."""
-    if not state.uncounted:
-        stats.count_event(EventKind.REQUEST.code)
 
 
 def _has_prefix(path: str, prefixes: tuple[str, ...]) -> bool:
@@ -150,8 +149,7 @@ def _is_unsafe_view(request: HttpRequest) -> bool:
 
 def _keep(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
     """Keep the scope for the body of a streaming response."""
-    if response.streaming:
-        state.sealed = True
-        late = any(exchange.outlives_response(store) for store in exchange.stores())
-        at_end = partial(exchange.save_late, state, request, response) if late else None
-        streaming.keep(response, at_end=at_end)
+    state.sealed = True
+    late = any(exchange.outlives_response(store) for store in exchange.in_use().stores)
+    at_end = partial(exchange.save_late, state, request, response) if late else None
+    streaming.keep(response, at_end=at_end)

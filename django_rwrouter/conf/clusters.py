@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -301,23 +301,13 @@ def _cache_tables() -> Iterator[str]:
             yield table_name(str(options["LOCATION"]))
 
 
-_current: Topology | None = None
-
-
+@cache
 def get_topology() -> Topology:
     """Return the topology of the settings in force; raises ``ImproperlyConfigured`` if they are wrong."""
-    global _current  # noqa: PLW0603
-    if _current is None:
-        _current = Topology(get_settings())
-    return _current
+    return Topology(get_settings())
 
 
-def _forget() -> None:
-    global _current  # noqa: PLW0603
-    _current = None
-
-
-process.derives(_forget, [SETTING, "CACHES", "SESSION_ENGINE"])
+process.derives(get_topology.cache_clear, [SETTING, "CACHES", "SESSION_ENGINE"])
 
 
 def table_name(db_table: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from django.apps import apps
@@ -32,27 +33,17 @@ def require_app() -> None:
         )
 
 
-_current: Settings | None = None
-
-
+@cache
 def get_settings() -> Settings:
     """Return the checked settings of this project.
 
     Raises ``ImproperlyConfigured`` with everything that is wrong with them.
     """
-    global _current  # noqa: PLW0603
-    if _current is None:
-        raw = getattr(django_settings, SETTING, {})
-        found, problems = read(raw, django_settings.DATABASES or {DEFAULT_DB_ALIAS: {}})
-        if found is None:
-            raise ImproperlyConfigured("\n".join(map(str, problems)))
-        _current = found
-    return _current
+    raw = getattr(django_settings, SETTING, {})
+    found, problems = read(raw, django_settings.DATABASES or {DEFAULT_DB_ALIAS: {}})
+    if found is None:
+        raise ImproperlyConfigured("\n".join(map(str, problems)))
+    return found
 
 
-def _forget() -> None:
-    global _current  # noqa: PLW0603
-    _current = None
-
-
-process.derives(_forget, [SETTING])
+process.derives(get_settings.cache_clear, [SETTING])

@@ -31,12 +31,10 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
     Called from ``process_view``, when that transaction is not open yet. It matters for requests that may read
     from replicas only.
     """
-    if not state.safe:
-        return
-    exempt = getattr(view, "_non_atomic_requests", ())
     for cluster in get_topology().clusters.values():
-        options = connections.settings.get(cluster.primary, {})
-        if options.get("ATOMIC_REQUESTS") and cluster.primary not in exempt:
+        if connections.settings[cluster.primary]["ATOMIC_REQUESTS"] and (
+            cluster.primary not in getattr(view, "_non_atomic_requests", ())
+        ):
             state.scope(cluster.name).view = view
             state.settled.clear()
 

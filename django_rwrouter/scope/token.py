@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from django.conf import settings
 from django.core import signing
 
 from django_rwrouter.conf.options import Lifetime
@@ -90,7 +92,7 @@ class Mark:
         mark = self
         if now - mark.touched >= lives.position:
             mark = Mark(mark.wrote_at)
-        elif now - mark.blind_at >= lives.position:
+        elif mark.blind_at and now - mark.blind_at >= lives.position:
             mark = replace(mark, blind_at=0.0)
         return None if now - mark.touched >= mark.lifetime(lives) else mark
 
@@ -99,6 +101,8 @@ class Mark:
 
         A transaction that was open when the token was made is expected to end within ``pin`` seconds.
         """
+        if self.wrote_at <= now and self.blind_at <= now + pin and self.seen_at <= now:
+            return self
         return replace(
             self,
             wrote_at=min(self.wrote_at, now),
@@ -147,7 +151,7 @@ class Token:
         marks = dict(self.marks)
         while True:
             raw = {cluster: _raw(mark, texts.get(cluster, "")) for cluster, mark in marks.items()}
-            value = signing.Signer(salt=SALT).sign_object([_VERSION, raw])
+            value = _signer(*_keys()).sign_object([_VERSION, raw])
             if len(value) <= MAX_LENGTH or not texts:
                 return value
             longest = max(texts, key=lambda cluster: len(texts[cluster]))
@@ -185,27 +189,56 @@ def decode(
     if len(value) > MAX_LENGTH:
         return EMPTY, "oversized"
     try:
-        version, raw = signing.Signer(salt=SALT).unsign_object(value)
-        found = {str(name): _mark(entry, read_position) for name, entry in raw.items()}
+        marks = _verified(value, *_keys(), read_position)
     except signing.BadSignature:
         return EMPTY, "forged"
     except Exception:  # noqa: BLE001  (whatever decoding a stranger's bytes can raise)
         return EMPTY, "malformed"
-    if version != _VERSION:
-        return EMPTY, "malformed"
-    ours = {name: mark for name, mark in found.items() if name in lifetimes}
-    if not ours:
+    marks = {name: mark for name, mark in marks.items() if name in lifetimes}
+    if not marks:
         return EMPTY, "foreign"
     latest = now
     if first_seen is not None:
         # blind_at does not tell: it lies ahead where a transaction was still open.
-        ahead = any(max(mark.wrote_at, mark.seen_at) > now for mark in ours.values())
+        ahead = False
+        for mark in marks.values():
+            ahead = ahead or mark.wrote_at > now or mark.seen_at > now
         if ahead or first_seen:
             latest = first_seen.when(value, now, ahead=ahead)
-    ours = {name: mark.not_after(latest, lifetimes[name].pin) for name, mark in ours.items()}
-    left = {name: mark.alive(lifetimes[name], now) for name, mark in ours.items()}
-    alive = {name: mark for name, mark in left.items() if mark is not None}
+    alive = {}
+    for name, mark in marks.items():
+        lives = lifetimes[name]
+        left = mark.not_after(latest, lives.pin).alive(lives, now)
+        if left is not None:
+            alive[name] = left
     return (Token(alive) if alive else EMPTY), None  # To expire is what a token is for, and no flaw.
+
+
+def _keys() -> tuple[str | bytes, tuple[str | bytes, ...]]:
+    return settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS)
+
+
+@lru_cache(maxsize=4)
+def _signer(key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> signing.Signer:
+    return signing.Signer(key=key, fallback_keys=list(fallbacks), salt=SALT)
+
+
+@lru_cache(maxsize=1024)
+def _verified(
+    value: str,
+    key: str | bytes,
+    fallbacks: tuple[str | bytes, ...],
+    read_position: Callable[[str], Position] | None,
+) -> Mapping[str, Mark]:
+    """Return what a token says that was signed with one of these keys; raises for any other.
+
+    A client sends its token with each request. Good ones are remembered, as nobody else can make them: what
+    they say, not how old they are. A key that is withdrawn is not among those that they were looked up by.
+    """
+    version, raw = _signer(key, fallbacks).unsign_object(value)
+    if version != _VERSION:
+        raise ValueError(version)
+    return {str(name): _mark(entry, read_position) for name, entry in raw.items()}
 
 
 def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> Mark:

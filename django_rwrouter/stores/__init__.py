@@ -51,7 +51,10 @@ def keep_private(response: HttpResponseBase) -> None:
     Django's cache middleware says ``max-age`` of every response, which shared caches take for permission.
     Only what is said of this response for shared caches (``public``, ``s-maxage``), or is stricter, stays.
     """
-    said = {part.partition("=")[0].strip().lower() for part in response.get("Cache-Control", "").split(",")}
+    if not response.has_header("Cache-Control"):
+        response.headers["Cache-Control"] = "private"
+        return
+    said = {part.partition("=")[0].strip().lower() for part in response.headers["Cache-Control"].split(",")}
     if said.isdisjoint(("public", "s-maxage", "private", "no-store")):
         patch_cache_control(response, private=True)
 

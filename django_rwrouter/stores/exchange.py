@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
@@ -37,40 +37,32 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_rwrouter")
 
 
-def stores() -> Sequence[Store]:
-    """Return the stores in use; raises ``ImproperlyConfigured``."""
-    return _stores(get_settings().stores)
+class StoresInUse(NamedTuple):
+    """The stores that ``STORE`` names, and what follows from them."""
 
-
-def stores_may_block() -> bool:
+    stores: Sequence[Store]
+    readers: Sequence[Store]
+    """The stores, and the cookie that stands in for those that may fail."""
+    may_block: bool
     """Whether looking at a token may wait for a server."""
-    return _may_block(stores())
+    refreshing: Sequence[Store]
+    """Those that have to see what is saved of a client's session."""
 
 
-@lru_cache(maxsize=16)
-def _may_block(among: Sequence[Store]) -> bool:
-    return any(store.blocks for store in among)
-
-
-@lru_cache(maxsize=16)
-def _stores(names: tuple[str, ...]) -> Sequence[Store]:
-    return tuple(get_store(name) for name in names)
-
-
-@lru_cache(maxsize=16)
-def _readers(names: tuple[str, ...]) -> Sequence[Store]:
-    """Return the stores, and the cookie that stands in for those that may fail."""
-    stores = _stores(names)
-    needs_substitute = _may_block(stores) and not any(isinstance(store, CookieStore) for store in stores)
-    return (*stores, SUBSTITUTE) if needs_substitute else stores
+@cache
+def in_use() -> StoresInUse:
+    """Return the stores in use; raises ``ImproperlyConfigured``."""
+    stores = tuple(get_store(name) for name in get_settings().stores)
+    may_block = any(store.blocks for store in stores)
+    has_cookie = any(isinstance(store, CookieStore) for store in stores)
+    readers = (*stores, SUBSTITUTE) if may_block and not has_cookie else stores
+    refreshing = tuple(store for store in stores if hasattr(store, "refresh"))
+    return StoresInUse(stores, readers, may_block, refreshing)
 
 
 SUBSTITUTE: Final = CookieStore()
 """Carries the token where a store that asks a server or a disk could not keep it."""
-
-process.derives(_may_block.cache_clear, [SETTING])
-process.derives(_readers.cache_clear, [SETTING])
-process.derives(_stores.cache_clear, [SETTING])
+process.derives(in_use.cache_clear, [SETTING])
 
 
 RETRY_SECONDS: Final = 1.0
@@ -100,7 +92,7 @@ def _knows(store: Store, request: HttpRequest) -> bool:
 
 
 def _is_suspended(store: Store) -> bool:
-    outage = _outages.get(store) if _outages else None
+    outage = _outages.get(store)
     return outage is not None and monotonic() < outage.retry_at
 
 
@@ -132,7 +124,7 @@ def _note_success(store: Store) -> None:
 
 def _values(store: Store, request: HttpRequest) -> Sequence[str] | None:
     """Return the tokens that a store has for the client, or ``None`` while it fails."""
-    if _is_suspended(store):
+    if _outages and _is_suspended(store):
         return None if _knows(store, request) else ()
     try:
         values = store.load(request)
@@ -193,17 +185,17 @@ def accept(value: str) -> Token:
 
 def load(request: HttpRequest) -> Token:
     """Return what the client brought, from all stores together."""
-    token = EMPTY
-    for store in _readers(get_settings().stores):
+    brought = EMPTY
+    for store in in_use().readers:
         values = _values(store, request)
         if values is None:
-            token = token.merge(_written_at(time.time()))
+            brought = brought.merge(_written_at(time.time()))
             continue
         for value in values:
-            token = token.merge(accept(value))
+            brought = brought.merge(accept(value))
         if _outages and store in _outages and _knows(store, request):
-            token = token.merge(_written_at(_outages[store].lost_at))
-    return token
+            brought = brought.merge(_written_at(_outages[store].lost_at))
+    return brought
 
 
 def _written_at(when: float) -> Token:
@@ -310,32 +302,24 @@ def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
 
 def must_save(state: RoutingState, request: HttpRequest) -> bool:
     """Whether the client may have to be told anything, or a store has to see what is saved of its session."""
-    for cluster, scope in _used(state):
-        if scope.wrote or (
-            cluster.settings.monotonic_reads and (scope.read_primary or scope.replica is not None)
-        ):
-            return True
-    if state.token and stores_may_block():
+    for name, scope in state.scopes():
+        if scope.wrote or scope.read_primary or scope.replica is not None:
+            cluster = get_topology().clusters.get(name)
+            if cluster is not None and (scope.wrote or cluster.settings.monotonic_reads):
+                return True
+    used = in_use()
+    if used.may_block and state.token:
         return True
+    if not used.refreshing:
+        return False
     session = getattr(request, "session", None)
-    return (
-        session is not None
-        and session_is_saved(session)
-        and any(hasattr(each, "refresh") for each in stores())
-    )
+    return session is not None and session_is_saved(session)
 
 
 def may_wait(state: RoutingState) -> bool:
     """Whether saving may wait for a server, so that it must not be done on an event loop's thread."""
-    return any(store.blocks for store in stores()) or any(
+    return in_use().may_block or any(
         (scope.wrote and _wants_position(state, cluster)) or cluster.settings.monotonic_reads
-        for cluster, scope in _used(state)
-    )
-
-
-def _must_tell_seen(state: RoutingState) -> bool:
-    return any(
-        cluster.settings.monotonic_reads and (scope.read_primary or scope.replica)
         for cluster, scope in _used(state)
     )
 
@@ -345,22 +329,25 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
 
     Where ``SYNC_REPLICAS`` says so, it waits first until replicas have replayed what was written.
     """
-    wrote = [cluster.name for cluster, scope in _used(state) if scope.wrote]
-    if wrote or _must_tell_seen(state):
+    used = _used(state)
+    wrote = [cluster for cluster, scope in used if scope.wrote]
+    has_seen = any(
+        cluster.settings.monotonic_reads and (scope.read_primary or scope.replica) for cluster, scope in used
+    )
+    if wrote or has_seen:
         made = issue(state)
         if wrote:
             stats.count_event(EventKind.PIN_SET.code)
             _wait_for_replicas(wrote, made)
         # A client that has seen nothing new is told nothing.
-        keepers: Sequence[Store] = stores() if wrote or _says_more(made, state.token) else ()
+        keepers = in_use().stores if wrote or _says_more(made, state.token) else ()
     else:
         made = state.token or EMPTY
         keepers = _that_lost_it(made, request) if made else ()
-    for store in stores():
-        refresh = getattr(store, "refresh", None)
-        if refresh is not None and store not in keepers and not _is_suspended(store):
+    for store in in_use().refreshing:
+        if store not in keepers and not _is_suspended(store):
             try:
-                refresh(request)
+                store.refresh(request)  # type: ignore[attr-defined]
             except Exception as error:  # noqa: BLE001  (as in _values)
                 _note_failure(store, error)
     _keep_in(keepers, made, request, response)
@@ -368,11 +355,11 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
 
 def _that_lost_it(token: Token, request: HttpRequest) -> Sequence[Store]:
     """Return the stores that have lost the client's token: logging out, for instance, empties the session."""
-    values = [(store, _values(store, request)) for store in stores() if store.blocks]
-    if any(found is None for _store, found in values):
+    values = [(store, _values(store, request)) for store in in_use().stores if store.blocks]
+    if any(kept is None for _store, kept in values):
         return ()  # The token may say no more than that a store fails.
-    lost = [store for store, found in values if not found]
-    if lost and SUBSTITUTE in _readers(get_settings().stores):
+    lost = [store for store, kept in values if not kept]
+    if lost and SUBSTITUTE in in_use().readers:
         carried = EMPTY
         for value in SUBSTITUTE.load(request):
             carried = carried.merge(accept(value))
@@ -391,7 +378,7 @@ def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, respon
         return  # The settings name none of its clusters any more.
     max_age = max(lives)
     kept = [_is_kept(store, request, response, value, max_age) for store in keepers]
-    if not all(kept) and SUBSTITUTE in _readers(get_settings().stores):
+    if not all(kept) and SUBSTITUTE in in_use().readers:
         SUBSTITUTE.save(request, response, value, max_age)
 
 
@@ -399,7 +386,7 @@ def _is_kept(
     store: Store, request: HttpRequest, response: HttpResponseBase, value: str, max_age: float
 ) -> bool:
     """Keep a token in a store, and return whether it is there."""
-    if not _is_suspended(store):
+    if not (_outages and _is_suspended(store)):
         try:
             store.save(request, response, value, max_age)
         except ImproperlyConfigured:
@@ -426,7 +413,7 @@ def outlives_response(store: Store) -> bool:
 def save_late(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
     """Save what was written while a streamed body was sent, in the stores that can still do so."""
     if any(scope.wrote_late for _name, scope in state.scopes()):
-        keepers = [store for store in stores() if outlives_response(store)]
+        keepers = [store for store in in_use().stores if outlives_response(store)]
         _keep_in(keepers, issue(state), request, response)
 
 
@@ -441,13 +428,12 @@ def _says_more(made: Token, brought: Token | None) -> bool:
     return False
 
 
-def _wait_for_replicas(wrote: Sequence[str], made: Token) -> None:
-    topology = get_topology()
-    for name in wrote:
-        cluster = topology.clusters[name]
-        position = made.marks[name].position
+def _wait_for_replicas(wrote: Sequence[Cluster], made: Token) -> None:
+    for cluster in wrote:
         if not cluster.settings.sync_replicas:
             continue
+        name = cluster.name
+        position = made.marks[name].position
         if position is None or not waiting.wait_for_all(cluster, position):
             stats.count_event(EventKind.SYNC_TIMEOUT.code, name)
             logger.warning(

@@ -45,6 +45,31 @@ def test_its_attributes(site):
     }
 
 
+@pytest.mark.parametrize("secure", [True, False])
+def test_it_is_as_secure_as_the_sessions_cookie_is_now(site, settings, secure):
+    site.post(write)
+    settings.SESSION_COOKIE_SECURE = secure
+    assert bool(site.post(write).cookies["rwrouter"]["secure"]) is secure
+
+
+@pytest.mark.parametrize(
+    ("vary", "cached", "wanted"),
+    [
+        ("", "", ("Cookie", "private")),
+        ("Accept", "max-age=60", ("Accept, Cookie", "max-age=60, private")),
+        ("Cookie", "public", ("Cookie", "public")),
+    ],
+)
+def test_shared_caches_are_told_beside_what_the_view_has_told_them(site, vary, cached, wanted):
+    def view(request):
+        write()
+        said = {"Vary": vary, "Cache-Control": cached}
+        return HttpResponse(headers={name: value for name, value in said.items() if value})
+
+    response = site.post(view)
+    assert (response["Vary"], response["Cache-Control"]) == wanted
+
+
 def test_its_attributes_can_be_set(site, settings):
     with_settings(
         settings,

@@ -14,10 +14,10 @@ from django.core.signals import setting_changed
 
 from django_rwrouter import process
 from django_rwrouter.balancers import get_balancer
-from django_rwrouter.conf import clusters, project
+from django_rwrouter.conf import clusters
 from django_rwrouter.process import call_at_exit
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.stores import exchange
+from django_rwrouter.stores import cookie, exchange
 
 
 class Server:
@@ -125,21 +125,21 @@ def test_state_is_reset_with_the_process_in_a_child_and_with_its_settings(regist
 
 def caches():
     """Return what is cached now, by the name of the cache."""
-    cached = {
+    return {
         f"{module.__name__}.{name}": value.cache_info().currsize
         for module in list(sys.modules.values())
         if module is not None and module.__name__.startswith("django_rwrouter.")
         for name, value in vars(module).items()
         if hasattr(value, "cache_info") and name not in OF_NO_SETTING
     }
-    return {**cached, "conf": project._current is not None, "topology": clusters._current is not None}
 
 
 OF_NO_SETTING = {
     "_warn_once",  # Of places in the code.
     "_content_type_lookups",  # Of Django's code.
     "_bounds",  # Of numbers.
-    "_classify_cached",  # Of statements.
+    "_signer",  # Of keys, by which they are looked up.
+    "_verified",
     "_load",  # Of code.
     "_make",
     "routed_task",
@@ -148,9 +148,8 @@ OF_NO_SETTING = {
 
 
 def test_no_cache_outlives_a_change_of_the_settings():
-    exchange.stores()
-    exchange.stores_may_block()
-    exchange._readers(("cookie",))
+    exchange.in_use()
+    cookie._attributes()
     get_balancer("random")
     clusters.get_topology()
     assert all(caches().values()), caches()

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from django_rwrouter.conf.options import Lifetime
+from django_rwrouter.scope import token as module
 from django_rwrouter.scope.token import EMPTY, MAX_LENGTH, SALT, Mark, Token, decode
 
 NOW = 1_700_000_000.0
@@ -157,6 +158,44 @@ def test_a_key_that_was_replaced_is_still_accepted(settings):
     assert decode(value, LIFETIMES, NOW)[1] is None
     settings.SECRET_KEY_FALLBACKS = []
     assert decode(value, LIFETIMES, NOW)[1] == "forged"
+
+
+@pytest.fixture
+def verified(monkeypatch):
+    """Return the values whose signature was checked."""
+    values = []
+
+    def unsign_object(self, value, unsign=signing.Signer.unsign_object):
+        values.append(value)
+        return unsign(self, value)
+
+    monkeypatch.setattr(signing.Signer, "unsign_object", unsign_object)
+    module._verified.cache_clear()
+    yield values
+    module._verified.cache_clear()
+
+
+def test_a_good_token_is_verified_once_and_its_age_judged_each_time(verified):
+    value = at(0).encode()
+    found = [bool(decode(value, LIFETIMES, NOW + seconds)[0]) for seconds in (0, 4.9, 5.1)]
+    assert (found, verified) == ([True, True, False], [value])
+
+
+def test_a_bad_token_is_not_remembered(verified):
+    value = at(0).encode()[:-1] + "_"
+    for _ in range(2):
+        assert decode(value, LIFETIMES, NOW) == (EMPTY, "forged")
+    assert (verified, module._verified.cache_info().currsize) == ([value, value], 0)
+
+
+def test_a_token_that_was_verified_is_forged_once_its_key_is_withdrawn(settings, verified):
+    value = at(0).encode()
+    assert decode(value, LIFETIMES, NOW)[1] is None
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
+    assert decode(value, LIFETIMES, NOW)[1] is None
+    settings.SECRET_KEY_FALLBACKS = []
+    assert decode(value, LIFETIMES, NOW) == (EMPTY, "forged")
+    assert verified == [value] * 3
 
 
 cookies = st.one_of(
