@@ -59,7 +59,7 @@ class Site:
         if method == "ASYNC":
             return asyncio.run(self._calls_of_async(path))
         for _ in range(3):
-            self._request(method, path)
+            self._serve(self._environment(method, path))
         return min(_count(lambda: self._serve(self._environment(method, path))) for _ in range(5))
 
     def profile(self, method: str, path: str) -> dict[str, int]:
@@ -71,7 +71,7 @@ class Site:
                 name = _name(frame.f_code)
                 calls[name] = calls.get(name, 0) + 1
 
-        self._request(method, path)
+        self._serve(self._environment(method, path))
         environment = self._environment(method, path)
         sys.setprofile(note)
         try:

@@ -11,18 +11,21 @@ settings of the server that nobody has asked for, it is read both ways, and the 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_rwrouter import process
 from django_rwrouter.conf.clusters import _OPENING
 
 _CACHED_LENGTH: Final = 10_000
 """Characters. Longer statements are not remembered, except when only lists of placeholders make them long."""
+_CACHED_STATEMENTS: Final = 2048
+"""For each database product; the oldest makes room."""
 _ROW: Final = re.compile(r"\((?:%s, )*%s\), (?=\(%s)")
 
 
@@ -56,13 +59,42 @@ class Statement:
         object.__setattr__(self, "operation", self.kind.value)
 
 
+class Statements(dict[str, Statement]):
+    """What the statements of a database do, by their text; ``vendor`` is Django's name of the database.
+
+    A look-up, as each statement takes it, is one of a dict: a statement that is not there is classified.
+    """
+
+    def __init__(self, vendor: str) -> None:
+        super().__init__()
+        self.vendor = vendor
+        self._lock = threading.Lock()
+
+    def __missing__(self, sql: str) -> Statement:
+        short = sql if len(sql) <= _CACHED_LENGTH else _without_repetition(sql)
+        if short is not sql and len(short) <= _CACHED_LENGTH:
+            return self[short]
+        statement = _classify(short, self.vendor)
+        if len(short) <= _CACHED_LENGTH:
+            with self._lock:
+                self[short] = statement
+                if len(self) > _CACHED_STATEMENTS:
+                    del self[next(iter(self))]
+        return statement
+
+
+class _StatementsByVendor(dict[str, Statements]):
+    def __missing__(self, vendor: str) -> Statements:
+        return self.setdefault(vendor, Statements(vendor))
+
+
+STATEMENTS: Final = _StatementsByVendor()
+process.owns(STATEMENTS.clear)
+
+
 def classify(sql: str, vendor: str) -> Statement:
     """Tell what a statement does; ``vendor`` is Django's name of the database (``"mysql"``, ...)."""
-    if len(sql) > _CACHED_LENGTH:
-        sql = _without_repetition(sql)
-        if len(sql) > _CACHED_LENGTH:
-            return _classify(sql, vendor)
-    return _classify_cached(sql, vendor)
+    return STATEMENTS[vendor][sql]
 
 
 def _without_repetition(sql: str) -> str:
@@ -280,9 +312,6 @@ def _classify(sql: str, vendor: str) -> Statement:
             if any(_kind(_upper(part), vendor) is Kind.WRITE for part in run):
                 return Statement(Kind.WRITE, tables, in_parts=True)
     return Statement(Kind.READ if Kind.READ in kinds else Kind.CONTROL, tables)
-
-
-_classify_cached = lru_cache(maxsize=2048)(_classify)
 
 
 def _parts(sql: str, vendor: str, reading: int) -> tuple[list[list[str]], bool]:

@@ -27,7 +27,7 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
     """
     connection: BaseDatabaseWrapper = context["connection"]
     alias = connection.alias
-    reads = state.announced_reads.get(alias, {})
+    reads = state.announced_reads[alias] if alias in state.announced_reads else {}  # noqa: SIM401  (no call)
     if not statement.writes:
         for table in statement.tables:
             if table in reads:

@@ -1,4 +1,4 @@
-"""What sits on every connection of ours: it sees each statement, times it, and notes the writes."""
+"""The execute wrapper on every routed connection: classifies each statement, times it and records writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
 from django_rwrouter.databases import mariadb, mysql, postgresql, product, sqlite
-from django_rwrouter.databases.sql import Kind, Statement, classify, text_of
+from django_rwrouter.databases.sql import STATEMENTS, Kind, Statement, text_of
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.execution import failover, judge, replica_sessions
 from django_rwrouter.execution.announcements import DECISION, announced
@@ -37,27 +37,30 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(  # noqa: C901  (the life of a statement, from its beginning to its end)
+def observe(  # noqa: C901, PLR0912  (the life of a statement, from its beginning to its end)
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
     many: bool,
     context: dict[str, Any],
 ) -> Any:
-    """Run one statement, and note what it did (an execute wrapper, see Django's instrumentation guide)."""
+    """Run one statement, and note what it did (an execute wrapper, see Django's instrumentation guide).
+
+    On the path of every statement: the usual one meets no call here that it does not need.
+    """
     state = current_state()
     connection: BaseDatabaseWrapper = context["connection"]
     topology = get_topology()
-    cluster = topology.by_alias.get(connection.alias)
-    if cluster is None or state.silent:
+    alias = connection.alias
+    if state.silent or alias not in topology.by_alias:
         return execute(sql, params, many, context)
-    text = sql if isinstance(sql, str) else text_of(sql, connection)
-    statement = classify(text, connection.vendor)
+    cluster = topology.by_alias[alias]
+    text = sql if sql.__class__ is str else text_of(sql, connection)
+    statement = STATEMENTS[connection.vendor][text]
     if cluster.settings.replica_session is not None or hasattr(connection, "set_tenant"):
         execute = replica_sessions.following(execute, statement, cluster)
     if statement.kind is Kind.CONTROL:
         return execute(sql, params, many, context)
-    alias = connection.alias
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
     decision = announced(state, context, statement)
     if (
@@ -96,7 +99,15 @@ def observe(  # noqa: C901  (the life of a statement, from its beginning to its 
         state.scope(cluster.name).read_primary = True
         if decision.operation == "write":
             state.note_read_to_write(cluster.name)
-    _tell(alias, cluster, statement, decision, text, seconds, counted=not state.uncounted)
+    reason = decision.reason
+    if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
+        stats.count_statement(
+            cluster.name, alias, statement.operation, reason.code, decision.would_be or "", seconds
+        )
+    if statement_routed.receivers:
+        statement_routed.send(
+            sender=None, alias=alias, decision=decision, sql=text, seconds=seconds, wrote=statement.writes
+        )
     return result
 
 
@@ -112,40 +123,9 @@ def _can_be_followed(statement: Statement, decision: Decision, topology: Topolog
     )
 
 
-def _is_upkeep(statement: Statement, decision: Decision) -> bool:
+def _is_upkeep(statement: Statement) -> bool:
     """Whether a statement asks for the schema and its migrations: no traffic of the site's."""
-    return decision.reason is Reason.EXPLICIT and any(table.startswith(_UPKEEP) for table in statement.tables)
-
-
-def _tell(
-    alias: str,
-    cluster: Cluster,
-    statement: Statement,
-    decision: Decision,
-    sql: str,
-    seconds: float,
-    *,
-    counted: bool,
-) -> None:
-    """Count a statement, and send it to whoever listens."""
-    if counted and not _is_upkeep(statement, decision):
-        stats.count_statement(
-            cluster.name,
-            alias,
-            statement.operation,
-            decision.reason.code,
-            decision.would_be or "",
-            seconds,
-        )
-    if statement_routed.receivers:
-        statement_routed.send(
-            sender=None,
-            alias=alias,
-            decision=decision,
-            sql=sql,
-            seconds=seconds,
-            wrote=statement.writes,
-        )
+    return any(table.startswith(_UPKEEP) for table in statement.tables)
 
 
 def _ran_read_only(connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:

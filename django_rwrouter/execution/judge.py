@@ -60,7 +60,8 @@ def overrule(
         better = _named_by_django(decision, statement, connection.alias, state, cluster)
         if better is not None or statement.writes:
             return better
-    reads_primary = not topology.tables_on_primary.isdisjoint(statement.tables)
+    on_primary = topology.tables_on_primary
+    reads_primary = bool(on_primary) and not on_primary.isdisjoint(statement.tables)
     if not reads_primary and (
         (decision is not None and is_settled(decision, state)) or _holds(decision, state, cluster)
     ):

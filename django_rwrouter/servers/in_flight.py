@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django_rwrouter import process
 
@@ -71,20 +71,17 @@ class Load:
         return taken
 
 
-_loads: dict[str, Load] = {}
+class _Loads(dict[str, Load]):
+    """The load of each replica, by alias."""
+
+    def __missing__(self, alias: str) -> Load:
+        return self.setdefault(alias, Load())
 
 
-def load_of(alias: str) -> Load:
-    """Return what a replica has to do."""
-    try:
-        return _loads[alias]
-    except KeyError:
-        return _loads.setdefault(alias, Load())
-
-
-def reset() -> None:
-    """Forget everything."""
-    _loads.clear()
-
+_loads: Final = _Loads()
+load_of: Final = _loads.__getitem__
+"""Return what a replica has to do, by its alias."""
+reset: Final = _loads.clear
+"""Forget everything."""
 
 process.owns(reset)

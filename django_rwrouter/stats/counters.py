@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import add
@@ -86,7 +87,7 @@ class _Bucket:
     process: str
     start: int
     statements: dict[tuple[str, str, str, str, str], list[float]] = field(default_factory=dict)
-    events: dict[tuple[str, str], int] = field(default_factory=dict)
+    events: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     log: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
     lag: dict[str, tuple[float, float]] = field(default_factory=dict)
     servers: list[ServerEntry] = field(default_factory=list)
@@ -129,12 +130,12 @@ class _Bucket:
             entry = self.statements.get(key)
             self.statements[key] = numbers if entry is None else list(map(add, entry, numbers))
         for event, times in other.events.items():
-            self.events[event] = self.events.get(event, 0) + times
+            self.events[event] += times
         for event, entries in other.log.items():
             self.log[event] = (self.log.get(event, []) + entries)[:LOG_OF_EACH]
         for alias, (most, last) in other.lag.items():
             self.lag[alias] = (max(most, self.lag.get(alias, (0.0,))[0]), last)
-        other.statements, other.events, other.log, other.lag = {}, {}, {}, {}
+        other.statements, other.events, other.log, other.lag = {}, defaultdict(int), {}, {}
         self.changed = other.changed = True
 
 
@@ -179,9 +180,10 @@ class Counters:
             if not self._begin <= (now := self._clock()) < self._end:
                 self._turn_to(now)
             bucket = self._current
-            entry = bucket.statements.get(key)
-            if entry is None:
-                entry = bucket.statements.setdefault(key, list(NO_SECONDS))
+            try:
+                entry = bucket.statements[key]
+            except KeyError:
+                entry = bucket.statements[key] = list(NO_SECONDS)
             entry[0] += seconds
             entry[place] += 1
             bucket.changed = True
@@ -195,7 +197,7 @@ class Counters:
             if not self._begin <= (now := self._clock()) < self._end:
                 self._turn_to(now)
             bucket = self._current
-            bucket.events[key] = bucket.events.get(key, 0) + 1
+            bucket.events[key] += 1
             bucket.changed = True
 
     def note_event(self, name: str, subject: str, detail: str) -> None:

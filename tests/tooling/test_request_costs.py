@@ -5,19 +5,19 @@ import pytest
 from benchmarks.request import CAUSAL, NONE, SCENES, WINDOW, count_on_sqlite
 
 LIMITS = {
-    "GET without a query": (53, 53),
-    "GET without a query, wrote earlier": (54, 54),
-    "GET without a query, wrote a moment ago": (54, 54),
-    "one `get()`": (383, 314),
-    "one `get()`, wrote earlier": (517, 529),
-    "one `get()`, wrote a moment ago": (386, 529),
-    "page of 12 reads of 4 models": (1047, 867),
-    "page of 12 reads of 4 models, wrote earlier": (1181, 1142),
-    "page of 12 reads of 4 models, wrote a moment ago": (898, 1142),
-    "POST with one UPDATE": (586, 685),
-    "one `get()`, logged in": (562, 456),
-    "one `get()`, logged in, `session` store": (753, 793),
-    "async GET without a query": (55, 55),
+    "GET without a query": (33, 33),
+    "GET without a query, wrote earlier": (34, 34),
+    "GET without a query, wrote a moment ago": (34, 34),
+    "one `get()`": (336, 267),
+    "one `get()`, wrote earlier": (374, 373),
+    "one `get()`, wrote a moment ago": (242, 373),
+    "page of 12 reads of 4 models": (876, 696),
+    "page of 12 reads of 4 models, wrote earlier": (914, 862),
+    "page of 12 reads of 4 models, wrote a moment ago": (652, 862),
+    "POST with one UPDATE": (399, 488),
+    "one `get()`, logged in": (500, 394),
+    "one `get()`, logged in, `session` store": (573, 613),
+    "async GET without a query": (36, 36),
 }
 """At ``window`` and at ``causal``. Lower them when a scene has become cheaper."""
 TOLERANCE = 1.03

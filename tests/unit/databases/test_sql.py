@@ -470,14 +470,28 @@ def test_a_table_is_called_the_same_by_its_model_and_by_statements(db_table, nam
     assert classify(f"INSERT INTO {quoted} (a) VALUES (1)", vendor).target == name
 
 
-def test_a_long_list_of_placeholders_is_remembered():
+@pytest.fixture
+def classified(monkeypatch):
+    """Return the statements that were classified, and not remembered."""
+    texts = []
+
+    def classify_anew(sql, vendor, classify_anew=module._classify):
+        texts.append(sql)
+        return classify_anew(sql, vendor)
+
+    monkeypatch.setattr(module, "_classify", classify_anew)
+    module.STATEMENTS.clear()
+    yield texts
+    module.STATEMENTS.clear()
+
+
+def test_a_long_list_of_placeholders_is_remembered(classified):
     sql = "SELECT * FROM book WHERE id IN ({})"
-    classify(sql.format(", ".join(["%s"] * 20_001)), "mysql")
-    before = module._classify_cached.cache_info().hits
-    assert classify(sql.format(", ".join(["%s"] * 20_001)), "mysql").tables == {"book"}
+    for _ in range(2):
+        assert classify(sql.format(", ".join(["%s"] * 20_001)), "mysql").tables == {"book"}
     rows = "INSERT INTO book (a, b) VALUES " + ", ".join(["(%s, %s)"] * 2_000)
     assert classify(rows, "mysql").target == classify(rows, "mysql").target == "book"
-    assert module._classify_cached.cache_info().hits == before + 2
+    assert len(classified) == 2
 
 
 def test_a_list_that_is_shortened_keeps_its_neighbours_apart():
@@ -485,7 +499,21 @@ def test_a_list_that_is_shortened_keeps_its_neighbours_apart():
     assert classify(sql, "postgresql").writes
 
 
-def test_a_long_statement_is_not_remembered():
-    before = module._classify_cached.cache_info().currsize
-    assert classify("INSERT INTO book VALUES " + "(1)," * 5_000, "sqlite").target == "book"
-    assert module._classify_cached.cache_info().currsize == before
+def test_a_long_statement_is_not_remembered(classified):
+    for _ in range(2):
+        assert classify("INSERT INTO book VALUES " + "(1)," * 5_000, "sqlite").target == "book"
+    assert len(classified) == 2
+    assert not module.STATEMENTS["sqlite"]
+
+
+def test_the_oldest_statement_makes_room(classified, monkeypatch):
+    monkeypatch.setattr(module, "_CACHED_STATEMENTS", 2)
+    for number in (1, 2, 3, 3, 2, 1):
+        classify(f"SELECT {number}", "sqlite")
+    assert classified == ["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 1"]
+
+
+def test_one_text_may_mean_two_things_to_two_databases():
+    sql = "SELECT 1 # ; DELETE FROM book"
+    assert not classify(sql, "mysql").writes
+    assert classify(sql, "postgresql").writes
