@@ -35,7 +35,7 @@ class ReadWriteConfig(AppConfig):
         monitor.also_ask(
             monitor.ProbeQuestion(database=overrides.database, ask=overrides.load, take_in=overrides.apply)
         )
-        stats.describe_servers_with(status.own_view)
+        stats.describe_servers_with(status.own_states)
 
         connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
         pre_migrate.connect(refuse_migrating, dispatch_uid="django_rwrouter")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from django.db import connections
 
+from django_rwrouter.servers.server_state import ServerState
 from django_rwrouter.stats import queries
 from django_rwrouter.stats.counters import Row
 from django_rwrouter.stats.latency import BUCKETS
@@ -59,7 +60,16 @@ def counts(chance, start):
 
 def servers(chance):
     return [
-        (alias, "replica", "healthy", 0.0, "", round(chance.random(), 3), f"0-1-{chance.randrange(10**9)}")
+        ServerState(
+            alias=alias,
+            cluster="default",
+            role="replica",
+            lag=round(chance.random(), 3),
+            position=f"0-1-{chance.randrange(10**9)}",
+            server="1/db1.internal/3306",
+            probe_seconds=round(chance.random(), 6),
+            at=1_700_000_000.123456,
+        ).as_json()
         for alias in ALIASES
     ]
 

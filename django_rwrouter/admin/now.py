@@ -17,8 +17,8 @@ from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, translated
-from django_rwrouter.operations.status import ClusterNow, Overview, Server, bound, overview
-from django_rwrouter.servers.breaker import Condition
+from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
+from django_rwrouter.servers.server_state import Condition
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -55,7 +55,7 @@ LAGS: Final[dict[str, _StrPromise]] = {
 class ServerRow:
     """A server, as the table shows it."""
 
-    server: Server
+    server: ServerNow
     machine: str
     """Its label and address, as far as they are known and may be seen."""
     kind: str
@@ -71,13 +71,13 @@ class ServerRow:
     @property
     def why(self) -> str:
         """Why it is so; empty where the state says it already."""
-        why = self.server.why
+        why = self.server.state.why
         return "" if why.startswith(NO_ANSWER) else translated(why)
 
     @property
     def lag(self) -> str:
         """How far it is behind, as far as that is known."""
-        word, seconds = ("", 0.0) if self.server.is_primary else bound(self.server)
+        word, seconds = ("", 0.0) if self.server.is_primary else self.server.lag_bound
         return str(LAGS[word]) % {"seconds": number_format(seconds, 1)} if word else ""
 
     @property
@@ -85,7 +85,7 @@ class ServerRow:
         """Its role, as verified, or else as in the settings."""
         server = self.server
         by_settings = "primary" if server.is_primary else "replica"
-        return word_for(ROLES, by_settings if server.role == "unknown" else server.role)
+        return word_for(ROLES, by_settings if server.state.role == "unknown" else server.state.role)
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _verdict(cluster: ClusterNow) -> tuple[str, str]:
     """Say in a few words how a cluster is, the worst first."""
     replicas = cluster.replicas
     usable = [replica for replica in replicas if replica.is_usable]
-    if cluster.primary.condition is Condition.UNREACHABLE:
+    if cluster.primary.state.condition is Condition.UNREACHABLE:
         return "bad", _("the primary does not answer")
     if any(server.role_is_wrong for server in cluster.servers):
         return "bad", _("a server is in another role than the settings say")
@@ -138,23 +138,23 @@ def _verdict(cluster: ClusterNow) -> tuple[str, str]:
     return "good", _("all is well")
 
 
-def _row(server: Server, machine: str, *, is_counted: bool) -> ServerRow:
+def _row(server: ServerNow, machine: str, *, is_counted: bool) -> ServerRow:
     action = ""
     if not server.is_primary:
-        action = "undrain" if server.condition is Condition.DRAINED else "drain"
+        action = "undrain" if server.state.condition is Condition.DRAINED else "drain"
     return ServerRow(
         server=server,
         machine=machine,
-        kind=KINDS[server.condition],
-        text=word_for(STATES, server.condition.value),
-        since=stamp(server.since) if server.since else "",
+        kind=KINDS[server.state.condition],
+        text=word_for(STATES, server.state.condition.value),
+        since=stamp(server.state.since) if server.state.since else "",
         others=_others(server),
         action=action,
         is_counted=is_counted,
     )
 
 
-def _others(server: Server) -> str:
+def _others(server: ServerNow) -> str:
     """Say what the processes think of it, if not all think the same."""
     if len(server.opinions) < 2:  # noqa: PLR2004  (one opinion is agreement)
         return ""

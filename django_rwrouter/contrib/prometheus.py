@@ -36,7 +36,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.status import Overview, overview
 from django_rwrouter.scope.token import Flaw
-from django_rwrouter.servers.breaker import Condition
+from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats import queries
 from django_rwrouter.stats.backends import own_connection
 from django_rwrouter.stats.latency import BOUNDS
@@ -210,8 +210,10 @@ def _fill_servers(families: Families, now: Overview) -> None:
                 continue
             families.replica_up.add_metric(labels, server.is_usable)
             for condition in Condition:
-                families.replica_state.add_metric((*labels, condition.value), server.condition is condition)
-            lag = server.lag_at_least if server.lag is None else server.lag
+                families.replica_state.add_metric(
+                    (*labels, condition.value), server.state.condition is condition
+                )
+            lag = server.state.lag_at_least if server.state.lag is None else server.state.lag
             if lag is not None:
                 families.lag.add_metric(labels, lag)
 

@@ -55,6 +55,11 @@ class Reading:
     writable: bool | None = None
     """Whether it takes writes, as a primary does; ``None`` if it does not say."""
 
+    @property
+    def role(self) -> str:
+        """``primary`` if the server takes writes, ``replica`` if not, ``unknown`` if it does not say."""
+        return {True: "primary", False: "replica", None: "unknown"}[self.writable]
+
 
 class Driver(Protocol):
     """The router's queries to one product: single statements on the raw cursor of the database's library.

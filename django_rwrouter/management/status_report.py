@@ -10,9 +10,9 @@ from typing import Any, Final
 from django.core.management.color import Style
 
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.operations.status import ClusterNow, Overview, Server, bound
+from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow
 from django_rwrouter.printable import printable
-from django_rwrouter.servers.breaker import Condition
+from django_rwrouter.servers.server_state import Condition
 
 _WIDTH: Final = 100
 _HEADINGS: Final = (
@@ -68,22 +68,22 @@ def _cluster_as_json(cluster: ClusterNow) -> dict[str, Any]:
     }
 
 
-def _server_as_json(server: Server) -> dict[str, Any]:
+def _server_as_json(server: ServerNow) -> dict[str, Any]:
     traffic = server.traffic
     return {
         "alias": server.alias,
         "label": server.label,
         "is_primary": server.is_primary,
-        "role": server.role,
-        "condition": server.condition.value,
-        "since": server.since,
-        "why": server.why,
-        "failure": server.failure,
+        "role": server.state.role,
+        "condition": server.state.condition.value,
+        "since": server.state.since,
+        "why": server.state.why,
+        "failure": server.state.failure,
         "drained": server.drained and _override_as_json(server.drained),
-        "lag": server.lag,
-        "lag_at_least": server.lag_at_least,
+        "lag": server.state.lag,
+        "lag_at_least": server.state.lag_at_least,
         "is_level": server.is_level,
-        "position": server.position,
+        "position": server.state.position,
         "opinions": dict(server.opinions),
         "weight_share": server.weight_share,
         "reads": traffic.reads,
@@ -176,15 +176,15 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(_filled(row, widths)).rstrip()
 
 
-def _row(server: Server, overview: Overview) -> tuple[str, ...]:
+def _row(server: ServerNow, overview: Overview) -> tuple[str, ...]:
     traffic = server.traffic
     known = overview.statistics == "here"
-    shares = server.condition is not Condition.DRAINED
+    shares = server.state.condition is not Condition.DRAINED
     return (
         server.alias,
-        server.role,
-        server.condition.value,
-        _since(server.since, overview.at) if server.since else "",
+        server.state.role,
+        server.state.condition.value,
+        _since(server.state.since, overview.at) if server.state.since else "",
         _lag(server),
         f"{traffic.reads_per_second:.1f}" if known else "",
         f"{traffic.share:.0f} %" if known and shares else "",
@@ -196,20 +196,20 @@ def _row(server: Server, overview: Overview) -> tuple[str, ...]:
     )
 
 
-def _colour(server: Server, style: Style) -> Callable[[str], str]:
+def _colour(server: ServerNow, style: Style) -> Callable[[str], str]:
     colours: dict[Condition, Callable[[str], str]] = {
         Condition.HEALTHY: style.SUCCESS,
         Condition.DRAINED: style.ERROR,
         Condition.EJECTED: style.ERROR,
         Condition.UNREACHABLE: style.ERROR,
     }
-    return colours[server.condition]
+    return colours[server.state.condition]
 
 
-def _lag(server: Server) -> str:
+def _lag(server: ServerNow) -> str:
     if server.is_primary:
         return ""
-    word, seconds = bound(server)
+    word, seconds = server.lag_bound
     if word == "level":
         return word
     return f"{word} {seconds:.1f} s" if word else "?"
@@ -219,16 +219,16 @@ def _milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3g} ms"
 
 
-def _notes(server: Server, overview: Overview) -> Iterator[str]:
+def _notes(server: ServerNow, overview: Overview) -> Iterator[str]:
     """Yield what does not fit into the table."""
     if server.label:
         yield server.label
     if server.drained is not None:
         yield _deed(server.drained, overview.at)
-    elif server.why and server.why != server.failure:
-        yield server.why
-    if server.failure:
-        yield f"it does not answer ({server.failure})"
+    elif server.state.why and server.state.why != server.state.failure:
+        yield server.state.why
+    if server.state.failure:
+        yield f"it does not answer ({server.state.failure})"
     if server.role_is_wrong:
         yield (
             "it takes no writes, as a replica" if server.is_primary else "it takes writes, as a primary does"
@@ -237,8 +237,8 @@ def _notes(server: Server, overview: Overview) -> Iterator[str]:
     for state, count in sorted(server.opinions.items()):
         if state != Condition.HEALTHY.value:
             yield f"{state} by {count} of {_counted(total, 'process', 'processes')}"
-    if server.position:
-        yield f"at {server.position}"
+    if server.state.position:
+        yield f"at {server.state.position}"
 
 
 def _deed(override: Override, now: float) -> str:

@@ -7,6 +7,6 @@ nothing there waits for the monitor. Where it is off, or has no samples yet, rea
 
 from django_rwrouter.monitor.lifecycle import ensure_running, reset, snapshot
 from django_rwrouter.monitor.questions import ProbeQuestion, also_ask
-from django_rwrouter.monitor.verdicts import LastProbe
+from django_rwrouter.servers.server_state import ServerState
 
-__all__ = ["LastProbe", "ProbeQuestion", "also_ask", "ensure_running", "reset", "snapshot"]
+__all__ = ["ProbeQuestion", "ServerState", "also_ask", "ensure_running", "reset", "snapshot"]

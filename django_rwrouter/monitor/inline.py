@@ -11,10 +11,11 @@ from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.monitor.probes import PrimarySample, Prober
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers, _Reports
-from django_rwrouter.monitor.verdicts import LastProbe, Watch
+from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.scope.state import on_event_loop
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.server_state import ServerState
 
 
 class InlineRounds:
@@ -45,7 +46,7 @@ class InlineRounds:
         for prober in self._probers.values():
             prober.disarm()
 
-    def snapshot(self) -> Mapping[str, LastProbe]:
+    def snapshot(self) -> Mapping[str, ServerState]:
         """Return what was found."""
         return self._watch.snapshot()
 

@@ -13,9 +13,9 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor.inline import InlineRounds
 from django_rwrouter.monitor.questions import ProbeQuestion, also_ask
 from django_rwrouter.monitor.rounds import ThreadedRounds
-from django_rwrouter.monitor.verdicts import LastProbe
+from django_rwrouter.servers.server_state import ServerState
 
-__all__ = ["LastProbe", "ProbeQuestion", "also_ask", "ensure_running", "reset", "snapshot"]
+__all__ = ["ProbeQuestion", "ServerState", "also_ask", "ensure_running", "reset", "snapshot"]
 logger = logging.getLogger("django_rwrouter")
 FORK_PATIENCE: Final = 0.5
 """Seconds that a fork waits for the monitor's threads to hold no lock of anything."""
@@ -125,8 +125,8 @@ def ensure_running() -> None:
         _monitor.called()
 
 
-def snapshot() -> Mapping[str, LastProbe]:
-    """Return what the last probe of each server found, by alias; empty where nothing is watched."""
+def snapshot() -> Mapping[str, ServerState]:
+    """Return the state of each server as of its last probe, by alias; empty where nothing is watched."""
     rounds = _monitor.rounds
     return {} if rounds is None else rounds.snapshot()
 

@@ -16,11 +16,12 @@ from django_rwrouter.events.causes import TIMEOUT
 from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult
 from django_rwrouter.monitor.questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.schedule import Schedule
-from django_rwrouter.monitor.verdicts import LastProbe, Watch
+from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import pools, sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
 JITTER: Final = 0.1
@@ -205,7 +206,7 @@ class ThreadedRounds:
         for prober in self._probers.values():
             prober.disarm()
 
-    def snapshot(self) -> Mapping[str, LastProbe]:
+    def snapshot(self) -> Mapping[str, ServerState]:
         """Return what was found."""
         return self._watch.snapshot()
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, Topology
@@ -17,31 +17,12 @@ from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.cluster_state import known_state, position_text
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastProbe:
-    """What the last probe of a server found."""
-
-    alias: str
-    cluster: str
-    reachable: bool
-    why: str = ""
-    """Why not, if it is not."""
-    role: str = "unknown"
-    """``"primary"`` if it takes writes, ``"replica"`` if not, ``"unknown"`` if it does not say."""
-    position: str = ""
-    """Where it stands in the log, as the database writes it; empty if that is not known."""
-    lag: float = math.inf
-    """By how many seconds it is behind at most; infinity if that is not known. A primary is never behind."""
-    probe_seconds: float = 0.0
-    """That its answer took."""
-    at: float = 0.0
-    """Unix time."""
 
 
 class Watch:
@@ -50,7 +31,7 @@ class Watch:
     def __init__(self, topology: Topology, away_seconds: float) -> None:
         self._topology = topology
         self._away_seconds = away_seconds
-        self._seen: dict[str, LastProbe] = {}
+        self._seen: dict[str, ServerState] = {}
         self._roles: dict[str, str] = {}
         self._servers: dict[str, str] = {}
         """By alias, which server was last found there."""
@@ -131,11 +112,16 @@ class Watch:
                     self._eject(alias, str(verdict), POLICY.slow_pause)
         self._works.clear()
 
-    def snapshot(self) -> Mapping[str, LastProbe]:
-        """Return what the last probe of each server found, by alias, and how far it is behind now."""
-        return {alias: replace(seen, lag=self._lag(seen)) for alias, seen in list(self._seen.items())}
+    def snapshot(self) -> Mapping[str, ServerState]:
+        """Return the state of each server that was probed, by alias, with its lag as of now."""
+        states = {}
+        for alias, answer in list(self._seen.items()):
+            lag = self._lag(answer)
+            state = replace(answer, lag=lag if math.isfinite(lag) else None)
+            states[alias] = known_state(self._topology.clusters[answer.cluster], alias, state)
+        return states
 
-    def _lag(self, seen: LastProbe) -> float:
+    def _lag(self, seen: ServerState) -> float:
         cluster = self._topology.clusters[seen.cluster]
         server = self._servers.get(seen.alias)
         if seen.alias == cluster.primary or server == self._servers.get(cluster.primary, ""):
@@ -174,7 +160,8 @@ class Watch:
                 position = waiting.driver.place(waiting.reading.position, reading.position)
                 asking.learn(cluster, replica.alias, waiting.reading.server, position, waiting.began)
                 if position is not None:
-                    self._seen[replica.alias] = replace(self._seen[replica.alias], position=position.encode())
+                    answer = self._seen[replica.alias]
+                    self._seen[replica.alias] = replace(answer, position=position_text(position))
 
     def _replica_answered(self, cluster: Cluster, finding: ProbeResult, now: float) -> None:
         alias, reading = finding.alias, finding.reading
@@ -225,22 +212,20 @@ class Watch:
         why: str = "",
     ) -> None:
         reading = None if finding is None else finding.reading
-        role, position = "unknown", ""
-        if reading is not None and reading.tentative and alias in self._seen:
-            position = self._seen[alias].position  # Until the new one has its place.
+        position = ""
         if reading is not None:
             self._servers[alias] = reading.server
-            if reading.writable is not None:
-                role = "primary" if reading.writable else "replica"
-            if reading.position is not None and not reading.tentative:
-                position = reading.position.encode()
-        self._seen[alias] = LastProbe(
+            if reading.tentative and alias in self._seen:
+                position = self._seen[alias].position  # Until the new one has its place.
+            elif not reading.tentative:
+                position = position_text(reading.position)
+        self._seen[alias] = ServerState(
             alias=alias,
             cluster=cluster.name,
-            reachable=not why,
-            why=why,
-            role=role,
+            role="unknown" if reading is None else reading.role,
+            failure=why,
             position=position,
+            server="" if reading is None else reading.server,
             probe_seconds=0.0 if finding is None else finding.seconds,
             at=time.time(),
         )

@@ -13,34 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from enum import Enum
 from time import monotonic
 from typing import Final
 
 from django_rwrouter import process
 from django_rwrouter.servers.breaker_policy import POLICY
-
-
-class Condition(str, Enum):
-    """How a server is."""
-
-    HEALTHY = "healthy"
-    EJECTED = "ejected"
-    """A replica that failed, or was too slow, and is left alone: by this process, or by some other."""
-    DRAINED = "drained"
-    """A replica that an operator took out of rotation."""
-    UNREACHABLE = "unreachable"
-    """It could not be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The state of a replica, since when, and why."""
-
-    state: Condition
-    since: float = 0.0
-    """Unix time; 0 where that is not known."""
-    why: str = ""
+from django_rwrouter.servers.server_state import Condition, ServerState
 
 
 @dataclass(slots=True)
@@ -73,7 +51,7 @@ class Health:
         self._lock = threading.Lock()
         self._breakers: dict[str, _Breaker] = {}
         self._ejected: frozenset[str] = frozenset()
-        self._drained: dict[str, Standing] = {}
+        self._drained: dict[str, ServerState] = {}
         self._away: dict[str, float] = {}
         self.watched_until = -1.0
         self.version = 0
@@ -188,19 +166,24 @@ class Health:
         breaker = self._breakers.get(alias)
         return breaker is not None and breaker.ejected and breaker.proofs == POLICY.proofs - 1
 
-    def standing(self, alias: str) -> Standing:
-        """Return a replica's state, since when it is so, and why."""
+    def standing(self, alias: str) -> ServerState:
+        """Return a replica's condition, since when it is so, and why."""
         breaker = self._breakers.get(alias)
         if breaker is not None and breaker.ejected:
-            return Standing(Condition.EJECTED, breaker.since_unix, breaker.why)
-        return self._drained.get(alias) or Standing(Condition.HEALTHY)
+            return ServerState(
+                alias=alias, condition=Condition.EJECTED, since=breaker.since_unix, why=breaker.why
+            )
+        return self._drained.get(alias) or ServerState(alias=alias)
 
     def set_drained(self, drained: Iterable[tuple[str, float, str]]) -> tuple[set[str], set[str]]:
         """Say which replicas are drained: alias, since when (Unix time) and why.
 
         Returns those that were not before, and those that are not any more.
         """
-        new = {alias: Standing(Condition.DRAINED, since, why) for alias, since, why in drained}
+        new = {
+            alias: ServerState(alias=alias, condition=Condition.DRAINED, since=since, why=why)
+            for alias, since, why in drained
+        }
         old, self._drained = self._drained, new
         self.version += 1
         return new.keys() - old.keys(), old.keys() - new.keys()

@@ -13,10 +13,10 @@ import time
 import uuid
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import add
-from typing import Final, TypeAlias, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict
 
 from django_rwrouter.stats import latency
 from django_rwrouter.stats.latency import BOUNDS
@@ -40,8 +40,8 @@ NO_SECONDS: Final = (0.0, *[0] * latency.BUCKETS)
 """What a new entry of statements starts with: seconds in all, and a count for each bucket of latency."""
 
 
-ServerEntry: TypeAlias = tuple[str, str, str, float, str, "float | None", str]
-"""Alias, role, state, since (unix time), why, lag in seconds, position."""
+ServerEntry: TypeAlias = Mapping[str, Any]
+"""A server's state as JSON, which the statistics keep and do not read."""
 
 
 class _Required(TypedDict):

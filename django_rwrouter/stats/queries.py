@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,26 +12,12 @@ from django.db import DatabaseError, transaction
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.scope.context import silenced
+from django_rwrouter.stats.counters import ServerEntry
 from django_rwrouter.stats.summary import Span, Summary, summarize
 from django_rwrouter.stats.sums import Sum
 from django_rwrouter.stats.table import Recorded, RoutingStatistics, RoutingStatisticsQuerySet
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerView:
-    """What a process knows of one server."""
-
-    alias: str
-    role: str
-    state: str
-    since: float
-    """Unix time; 0 where that is not known."""
-    why: str
-    lag: float | None
-    """Seconds, or ``None`` where that is not known."""
-    position: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +27,8 @@ class ProcessView:
     process: str
     written: int
     """Unix time, by the process's clock."""
-    servers: tuple[ServerView, ...]
+    servers: Sequence[ServerEntry]
+    """The states of its servers, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +84,7 @@ def processes(rows: Iterable[Recorded], *, since: float) -> list[ProcessView]:
             before = newest.get(row.process)
             if before is None or (row.written, row.start) > (before.written, before.start):
                 newest[row.process] = row
-    views = [
-        ProcessView(
-            row.process, row.written, tuple(ServerView(*entry[:7]) for entry in row.data.get("servers", ()))
-        )
-        for row in newest.values()
-    ]
+    views = [ProcessView(row.process, row.written, row.data.get("servers", ())) for row in newest.values()]
     return sorted(views, key=lambda view: (-view.written, view.process))
 
 

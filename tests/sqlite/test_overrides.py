@@ -14,7 +14,8 @@ from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.operations.overrides import Override, switch_off, switch_on
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.signals import replica_drained, replica_undrained
 from django_rwrouter.stats import recorder
 from django_rwrouter.stores.exchange import issue
@@ -62,7 +63,7 @@ def test_a_drained_replica_takes_no_reads_from_now_on():
     drain("replica1", "a new disk", "kim")
     assert {alias_of_a_read() for _ in range(40)} == {"replica2"}
     standing = health.standing("replica1")
-    assert (standing.state, standing.why) == (Condition.DRAINED, "a new disk (kim)")
+    assert (standing.condition, standing.why) == (Condition.DRAINED, "a new disk (kim)")
     assert abs(standing.since - time.time()) < 60
 
 
@@ -172,15 +173,15 @@ def test_each_process_tells_when_it_takes_effect_there(own_connection, caplog):
 def test_inside_a_transaction_it_is_in_force_at_the_commit():
     with transaction.atomic():
         drain("replica1")
-        assert health.standing("replica1").state is Condition.HEALTHY
-    assert health.standing("replica1").state is Condition.DRAINED
+        assert health.standing("replica1").condition is Condition.HEALTHY
+    assert health.standing("replica1").condition is Condition.DRAINED
 
 
 def test_and_not_at_all_if_that_is_rolled_back():
     with transaction.atomic():
         drain("replica1")
         transaction.set_rollback(True)
-    assert health.standing("replica1").state is Condition.HEALTHY
+    assert health.standing("replica1").condition is Condition.HEALTHY
     assert overrides.in_force() == []
 
 
@@ -230,7 +231,7 @@ def test_the_table_is_on_the_primary_of_the_cluster_that_takes_this_app(settings
     drain("replica1")
     assert RoutingOverride.objects.using("other").count() == 1
     assert RoutingOverride.objects.using("default").count() == 0
-    assert health.standing("replica1").state is Condition.DRAINED
+    assert health.standing("replica1").condition is Condition.DRAINED
 
 
 def test_a_long_reason_is_cut():

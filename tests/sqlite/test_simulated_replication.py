@@ -21,7 +21,7 @@ from django_rwrouter import databases as registry
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.replication import Stage, ask_progress
-from django_rwrouter.servers import survey
+from django_rwrouter.servers import cluster_state
 from tests.app.models import Book
 from tests.settings import DATABASES
 from tests.sqlite.conftest import REPLICAS, ask
@@ -137,7 +137,7 @@ def test_the_page_replication_shows_how_far_each_replica_is(simulator, cluster):
 
 
 def test_the_status_shows_role_and_lag(simulator, cluster):
-    seen = survey.server_states(cluster, 5.0)
+    seen = cluster_state.server_states(cluster, 5.0)
     assert {alias: server.role for alias, server in seen.items()} == {
         "default": "primary",
         "replica1": "replica",

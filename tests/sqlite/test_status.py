@@ -7,8 +7,9 @@ from django.db import connection, connections
 
 from django_rwrouter import routing_scope, stats
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.status import Server, bound, overview
-from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.operations.status import ServerNow, overview
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import Row
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
@@ -33,7 +34,7 @@ def cluster():
 
 
 def conditions(cluster):
-    return {server.alias: server.condition.value for server in cluster.servers}
+    return {server.alias: server.state.condition.value for server in cluster.servers}
 
 
 def read(alias, times):
@@ -52,7 +53,7 @@ def test_servers_that_cannot_be_reached(cluster, servers):
     servers.kill("replica1")
     now = cluster()
     assert conditions(now) == {"default": "healthy", "replica1": "unreachable", "replica2": "healthy"}
-    assert now.replicas[0].failure == now.replicas[0].why == "OperationalError"
+    assert now.replicas[0].state.failure == now.replicas[0].state.why == "OperationalError"
 
 
 def test_nothing_is_asked_where_a_monitor_watches(cluster, servers):
@@ -66,23 +67,23 @@ def test_what_this_process_has_ejected(cluster):
     health.failed("replica2", "OperationalError 2013")
     health.watch(60)
     replica = cluster().replicas[1]
-    assert (replica.condition, replica.why) == (Condition.EJECTED, "OperationalError 2013")
-    assert abs(replica.since - time.time()) < 60
+    assert (replica.state.condition, replica.state.why) == (Condition.EJECTED, "OperationalError 2013")
+    assert abs(replica.state.since - time.time()) < 60
 
 
 def test_what_an_operator_has_drained_is_shown_with_who_and_why(cluster):
     overrides.drain("replica1", "a new disk", "kim")
     health.reset()  # As in a process that has not heard of it yet.
     replica = cluster().replicas[0]
-    assert (replica.condition, replica.why) == (Condition.DRAINED, "a new disk (kim)")
-    assert (replica.drained.by, replica.since) == ("kim", replica.drained.at)
+    assert (replica.state.condition, replica.state.why) == (Condition.DRAINED, "a new disk (kim)")
+    assert (replica.drained.by, replica.state.since) == ("kim", replica.drained.at)
 
 
 def test_a_drained_replica_that_is_down_is_shown_as_both(cluster, servers):
     overrides.drain("replica1")
     servers.kill("replica1")
     replica = cluster().replicas[0]
-    assert (replica.condition, replica.failure) == (Condition.DRAINED, "OperationalError")
+    assert (replica.state.condition, replica.state.failure) == (Condition.DRAINED, "OperationalError")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_how_long_reads_took_and_what_failed(cluster):
 
 @pytest.fixture
 def processes():
-    """Let other processes write what they know of replica1, each ``(state, since, why, lag)``."""
+    """Let other processes write what they know of replica1, and what cannot be read of another."""
 
     def write(*known):
         now = int(time.time()) // 60 * 60
@@ -155,10 +156,14 @@ def processes():
                     data={
                         "statements": [],
                         "events": [],
-                        "servers": [("replica1", "replica", state, since, why, lag, "0-1-7")],
+                        "servers": [
+                            {"alias": "replica1", "role": "replica", "position": "0-1-7", **state},
+                            {"alias": "replica2", "condition": "of a newer version"},
+                            ["replica2", "of", "an", "older"],
+                        ],
                     },
                 )
-                for number, (state, since, why, lag) in enumerate(known)
+                for number, state in enumerate(known)
             ]
         )
 
@@ -167,34 +172,34 @@ def processes():
 
 def test_what_the_other_processes_know_of_a_server(cluster, processes):
     processes(
-        ("healthy", 0, "", 0.5),
-        ("ejected", 1_700_000_100, "OperationalError 2013", None),
-        ("ejected", 1_700_000_000, "OperationalError 2002", 2.5),
+        {"lag": 0.5},
+        {"condition": "ejected", "since": 1_700_000_100, "why": "OperationalError 2013"},
+        {"condition": "ejected", "since": 1_700_000_000, "why": "OperationalError 2002", "lag": 2.5},
     )
     assert overview().processes == 3
     replica, other = cluster().replicas
     assert replica.opinions == {"healthy": 1, "ejected": 2}
-    assert (replica.condition, replica.since, replica.why) == (
+    assert (replica.state.condition, replica.state.since, replica.state.why) == (
         Condition.EJECTED,
         1_700_000_000,
         "OperationalError 2002",
     )
-    assert (replica.role, replica.lag, replica.position) == ("replica", 2.5, "0-1-7")
-    assert (other.opinions, other.condition) == ({}, Condition.HEALTHY)
+    assert (replica.state.role, replica.state.lag, replica.state.position) == ("replica", 2.5, "0-1-7")
+    assert (other.opinions, other.state.condition) == ({}, Condition.HEALTHY)
 
 
 @pytest.mark.parametrize(("position", "is_level"), [("0-1-9", True), ("0-1-7", False), ("", False)])
 def test_a_replica_that_stands_where_its_primary_stands_is_level(cluster, position, is_level):
     servers = [
-        ("default", "primary", "healthy", 0, "", None, "0-1-9"),
-        ("replica1", "replica", "healthy", 0, "", 0.52, position),
+        {"alias": "default", "role": "primary", "position": "0-1-9"},
+        {"alias": "replica1", "role": "replica", "lag": 0.52, "position": position},
     ]
     minute = int(time.time()) // 60 * 60
     row = Row(process="a" * 32, resolution=60, start=minute, data={"servers": servers})
     RoutingStatistics.objects.on_primary().put([row])
     replica, other = cluster().replicas
     assert replica.is_level is is_level
-    assert bound(replica) == (("level", 0.0) if is_level else ("at most", 0.6))
+    assert replica.lag_bound == (("level", 0.0) if is_level else ("at most", 0.6))
     assert not other.is_level
 
 
@@ -208,7 +213,7 @@ def test_a_replica_that_stands_where_its_primary_stands_is_level(cluster, positi
     ],
 )
 def test_how_far_a_replica_is_behind_is_rounded_to_the_safe_side(known, text):
-    assert bound(Server(alias="replica1", is_primary=False, **known)) == text
+    assert ServerNow(state=ServerState(alias="replica1", **known), is_primary=False).lag_bound == text
 
 
 @pytest.mark.parametrize(
@@ -256,15 +261,16 @@ def test_what_this_process_knows_is_written_for_the_others(cluster):
     stats.count_event("request")
     stats.flush()
     [row] = RoutingStatistics.objects.on_primary()
-    assert [(entry[0], entry[2], entry[4]) for entry in row.data["servers"]] == [
-        ("default", "unreachable", ""),
+    states = [ServerState.from_json(entry) for entry in row.data["servers"]]
+    assert [(state.alias, state.condition.value, state.why) for state in states] == [
+        ("default", "unreachable", "no answer"),
         ("replica1", "healthy", ""),
         ("replica2", "ejected", "OperationalError 2013"),
     ]
     health.reset()
     now = cluster()
     assert now.replicas[1].opinions == {"ejected": 1}
-    assert now.replicas[1].condition is Condition.EJECTED
+    assert now.replicas[1].state.condition is Condition.EJECTED
 
 
 def test_nothing_is_configured(settings):

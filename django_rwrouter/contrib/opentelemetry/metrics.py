@@ -16,8 +16,9 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from django_rwrouter import __version__
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.server_state import Condition
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
@@ -102,7 +103,7 @@ def _lag(_options: CallbackOptions) -> Iterator[Observation]:
 
 def _status(_options: CallbackOptions) -> Iterator[Observation]:
     for cluster, alias in _replicas():
-        state = health.standing(alias).state
+        state = health.standing(alias).condition
         for condition in STATES:
             attributes = {**_of(cluster, alias), "rwrouter.state": condition.value}
             yield Observation(int(condition is state), attributes)

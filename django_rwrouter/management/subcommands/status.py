@@ -16,7 +16,7 @@ from django_rwrouter.management.arguments import minutes, seconds
 from django_rwrouter.management.operators import plain_errors
 from django_rwrouter.management.status_report import as_json, as_lines
 from django_rwrouter.operations.status import MINUTES, Overview, overview
-from django_rwrouter.servers.breaker import Condition
+from django_rwrouter.servers.server_state import Condition
 
 _CLEAR = "\x1b[H\x1b[2J"
 
@@ -57,7 +57,7 @@ def run(command: BaseCommand, **options: Any) -> None:
         command.stdout.write(json.dumps(as_json(now), indent=2))
     else:
         command.stdout.write("\n".join(as_lines(now, command.style)))
-    if any(cluster.primary.condition is Condition.UNREACHABLE for cluster in now.clusters):
+    if any(cluster.primary.state.condition is Condition.UNREACHABLE for cluster in now.clusters):
         sys.exit(1)
 
 

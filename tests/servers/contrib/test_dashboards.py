@@ -14,7 +14,7 @@ pytest.importorskip("prometheus_client", reason="prometheus-client is not instal
 from django_rwrouter.contrib.prometheus import EVENTS_OF_CLUSTERS, EVENTS_OF_REPLICAS, Families
 from django_rwrouter.decision import Operation, Reason
 from django_rwrouter.scope.token import Flaw
-from django_rwrouter.servers.breaker import Condition
+from django_rwrouter.servers.server_state import Condition
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "grafana"
 SUFFIXES = {

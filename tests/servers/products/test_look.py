@@ -8,8 +8,8 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.status import overview
-from django_rwrouter.servers.breaker import Condition
-from django_rwrouter.servers.survey import server_states
+from django_rwrouter.servers.cluster_state import server_states
+from django_rwrouter.servers.server_state import Condition
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import ALIASES
@@ -71,11 +71,11 @@ def test_a_process_with_a_monitor_asks_nobody_again(cluster, rwrouter, monkeypat
     finally:
         overrides.undrain("replica2")
         process.reset()
-    assert [server.condition for server in now.servers] == [
+    assert [server.state.condition for server in now.servers] == [
         Condition.HEALTHY,
         Condition.HEALTHY,
         Condition.DRAINED,
     ]
-    assert [server.role for server in now.servers] == ["primary", "replica", "replica"]
-    assert all(server.position for server in now.servers)
-    assert all(server.lag < 5 for server in now.replicas)
+    assert [server.state.role for server in now.servers] == ["primary", "replica", "replica"]
+    assert all(server.state.position for server in now.servers)
+    assert all(server.state.lag < 5 for server in now.replicas)

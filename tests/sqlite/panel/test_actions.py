@@ -11,7 +11,8 @@ from django.utils import translation
 
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind, RoutingOverride
-from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.server_state import Condition
 from tests.sqlite.panel.conftest import NOW, URL, Shown
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -37,7 +38,7 @@ def test_drain_and_put_back(admin):
     assert response.redirect_chain == [(URL, 302)]
     assert "The replica “replica1” is drained." in response.content.decode()
     assert in_force() == [(OverrideKind.DRAIN, "replica1", "new disks", "admin", NOW)]
-    assert health.standing("replica1").state is Condition.DRAINED
+    assert health.standing("replica1").condition is Condition.DRAINED
 
     response = act(admin, "undrain", "replica1", "they are in")
     assert "The replica “replica1” takes reads again." in response.content.decode()

@@ -57,8 +57,8 @@ def test_each_server_with_what_it_did_in_the_last_minutes(show):
 def test_a_replica_is_level_or_behind_by_at_most_so_much(show, position, lag):
     record(
         servers=[
-            ["default", "primary", "healthy", 0, "", None, "0-1-9"],
-            ["replica1", "replica", "healthy", 0, "", 0.52, position],
+            {"alias": "default", "role": "primary", "position": "0-1-9"},
+            {"alias": "replica1", "role": "replica", "lag": 0.52, "position": position},
         ]
     )
     assert [row[3] for row in show().table(SERVERS)] == [NONE, lag, NONE]
@@ -130,7 +130,7 @@ def test_the_kill_switch(show):
 
 def test_what_the_processes_think_is_shown_if_they_do_not_agree(show):
     def server(state):
-        return ["replica1", "replica", state, NOW - 5, "OperationalError 2013", None, ""]
+        return {"alias": "replica1", "condition": state, "since": NOW - 5, "why": "OperationalError 2013"}
 
     for place, state in enumerate(["healthy", "healthy", "ejected"]):
         record(process=str(place) * 32, servers=[server(state)])

@@ -1,7 +1,5 @@
 """What follows from what probes find."""
 
-import math
-
 import pytest
 from django.db import OperationalError
 
@@ -12,10 +10,11 @@ from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import in_flight, sockets
-from django_rwrouter.servers.breaker import Condition, health
+from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.server_state import Condition
 
 
 class At(int):
@@ -80,7 +79,7 @@ def world(monkeypatch):
 
 
 def restored(world, alias="replica1"):
-    return health.standing(alias).state is Condition.HEALTHY
+    return health.standing(alias).condition is Condition.HEALTHY
 
 
 # --- replicas -----------------------------------------------------------------------------------
@@ -298,8 +297,8 @@ def test_what_is_shown(world):
     found = world.watch.snapshot()
     assert found["default"].lag == 0
     assert found["replica1"].lag == 1.5
-    assert found["replica2"].lag == math.inf
-    assert [(each.role, each.position, each.reachable, each.why) for each in found.values()] == [
+    assert found["replica2"].lag is None
+    assert [(each.role, each.position, each.reachable, each.failure) for each in found.values()] == [
         ("primary", "5", True, ""),
         ("replica", "5", True, ""),
         ("unknown", "", False, "OperationalError 2003"),

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from django_rwrouter.servers.breaker import Condition, Health
+from django_rwrouter.servers.breaker import Health
 from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.server_state import Condition
 
 
 class Clock:
@@ -37,8 +38,8 @@ def test_a_replica_is_usable_until_it_fails(health):
     assert not health.begin_trial("r1")
     assert health.begin_trial("r2")
     standing = health.standing("r1")
-    assert (standing.state, standing.why) == (Condition.EJECTED, "OperationalError 2002")
-    assert health.standing("r2").state is Condition.HEALTHY
+    assert (standing.condition, standing.why) == (Condition.EJECTED, "OperationalError 2002")
+    assert health.standing("r2").condition is Condition.HEALTHY
 
 
 @pytest.mark.parametrize(("later", "usable"), [(0, False), (0.99, False), (1, True), (50, True)])
@@ -194,7 +195,7 @@ def test_a_drained_replica_takes_no_reads_until_it_is_undrained(health):
     assert not health.begin_trial("r1")
     assert health.works("r1") is None
     standing = health.standing("r1")
-    assert (standing.state, standing.since, standing.why) == (Condition.DRAINED, 5.0, "new disks")
+    assert (standing.condition, standing.since, standing.why) == (Condition.DRAINED, 5.0, "new disks")
     assert health.set_drained([("r1", 5.0, "new disks")]) == (set(), set())
     assert health.set_drained([]) == (set(), {"r1"})
     assert not health.unusable()

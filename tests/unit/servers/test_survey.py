@@ -7,8 +7,11 @@ from django.db import OperationalError
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
+from django_rwrouter.servers import cluster_state
 from django_rwrouter.servers import survey as surveys
-from django_rwrouter.servers.survey import in_words, server_states, survey
+from django_rwrouter.servers.cluster_state import server_states
+from django_rwrouter.servers.server_state import ServerState
+from django_rwrouter.servers.survey import in_words, survey
 
 LONG = 60.0
 """Seconds; nothing here takes so long."""
@@ -45,7 +48,7 @@ def opened(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(surveys, "own_connection", own_connection)
-    monkeypatch.setattr(surveys, "get_driver", lambda connection: None)
+    monkeypatch.setattr(cluster_state, "get_driver", lambda connection: None)
     return made
 
 
@@ -109,10 +112,10 @@ def test_a_primary_that_cannot_be_reached_lets_its_replicas_answer(opened, monke
     def replica(cluster, connection, driver, floor, timeout):
         assert floor.known.wait(LONG)
         floors.append(floor.position)
-        return surveys.ServerState(role="replica")
+        return ServerState(alias=connection.alias, role="replica")
 
-    monkeypatch.setattr(surveys, "get_driver", lambda connection: object())
-    monkeypatch.setattr(surveys, "_replica", replica)
+    monkeypatch.setattr(cluster_state, "get_driver", lambda connection: object())
+    monkeypatch.setattr(cluster_state, "_replica", replica)
     cluster = shop(primary="down", replica="well")
     states = server_states(cluster, LONG)
     assert floors == [None]

@@ -75,8 +75,8 @@ def test_lag_is_the_most_and_the_last(counters):
 
 def test_of_servers_the_newest_is_kept(counters):
     for position in ("0-1-7", "0-1-8"):
-        counters.note_servers([("replica1", "replica", "healthy", 0.0, "", 0.1, position)])
-    assert data(counters)["servers"] == [("replica1", "replica", "healthy", 0.0, "", 0.1, "0-1-8")]
+        counters.note_servers([{"alias": "replica1", "position": position}])
+    assert data(counters)["servers"] == [{"alias": "replica1", "position": "0-1-8"}]
 
 
 def test_what_there_is_none_of_takes_no_place(counters):

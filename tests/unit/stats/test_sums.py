@@ -20,7 +20,7 @@ COUNTS = st.fixed_dictionaries(
         "latency": st.lists(st.tuples(NAMES, NAMES, NAMES, st.lists(NUMBERS, max_size=31)), max_size=3),
         "log": st.lists(st.tuples(SECONDS, NAMES, NAMES, NAMES), max_size=12),
         "lag": st.lists(st.tuples(NAMES, SECONDS, SECONDS), max_size=3, unique_by=lambda entry: entry[0]),
-        "servers": st.just([["replica1", "replica", "healthy", 0, "", 0.1, "0-1-7"]]),
+        "servers": st.just([{"alias": "replica1", "position": "0-1-7"}]),
     },
 ).map(lambda counts: json.loads(json.dumps(counts)))
 ROWS = st.lists(st.tuples(st.integers(0, 9).map(lambda minute: minute * 60), COUNTS), max_size=8)
@@ -104,7 +104,7 @@ def test_what_processes_know_of_now_and_what_a_newer_version_adds_are_not_merged
     row = {
         "statements": [["c", "a", "read", "window", "", 1, 5, "more"]],
         "events": [["e", "", 1, "more"]],
-        "servers": [["replica1", "replica", "healthy", 0, "", 0.1, "0-1-7"]],
+        "servers": [{"alias": "replica1", "position": "0-1-7"}],
         "gauges": [1],
     }
     assert merged([(0, row)]) == {

@@ -1,0 +1,162 @@
+"""The state of a cluster's servers: as they say when asked, or as this process knows it already."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isfinite
+from time import monotonic
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases import get_driver
+from django_rwrouter.databases.base import Driver, Reading
+from django_rwrouter.events.causes import NO_ANSWER, NO_ANSWER_WITHIN
+from django_rwrouter.servers import identity
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.server_state import Condition, ServerState
+from django_rwrouter.servers.survey import in_words, plain_cursor, survey
+
+PATIENCE: Final = 1.0
+"""Seconds that a replica is given to reach the primary's position; most need less than a thousandth."""
+PAUSE: Final = 0.02
+"""Seconds between two questions to a replica that has not reached it."""
+
+
+def known_state(cluster: Cluster, alias: str, answer: ServerState | None = None) -> ServerState:
+    """Return what this process knows of a server.
+
+    ``answer`` is what the server said when it was last probed or surveyed. Without one, position and lag are
+    those that the reads of this process have measured.
+    """
+    state = _measured(cluster, alias) if answer is None else answer
+    if alias != cluster.primary:
+        standing = health.standing(alias)
+        if standing.condition is not Condition.HEALTHY:
+            return replace(state, condition=standing.condition, since=standing.since, why=standing.why)
+    elif answer is None and health.is_away(cluster.name):
+        state = replace(state, failure=NO_ANSWER)
+    if state.failure:
+        return replace(state, condition=Condition.UNREACHABLE, why=state.failure)
+    return state
+
+
+def _measured(cluster: Cluster, alias: str) -> ServerState:
+    server = knowledge.last_server(alias)
+    lag = knowledge.staleness(cluster.name, server)
+    return ServerState(
+        alias=alias,
+        cluster=cluster.name,
+        lag=lag if isfinite(lag) else None,
+        position=position_text(knowledge.position(server)),
+        server=server or "",
+    )
+
+
+class _Floor:
+    """Where the primary stands, for the replicas that are asked after it."""
+
+    def __init__(self) -> None:
+        self.position: Any = None
+        self.at = 0.0
+        """Monotonic, before it was asked."""
+        self.known = threading.Event()
+
+
+def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
+    """Return the state of a cluster's servers, by alias; takes little more than ``timeout`` seconds."""
+    floor = _Floor()
+    outcomes = survey(
+        [cluster.primary, *(replica.alias for replica in cluster.replicas)],
+        lambda connection: _state(cluster, connection, floor, timeout),
+        timeout=timeout,
+        deadline=timeout + min(timeout, PATIENCE),
+    )
+    return {
+        alias: outcome
+        if isinstance(outcome, ServerState)
+        else ServerState(alias=alias, cluster=cluster.name, failure=_why(outcome, timeout))
+        for alias, outcome in outcomes.items()
+    }
+
+
+def _why(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"}
+    return in_words(error)
+
+
+def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, timeout: float) -> ServerState:
+    try:
+        connection.ensure_connection()
+        driver = get_driver(connection)
+        if driver is None:
+            failure = "" if connection.is_usable() else NO_ANSWER
+            return ServerState(alias=connection.alias, cluster=cluster.name, failure=failure)
+        if connection.alias == cluster.primary:
+            return _primary(cluster, connection, driver, floor)
+        return _replica(cluster, connection, driver, floor, timeout)
+    finally:
+        if connection.alias == cluster.primary:
+            floor.known.set()
+
+
+def _primary(cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor) -> ServerState:
+    floor.at = monotonic()
+    with plain_cursor(connection) as cursor:
+        reading = driver.describe_primary(cursor)
+    floor.position = reading.position
+    floor.known.set()
+    return _answer(cluster, connection.alias, reading, reading.position)
+
+
+def _replica(
+    cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, timeout: float
+) -> ServerState:
+    floor.known.wait(timeout)
+    deadline = monotonic() + min(timeout, PATIENCE)
+    while True:
+        asked = monotonic()
+        with plain_cursor(connection) as cursor:
+            reading = driver.read_replica(cursor)
+        position = reading.position
+        if position is not None and reading.tentative:
+            position = driver.place(position, floor.position)
+        state = _answer(cluster, connection.alias, reading, position)
+        if _is_another_name(cluster, connection.alias):
+            return replace(state, lag=0.0)
+        if floor.position is None or position is None:
+            return state
+        if position.covers(floor.position):
+            return replace(state, lag=monotonic() - floor.at)
+        if asked >= deadline:
+            # It lacks something that the primary had logged by then.
+            return replace(state, lag_at_least=asked - floor.at)
+        time.sleep(PAUSE)
+
+
+def _is_another_name(cluster: Cluster, alias: str) -> bool:
+    """Whether an alias leads to the primary itself, as on a developer's machine."""
+    return identity.is_primary(*map(connections.create_connection, (alias, cluster.primary)))
+
+
+def _answer(cluster: Cluster, alias: str, reading: Reading, position: Any) -> ServerState:
+    return ServerState(
+        alias=alias,
+        cluster=cluster.name,
+        role=reading.role,
+        position=position_text(position),
+        server=reading.server,
+        at=time.time(),
+    )
+
+
+def position_text(position: Any) -> str:
+    """Return a position as text; empty for ``None``."""
+    return "" if position is None else str(position.encode())
