@@ -50,6 +50,15 @@ def table(made: Table) -> str:
     return "\n".join(_lines(asdict(made)))
 
 
+def insert(page: Path, name: str, text: str) -> None:
+    """Put a text into a page between the comments of that name, in place of what is there."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->")
+    _old, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not end:
+        raise ValueError(f"{page} has no place for {name!r}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def _head(part: Mapping[str, Any]) -> list[str]:
     about = dict(part["about"])
     command, peers, absent = about.pop("command"), about.pop("peers"), about.pop("absent")

@@ -136,11 +136,12 @@ class Site:
 
     async def _serve_async(self, path: str) -> None:
         statuses: list[int] = []
+        body = [{"type": "http.request", "body": b""}]
 
         async def receive() -> dict[str, Any]:
-            if statuses:
-                await asyncio.Event().wait()
-            return {"type": "http.request", "body": b""}
+            if not body:
+                await asyncio.Event().wait()  # The client stays.
+            return body.pop()
 
         async def send(message: Mapping[str, Any]) -> None:
             statuses.append(message.get("status", 200))

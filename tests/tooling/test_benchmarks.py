@@ -161,6 +161,22 @@ def test_a_report_has_its_figures_with_what_they_were_made_on(tmp_path):
     assert json.loads((tmp_path / "decision.json").read_text())["tables"][0]["rows"][0]["ns"] == 1234.5
 
 
+def test_a_figure_on_a_page_is_replaced_in_its_place(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("one\n<!-- cost -->\n<!-- end of cost -->\ntwo\n")
+    for text in ("first", "second"):
+        report.insert(page, "cost", text)
+    assert page.read_text() == "one\n<!-- cost -->\nsecond\n<!-- end of cost -->\ntwo\n"
+    with pytest.raises(ValueError, match="no place for 'speed'"):
+        report.insert(page, "speed", "third")
+
+
+def test_the_page_has_a_place_for_each_figure_of_a_request():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for name in ("the cost of a page", "the cost of a request"):
+        assert page.count(f"<!-- {name} -->") == page.count(f"<!-- end of {name} -->") == 1
+
+
 def test_the_parts_stand_in_their_order_whichever_was_made_last(tmp_path):
     for part in ("growth", "decision"):
         report.save(tmp_path, part, [TABLE], about=ABOUT)

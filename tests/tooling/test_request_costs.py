@@ -14,9 +14,9 @@ LIMITS = {
     "page of 12 reads of 4 models": (876, 696),
     "page of 12 reads of 4 models, wrote earlier": (914, 862),
     "page of 12 reads of 4 models, wrote a moment ago": (652, 862),
-    "POST with one UPDATE": (399, 488),
+    "POST with one UPDATE": (346, 452),
     "one `get()`, logged in": (500, 394),
-    "one `get()`, logged in, `session` store": (573, 613),
+    "one `get()`, logged in, `session` store": (574, 613),
     "async GET without a query": (36, 36),
 }
 """At ``window`` and at ``causal``. Lower them when a scene has become cheaper."""
