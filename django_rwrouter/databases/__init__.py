@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from django_rwrouter.databases.base import Driver, Position, Product, Reader
+from django_rwrouter.databases import errors
+from django_rwrouter.databases.base import Driver, ErrorCodes, Position, Product, Reader
 from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition, MariaDBReader
 from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition, MySQLReader
 from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition, PostgreSQLReader
@@ -23,20 +24,28 @@ _products: Final[dict[str, Product]] = {}
 
 
 def register(
-    name: str, *, code: str, position: type[Position], driver: Driver, reader: Reader | None = None
+    name: str,
+    *,
+    code: str,
+    position: type[Position],
+    driver: Driver,
+    reader: Reader | None = None,
+    error_codes: ErrorCodes | None = None,
 ) -> None:
     """Teach the package where servers of a database product stand. Call it in an app's ``ready()``.
 
     ``name`` is what Django's backend calls the database (its ``vendor``); registering it again replaces what
     was registered before. ``code`` is the letter that marks this kind of position in tokens. One instance of
-    ``driver`` and of ``reader`` serves all threads. Raises ``ValueError`` where the letter marks another kind
-    of position: tokens could not be read.
+    ``driver``, ``reader`` and ``error_codes`` serves all threads. Raises ``ValueError`` where the letter
+    marks another kind of position: tokens could not be read.
     """
     if len(code) != 1 or not code.isascii() or not code.isalpha():
         raise ValueError(f"code is {code!r}, and must be one letter from a to z or A to Z.")
     for other, registered in _products.items():
         if other != name and registered.code == code and registered.position is not position:
             raise ValueError(f"code {code!r} marks positions of {other!r} already: give {name!r} another.")
+    if error_codes is not None:
+        errors.register(name, error_codes)
     _products[name] = Product(code=code, position=position, driver=driver, reader=reader)
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from django.db import Error
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -150,6 +153,52 @@ class Reader(Protocol):
     def text(self, position: Any) -> str:
         """Return a place in the log as the database writes it."""
         ...
+
+
+class Loss(Enum):
+    """What a read has lost, if it may be run again on another server."""
+
+    SERVER = "server"
+    """The server says itself that it does not answer now."""
+    CONNECTION = "connection"
+    """This connection. Whether another one can be opened is not known yet."""
+    STATEMENT = "statement"
+    """This run alone: the standby had to cancel it to go on replaying."""
+
+
+class ErrorCodes:
+    """What the errors of one product mean; pure functions of an error of ``django.db``.
+
+    The answers here are those for a database of which nothing is known: they run nothing twice.
+    """
+
+    def loss(self, error: Error, *, closed: bool) -> Loss | None:
+        """Return what a read has lost, or ``None`` if it would fail elsewhere as well."""
+        return None
+
+    def was_never_reached(self, error: BaseException) -> bool:
+        """Whether a new connection failed before the server itself has said a word."""
+        return False
+
+    def may_have_written(self, error: Error) -> bool:
+        """Whether a statement that failed may have changed something all the same."""
+        return True
+
+    def is_refusal(self, error: Error) -> bool:
+        """Whether a server does not do what this package asked for, or not for this user."""
+        return False
+
+    def may_work_on_primary(self, error: Error) -> bool:
+        """Whether a read may have failed only because a replica is one, or is late."""
+        return False
+
+    def is_refused_write(self, error: Error) -> bool:
+        """Whether a statement was refused because session or server are read-only."""
+        return False
+
+    def is_read_only_server(self, error: Error) -> bool:
+        """Whether a write was refused because the server is read-only as a whole."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,46 +1,45 @@
-"""What the errors of databases and their drivers mean; pure functions of the error.
-
-The codes of each product stand in its own module.
-"""
+"""What the errors of databases and their drivers mean: dispatched to what each product has registered."""
 
 from __future__ import annotations
 
-from enum import Enum
+from typing import Final
 
-from django.db import (
-    DataError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-)
+from django.db import DataError, Error, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError
 
-from django_rwrouter.databases import mysql_family, postgresql, sqlite
+from django_rwrouter.databases.base import ErrorCodes, Loss
+from django_rwrouter.databases.mysql_family import MySQLFamilyErrors
+from django_rwrouter.databases.postgresql import NOT_SUPPORTED, PostgreSQLErrors, sqlstate
+from django_rwrouter.databases.sqlite import SQLiteErrors
+
+__all__ = [
+    "Loss",
+    "is_read_only_server",
+    "is_refusal",
+    "is_refused_write",
+    "is_unsupported",
+    "loss",
+    "may_have_written",
+    "may_work_on_primary",
+    "register",
+    "was_never_reached",
+]
+
+_UNKNOWN: Final = ErrorCodes()
+_registered: Final[dict[str, ErrorCodes]] = {
+    "mysql": MySQLFamilyErrors(),
+    "postgresql": PostgreSQLErrors(),
+    "sqlite": SQLiteErrors(),
+}
+"""By the ``vendor`` of Django's backend: MariaDB and MySQL share theirs."""
 
 
-class Loss(Enum):
-    """What a read has lost, if it may be run again on another server."""
-
-    SERVER = "server"
-    """The server says itself that it does not answer now."""
-    CONNECTION = "connection"
-    """This connection. Whether another one can be opened is not known yet."""
-    STATEMENT = "statement"
-    """This run alone: the standby had to cancel it to go on replaying."""
+def register(vendor: str, codes: ErrorCodes) -> None:
+    """Teach the package the errors of a database."""
+    _registered[vendor] = codes
 
 
-def code_of(error: BaseException) -> int | None:
-    """Return the number of an error of MySQL or MariaDB."""
-    code = error.args[0] if error.args else None
-    return code if isinstance(code, int) else None
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """Return the SQLSTATE of an error of PostgreSQL; the library's own errors have none."""
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+def _codes(vendor: str) -> ErrorCodes:
+    return _registered.get(vendor, _UNKNOWN)
 
 
 def loss(error: BaseException, vendor: str, *, closed: bool = False) -> Loss | None:
@@ -50,37 +49,12 @@ def loss(error: BaseException, vendor: str, *, closed: bool = False) -> Loss | N
     ``max_statement_time``), by a deadlock, or by a mistake. ``closed`` says whether the driver takes the
     connection for closed: PostgreSQL's library has no code for that.
     """
-    if not isinstance(error, Error):
-        return None
-    if vendor == "mysql":
-        code = code_of(error)
-        if code in mysql_family.LOST_SERVER:
-            return Loss.SERVER
-        return Loss.CONNECTION if code in mysql_family.LOST_CONNECTION else None
-    if vendor == "postgresql":
-        state = sqlstate(error)
-        if state is None:
-            broken = closed and isinstance(error, (OperationalError, InterfaceError))
-            return Loss.CONNECTION if broken else None
-        if state in postgresql.LOST_SERVER:
-            return Loss.SERVER
-        if state == "40001":  # A read outside a transaction meets it as a recovery conflict alone.
-            return Loss.CONNECTION if closed else Loss.STATEMENT
-        return Loss.CONNECTION if state.startswith(("08", "57P")) else None
-    return None
+    return _codes(vendor).loss(error, closed=closed) if isinstance(error, Error) else None
 
 
 def was_never_reached(error: BaseException, vendor: str) -> bool:
-    """Whether a new connection failed before the server itself has said a word.
-
-    On PostgreSQL only where PgBouncer says so of the server behind it: libpq has no codes, and what it
-    reports of a direct connection, a bare one shows as well. What PgBouncer's later versions quote of a
-    server's refusal ("too many clients") shows that it was reached.
-    """
-    text = str(error)
-    if vendor == "mysql":
-        return code_of(error) in (2002, 2003) or "initial communication packet" in text
-    return "server_login_retry" in text and ("cached error" not in text or "connect" in text)
+    """Whether a new connection failed before the server itself has said a word."""
+    return _codes(vendor).was_never_reached(error)
 
 
 def may_have_written(error: BaseException, vendor: str) -> bool:
@@ -89,14 +63,7 @@ def may_have_written(error: BaseException, vendor: str) -> bool:
         return False
     if isinstance(error, InterfaceError) or not isinstance(error, Error):
         return True
-    if vendor == "mysql":
-        code = code_of(error)
-        return code is None or code in mysql_family.CLIENT_ERRORS or code in mysql_family.GONE
-    if vendor == "postgresql":
-        # No SQLSTATE: the connection broke. 08 and 57P are its own words for that.
-        state = sqlstate(error)
-        return state is None or state.startswith(("08", "57P"))
-    return vendor != "sqlite"
+    return _codes(vendor).may_have_written(error)
 
 
 def is_refusal(error: BaseException, vendor: str) -> bool:
@@ -104,11 +71,7 @@ def is_refusal(error: BaseException, vendor: str) -> bool:
 
     Meant for the questions of this package alone, which are well-formed.
     """
-    if not isinstance(error, Error):
-        return False
-    if vendor == "mysql":
-        return code_of(error) in mysql_family.REFUSED
-    return vendor == "postgresql" and sqlstate(error) in postgresql.REFUSED
+    return isinstance(error, Error) and _codes(vendor).is_refusal(error)
 
 
 def may_work_on_primary(error: BaseException, vendor: str) -> bool:
@@ -116,29 +79,17 @@ def may_work_on_primary(error: BaseException, vendor: str) -> bool:
 
     A mistake in the statement looks the same; only the primary can tell.
     """
-    if not isinstance(error, Error):
-        return False
-    if vendor == "mysql":
-        return code_of(error) in mysql_family.ONLY_ON_PRIMARY
-    if vendor == "postgresql":
-        return sqlstate(error) in postgresql.ONLY_ON_PRIMARY
-    return vendor == "sqlite" and str(error).startswith(sqlite.ONLY_ON_PRIMARY)
+    return isinstance(error, Error) and _codes(vendor).may_work_on_primary(error)
 
 
 def is_unsupported(error: BaseException) -> bool:
     """Whether PostgreSQL does not support what it was asked for, as "serializable" on a standby."""
-    return sqlstate(error) == postgresql.NOT_SUPPORTED
+    return sqlstate(error) == NOT_SUPPORTED
 
 
 def is_refused_write(error: BaseException, vendor: str) -> bool:
     """Whether a server refused a statement because session or server are read-only."""
-    if not isinstance(error, Error):
-        return False
-    if vendor == "mysql":
-        return code_of(error) in mysql_family.READ_ONLY_ERRORS
-    if vendor == "postgresql":
-        return sqlstate(error) == postgresql.READ_ONLY_TRANSACTION
-    return vendor == "sqlite" and isinstance(error, OperationalError) and sqlite.READ_ONLY_ERROR in str(error)
+    return isinstance(error, Error) and _codes(vendor).is_refused_write(error)
 
 
 def is_read_only_server(error: BaseException, vendor: str) -> bool:
@@ -146,9 +97,4 @@ def is_read_only_server(error: BaseException, vendor: str) -> bool:
 
     On PostgreSQL it may have been the session or the transaction alone: the error is the same.
     """
-    if vendor == "mysql":
-        code = code_of(error)
-        if code == mysql_family.OPTION_PREVENTS_STATEMENT:  # There are other options that do.
-            return bool(mysql_family.READ_ONLY_OPTION.search(str(error)))
-        return code == mysql_family.READ_ONLY_MODE
-    return vendor == "postgresql" and is_refused_write(error, vendor)
+    return isinstance(error, Error) and _codes(vendor).is_read_only_server(error)

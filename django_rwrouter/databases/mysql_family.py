@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django_rwrouter.databases.base import Progress
+from django.db import Error
+
+from django_rwrouter.databases.base import ErrorCodes, Loss, Progress
 
 _NOT_ALLOWED: Final = frozenset({1044, 1045, 1142, 1143, 1227})
 """ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED,
@@ -51,6 +53,52 @@ ONLY_ON_PRIMARY: Final = frozenset({1049, 1054, 1128, 1146, 1176, 1191, 1305, 11
 """What a replica may lack that the primary has: a database, column, table, index or function; a privilege
 (1142, 1143, 1370). So does whatever is temporary."""
 READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
+
+
+def code_of(error: BaseException) -> int | None:
+    """Return the number of an error."""
+    code = error.args[0] if error.args else None
+    return code if isinstance(code, int) else None
+
+
+class MySQLFamilyErrors(ErrorCodes):
+    """Errors by their numbers."""
+
+    def loss(self, error: Error, *, closed: bool) -> Loss | None:
+        """Tell by the number alone."""
+        code = code_of(error)
+        if code in LOST_SERVER:
+            return Loss.SERVER
+        return Loss.CONNECTION if code in LOST_CONNECTION else None
+
+    def was_never_reached(self, error: BaseException) -> bool:
+        """Tell by the client library's numbers, and by what it was reading."""
+        return code_of(error) in (2002, 2003) or "initial communication packet" in str(error)
+
+    def may_have_written(self, error: Error) -> bool:
+        """Tell whether the connection broke before the outcome came."""
+        code = code_of(error)
+        return code is None or code in CLIENT_ERRORS or code in GONE
+
+    def is_refusal(self, error: Error) -> bool:
+        """Tell by the number."""
+        return code_of(error) in REFUSED
+
+    def may_work_on_primary(self, error: Error) -> bool:
+        """Tell by the number."""
+        return code_of(error) in ONLY_ON_PRIMARY
+
+    def is_refused_write(self, error: Error) -> bool:
+        """Tell by the number."""
+        return code_of(error) in READ_ONLY_ERRORS
+
+    def is_read_only_server(self, error: Error) -> bool:
+        """Tell a read-only server from other options that prevent statements."""
+        code = code_of(error)
+        if code == OPTION_PREVENTS_STATEMENT:
+            return bool(READ_ONLY_OPTION.search(str(error)))
+        return code == READ_ONLY_MODE
+
 
 # --- replication's progress -----------------------------------------------------------------------
 

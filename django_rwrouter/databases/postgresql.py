@@ -11,7 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django_rwrouter.databases.base import Progress, Reading
+from django.db import Error, InterfaceError, OperationalError
+
+from django_rwrouter.databases.base import ErrorCodes, Loss, Progress, Reading
 
 _TEXT: Final = re.compile(r"([0-9A-F]{1,8})@([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
@@ -73,6 +75,59 @@ ONLY_ON_PRIMARY: Final = frozenset(
 a session on the primary (55000)."""
 READ_ONLY_TRANSACTION: Final = "25006"
 """read_only_sql_transaction"""
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error; the library's own errors have none."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+
+class PostgreSQLErrors(ErrorCodes):
+    """Errors by their SQLSTATE. ``08`` and ``57P`` are the server's words for a broken connection."""
+
+    def loss(self, error: Error, *, closed: bool) -> Loss | None:
+        """Tell by the SQLSTATE; where there is none, by whether the driver has closed the connection."""
+        state = sqlstate(error)
+        if state is None:
+            broken = closed and isinstance(error, (OperationalError, InterfaceError))
+            return Loss.CONNECTION if broken else None
+        if state in LOST_SERVER:
+            return Loss.SERVER
+        if state == "40001":  # A read outside a transaction meets it as a recovery conflict alone.
+            return Loss.CONNECTION if closed else Loss.STATEMENT
+        return Loss.CONNECTION if state.startswith(("08", "57P")) else None
+
+    def was_never_reached(self, error: BaseException) -> bool:
+        """Tell only where PgBouncer says so of the server behind it.
+
+        libpq has no codes, and what it reports of a direct connection, a bare one shows as well. What
+        PgBouncer's later versions quote of a server's refusal ("too many clients") shows that it was reached.
+        """
+        text = str(error)
+        return "server_login_retry" in text and ("cached error" not in text or "connect" in text)
+
+    def may_have_written(self, error: Error) -> bool:
+        """Tell whether the connection broke before the outcome came."""
+        state = sqlstate(error)
+        return state is None or state.startswith(("08", "57P"))
+
+    def is_refusal(self, error: Error) -> bool:
+        """Tell by the SQLSTATE."""
+        return sqlstate(error) in REFUSED
+
+    def may_work_on_primary(self, error: Error) -> bool:
+        """Tell by the SQLSTATE."""
+        return sqlstate(error) in ONLY_ON_PRIMARY
+
+    def is_refused_write(self, error: Error) -> bool:
+        """Tell by the SQLSTATE."""
+        return sqlstate(error) == READ_ONLY_TRANSACTION
+
+    def is_read_only_server(self, error: Error) -> bool:
+        """Tell as far as the error does: it is the same where the session or the transaction is read-only."""
+        return self.is_refused_write(error)
+
 
 # --- positions ------------------------------------------------------------------------------------
 

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+from django.db import OperationalError
 
 from django_rwrouter import databases
+from django_rwrouter.databases import errors
+from django_rwrouter.databases.base import ErrorCodes, Loss
 from django_rwrouter.databases.mariadb import MariaDBPosition
 
 
@@ -32,6 +35,7 @@ class Number:
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
     monkeypatch.setattr(databases, "_products", dict(databases._products))
+    monkeypatch.setattr(errors, "_registered", dict(errors._registered))
 
 
 def connection(vendor):
@@ -54,6 +58,27 @@ def test_a_registered_product_has_a_driver_a_reader_and_positions_in_tokens():
     assert databases.get_reader(connection("oracle")) is reader
     assert databases.encode(Number(7)) == "o7"
     assert databases.decode("o7") == Number(7)
+
+
+class OracleErrors(ErrorCodes):
+    """Those that this test knows of."""
+
+    def loss(self, error, *, closed):
+        return Loss.CONNECTION if "ORA-03113" in str(error) else None
+
+    def is_refused_write(self, error):
+        return "ORA-16000" in str(error)
+
+
+def test_a_registered_product_says_what_its_errors_mean():
+    lost, refused = OperationalError("ORA-03113: end-of-file"), OperationalError("ORA-16000: read-only")
+    assert errors.loss(lost, "oracle") is None
+    databases.register("oracle", code="o", position=Number, driver=object(), error_codes=OracleErrors())
+    assert errors.loss(lost, "oracle") is Loss.CONNECTION
+    assert errors.loss(refused, "oracle") is None
+    assert errors.is_refused_write(refused, "oracle")
+    assert not errors.is_refusal(refused, "oracle")
+    assert errors.may_have_written(lost, "oracle")  # What is not known is answered on the safe side.
 
 
 def test_a_product_may_be_replaced():
