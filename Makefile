@@ -3,7 +3,7 @@
 # when pyproject.toml changes. Nothing is downloaded while nothing changed.
 #
 #   PYTHON=/path/to/python3   the interpreter to make .venv with (else the first 3.10+ on PATH)
-#   DB=sqlite|mariadb         what `make demo` runs on
+#   DB=sqlite|mariadb|postgresql   what `make demo` runs on
 #   PRODUCT=mariadb|mysql|postgresql   whose servers `make test-servers` runs with (else all)
 #   ARGS="..."                more arguments for the demo, the tests or tox
 
@@ -21,7 +21,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test coverage test-servers test-browser test-all check lint format types imports translations docs package matrix clean \
-        bench bench-quick system-mariadb system-servers system-browser system-tests
+        bench bench-quick system-mariadb system-postgresql system-servers system-browser system-tests
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,17 @@ help: ## this list
 # --- what a person runs -------------------------------------------------------------------
 
 ifeq ($(DB),sqlite)
-demo: $(VENV)/.demo ## the message board on SQLite; with DB=mariadb on a primary and two replicas
+demo: $(VENV)/.demo ## the message board on SQLite; DB=mariadb, DB=postgresql: on a primary and two replicas
 	$(BIN)/python testproject/demo.py $(ARGS)
-else
+else ifeq ($(DB),mariadb)
 demo: system-mariadb $(VENV)/.demo-mysql
 	$(BIN)/python testproject/demo.py --db $(DB) $(ARGS)
+else ifeq ($(DB),postgresql)
+demo: system-postgresql $(VENV)/.demo-postgresql
+	$(BIN)/python testproject/demo.py --db $(DB) $(ARGS)
+else
+demo:
+	@echo 'DB is "$(DB)", and must be sqlite, mariadb or postgresql: make demo DB=mariadb' >&2; exit 2
 endif
 
 test: $(VENV)/.test ## the tests that need Python alone, on SQLite
@@ -109,6 +115,11 @@ $(VENV)/.demo-mysql: $(VENV)/.demo pyproject.toml
 	@$(PIP) --editable '.[charts,environ,mysql]' --group demo
 	@touch $@
 
+$(VENV)/.demo-postgresql: $(VENV)/.demo pyproject.toml
+	@echo "Installing psycopg into $(VENV)"
+	@$(PIP) --editable '.[charts,environ]' --group demo --group clusters
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing the development tools into $(VENV)"
 	@$(PIP) --editable '.[charts,environ]' --group dev
@@ -128,6 +139,9 @@ $(VENV)/.test-all: $(VENV)/.dev pyproject.toml
 
 system-mariadb:
 	@tools/system_packages.sh venv compiler headers mariadb
+
+system-postgresql:
+	@tools/system_packages.sh venv postgresql
 
 system-servers:
 	@tools/system_packages.sh venv compiler headers mariadb postgresql redis

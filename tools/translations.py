@@ -1,4 +1,4 @@
-"""Brings the translations up to date: finds all texts of the package, and compiles what was translated.
+"""Brings the translations up to date: finds all texts, of package and demo, and compiles what was translated.
 
     tools/translations.py [--check]
 
@@ -24,7 +24,8 @@ from django.conf import settings
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "django_rwrouter"
+SITES = (ROOT / "django_rwrouter", ROOT / "testproject")
+"""Folders with texts: the package, and the demonstration's site."""
 SINGULAR = frozenset({"_", "gettext", "gettext_lazy", "gettext_noop"})
 PLURAL = frozenset({"ngettext", "ngettext_lazy"})
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|\{\w*\}|%%")
@@ -49,9 +50,9 @@ class Text:
         return self.singular if self.plural is None else (self.singular, self.plural)
 
 
-def texts() -> Iterator[Text]:
-    """Return all texts of the package, in the order of its files."""
-    for path in sorted(PACKAGE.rglob("*")):
+def texts(site: Path) -> Iterator[Text]:
+    """Return all texts of a folder, in the order of its files."""
+    for path in sorted(site.rglob("*")):
         name = path.relative_to(ROOT).as_posix()
         if path.suffix == ".py" and "migrations" not in path.parts:
             yield from _in_python(name, path.read_text(encoding="utf-8"))
@@ -79,17 +80,22 @@ def _in_template(path: str, source: str) -> Iterator[Text]:
         yield Text(path, str(ast.literal_eval(match["first"])), plural)
 
 
-def template() -> Catalog:
-    """Return a catalogue of all texts, without any translation."""
+def site_of(path: Path) -> Path:
+    """Return the folder whose texts a catalogue translates; the package's, for a copy that is elsewhere."""
+    return next((site for site in SITES if site in path.parents), SITES[0])
+
+
+def template(site: Path) -> Catalog:
+    """Return a catalogue of all texts of a folder, without any translation."""
     catalog = Catalog(charset="utf-8")
-    for text in texts():
+    for text in texts(site):
         catalog.add(text.key, locations=[(text.path, None)])
     return catalog
 
 
 def catalogues() -> list[Path]:
     """Return the sources of all translations."""
-    return sorted(PACKAGE.glob("locale/*/LC_MESSAGES/django.po"))
+    return [path for site in SITES for path in sorted(site.glob("locale/*/LC_MESSAGES/django.po"))]
 
 
 def load(path: Path) -> Catalog:
@@ -108,7 +114,7 @@ def compiled(catalog: Catalog) -> bytes:
 def update(path: Path) -> None:
     """Bring one translation up to date."""
     catalog = load(path)
-    catalog.update(template(), no_fuzzy_matching=True)
+    catalog.update(template(site_of(path)), no_fuzzy_matching=True)
     catalog.obsolete.clear()
     # Its headers name people and dates, which change without need.
     body = io.BytesIO()
@@ -123,7 +129,7 @@ def complaints(path: Path) -> Iterator[str]:
     """Return what is wrong with one translation."""
     catalog = load(path)
     found = {_key(message.id): message for message in catalog if message.id}
-    wanted = {text.key: text for text in texts()}
+    wanted = {text.key: text for text in texts(site_of(path))}
     for key, text in wanted.items():
         message = found.get(key)
         if message is None:

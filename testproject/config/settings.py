@@ -110,6 +110,7 @@ MIDDLEWARE = [
     *(["board.load_test_middleware.describe_answers"] if LOAD_TEST_API else []),
     "django.middleware.security.SecurityMiddleware",
     "config.content_security_policy.content_security_policy",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -138,6 +139,8 @@ TEMPLATES: list[dict[str, Any]] = [
 STATIC_URL = "static/"
 
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
+LANGUAGES = [("en", "English"), ("ko", "한국어")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 

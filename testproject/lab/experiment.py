@@ -6,13 +6,17 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Barrier
+from typing import TYPE_CHECKING
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter import (
     Reason,
@@ -29,7 +33,11 @@ from django_rwrouter.stores.exchange import accept
 from lab.models import Probe
 from served_by.record import recording
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise as StrOrPromise
+
 PROBES_KEPT = 1000
+READERS = 3
 CLUSTER = "default"
 MAX_STALENESS = 1.0
 """Seconds, for the level ``bounded``."""
@@ -42,7 +50,7 @@ class Way:
     name: str
     code: str
     """The Python that a view would use for it."""
-    promise: str
+    promise: StrOrPromise
     """What it promises, in a sentence."""
     block: Callable[[], AbstractContextManager[object]]
     """Makes the block that the read stands in."""
@@ -56,26 +64,28 @@ WAYS: tuple[Way, ...] = (
     Way(
         name="eventual",
         code='consistency("eventual")',
-        promise="Any replica may answer, however late it is.",
+        promise=_("Any replica may answer, however late it is."),
         block=partial(consistency, "eventual"),
     ),
     Way(
         name="window",
         code='consistency("window")',
-        promise="Who has just written reads from the primary, everybody else from a replica.",
+        promise=_("Who has just written reads from the primary, everybody else from a replica."),
         block=partial(consistency, "window"),
     ),
     Way(
         name="causal",
         code='consistency("causal")',
-        promise="Who has just written reads from any replica that has the write, or else from the primary.",
+        promise=_(
+            "Who has just written reads from any replica that has the write, or else from the primary."
+        ),
         block=partial(consistency, "causal"),
         needs_positions=True,
     ),
     Way(
         name="strong",
         code='consistency("strong")',
-        promise="Everybody sees all that was written before they asked. Here, another visitor looks.",
+        promise=_("Everybody sees all that was written before they asked. Here, another visitor looks."),
         block=partial(consistency, "strong"),
         needs_positions=True,
         same_client=False,
@@ -83,20 +93,20 @@ WAYS: tuple[Way, ...] = (
     Way(
         name="bounded",
         code=f'consistency("bounded", max_staleness={MAX_STALENESS})',
-        promise=f"A replica answers that is at most {MAX_STALENESS:g} s behind, or else the primary.",
+        promise=_("A replica answers that is at most a second behind, or else the primary."),
         block=partial(consistency, "bounded", max_staleness=MAX_STALENESS),
         needs_positions=True,
     ),
     Way(
         name="primary",
         code='consistency("primary")',
-        promise="The primary answers always.",
+        promise=_("The primary answers always."),
         block=partial(consistency, "primary"),
     ),
     Way(
         name="use_replica",
         code="use_replica()",
-        promise="A replica answers, even to somebody who has just written.",
+        promise=_("A replica answers, even to somebody who has just written."),
         block=use_replica,
     ),
 )
@@ -119,18 +129,18 @@ class Step:
     duration: timedelta
 
     @property
-    def label(self) -> str:
+    def label(self) -> StrOrPromise:
         """Return it in words."""
         return STEP_LABELS.get(self.name, self.name)
 
 
 STEP_LABELS = {
-    "LoadToken": "read the token",
-    "Open": "take a connection",
-    "AskFloor": "ask the primary",
-    "AskPrimary": "ask the primary",
-    "AskReplica": "ask a replica",
-    "WaitFor": "wait for a replica",
+    "LoadToken": _("read the token"),
+    "Open": _("take a connection"),
+    "AskFloor": _("ask the primary"),
+    "AskPrimary": _("ask the primary"),
+    "AskReplica": _("ask a replica"),
+    "WaitFor": _("wait for a replica"),
 }
 
 
@@ -138,7 +148,7 @@ STEP_LABELS = {
 class Path:
     """The same steps, taken by one or more readings."""
 
-    labels: tuple[str, ...]
+    labels: tuple[StrOrPromise, ...]
     count: int
     longest: timedelta
     """The longest that all steps of one reading took together."""
@@ -201,7 +211,7 @@ class Outcome:
     @property
     def paths(self) -> list[Path]:
         """The steps that readings took, with how many took the same; the most frequent first."""
-        by_labels: dict[tuple[str, ...], list[timedelta]] = {}
+        by_labels: dict[tuple[StrOrPromise, ...], list[timedelta]] = {}
         for reading in self.readings:
             labels = tuple(step.label for step in reading.steps)
             by_labels.setdefault(labels, []).append(reading.preparation)
@@ -263,15 +273,22 @@ def run_experiment(rounds: int, pause: float = 0.0) -> list[Outcome]:
 
 
 def _write_and_read_back(way: Way, history: History) -> Reading:
+    written, token = _write(way)
+    reading = _read(way, written, token, token if way.same_client else "", history)
+    history.add(written)
+    return reading
+
+
+def _write(way: Way) -> tuple[Probe, str]:
     # The block stands around the write, too: it says what the token has to know.
     with routing_scope(), way.block():
-        written = Probe.objects.create()
-        token = current_token()
-    brought = token if way.same_client else ""
+        return Probe.objects.create(), current_token()
+
+
+def _read(way: Way, written: Probe, token: str, brought: str, history: History) -> Reading:
     with recording() as statements, routing_scope(safe=True, token=brought), way.block():
         newest = Probe.objects.order_by("-pk").first()
         steps = last_steps(CLUSTER)
-    history.add(written)
     # Somebody else's later probe will do as well: a database that has it has ours.
     stale = newest is None or newest.pk < written.pk
     return Reading(
@@ -285,6 +302,41 @@ def _write_and_read_back(way: Way, history: History) -> Reading:
             for name, alias, seconds in steps
         ],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreeReadings:
+    """What three application servers saw that read at once, right after one write."""
+
+    way: Way
+    readings: Sequence[Reading]
+    """First the server that the writer asks, then two that others ask."""
+
+
+def run_three_servers() -> list[ThreeReadings]:
+    """In each way, write once and let three servers read at the same time.
+
+    Each is a thread with connections of its own, as a process has. The first has the writer's token, the
+    others serve visitors who wrote nothing.
+    """
+    return [
+        ThreeReadings(way=way, readings=_read_on_three_servers(way, *_write(way))) for way in available_ways()
+    ]
+
+
+def _read_on_three_servers(way: Way, written: Probe, token: str) -> list[Reading]:
+    at_once = Barrier(READERS)
+
+    def read(brought: str) -> Reading:
+        try:
+            at_once.wait()
+            return _read(way, written, token, brought, History())
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(READERS) as servers:
+        first = token if way.same_client else ""
+        return list(servers.map(read, [first, *[""] * (READERS - 1)]))
 
 
 def _position(token: str) -> str:

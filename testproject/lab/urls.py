@@ -1,8 +1,12 @@
-"""The lab's one address."""
+"""The lab's addresses."""
 
 from django.urls import path
 
 from lab import views
 
 app_name = "lab"
-urlpatterns = [path("", views.lab, name="lab")]
+urlpatterns = [
+    path("", views.lab, name="lab"),
+    path("three/", views.three_servers, name="three"),
+    path("hold/", views.hold_replica, name="hold"),
+]

@@ -34,6 +34,25 @@ BUSY_SECONDS = 20
 """How long a copy waits for a lock that somebody else holds."""
 
 
+def _mark(replica: Path) -> Path:
+    return replica.with_name(f"{replica.name}-held")
+
+
+def is_held(replica: Path) -> bool:
+    """Whether a replica stays as it is."""
+    return _mark(replica).exists()
+
+
+def hold(replica: Path) -> None:
+    """Let a replica stay as it is, whichever process simulates, until it is released."""
+    _mark(replica).touch()
+
+
+def release(replica: Path) -> None:
+    """Let a replica catch up."""
+    _mark(replica).unlink(missing_ok=True)
+
+
 class AlreadyReplicatingError(RuntimeError):
     """Another simulator, perhaps of another process, is copying the same primary."""
 
@@ -64,6 +83,8 @@ class SQLiteReplicationSimulator:
         self.lag = lag
         self.interval = interval
         self._snapshots: deque[_Snapshot] = deque()
+        self._shown: sqlite3.Connection | None = None
+        self._behind: set[Path] = set()
         self._source: sqlite3.Connection | None = None
         self._seen_version: int | None = None
         self._guard = threading.RLock()
@@ -97,13 +118,20 @@ class SQLiteReplicationSimulator:
                 due.append(self._snapshots.popleft())
             if not due:
                 return False
-            try:
-                for replica in self.replicas:
-                    self._write(due[-1].content, replica)
-            finally:
-                for snapshot in due:
-                    snapshot.content.close()
+            old, self._shown = self._shown, due.pop().content
+            for content in filter(None, [old, *(snapshot.content for snapshot in due)]):
+                content.close()
+            self._behind.update(self.replicas)
+            self._show()
             return True
+
+    def _show(self) -> None:
+        """Write the newest snapshot that was applied to those replicas that lack it, and are not held."""
+        with self._guard:
+            for replica in [path for path in self.replicas if path in self._behind and not is_held(path)]:
+                if self._shown is not None:
+                    self._write(self._shown, replica)
+                self._behind.discard(replica)
 
     def synchronise(self) -> None:
         """Make the replicas equal to the primary now, without any lag."""
@@ -120,6 +148,8 @@ class SQLiteReplicationSimulator:
         """
         self._take_lock()
         try:
+            for replica in self.replicas:
+                release(replica)
             self.synchronise()
             self._seen_version = self._primary_version()
         except BaseException:
@@ -146,6 +176,9 @@ class SQLiteReplicationSimulator:
             if self._source is not None:
                 self._source.close()
                 self._source = None
+            if self._shown is not None:
+                self._shown.close()
+                self._shown = None
 
     def __enter__(self) -> SQLiteReplicationSimulator:
         self.start()
@@ -164,6 +197,7 @@ class SQLiteReplicationSimulator:
                     self.take_snapshot()
                     self._seen_version = version
                 self.apply(taken_before=time.monotonic() - self.lag)
+                self._show()
             except sqlite3.Error:
                 logger.exception("Replicas of %s could not be refreshed; trying again", self.primary)
 

@@ -111,3 +111,32 @@ def test_the_lab_shows_the_problem_and_the_remedy(paused, visitor):
         expect(outcome).to_contain_text(database)
         expect(outcome).to_contain_text(remark)
     visitor.look_around("lab")
+
+
+def test_three_servers_read_what_one_has_written(new_visitor, look, paused):
+    with new_visitor(look) as visitor:
+        visitor.open("/lab/three/")
+        visitor.page.get_by_role("button", name="Write once, read on three servers").click()
+        expect(visitor.page.get_by_role("heading", name="What each saw")).to_be_visible()
+        cells = {
+            name: visitor.page.locator(f"#{name} .verdict").all_text_contents()
+            for name in ("eventual", "causal", "strong")
+        }
+        assert cells == {
+            "eventual": ["the past"] * 3,
+            "causal": ["the write", "the past", "the past"],
+            "strong": ["the write"] * 3,
+        }
+        visitor.look_around("three-servers")
+
+
+def test_a_browser_that_asks_for_korean_gets_it(chromium, site):
+    context = chromium.new_context(locale="ko-KR")
+    try:
+        page = context.new_page()
+        for path, heading in {"/": "글 목록", "/lab/three/": "쓰기 한 번, 애플리케이션 서버 세 대"}.items():
+            page.goto(f"{site.address}{path}")
+            assert page.locator("html").get_attribute("lang") == "ko"
+            assert page.locator("h1").text_content() == heading
+    finally:
+        context.close()

@@ -5,6 +5,7 @@ Replicas move when a test says so: nothing here waits for replication.
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -32,7 +33,7 @@ sys.path.append(str(TESTPROJECT))
 
 from sqlite_replication import positions  # noqa: E402
 from sqlite_replication.positions import SQLiteDriver, SQLitePosition  # noqa: E402
-from sqlite_replication.simulator import SQLiteReplicationSimulator  # noqa: E402
+from sqlite_replication.simulator import SQLiteReplicationSimulator, hold, release  # noqa: E402
 
 LAG = 2.0
 
@@ -279,3 +280,28 @@ def test_the_demonstration_reads_from_replicas_again_once_they_have_the_write(tm
         text=True,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == ["behind", "causal"]
+
+
+def test_a_held_replica_stays_and_catches_up_when_it_is_released(tmp_path):
+    primary, replicas = tmp_path / "primary.sqlite3", [tmp_path / "one.sqlite3", tmp_path / "two.sqlite3"]
+    with closing(sqlite3.connect(primary)) as connection, connection:
+        connection.execute("CREATE TABLE note (text TEXT)")
+    simulation = SQLiteReplicationSimulator(primary, replicas)
+
+    def rows():
+        counts = []
+        for path in replicas:
+            with closing(sqlite3.connect(path)) as connection:
+                counts += connection.execute("SELECT count(*) FROM note").fetchone()
+        return counts
+
+    simulation.synchronise()
+    hold(replicas[0])
+    with closing(sqlite3.connect(primary)) as connection, connection:
+        connection.execute("INSERT INTO note VALUES ('x')")
+    simulation.synchronise()
+    assert rows() == [0, 1]
+    release(replicas[0])
+    simulation._show()
+    assert rows() == [1, 1]
+    simulation.close()

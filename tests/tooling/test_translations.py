@@ -11,7 +11,7 @@ sys.path.append(str(TOOLS))
 
 import translations  # noqa: E402
 
-KOREAN = translations.PACKAGE / "locale" / "ko" / "LC_MESSAGES" / "django.po"
+KOREAN = translations.SITES[0] / "locale" / "ko" / "LC_MESSAGES" / "django.po"
 
 
 def test_there_is_a_korean_translation():
