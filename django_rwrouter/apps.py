@@ -33,7 +33,12 @@ class ReadWriteConfig(AppConfig):
 
         wrapper.register(hook.observe)
         monitor.also_ask(
-            monitor.ProbeQuestion(database=overrides.database, ask=overrides.load, take_in=overrides.apply)
+            monitor.ProbeQuestion(
+                name="overrides",
+                database=overrides.database,
+                ask=overrides.load_rows,
+                take_in=overrides.apply_rows,
+            )
         )
         stats.describe_servers_with(status.own_states)
 

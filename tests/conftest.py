@@ -2,6 +2,7 @@
 
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from tests.servers.product import PRODUCTS
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+# Processes share one monitor in this directory: those of this run, and not those of another beside it.
+_runtime = tempfile.TemporaryDirectory(prefix="rwrouter-runtime-", ignore_cleanup_errors=True)
+os.environ["XDG_RUNTIME_DIR"] = _runtime.name
 
 # The processes of pytest-xdist must find the same tests; a set in a test's name is in another order in each.
 os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))

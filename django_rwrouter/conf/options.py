@@ -86,6 +86,8 @@ class MonitorSettings:
     timeout: float = 1.0
     end_primary_statements: bool = False
     """Whether to end what hangs on a primary that cannot be reached, as on a replica."""
+    share: Literal["host", "none"] = "host"
+    """Whether one process of a host asks the servers for all that have the same settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

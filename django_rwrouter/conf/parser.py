@@ -110,6 +110,7 @@ _MONITOR_KEYS: Final[Keys] = {
     "INTERVAL": ("interval", positive),
     "TIMEOUT": ("timeout", positive),
     "END_PRIMARY_STATEMENTS": ("end_primary_statements", flag),
+    "SHARE": ("share", one_of("host", "none")),
 }
 _STATS_KEYS: Final[Keys] = {
     "BACKEND": ("backend", text),

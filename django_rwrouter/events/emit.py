@@ -12,6 +12,7 @@ from django_rwrouter import process, signals, stats
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import SECONDS
 from django_rwrouter.events.kinds import EventKind
+from django_rwrouter.events.watcher import is_told_elsewhere, once_for_a_host, own_ejections
 from django_rwrouter.printable import printable
 
 logger = logging.getLogger("django_rwrouter")
@@ -42,6 +43,9 @@ def _tell(level: int, message: str, alias: str, *values: object, signal: Signal,
 
 def replica_ejected(alias: str, reason: str) -> None:
     """Tell that this process has stopped reading from a replica."""
+    if is_told_elsewhere() or own_ejections.hold(alias, reason):
+        return
+    own_ejections.told.add(alias)
     stats.note_event(EventKind.REPLICA_EJECTED.code, alias, reason)
     _tell(
         logging.WARNING,
@@ -55,6 +59,9 @@ def replica_ejected(alias: str, reason: str) -> None:
 
 def replica_restored(alias: str, seconds: float) -> None:
     """Tell that it reads from the replica again."""
+    if is_told_elsewhere() and alias not in own_ejections.told:
+        return
+    own_ejections.told.discard(alias)
     stats.note_event(EventKind.REPLICA_RESTORED.code, alias, SECONDS % {"seconds": f"{seconds:.1f}"})
     _tell(
         logging.INFO,
@@ -129,6 +136,7 @@ def _is_news(what: str, subject: str) -> bool:
     return True
 
 
+@once_for_a_host
 def primary_lost(alias: str, reason: str) -> None:
     """Tell that a primary does not answer."""
     stats.note_event(EventKind.PRIMARY_LOST.code, alias, reason)
@@ -142,12 +150,14 @@ def primary_lost(alias: str, reason: str) -> None:
     )
 
 
+@once_for_a_host
 def primary_found(alias: str) -> None:
     """Tell that it answers again."""
     stats.note_event(EventKind.PRIMARY_FOUND.code, alias)
     _tell(logging.WARNING, "The primary %r answers again.", alias, signal=signals.primary_found)
 
 
+@once_for_a_host
 def role_changed(alias: str, role: str) -> None:
     """Tell that a server was found in another role than before."""
     stats.note_event(EventKind.ROLE_CHANGED.code, alias, role)
@@ -161,6 +171,7 @@ def role_changed(alias: str, role: str) -> None:
     )
 
 
+@once_for_a_host
 def replica_drained(alias: str, reason: str) -> None:
     """Tell that a replica that was taken out of rotation by hand takes no reads of this process any more.
 
@@ -175,11 +186,13 @@ def replica_drained(alias: str, reason: str) -> None:
     signals.replica_drained.send_robust(sender=None, alias=alias, cluster=cluster)
 
 
+@once_for_a_host
 def replica_undrained(alias: str) -> None:
     """Tell that it was put back."""
     _tell(logging.WARNING, "The replica %r is no longer drained.", alias, signal=signals.replica_undrained)
 
 
+@once_for_a_host
 def switched_off(cluster: str, reason: str) -> None:
     """Tell that the kill switch of a cluster was thrown. Not counted here, as :func:`replica_drained`."""
     logger.warning(
@@ -189,6 +202,7 @@ def switched_off(cluster: str, reason: str) -> None:
     )
 
 
+@once_for_a_host
 def switched_on(cluster: str) -> None:
     """Tell that it was put back."""
     logger.warning("The reads of the cluster %r are routed again.", cluster, extra={"cluster": cluster})

@@ -91,8 +91,8 @@ class InlineRounds:
         try:
             self._watch.heard(finding, monotonic())
             if not finding.failure:
-                for take_in_answer in prober.ask_more():
-                    take_in_answer()
+                for answer in prober.ask_more():
+                    answer.take_in()
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:

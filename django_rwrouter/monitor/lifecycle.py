@@ -12,7 +12,7 @@ from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor.inline import InlineRounds
 from django_rwrouter.monitor.questions import ProbeQuestion, also_ask
-from django_rwrouter.monitor.rounds import ThreadedRounds
+from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers.server_state import ServerState
 
 __all__ = ["ProbeQuestion", "ServerState", "also_ask", "ensure_running", "reset", "snapshot"]
@@ -35,7 +35,7 @@ class _Monitor:
         self.calls = True
         """Whether the begin of a request should call."""
         self._starting = threading.Lock()
-        self._threaded: ThreadedRounds | None = None
+        self._threaded: Watcher | None = None
         self._inline: InlineRounds | None = None
 
     def called(self) -> None:
@@ -62,7 +62,7 @@ class _Monitor:
         self.calls = False
         if watches and settings.mode == "thread":
             try:
-                self._threaded = ThreadedRounds(topology, settings)
+                self._threaded = Watcher(topology, settings)
             except RuntimeError as error:
                 # The system allows no more threads, or the interpreter is going.
                 logger.warning("The databases are not monitored: %s.", error)
@@ -70,7 +70,7 @@ class _Monitor:
                 process.call_at_exit(self.stop)
 
     @property
-    def rounds(self) -> ThreadedRounds | InlineRounds | None:
+    def rounds(self) -> Watcher | InlineRounds | None:
         """What runs now."""
         return self._threaded or self._inline
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -68,6 +67,17 @@ class ProbeResult:
     """Whether a replica's alias is another name of the primary."""
     unreachable: bool = False
     """Whether a new connection has not got a word out of the server."""
+
+
+class QuestionAnswer(NamedTuple):
+    """What a server answered to one more question."""
+
+    question: ProbeQuestion
+    value: Any
+
+    def take_in(self) -> None:
+        """Give it to whoever wanted to know."""
+        self.question.take_in(self.value)
 
 
 class Prober:
@@ -130,8 +140,8 @@ class Prober:
             if self.is_primary:
                 sample.done.set()
 
-    def ask_more(self) -> list[Callable[[], None]]:
-        """Ask what others have registered; return what takes in each answer. Never raises.
+    def ask_more(self) -> list[QuestionAnswer]:
+        """Ask what others have registered; return the answers. Never raises.
 
         Asked after :meth:`probe`, on the same connection. No answer says nothing of the server: somebody may
         have locked a table.
@@ -139,10 +149,10 @@ class Prober:
         connection = self._connection
         if not self.questions or connection is None or connection.connection is None:
             return []
-        answers: list[Callable[[], None]] = []
+        answers: list[QuestionAnswer] = []
         for question in self.questions:
             with suppress(Exception), silenced():
-                answers.append(partial(question.take_in, question.ask(connection)))
+                answers.append(QuestionAnswer(question, question.ask(connection)))
         return answers
 
     def abort(self) -> None:

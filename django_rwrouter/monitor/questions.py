@@ -16,10 +16,13 @@ class ProbeQuestion:
     No answer says nothing of the server.
     """
 
+    name: str
+    """By which processes of a host that share answers know it."""
     database: Callable[[], str]
     """Returns the alias of the database to ask."""
     ask: Callable[[BaseDatabaseWrapper], Any]
-    """Asks on an open connection; whatever it raises means that there is no answer."""
+    """Asks on an open connection, and returns values that JSON has; whatever it raises means that there is no
+    answer."""
     take_in: Callable[[Any], None]
     """Is given each answer, in the monitor's thread."""
 

@@ -8,20 +8,19 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.events.causes import TIMEOUT
-from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult
+from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult, QuestionAnswer
 from django_rwrouter.monitor.questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.schedule import Schedule
+from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import pools, sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.in_flight import load_of
-from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
 JITTER: Final = 0.1
@@ -73,6 +72,13 @@ def cut_off(alias: str, hung_for: float = 0.0) -> int:
     return max(0, hung)
 
 
+def end_hung(alias: str, hung_for: float) -> None:
+    """Do as :func:`cut_off`, and log it."""
+    ended = cut_off(alias, hung_for)
+    if ended:
+        logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
+
+
 class _CutOffs:
     """Decides when the statements on a server are ended: where it cannot be reached, and only what hangs.
 
@@ -81,6 +87,8 @@ class _CutOffs:
     """
 
     def __init__(self, settings: MonitorSettings) -> None:
+        self.ended_at: dict[str, float] = {}
+        """When statements were last ended, by alias: monotonic seconds."""
         self._end_primary = settings.end_primary_statements
         self._hung_for = settings.timeout
         self._refused: set[str] = set()
@@ -102,10 +110,8 @@ class _CutOffs:
         """
         if prober.is_primary and not self._end_primary:
             return
-        alias = prober.alias
-        ended = cut_off(alias, self._hung_for)
-        if ended:
-            logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
+        self.ended_at[prober.alias] = monotonic()
+        end_hung(prober.alias, self._hung_for)
 
 
 class _Reports:
@@ -121,12 +127,14 @@ class _Reports:
         logger.log(level, "The monitor of the databases has met an error, and goes on.", exc_info=error)
 
 
+Inbox: TypeAlias = "queue.SimpleQueue[ProbeResult | QuestionAnswer | None]"
+"""What the workers found, and ``None`` to wake who waits for it."""
+
+
 class _Worker:
     """Asks one server, in a thread of its own, so that a frozen server holds up nobody else."""
 
-    def __init__(
-        self, prober: Prober, inbox: queue.SimpleQueue[ProbeResult | Callable[[], None] | None]
-    ) -> None:
+    def __init__(self, prober: Prober, inbox: Inbox) -> None:
         self.prober = prober
         self._inbox = inbox
         self._orders: queue.SimpleQueue[tuple[PrimarySample, float, bool] | None] = queue.SimpleQueue()
@@ -155,127 +163,113 @@ class _Worker:
             self.prober.close()
 
 
-class ThreadedRounds:
-    """One thread that has all servers asked at once, again and again, and takes in what they answer."""
+class Rounds:
+    """Has all servers asked at once, again and again, and takes in what they answer. Used by one thread."""
 
-    def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        settings: MonitorSettings,
+        watch: Watch,
+        handling: threading.Lock,
+        report: _Reports,
+    ) -> None:
+        """Begin; ``handling`` is held while the thread does anything but wait."""
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
-        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + self._timeout)
+        self._watch = watch
+        self._handling = handling
+        self._report = report
         self._second_chance = min(self._timeout, SECOND_CHANCE)
         self._schedule = Schedule(self._timeout, self._second_chance)
         self._cut_offs = _CutOffs(settings)
-        self._inbox: queue.SimpleQueue[ProbeResult | Callable[[], None] | None] = queue.SimpleQueue()
-        self._workers: dict[str, _Worker] = {}
-        self._stopped = False
+        self._answers: dict[str, Any] = {}
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._ended = False
         self._until = 0.0
         """Monotonic: when the round ends that is under way."""
-        self._report = _Reports()
-        self._handling = threading.Lock()
-        """Held while the thread does anything but wait."""
-        self._probers = _make_probers(topology, self._timeout)
-        self.thread = threading.Thread(target=self._run, name="rwrouter-monitor", daemon=True)
-        self.thread.start()
+        self.probers = _make_probers(topology, self._timeout)
+        self.workers: dict[str, _Worker] = {}
 
-    def stop(self) -> None:
-        """End, without waiting for anything."""
-        self._stopped = True
+    def start(self) -> None:
+        """Start a thread for each server; raises ``RuntimeError`` if the system allows no more."""
+        with self._handling:
+            for alias, prober in self.probers.items():
+                self.workers[alias] = _Worker(prober, self._inbox)
+
+    def wake(self) -> None:
+        """Have :meth:`run` return soon; called by any thread."""
+        self._ended = True
         self._inbox.put(None)
-        health.watch(0.0)
 
-    def join(self, seconds: float) -> None:
-        """Wait for the end of all threads, at most so long."""
-        until = monotonic() + seconds
-        for thread in (self.thread, *(worker.thread for worker in self._workers.values())):
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, until - monotonic()))
+    def end(self) -> None:
+        """End the threads, without waiting for them."""
+        for alias, worker in self.workers.items():
+            worker.stop()
+            if not self._schedule.idle([alias]):
+                worker.prober.abort()
 
-    def pause(self, patience: float) -> list[threading.Lock]:
-        """Have all threads wait; return the locks that hold them up, to be released by the caller.
-
-        A thread that is not ready for it within so many seconds goes on. Most likely it waits for a server
-        that does not answer.
-        """
-        until = monotonic() + patience
-        held = [self._handling] if self._handling.acquire(timeout=patience) else []
-        busy = [worker.probing for worker in list(self._workers.values())]
-        return held + [lock for lock in busy if lock.acquire(timeout=max(0.0, until - monotonic()))]
-
-    def abandon(self) -> None:
-        """Let go of the connections, in a forked child."""
-        for prober in self._probers.values():
-            prober.disarm()
-
-    def snapshot(self) -> Mapping[str, ServerState]:
-        """Return what was found."""
-        return self._watch.snapshot()
-
-    def _run(self) -> None:
-        try:
-            with self._handling:
-                for alias, prober in self._probers.items():
-                    self._workers[alias] = _Worker(prober, self._inbox)
-            while not self._stopped:
-                try:
-                    self._round()
-                except Exception as error:  # noqa: BLE001  (the monitor goes on, whatever there is)
-                    self._report(error)
-        except RuntimeError as error:
-            # The system allows no more threads, or the interpreter is going. Requests do without a monitor.
-            logger.warning("The databases are not monitored: %s.", error)
-        finally:
-            for alias, worker in self._workers.items():
-                worker.stop()
-                if not self._schedule.idle([alias]):
-                    worker.prober.abort()
-
-    def _round(self) -> None:
+    def run(self, publish: Callable[[Snapshot], bool]) -> None:
+        """Make one round; ``publish`` is given what is known and tells whether to go on."""
         self._until = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
         with self._handling:
-            if not self._stopped:
+            if not self._ended:
                 health.watch(MISSED_ROUNDS * self._interval + self._timeout)
             samples = {
                 cluster.primary: PrimarySample(expected=not self._watch.is_lost(cluster.name))
                 for cluster in self._topology.clusters.values()
             }
-            for alias in self._schedule.begin_round(self._probers):
+            for alias in self._schedule.begin_round(self.probers):
                 self._ask(alias, samples)
-        while not self._stopped and (now := monotonic()) < self._until:
+        while not self._ended and (now := monotonic()) < self._until:
             deadline = self._schedule.next_deadline()
-            wake = self._until if deadline is None else min(self._until, deadline)
+            wake = min(self._until, now + self._interval / 2)
+            wake = wake if deadline is None else min(wake, deadline)
             try:
-                finding = self._inbox.get(timeout=max(0.0, wake - now))
+                item = self._inbox.get(timeout=max(0.0, wake - now))
             except queue.Empty:
-                finding = None
+                item = None
                 self._schedule.woke(wake, monotonic())
             with self._handling:
                 try:
-                    if isinstance(finding, ProbeResult):
-                        self._hear(finding)
-                    elif finding is not None:
-                        finding()
+                    if isinstance(item, ProbeResult):
+                        self._hear(item)
+                    elif item is not None:
+                        self._answers[item.question.name] = item.value
+                        item.take_in()
                     elif self._inbox.empty():
                         self._look_for_overdue()
                 except Exception as error:  # noqa: BLE001  (what one server does must not hide the others)
                     self._report(error)
+                if self._inbox.empty() and not publish(self._snapshot()):
+                    return
         with self._handling:
             self._watch.end_round()
+
+    def _snapshot(self) -> Snapshot:
+        findings = self._watch.findings
+        return Snapshot(
+            findings=tuple(findings[alias] for alias in self.probers if alias in findings),
+            ejected=health.ejections(),
+            cut_off=self._cut_offs.ended_at,
+            answers=self._answers,
+        )
 
     def _ask(self, alias: str, samples: Mapping[str, PrimarySample]) -> None:
         cluster = self._topology.by_alias.get(alias)
         sample = samples.get(alias if cluster is None else cluster.primary) or PrimarySample()
         self._schedule.ask(alias, monotonic())
-        self._workers[alias].ask(
+        self.workers[alias].ask(
             sample, min(HEAD_START, self._timeout / 4), fresh=self._watch.must_connect(alias)
         )
 
     def _ask_anew(self, alias: str, timeout: float, *, fresh: bool) -> None:
         self._schedule.ask(alias, monotonic(), timeout)
-        self._workers[alias].ask(PrimarySample(expected=False), 0.0, fresh=fresh)
+        self.workers[alias].ask(PrimarySample(expected=False), 0.0, fresh=fresh)
 
     def _hear(self, finding: ProbeResult) -> None:
         alias = finding.alias
-        self._cut_offs.heard(self._probers[alias], finding, self._schedule.misses(alias))
+        self._cut_offs.heard(self.probers[alias], finding, self._schedule.misses(alias))
         is_behind = self._schedule.is_behind(alias)
         if not self._schedule.answer(alias):
             # It was given up, and what it says now is old. A new connection shows at once what is the matter.
@@ -299,8 +293,8 @@ class ThreadedRounds:
 
     def _look_for_overdue(self) -> None:
         for alias in self._schedule.overdue(monotonic()):
-            prober = self._probers[alias]
-            self._watch.failed(alias, TIMEOUT)
+            prober = self.probers[alias]
+            self._watch.overdue(alias, monotonic())
             prober.abort()
             # An attempt to connect may still be under way, but a bare one has told.
             if prober.unreachable and self._schedule.misses(alias) > 1:

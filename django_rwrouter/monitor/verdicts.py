@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, Topology
-from django_rwrouter.events.causes import NOT_IN_RECOVERY
+from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
@@ -45,6 +45,10 @@ class Watch:
         self._lost: set[str] = set()
         self._demoted: set[str] = set()
         """Primaries that take no writes."""
+        self.findings: dict[str, ProbeResult] = {}
+        """By alias, the last that is complete: of a tentative position, once it has its place."""
+        self.ejected_elsewhere: frozenset[str] = frozenset()
+        """Replicas that the process which asks the servers has ejected, and alone takes back."""
 
     # --- answers ------------------------------------------------------------------------------------
 
@@ -54,6 +58,8 @@ class Watch:
         if finding.trouble is not None:
             raise finding.trouble  # It says nothing about the server; whoever runs the rounds reports it.
         cluster = self._topology.by_alias.get(alias)
+        if finding.reading is None or not finding.reading.tentative:
+            self.findings[alias] = finding
         if finding.failure:
             self.failed(alias, finding.failure)
         elif cluster is not None:
@@ -61,6 +67,10 @@ class Watch:
                 self._primary_answered(cluster, finding)
             else:
                 self._replica_answered(cluster, finding, now)
+
+    def overdue(self, alias: str, now: float) -> None:
+        """Note that a server has not answered in time."""
+        self.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
 
     def failed(self, alias: str, why: str) -> None:
         """Note that a server did not answer, or refused to."""
@@ -159,6 +169,8 @@ class Watch:
                 del self._unplaced[replica.alias]
                 position = waiting.driver.place(waiting.reading.position, reading.position)
                 asking.learn(cluster, replica.alias, waiting.reading.server, position, waiting.began)
+                placed = replace(waiting.reading, position=position, tentative=False)
+                self.findings[replica.alias] = replace(waiting, reading=placed)
                 if position is not None:
                     answer = self._seen[replica.alias]
                     self._seen[replica.alias] = replace(answer, position=position_text(position))
@@ -184,6 +196,8 @@ class Watch:
                 return  # It has said where it stands, and does not now: it has proved nothing.
         elif finding.refusal:
             asking.learn_refusal(cluster, alias, finding.refusal, finding.began)
+        if alias in self.ejected_elsewhere:
+            return
         seconds = health.proved(alias)
         if seconds is not None:
             events.replica_restored(alias, seconds)

@@ -8,11 +8,11 @@ it in its own process at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, OperationalError, connections, transaction
@@ -223,6 +223,16 @@ def load(connection: BaseDatabaseWrapper) -> list[Override]:
         return []
 
 
+def load_rows(connection: BaseDatabaseWrapper) -> list[tuple[str, str, str, str, int]]:
+    """Do as :func:`load`, and return values that JSON has."""
+    return [(each.kind.value, each.target, each.reason, each.by, each.at) for each in load(connection)]
+
+
+def apply_rows(rows: Iterable[Sequence[Any]]) -> None:
+    """Do as :func:`apply`, with what :func:`load_rows` returned."""
+    apply(list(_overrides(rows)))
+
+
 def in_force() -> list[Override]:
     """Return what is in force now, over this thread's own connection to the primary.
 
@@ -289,11 +299,15 @@ def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[
         while cursor.description is None and cursor.nextset():
             pass  # psycopg begins with the results of what came before the query.
         rows = cursor.fetchall()
-    return [
-        Override(kind=OverrideKind(kind), target=target, reason=reason or "", by=by or "", at=int(at))
-        for kind, target, reason, by, at in sorted(rows)
-        if kind in _KINDS  # A newer version, running beside this one, may know more.
-    ]
+    return list(_overrides(sorted(rows)))
+
+
+def _overrides(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
+    for kind, target, reason, by, at in rows:
+        if kind in _KINDS:  # A newer version, running beside this one, may know more.
+            yield Override(
+                kind=OverrideKind(kind), target=target, reason=reason or "", by=by or "", at=int(at)
+            )
 
 
 def _may_lack_the_table(error: DatabaseError, connection: BaseDatabaseWrapper) -> bool:

@@ -114,6 +114,10 @@ class Health:
             breaker.until = now + breaker.pause
             return True
 
+    def ejections(self) -> dict[str, str]:
+        """Return the replicas that are ejected, and why."""
+        return {alias: self._breakers[alias].why for alias in self._ejected}
+
     def is_ejected(self, alias: str) -> bool:
         """Whether the replica has failed and not been taken back."""
         return alias in self._ejected
@@ -145,7 +149,7 @@ class Health:
 
         Returns for how many seconds it was out, or ``None`` if it was not.
         """
-        return self._restore(alias) if alias in self._ejected and not self.watched else None
+        return self.restore(alias) if alias in self._ejected and not self.watched else None
 
     def proved(self, alias: str) -> float | None:
         """Note that a probe has found a replica well, with a position that it has now.
@@ -159,7 +163,7 @@ class Health:
             breaker.proofs += 1
             if breaker.proofs < POLICY.proofs or self._clock() < breaker.until:
                 return None
-        return self._restore(alias)
+        return self.restore(alias)
 
     def lacks_one_proof(self, alias: str) -> bool:
         """Whether one more probe that succeeds is enough to take a replica back."""
@@ -213,10 +217,11 @@ class Health:
         self.watched_until = -1.0
         self.switched_off = frozenset()
 
-    def _restore(self, alias: str) -> float | None:
+    def restore(self, alias: str) -> float | None:
+        """Take a replica back; return for how many seconds it was out, ``None`` if it was not."""
         with self._lock:
-            breaker = self._breakers[alias]
-            if not breaker.ejected:
+            breaker = self._breakers.get(alias)
+            if breaker is None or not breaker.ejected:
                 return None
             now = self._clock()
             breaker.ejected, breaker.restored, breaker.proofs = False, now, 0

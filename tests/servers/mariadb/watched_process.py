@@ -3,6 +3,7 @@
 Its argument says which. As a module it is a WSGI application that tells what its process watches.
 """
 
+import json
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,7 @@ INTERVAL = float(os.environ.get("INTERVAL", "0.1"))
 settings.RWROUTER = {
     "REPLICAS": settings.REPLICAS,
     "CONSISTENCY": "eventual",
-    "MONITOR": {"INTERVAL": INTERVAL, "TIMEOUT": 1.0},
+    "MONITOR": {"INTERVAL": INTERVAL, "TIMEOUT": 1.0, "SHARE": os.environ.get("SHARE", "none")},
     "STATS": {"BACKEND": "off"},
 }
 settings.ROOT_URLCONF = __name__
@@ -75,7 +76,7 @@ def ended(pid):
 def kept_connections():
     from django_rwrouter.monitor import lifecycle
 
-    return {alias: each._connection for alias, each in lifecycle._monitor.rounds._probers.items()}
+    return {alias: each._connection for alias, each in lifecycle._monitor.rounds.probers.items()}
 
 
 def fork():
@@ -178,6 +179,27 @@ def end_while_a_replica_is_frozen():
     time.sleep(2 * INTERVAL)
 
 
+def share():
+    """Tell again and again what this process knows, until it is killed."""
+    from django_rwrouter import monitor
+    from django_rwrouter.monitor import lifecycle
+    from django_rwrouter.servers.breaker import health
+    from django_rwrouter.servers.freshness import knowledge
+
+    route()
+    while True:
+        said = {
+            "pid": os.getpid(),
+            "asks": bool(lifecycle._monitor.rounds.probers),
+            "watched": health.watched,
+            "known": sorted(monitor.snapshot()),
+            "ejected": sorted(health.ejections()),
+            "age": min(knowledge.age(knowledge.last_server("replica2")), 1e6),
+        }
+        print(json.dumps(said), flush=True)
+        time.sleep(INTERVAL / 4)
+
+
 def be_asked(request):
     from django_rwrouter import monitor
 
@@ -201,6 +223,7 @@ ACTIONS = {
     "multiprocessing-fork": lambda: multiprocess("fork"),
     "multiprocessing-forkserver": lambda: multiprocess("forkserver"),
     "end": end,
+    "share": share,
     "end-while-a-replica-is-frozen": end_while_a_replica_is_frozen,
 }
 

@@ -245,9 +245,9 @@ def test_a_connection_is_not_kept_for_ever(cluster, started, monkeypatch):
     """An address may lead to another server by now."""
     monkeypatch.setattr(probes, "RENEW_SECONDS", 0.1)
     started()
-    before = {alias: each._connection for alias, each in lifecycle._monitor.rounds._probers.items()}
+    before = {alias: each._connection for alias, each in lifecycle._monitor.rounds.probers.items()}
     rounds(2)
-    after = {alias: each._connection for alias, each in lifecycle._monitor.rounds._probers.items()}
+    after = {alias: each._connection for alias, each in lifecycle._monitor.rounds.probers.items()}
     assert not [alias for alias in ALIASES if before[alias] is after[alias]]
 
 
@@ -321,7 +321,7 @@ def test_the_second_proof_is_asked_for_after_half_an_interval(cluster, started):
 def test_a_kept_connection_that_was_ended_is_no_failure(cluster, started):
     with told(replica_ejected, primary_lost) as signals:
         started()
-        for prober in lifecycle._monitor.rounds._probers.values():
+        for prober in lifecycle._monitor.rounds.probers.values():
             prober.abort()
         rounds(3)
     assert signals == []
@@ -413,7 +413,7 @@ def test_a_primary_that_is_read_only_is_told(fresh, started, monkeypatch):
         with monkeypatch.context() as changed:
             for key, value in address.items():
                 changed.setitem(connections.settings["default"], key, value)
-            for prober in lifecycle._monitor.rounds._probers.values():
+            for prober in lifecycle._monitor.rounds.probers.values():
                 prober.abort()
             if connections["default"].vendor != "postgresql":
                 fresh.replicas[1].sql("SET GLOBAL read_only = ON")
@@ -547,7 +547,7 @@ def test_what_hangs_on_the_primary_goes_on_unless_the_site_wants_an_error(
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     assert ready.wait(10)
-    schedule = lifecycle._monitor._threaded._schedule
+    schedule = lifecycle._monitor._threaded._rounds._schedule
     cluster.primary.freeze()
     frozen.set()
     try:

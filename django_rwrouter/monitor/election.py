@@ -1,0 +1,262 @@
+"""Which process of a host asks the servers: the one that holds a lock, as long as it gives signs of life.
+
+The kernel releases the lock of a process that ends. One that stands still (``SIGSTOP``) keeps it; so whoever
+sees no sign of life puts another file in the place of the locked one. The former leader finds that out before
+it publishes again, and steps down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.db import connections
+
+from django_rwrouter.conf import SETTING
+from django_rwrouter.conf.clusters import Topology
+from django_rwrouter.monitor import snapshot as snapshots
+from django_rwrouter.monitor.runtime_directory import RuntimeDirectory, location
+from django_rwrouter.monitor.snapshot import Snapshot
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+TRUSTED_INTERVALS: Final = 2.0
+"""Intervals after which a snapshot is worth nothing."""
+SILENT_INTERVALS: Final = 1.5
+"""Intervals without a sign of life after which another process takes over: it needs time to ask, too."""
+_NAMESPACES: Final = ("net", "time")
+"""Processes in other ones reach other servers by the same address, or have another monotonic clock."""
+
+
+class CannotShareError(Exception):
+    """The processes of this host cannot find each other."""
+
+
+class HostElection:
+    """This process's part in the election, and what it reads and publishes. Used by one thread."""
+
+    def __init__(self, topology: Topology, interval: float) -> None:
+        """Open the directory; raises :class:`CannotShareError`."""
+        if fcntl is None:
+            raise CannotShareError("this system has no file locks of the kind that is needed")
+        self._interval = interval
+        key = settings_key(topology)
+        self._lock_name, self._guard_name, self._snapshot_name = (
+            f"{key}.{ending}" for ending in ("lock", "takeover", "json")
+        )
+        self._boot = _boot_id()
+        self._lock: int | None = None
+        self._own_lock = (0, 0)
+        self._seen = (0, 0, 0)
+        """The snapshot file that was read last."""
+        self._signed_at = monotonic()
+        """When the leader last gave a sign of life."""
+        self._term = 0
+        try:
+            self._directory = RuntimeDirectory(location())
+        except OSError as error:
+            raise CannotShareError(_reason(error)) from error
+
+    def leads(self) -> bool:
+        """Whether this process is to ask the servers; tries to become the one that does."""
+        try:
+            return self._still_leads() if self._lock is not None else self._try_to_lead()
+        except OSError as error:
+            raise CannotShareError(_reason(error)) from error
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Publish what is known; return whether this process still leads."""
+        at = monotonic()  # Before the lock is looked at: what is published late says so.
+        try:
+            if self._lock is None or not self._still_leads():
+                return False
+            data = snapshots.encode(snapshot, float) | {"boot": self._boot, "term": self._term, "at": at}
+            self._directory.replace(self._snapshot_name, snapshots.to_bytes(data))
+        except OSError as error:
+            raise CannotShareError(_reason(error)) from error
+        return True
+
+    def read(self) -> tuple[Snapshot, float] | None:
+        """Return the newest snapshot and until when it is trusted; ``None`` if there is no new one."""
+        try:
+            file = self._directory.identity(self._snapshot_name)
+            if file == self._seen:
+                return None
+            data = snapshots.from_bytes(self._directory.read(self._snapshot_name))
+        except OSError as error:
+            raise CannotShareError(_reason(error)) from error
+        self._seen = file
+        now = monotonic()
+        try:
+            at, term = float(data["at"]), int(data["term"])
+            is_late = not now - TRUSTED_INTERVALS * self._interval < at <= now
+            if data["boot"] != self._boot or is_late or term < self._term:
+                return None
+        except (LookupError, TypeError, ValueError):
+            return None
+        self._signed_at, self._term = max(self._signed_at, at), term
+        snapshot = snapshots.decode(data, float)
+        return None if snapshot is None else (snapshot, at + TRUSTED_INTERVALS * self._interval)
+
+    @property
+    def is_forlorn(self) -> bool:
+        """Whether nobody has given a sign of life for so long that the election itself must have failed."""
+        return monotonic() - self._signed_at > 2 * TRUSTED_INTERVALS * self._interval
+
+    def step_down(self) -> None:
+        """Release the lock."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def close(self) -> None:
+        """Release everything; in a forked child, without a trace in the parent."""
+        with suppress(OSError):
+            self.step_down()
+        with suppress(OSError):
+            self._directory.close()
+
+    # --- the lock -----------------------------------------------------------------------------------
+
+    def _try_to_lead(self) -> bool:
+        lock = self._directory.open(self._lock_name)
+        try:
+            if not _locked(lock):
+                self._look_for_signs(lock)
+                return self._is_silent() and self._take_over()
+            if _file(os.fstat(lock)) != self._directory.identity(self._lock_name)[:2]:
+                return False  # Another one was put in its place meanwhile.
+            self._begin_term(lock)
+            lock = -1
+            return True
+        finally:
+            if lock >= 0:
+                os.close(lock)
+
+    def _take_over(self) -> bool:
+        """Put a lock of one's own in the place of that of a silent leader; one process at a time."""
+        guard = self._directory.open(self._guard_name)
+        try:
+            if not _locked(guard):
+                return False
+            # Another process may have taken over since this one has looked.
+            self.read()
+            current = self._directory.open(self._lock_name)
+            try:
+                self._look_for_signs(current)
+            finally:
+                os.close(current)
+            if not self._is_silent():
+                return False
+            temporary = f"{self._lock_name}.{os.getpid()}"
+            self._directory.remove(temporary)
+            lock = self._directory.open(temporary, os.O_EXCL)
+            try:
+                if not _locked(lock):
+                    raise BlockingIOError(f"{temporary} is locked")
+                self._begin_term(lock)
+                self._directory.rename(temporary, self._lock_name)
+            except OSError:
+                self._lock = None
+                os.close(lock)
+                raise
+            return True
+        finally:
+            os.close(guard)
+
+    def _begin_term(self, lock: int) -> None:
+        self._look_for_signs(lock)
+        self._term += 1
+        self._signed_at = monotonic()
+        os.pwrite(lock, b"%-19d %-30.6f" % (self._term, self._signed_at), 0)
+        self._lock, self._own_lock = lock, _file(os.fstat(lock))
+
+    def _look_for_signs(self, lock: int) -> None:
+        """Take in when the leader's term began: it has perhaps not published anything yet."""
+        try:
+            term, at = os.pread(lock, 64, 0).split()
+            began = float(at)
+            if began <= monotonic():  # Else it was written before the host was started anew.
+                self._term = max(self._term, int(term))
+                self._signed_at = max(self._signed_at, began)
+        except ValueError:
+            pass
+
+    def _is_silent(self) -> bool:
+        return monotonic() - self._signed_at > SILENT_INTERVALS * self._interval
+
+    def _still_leads(self) -> bool:
+        if self._directory.identity(self._lock_name)[:2] == self._own_lock:
+            self._signed_at = monotonic()
+            return True
+        self.step_down()
+        return False
+
+
+def settings_key(topology: Topology) -> str:
+    """Return what the processes have in common that share what they know: settings, user, namespaces."""
+    options = ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS")
+    common = {
+        "version": snapshots.VERSION,
+        "user": os.geteuid() if hasattr(os, "geteuid") else "",
+        "namespaces": [_namespace(name) for name in _NAMESPACES],
+        "setting": _plain(getattr(django_settings, SETTING, {})),
+        "databases": {
+            alias: {key: _plain(connections.settings[alias][key]) for key in options}
+            for alias in sorted(topology.by_alias)
+        },
+    }
+    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _plain(value: object) -> Any:
+    """Return a setting's value as JSON has it, the same in each process."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value) if isinstance(value, os.PathLike) else type(value).__qualname__
+
+
+def _namespace(name: str) -> int:
+    try:
+        return Path("/proc/self/ns", name).stat().st_ino
+    except OSError:
+        return 0
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _file(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _reason(error: OSError) -> str:
+    return str(error.args[0]) if error.errno is None and error.args else f"{error.strerror} ({location()})"

@@ -1,0 +1,110 @@
+"""The directory in which the processes of one user on one host meet: theirs alone, or it is not used."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_MODE: Final = 0o700
+_FOREIGN_BITS: Final = 0o077
+"""What a mode must not grant, as it would let others in."""
+_SAFE: Final = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Follow no symbolic link, hang on no named pipe, and leave nothing open to programs that are started."""
+
+
+class NotPrivateError(OSError):
+    """A directory or a file is not the user's own, or others may change it."""
+
+
+def location() -> str:
+    """Return where the directory is, or will be."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime:
+        return str(Path(runtime, "django-rwrouter"))
+    return str(Path(tempfile.gettempdir(), f"django-rwrouter-{os.geteuid()}"))
+
+
+class RuntimeDirectory:
+    """An open private directory. Files are opened relative to it: nobody can exchange its path."""
+
+    def __init__(self, path: str) -> None:
+        """Make the directory if it is missing; raise ``OSError`` if it cannot be used or trusted."""
+        self.path = path
+        with suppress(FileExistsError):
+            Path(path).mkdir(_MODE)
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFE)
+        try:
+            _require_private(os.fstat(self._fd), path)
+        except OSError:
+            self.close()
+            raise
+
+    def open(self, name: str, flags: int = 0) -> int:
+        """Open a file for reading and writing, make it if it is missing, and return its descriptor."""
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | flags | _SAFE, 0o600, dir_fd=self._fd)
+        try:
+            _require_private(os.fstat(fd), f"{self.path}/{name}", stat.S_ISREG)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def identity(self, name: str) -> tuple[int, int, int]:
+        """Return what differs between two files of this name; zeros if there is none."""
+        try:
+            status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return (0, 0, 0)
+        return (status.st_dev, status.st_ino, status.st_mtime_ns)
+
+    def read(self, name: str) -> bytes:
+        """Return the contents of a file; empty if there is none."""
+        try:
+            fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=self._fd)
+        except FileNotFoundError:
+            return b""
+        with os.fdopen(fd, "rb") as file:
+            _require_private(os.fstat(fd), f"{self.path}/{name}", stat.S_ISREG)
+            return file.read()
+
+    def replace(self, name: str, contents: bytes) -> None:
+        """Write a file as a whole: a reader sees the old contents or the new."""
+        temporary = f"{name}.{os.getpid()}"
+        fd = self.open(temporary, os.O_TRUNC)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(contents)
+            self.rename(temporary, name)
+        except OSError:
+            self.remove(temporary)
+            raise
+
+    def rename(self, old: str, new: str) -> None:
+        """Put one file in the place of another."""
+        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there and can be."""
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._fd)
+
+    def close(self) -> None:
+        """Close the directory."""
+        os.close(self._fd)
+
+
+def _require_private(
+    status: os.stat_result, path: str, is_kind: Callable[[int], bool] = stat.S_ISDIR
+) -> None:
+    if not is_kind(status.st_mode):
+        raise NotPrivateError(f"{path} is neither a file nor a directory of this package's")
+    if status.st_uid != os.geteuid():
+        raise NotPrivateError(f"{path} belongs to another user (uid {status.st_uid})")
+    if status.st_mode & _FOREIGN_BITS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise NotPrivateError(f"{path} has mode {mode:04o}, which lets other users in")

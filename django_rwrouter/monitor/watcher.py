@@ -1,0 +1,225 @@
+"""The thread that keeps what this process knows of its servers up to date.
+
+It asks them, or reads what another process of the host has learnt, which was elected to ask for all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Final
+
+from django_rwrouter import events
+from django_rwrouter.conf.clusters import Topology
+from django_rwrouter.conf.options import MonitorSettings
+from django_rwrouter.events.watcher import own_ejections, told_elsewhere
+from django_rwrouter.monitor.election import CannotShareError, HostElection
+from django_rwrouter.monitor.probes import Prober
+from django_rwrouter.monitor.questions import QUESTIONS
+from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, end_hung
+from django_rwrouter.monitor.snapshot import Snapshot
+from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.servers import asking
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.server_state import ServerState
+
+logger = logging.getLogger("django_rwrouter")
+READS_PER_INTERVAL: Final = 4
+"""How often in an interval a process looks for another one's snapshot: a ``stat()`` of a file."""
+ALONE_SECONDS: Final = 60.0
+"""For how long a process that cannot share asks by itself before it tries to share again."""
+
+
+class Watcher:
+    """Watches the servers in a thread, alone or with the other processes of the host."""
+
+    def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
+        self._topology, self._settings = topology, settings
+        self._watch = Watch(topology, MISSED_ROUNDS * settings.interval + settings.timeout)
+        self._election: HostElection | None = None
+        self._alone_until = 0.0 if settings.share == "host" else float("inf")
+        self._rounds: Rounds | None = None
+        self._heard: dict[str, float] = {}
+        """By alias, when the probe began that was last read of."""
+        self._cut_off: dict[str, float] = {}
+        self._stopped = False
+        self._woken = threading.Event()
+        self._report = _Reports()
+        self._handling = threading.Lock()
+        """Held while the thread does anything but wait."""
+        self.thread = threading.Thread(target=self._run, name="rwrouter-monitor", daemon=True)
+        self.thread.start()
+
+    @property
+    def probers(self) -> Mapping[str, Prober]:
+        """What asks each server, by alias; empty if another process does."""
+        rounds = self._rounds
+        return {} if rounds is None else rounds.probers
+
+    def stop(self) -> None:
+        """End, without waiting for anything."""
+        self._stopped = True
+        self._woken.set()
+        rounds = self._rounds
+        if rounds is not None:
+            rounds.wake()
+        health.watch(0.0)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of all threads, at most so long."""
+        until = monotonic() + seconds
+        rounds = self._rounds
+        workers = () if rounds is None else [worker.thread for worker in rounds.workers.values()]
+        for thread in (self.thread, *workers):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - monotonic()))
+
+    def pause(self, patience: float) -> list[threading.Lock]:
+        """Have all threads wait; return the locks that hold them up, to be released by the caller.
+
+        A thread that is not ready for it within so many seconds goes on. Most likely it waits for a server
+        that does not answer.
+        """
+        until = monotonic() + patience
+        held = [self._handling] if self._handling.acquire(timeout=patience) else []
+        rounds = self._rounds
+        busy = [] if rounds is None else [worker.probing for worker in list(rounds.workers.values())]
+        return held + [lock for lock in busy if lock.acquire(timeout=max(0.0, until - monotonic()))]
+
+    def abandon(self) -> None:
+        """Let go of the connections and the lock, in a forked child: they are the parent's."""
+        for prober in self.probers.values():
+            prober.disarm()
+        election = self._election
+        if election is not None:
+            election.close()
+
+    def snapshot(self) -> Mapping[str, ServerState]:
+        """Return what was found."""
+        return self._watch.snapshot()
+
+    # --- the thread ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                try:
+                    self._step()
+                except CannotShareError as error:
+                    self._be_alone(str(error))
+                except Exception as error:
+                    if isinstance(error, RuntimeError) and "thread" in str(error):
+                        raise
+                    self._report(error)
+                    self._woken.wait(self._settings.interval / READS_PER_INTERVAL)
+        except RuntimeError as error:
+            # The system allows no more threads, or the interpreter is going. Requests do without a monitor.
+            logger.warning("The databases are not monitored: %s.", error)
+        finally:
+            self._end_rounds()
+            self._leave_election()
+
+    def _step(self) -> None:
+        """Make a round, or read once what another process has published."""
+        with self._handling:
+            leads = self._leads()
+        if leads:
+            self._ask()
+        else:
+            self._follow()
+
+    def _leads(self) -> bool:
+        if monotonic() < self._alone_until:
+            return True
+        if self._election is None:
+            self._election = HostElection(self._topology, self._settings.interval)
+        return self._election.leads()
+
+    def _ask(self) -> None:
+        if self._rounds is None:
+            own_ejections.following = False
+            self._tell_own(lambda _alias, _at: True)
+            self._watch.ejected_elsewhere = frozenset()
+            rounds = Rounds(self._topology, self._settings, self._watch, self._handling, self._report)
+            self._rounds = rounds
+            rounds.start()
+        if self._stopped:  # Since before there were rounds that could be told.
+            return
+        self._rounds.run(self._publish)
+
+    def _publish(self, snapshot: Snapshot) -> bool:
+        return self._election is None or self._election.publish(snapshot)
+
+    def _follow(self) -> None:
+        with self._handling:
+            election = self._election
+            if election is None:
+                return
+            self._end_rounds()
+            if not own_ejections.following:
+                own_ejections.following = True
+                own_ejections.told.clear()
+            news = election.read()
+            if news is not None:
+                snapshot, trusted_until = news
+                health.watch(trusted_until - monotonic())
+                with told_elsewhere():
+                    self._take_in(snapshot)
+                ejected = snapshot.ejected.keys()
+                for alias in own_ejections.untold.keys() & ejected:
+                    own_ejections.untold.pop(alias, None)
+                self._tell_own(lambda alias, at: self._heard.get(alias, at) > at)
+            elif election.is_forlorn:
+                raise CannotShareError("no process publishes what it knows, and none can take over")
+        self._woken.wait(self._settings.interval / READS_PER_INTERVAL)
+
+    def _take_in(self, snapshot: Snapshot) -> None:
+        for alias, why in snapshot.ejected.items():
+            if not health.is_ejected(alias):
+                asking.trip(alias, why)
+        for alias in self._watch.ejected_elsewhere - snapshot.ejected.keys():
+            health.restore(alias)
+        self._watch.ejected_elsewhere = frozenset(snapshot.ejected)
+        for finding in snapshot.findings:
+            if finding.began > self._heard.get(finding.alias, float("-inf")):
+                self._heard[finding.alias] = finding.began
+                self._watch.heard(finding, finding.began)
+        for alias, at in snapshot.cut_off.items():
+            if at > self._cut_off.get(alias, float("-inf")):
+                self._cut_off[alias] = at
+                end_hung(alias, self._settings.timeout)
+        for question in QUESTIONS:
+            if question.name in snapshot.answers:
+                question.take_in(snapshot.answers[question.name])
+        self._watch.end_round()
+
+    def _tell_own(self, is_due: Callable[[str, float], bool]) -> None:
+        """Tell of the replicas that this process alone has ejected."""
+        for alias, (at, why) in list(own_ejections.untold.items()):
+            if is_due(alias, at):
+                own_ejections.untold.pop(alias, None)
+                following, own_ejections.following = own_ejections.following, False
+                events.replica_ejected(alias, why)
+                own_ejections.following = following
+
+    def _be_alone(self, why: str) -> None:
+        self._leave_election()
+        self._alone_until = monotonic() + ALONE_SECONDS
+        logger.warning(
+            "This process asks the servers by itself, as it cannot share what it knows with the others of"
+            " this host: %s. RWROUTER['MONITOR'] with 'SHARE': 'none' says that this is meant.",
+            why,
+        )
+
+    def _end_rounds(self) -> None:
+        rounds, self._rounds = self._rounds, None
+        if rounds is not None:
+            rounds.end()
+
+    def _leave_election(self) -> None:
+        election, self._election = self._election, None
+        if election is not None:
+            election.close()
+        own_ejections.following = False

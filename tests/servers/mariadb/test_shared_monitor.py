@@ -1,0 +1,113 @@
+"""The processes of one host have one monitor: one connection to each server, whichever of them is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.busy_clock import busy_clock
+from tests.servers.mariadb import settings as ours
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = Path(__file__).with_name("watched_process.py")
+INTERVAL = 1.0
+PROCESSES = 6
+
+
+class Sharer:
+    """One process, and what it said last."""
+
+    def __init__(self, environment):
+        self.said = {}
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), "share"], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        for line in self.process.stdout:
+            self.said = json.loads(line)
+
+    def send(self, number):
+        os.kill(self.process.pid, number)
+
+
+@pytest.fixture
+def environment(cluster, tmp_path):
+    ports = ",".join(str(server.port) for server in cluster.servers)
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        ours.PORTS_VARIABLE: ports,
+        "PYTHONWARNINGS": "ignore",
+        "INTERVAL": str(INTERVAL),
+        "SHARE": "host",
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def sharers(environment):
+    sharers = [Sharer(environment) for _ in range(PROCESSES)]
+    yield sharers
+    for sharer in sharers:
+        sharer.process.kill()
+        sharer.process.wait()
+        sharer.process.stdout.close()
+
+
+def until(condition, sharers, seconds=30):
+    began = busy_clock()
+    while not condition():
+        assert busy_clock() - began < seconds, [sharer.said for sharer in sharers]
+
+
+def is_shared(sharers):
+    said = [sharer.said for sharer in sharers]
+    return (
+        all(each and each["watched"] and len(each["known"]) == 3 for each in said)
+        and sum(each["asks"] for each in said) == 1
+        and max(each["age"] for each in said) < 2 * INTERVAL
+    )
+
+
+def leader(sharers):
+    (leader,) = (sharer for sharer in sharers if sharer.said["asks"])
+    return leader
+
+
+def connections_to(server, cluster, administration):
+    """Count those that do nothing but probe: the processes keep one more each for their reads."""
+    rows = administration.ask(server, "SHOW PROCESSLIST")
+    return sum(row["User"] == ours.USER for row in rows)
+
+
+def test_one_asks_and_the_next_takes_over(sharers, cluster, administration):
+    until(lambda: is_shared(sharers), sharers)
+    # Nobody reads from the primary here: what is connected to it is the monitor.
+    assert connections_to(cluster.primary, cluster, administration) <= 2
+    first = leader(sharers)
+    first.send(signal.SIGKILL)
+    rest = [sharer for sharer in sharers if sharer is not first]
+    until(lambda: is_shared(rest), rest)
+    second = leader(rest)
+    second.send(signal.SIGSTOP)
+    others = [sharer for sharer in rest if sharer is not second]
+    until(lambda: is_shared(others), others)
+    third = leader(others)
+    second.send(signal.SIGCONT)
+    until(lambda: not second.said["asks"] and is_shared(rest), rest)
+    assert leader(rest) is third
+
+
+def test_what_the_watcher_finds_holds_in_all(sharers, cluster):
+    until(lambda: is_shared(sharers), sharers)
+    cluster.replicas[0].kill()
+    until(lambda: all(sharer.said["ejected"] == ["replica1"] for sharer in sharers), sharers)
+    cluster.replicas[0].start()
+    until(lambda: all(sharer.said["ejected"] == [] for sharer in sharers), sharers)

@@ -1,0 +1,159 @@
+"""Who asks the servers for all processes of a host, and what the others may trust."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.databases.base import Reading
+from django_rwrouter.databases.mariadb import MariaDBPosition
+from django_rwrouter.monitor import election as elections
+from django_rwrouter.monitor.election import CannotShareError, HostElection, settings_key
+from django_rwrouter.monitor.probes import ProbeResult
+from django_rwrouter.monitor.snapshot import Snapshot, decode, encode
+
+INTERVAL = 1.0
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(elections, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return Path(tmp_path, "django-rwrouter")
+
+
+@pytest.fixture
+def candidate(clock, directory):
+    made = []
+
+    def make():
+        made.append(HostElection(get_topology(), INTERVAL))
+        return made[-1]
+
+    yield make
+    for election in made:
+        election.close()
+
+
+def test_one_leads_and_the_next_takes_over_when_it_has_ended(candidate):
+    first, second = candidate(), candidate()
+    assert first.leads()
+    assert not second.leads()
+    first.close()
+    assert second.leads()
+
+
+def test_a_silent_leader_is_superseded_and_finds_it_out(candidate, clock):
+    first, second, third = candidate(), candidate(), candidate()
+    assert first.leads()
+    assert first.publish(Snapshot())
+    assert not second.leads()
+    clock.now += 1.4
+    assert not second.leads()
+    clock.now += 0.2
+    assert second.leads()
+    assert not third.leads(), "The new leader's term has just begun."
+    assert not first.publish(Snapshot())
+    assert not first.leads()
+    assert second.publish(Snapshot(ejected={"replica1": "timeout"}))
+    assert third.read()[0].ejected == {"replica1": "timeout"}
+
+
+def test_a_process_that_stood_still_itself_takes_nothing_over(candidate, clock):
+    first, second = candidate(), candidate()
+    assert first.leads()
+    assert not second.leads()
+    clock.now += 50
+    assert first.publish(Snapshot())
+    assert not second.leads()
+
+
+def test_a_snapshot_is_trusted_for_two_intervals(candidate, clock):
+    leader, follower, late = candidate(), candidate(), candidate()
+    assert leader.leads()
+    leader.publish(Snapshot())
+    _snapshot, until = follower.read()
+    assert until == clock.now + 2 * INTERVAL
+    assert follower.read() is None, "It was read already."
+    clock.now += 2 * INTERVAL
+    assert late.read() is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"boot": "another"}, {"at": 2000.0}, {"term": 0}, {"version": 0}], ids=str
+)
+def test_what_another_boot_or_term_published_is_not_read(candidate, directory, changes):
+    leader, follower = candidate(), candidate()
+    assert leader.leads()
+    leader.publish(Snapshot())
+    follower.read()
+    (path,) = directory.glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert follower.read() is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 1}', "[" * 10000])
+def test_what_is_no_snapshot_is_not_read(candidate, directory, text):
+    leader, follower = candidate(), candidate()
+    assert leader.leads()
+    leader.publish(Snapshot())
+    (path,) = directory.glob("*.json")
+    path.write_text(text)
+    assert follower.read() is None
+
+
+def test_without_a_private_directory_nothing_is_shared(clock, directory):
+    directory.mkdir(0o755)
+    directory.chmod(0o755)
+    with pytest.raises(CannotShareError, match="mode 0755"):
+        HostElection(get_topology(), INTERVAL)
+
+
+def test_a_full_disk_is_said(candidate, monkeypatch):
+    leader = candidate()
+    assert leader.leads()
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(leader._directory, "replace", full)
+    with pytest.raises(CannotShareError, match="No space left"):
+        leader.publish(Snapshot())
+
+
+def test_processes_with_other_settings_do_not_meet(settings):
+    settings.RWROUTER = {"REPLICAS": ["replica1"]}
+    one = settings_key(get_topology())
+    settings.RWROUTER = {"REPLICAS": ["replica1"], "PRIMARY_ONLY": {"b", "a"}}
+    assert settings_key(get_topology()) != one
+
+
+def test_a_snapshot_is_read_as_it_was_written():
+    position = MariaDBPosition.decode("0-1-7")
+    snapshot = Snapshot(
+        findings=(
+            ProbeResult(alias="default", began=5.5, reading=Reading("s1", position, writable=True)),
+            ProbeResult(alias="replica1", began=5.6, failure="timeout"),
+            ProbeResult(alias="replica2", began=5.7, refusal="OperationalError 1227"),
+            ProbeResult(alias="replica3", began=5.8, reading=Reading("s2", None), is_primary=True),
+        ),
+        ejected={"replica1": "timeout"},
+        cut_off={"replica1": 5.0},
+        answers={"overrides": [["drain", "replica2", "", "", 1]]},
+    )
+    data = json.loads(json.dumps(encode(snapshot, float)))
+    assert decode(data, float) == snapshot
