@@ -38,7 +38,7 @@ from django_rwrouter.operations.status import Overview, overview
 from django_rwrouter.scope.token import Flaw
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats import queries
-from django_rwrouter.stats.backends import own_connection
+from django_rwrouter.stats.backends import temporary_connection
 from django_rwrouter.stats.latency import BOUNDS
 from django_rwrouter.stats.sums import Sum
 from django_rwrouter.stats.table import RoutingStatistics
@@ -184,7 +184,7 @@ def _fill(families: Families) -> str:
         if settings.inert:
             return ""
         # A connection of its own: Prometheus' server asks in a thread that nobody closes connections in.
-        with own_connection(RoutingStatistics.objects.on_primary().db):
+        with temporary_connection(RoutingStatistics.objects.on_primary().db):
             now = overview(minutes=1)
             _fill_servers(families, now)
             if now.statistics == "here":

@@ -66,7 +66,7 @@ class DatabaseBackend:
         from django_rwrouter.stats.table import RoutingStatistics
 
         table = RoutingStatistics.objects.on_primary()
-        with own_connection(table.db) as is_own:
+        with temporary_connection(table.db) as is_own:
             try:
                 if rows[0].final:
                     table.finish(rows)
@@ -116,7 +116,7 @@ BACKENDS: Final[Mapping[str, type[StatisticsBackend]]] = {
 
 
 @contextmanager
-def own_connection(alias: str) -> Iterator[bool]:
+def temporary_connection(alias: str) -> Iterator[bool]:
     """Give this thread a fresh connection to ``alias``, then the previous one again; yield whether it did.
 
     So a flush neither joins nor ends what the thread has under way there (such as a transaction of a script
