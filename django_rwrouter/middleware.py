@@ -98,6 +98,8 @@ class ReadWriteMiddleware:
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled.clear()
+        if request.resolver_match is not None:
+            state.view_name = request.resolver_match.view_name
         state.uncounted = getattr(view_func, UNCOUNTED, False)
         if state.safe:
             transactions.note_view(state, view_func)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.machines import machines
+from django_rwrouter.admin.statistics import origins
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, translated
@@ -100,6 +101,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "note": NO_STATISTICS.get(now.statistics, ""),
         "failure": translated(now.overrides_failure),
         "ineffective": [each.target for each in now.ineffective],
+        "origins": origins(now.summary),
         "sources": _sources(now) if is_counted else "",
     }
 

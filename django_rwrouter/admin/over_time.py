@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin import svg
 from django_rwrouter.admin.chart import Axis, Chart, bars, lines
-from django_rwrouter.admin.statistics import statistics
+from django_rwrouter.admin.statistics import origins, statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
@@ -66,6 +66,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "causes": [(word_for(REASONS, cause.reason), cause) for cause in summary.causes],
         "pinned": _pinned(summary),
         "events": list(_events(summary)),
+        "origins": origins(summary),
         "charts": _charts(found.report),
     }
 

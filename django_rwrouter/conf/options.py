@@ -75,6 +75,8 @@ class StatsSettings:
     backend: str = "database"
     flush_seconds: float = 10.0
     retention_days: float = 7.0
+    top: int = 10
+    """How many views, and models, that read from the primary are named; with 0 they are not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

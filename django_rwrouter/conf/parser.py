@@ -116,6 +116,7 @@ _STATS_KEYS: Final[Keys] = {
     "BACKEND": ("backend", text),
     "FLUSH_SECONDS": ("flush_seconds", positive),
     "RETENTION_DAYS": ("retention_days", positive),
+    "TOP": ("top", count),
 }
 _GLOBAL_KEYS: Final[Keys] = {
     "ENABLED": ("enabled", one_of(True, False, "shadow")),

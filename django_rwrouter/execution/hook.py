@@ -102,7 +102,15 @@ def observe(  # noqa: C901, PLR0912  (the life of a statement, from its beginnin
     reason = decision.reason
     if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
         stats.count_statement(
-            cluster.name, alias, statement.operation, reason.code, decision.would_be or "", seconds
+            cluster.name,
+            alias,
+            statement.operation,
+            reason.code,
+            decision.would_be or "",
+            seconds,
+            None
+            if alias != cluster.primary or statement.writes or decision.would_be
+            else (state.view_name, decision.model),
         )
     if statement_routed.receivers:
         statement_routed.send(

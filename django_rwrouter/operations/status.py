@@ -143,6 +143,8 @@ class Overview:
     """Whether there are any: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """How many reads went where they went for each reason."""
+    summary: Summary | None = None
+    """What was counted in this time, where there are statistics."""
     overrides_failure: str = ""
     """Why it is not known what operators want; empty if it is."""
     ineffective: tuple[Override, ...] = ()
@@ -173,6 +175,7 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
         seconds=counted.seconds,
         statistics=counted.statistics,
         reasons=counted.reasons,
+        summary=counted.summary,
         overrides_failure=failure,
         ineffective=tuple(override for override in wanted if not _has_effect(override, clusters)),
     )

@@ -157,6 +157,7 @@ class RoutingState:
         "spilled",
         "token",
         "uncounted",
+        "view_name",
         "wants_position",
     )
 
@@ -185,6 +186,8 @@ class RoutingState:
         """Whether it belongs to a request, and not to a task, a scope or a command."""
         self.uncounted = False
         """Whether the statistics leave it out: a page of the panel is no traffic of the site's."""
+        self.view_name = ""
+        """What the URLconf calls the view of a request."""
         self.sealed = False
         """Whether the response's headers are gone: what is written now cannot reach the client's token."""
         self._clusters: dict[str, ClusterScope] = {}

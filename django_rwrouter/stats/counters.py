@@ -16,10 +16,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import add
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 
 from django_rwrouter.stats import latency
 from django_rwrouter.stats.latency import BOUNDS
+
+if TYPE_CHECKING:
+    from django.db.models import Model
 
 RESOLUTION: Final = 60
 """Seconds that a bucket covers. Buckets start at whole minutes of UTC."""
@@ -29,6 +32,12 @@ LOG_OF_EACH: Final = 5
 """Entries of one event about one subject that the log of a minute keeps: the first. All are counted."""
 DETAIL_LENGTH: Final = 200
 """Characters of an entry's detail that are kept."""
+PROCESS_LENGTH: Final = 8
+"""Characters of a process's key that an entry of the log keeps: it tells the processes of an hour apart."""
+MAX_ORIGINS: Final = 100
+"""Combinations of reason, view and model that a row keeps apart; the others are counted as one."""
+OTHER: Final = "*"
+"""The view and the model of what a row does not keep apart."""
 GIVEN_UP_AFTER: Final = 23 * 3600.0
 """Seconds after which a row that may have been written is not written again.
 
@@ -40,6 +49,8 @@ NO_SECONDS: Final = (0.0, *[0] * latency.BUCKETS)
 """What a new entry of statements starts with: seconds in all, and a count for each bucket of latency."""
 
 
+Origin: TypeAlias = tuple[str, "type[Model] | None"]
+"""What a read on the primary is of: the name of the view, empty where there is none, and the model."""
 ServerEntry: TypeAlias = Mapping[str, Any]
 """A server's state as JSON, which the statistics keep and do not read."""
 
@@ -56,8 +67,10 @@ class Counts(_Required, total=False):
 
     latency: list[tuple[str, str, str, list[int]]]
     """Cluster, alias, operation, statements in each bucket of :data:`stats.LATENCY_BOUNDS`."""
-    log: list[tuple[float, str, str, str]]
-    """Unix time, name, subject and detail of noted events: the first few of each name and subject."""
+    log: list[tuple[float, str, str, str, str]]
+    """Unix time, name, subject, detail and process of noted events: the first few of each."""
+    origins: list[tuple[str, str, str, int]]
+    """Reason, name of the view, label of the model, and how many reads the primary answered."""
     lag: list[tuple[str, float, float]]
     """Alias, the most seconds that it was behind in this time, and the last."""
     servers: list[ServerEntry]
@@ -89,6 +102,7 @@ class _Bucket:
     statements: dict[tuple[str, str, str, str, str], list[float]] = field(default_factory=dict)
     events: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     log: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
+    origins: dict[tuple[str, str, type[Model] | str | None], int] = field(default_factory=dict)
     lag: dict[str, tuple[float, float]] = field(default_factory=dict)
     servers: list[ServerEntry] = field(default_factory=list)
     changed: bool = True
@@ -116,13 +130,29 @@ class _Bucket:
             counts["latency"] = [(*key, latency.trimmed(each)) for key, each in histograms.items()]
         if self.log:
             counts["log"] = sorted(
-                (when, *key, detail) for key, entries in self.log.items() for when, detail in entries
+                (when, *key, detail, self.process[:PROCESS_LENGTH])
+                for key, entries in self.log.items()
+                for when, detail in entries
             )
+        if self.origins:
+            counts["origins"] = [
+                (reason, view, _label(model), count) for (reason, view, model), count in self.origins.items()
+            ]
         if self.lag:
             counts["lag"] = [(alias, *seconds) for alias, seconds in self.lag.items()]
         if self.servers:
             counts["servers"] = self.servers
         return counts
+
+    def count_origin(self, reason: str, origin: Origin) -> None:
+        """Count a read of the primary by what it is of."""
+        key: tuple[str, str, type[Model] | str | None] = (reason, *origin)
+        try:
+            self.origins[key] += 1
+        except KeyError:
+            if len(self.origins) >= MAX_ORIGINS:
+                key = (reason, OTHER, OTHER)
+            self.origins[key] = self.origins.get(key, 0) + 1
 
     def absorb(self, other: _Bucket) -> None:
         """Add a newer bucket's counts to these, and leave that one empty."""
@@ -135,6 +165,9 @@ class _Bucket:
             self.log[event] = (self.log.get(event, []) + entries)[:LOG_OF_EACH]
         for alias, (most, last) in other.lag.items():
             self.lag[alias] = (max(most, self.lag.get(alias, (0.0,))[0]), last)
+        for origin, reads in other.origins.items():
+            self.origins[origin] = self.origins.get(origin, 0) + reads
+        other.origins = {}
         other.statements, other.events, other.log, other.lag = {}, defaultdict(int), {}, {}
         self.changed = other.changed = True
 
@@ -151,6 +184,8 @@ class Counters:
         """Called whenever there is something to count in a minute of which nothing was counted before."""
         self.enabled = True
         """Whether anything is counted."""
+        self.has_origins = True
+        """Whether reads on the primary are counted by view and model, too."""
         self.reset()
 
     def reset(self) -> None:
@@ -167,9 +202,16 @@ class Counters:
         self._begin = self._end = 0.0
 
     def count_statement(
-        self, cluster: str, alias: str, operation: str, reason: str, would_be: str, seconds: float
+        self,
+        cluster: str,
+        alias: str,
+        operation: str,
+        reason: str,
+        would_be: str,
+        seconds: float,
+        origin: Origin | None = None,
     ) -> None:
-        """Count one statement that took ``seconds`` on ``alias``."""
+        """Count one statement that took ``seconds`` on ``alias``; with its ``origin``, if that matters."""
         if not self.enabled:
             return
         key = (cluster, alias, operation, reason, would_be)
@@ -186,6 +228,8 @@ class Counters:
                 entry = bucket.statements[key] = list(NO_SECONDS)
             entry[0] += seconds
             entry[place] += 1
+            if origin is not None and self.has_origins:
+                bucket.count_origin(reason, origin)
             bucket.changed = True
 
     def count_event(self, name: str, subject: str = "") -> None:
@@ -308,6 +352,11 @@ class Counters:
             if absorbed.offered_at is not None:
                 # Its row may exist, and must then not count twice: it is written again, as empty.
                 self._closed.append(absorbed)
+
+
+def _label(model: type[Model] | str | None) -> str:
+    """Return how people name a model; empty for statements of none."""
+    return model if isinstance(model, str) else "" if model is None else model._meta.label
 
 
 def _is_given_up(bucket: _Bucket, now: float) -> bool:

@@ -74,6 +74,7 @@ class Flusher:
         site's; and not in Django's test environment, also if that is torn down before the
         end: what a test run counted is no business of the database in the settings.
         """
+        self._counters.has_origins = get_settings().stats.top > 0
         if not (self.started or self._seen_off):
             self._seen_off = True
             if process.is_setting_up():

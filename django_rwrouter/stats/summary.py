@@ -9,10 +9,10 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from django_rwrouter.stats import latency
-from django_rwrouter.stats.counters import Counts
+from django_rwrouter.stats.counters import OTHER, Counts
 
 FAILURES: Final = frozenset({"replica_ejected", "failover", "statement_failed", "replica_write_refused"})
 """Events by whose subject a database has failed somebody."""
@@ -145,6 +145,18 @@ class TimeStep:
         return _milliseconds(self.buckets.get(alias, []), fraction)
 
 
+@dataclass(slots=True)
+class OriginReads:
+    """Reads on the primary of one view, or of one model."""
+
+    name: str
+    """Of the view or the model; empty for those of none, and :data:`counters.OTHER` for all others."""
+    reads: int = 0
+    share: float = 0.0
+    """Their part of the primary's reads, in percent."""
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
 class Happening(NamedTuple):
     """A noted event, one by one."""
 
@@ -154,6 +166,8 @@ class Happening(NamedTuple):
     subject: str
     """Of what, such as an alias."""
     detail: str
+    process: str = ""
+    """The beginning of the key of the process that noted it."""
 
 
 @dataclass(slots=True)
@@ -172,6 +186,8 @@ class Summary:
     """Reads decided in shadow mode: the primary answered where a replica would have."""
     log: list[Happening] = field(default_factory=list)
     """Noted events, newest first. Of many of the same kind at once, the first few; all are in ``events``."""
+    origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Reads on the primary, by reason, view and model."""
 
     @property
     def minutes(self) -> dict[int, Counter[str]]:
@@ -207,6 +223,24 @@ class Summary:
         return [
             each for each in self.log if (not name or each.name == name) and subject in ("", each.subject)
         ]
+
+    def top(self, by: Literal["view", "model"], limit: int) -> list[OriginReads]:
+        """Return the views, or the models, with the most reads on the primary, and all others as one."""
+        origins: dict[str, OriginReads] = {}
+        for (reason, view, model), reads in self.origins.items():
+            name = view if by == "view" else model
+            origin = origins.setdefault(name, OriginReads(name))
+            origin.reads += reads
+            origin.reasons[reason] += reads
+        rest = origins.pop(OTHER, OriginReads(OTHER))
+        ranked = sorted(origins.values(), key=lambda origin: (-origin.reads, origin.name))
+        for origin in ranked[limit:]:
+            rest.reads += origin.reads
+            rest.reasons += origin.reasons
+        top = [*ranked[:limit], *([rest] if rest.reads else [])]
+        for origin in top:
+            origin.share = percent(origin.reads, self.origins.total())
+        return top
 
 
 class _Work:
@@ -248,7 +282,9 @@ class _Work:
                 latency.add(step.buckets.setdefault(alias, []), buckets)
         for measured in counts.get("lag", ()):
             self._add_lag(step, start, *measured[:3])
-        self.summary.log.extend(Happening(*entry[:4]) for entry in counts.get("log", ()))
+        self.summary.log.extend(Happening(*entry[:5]) for entry in counts.get("log", ()))
+        for reason, view, model, reads in counts.get("origins", ()):
+            self.summary.origins[reason, view, model] += reads
 
     def _add_statements(self, step: TimeStep, counts: Counts) -> None:
         for entry in counts.get("statements", ()):

@@ -1,20 +1,25 @@
 """Adds up the counts of many rows to the counts of one: purely, losing nothing, in whatever order.
 
 The one thing that is bounded is the log: of each event about each subject the first few entries are kept,
-more of them the longer the time that a row covers. Every entry remains counted among the events.
+more of them the longer the time that a row covers. Every entry remains counted among the events. Of the
+origins of reads the most frequent are kept apart.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from django_rwrouter.stats import latency
-from django_rwrouter.stats.counters import Counts
+from django_rwrouter.stats.counters import MAX_ORIGINS, OTHER, Counts
 
+LogEntry: TypeAlias = tuple[float, str, str, str, str]
 LOG_OF_EACH: Final = {60: 10, 600: 20, 3600: 40, 86400: 80}
-"""By the seconds that a row covers: entries of each event about each subject that it keeps."""
+"""By the seconds that a row covers: entries of each event about each subject that it keeps of a process."""
 LONGEST_LOG: Final = 80
+LOG_OF_ALL: Final = 200
+"""The same of all processes together."""
 
 
 class Sum:
@@ -27,7 +32,9 @@ class Sum:
         """How often, by name and subject."""
         self.latency: dict[tuple[str, str, str], list[int]] = {}
         """Statements in each bucket, by cluster, alias and operation."""
-        self._log: list[tuple[float, str, str, str]] = []
+        self.origins: dict[tuple[str, str, str], int] = {}
+        """Reads on the primary, by reason, view and model."""
+        self._log: list[LogEntry] = []
         self._lag: dict[str, tuple[float, int, float]] = {}
 
     def add(self, start: int, counts: Counts) -> None:
@@ -44,8 +51,10 @@ class Sum:
             cluster, alias, operation, buckets = histogram[:4]
             latency.add(self.latency.setdefault((cluster, alias, operation), []), buckets)
         for entry in counts.get("log", ()):
-            when, name, subject, detail = entry[:4]
-            self._log.append((when, name, subject, detail))
+            when, name, subject, detail, process = (*entry, "")[:5]
+            self._log.append((when, name, subject, detail, process))
+        for reason, view, model, reads in counts.get("origins", ()):
+            self.origins[reason, view, model] = self.origins.get((reason, view, model), 0) + reads
         for each in counts.get("lag", ()):
             alias, most, last = each[:3]
             before_most, when_last, before_last = self._lag.get(alias, (most, start, last))
@@ -63,6 +72,8 @@ class Sum:
             counts["latency"] = sorted((*key, buckets) for key, buckets in self.latency.items())
         if log := _bounded(self._log, LOG_OF_EACH.get(resolution, LONGEST_LOG)):
             counts["log"] = log
+        if self.origins:
+            counts["origins"] = _most_frequent(self.origins)
         if self._lag:
             counts["lag"] = sorted((alias, most, last) for alias, (most, _, last) in self._lag.items())
         return counts
@@ -72,16 +83,25 @@ class Sum:
         counts = self.counts(LONGEST_LOG)
         counts.pop("log", None)
         counts.pop("lag", None)
+        counts.pop("origins", None)
         return counts
 
 
-def _bounded(log: Iterable[tuple[float, str, str, str]], of_each: int) -> list[tuple[float, str, str, str]]:
+def _bounded(log: Iterable[LogEntry], of_each: int) -> list[LogEntry]:
     """Return the first entries of each name and subject, in the order of their time."""
-    kept: list[tuple[float, str, str, str]] = []
-    seen: dict[tuple[str, str], int] = {}
+    kept: list[LogEntry] = []
+    seen: Counter[tuple[str, ...]] = Counter()
     for entry in sorted(log):
-        key = entry[1:3]
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= of_each:
+        _when, name, subject, _detail, process = entry
+        if seen[name, subject] < LOG_OF_ALL and seen[name, subject, process] < of_each:
+            seen.update([(name, subject), (name, subject, process)])
             kept.append(entry)
     return kept
+
+
+def _most_frequent(origins: dict[tuple[str, str, str], int]) -> list[tuple[str, str, str, int]]:
+    """Return the most frequent origins, and the others as one for each reason."""
+    kept: Counter[tuple[str, str, str]] = Counter()
+    for place, (origin, reads) in enumerate(sorted(origins.items(), key=lambda each: (-each[1], each[0]))):
+        kept[origin if place < MAX_ORIGINS else (origin[0], OTHER, OTHER)] += reads
+    return sorted((*origin, reads) for origin, reads in kept.items())

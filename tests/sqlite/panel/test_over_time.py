@@ -4,10 +4,13 @@ import pytest
 from django.db import connection
 from django.utils import translation
 
-from django_rwrouter import stats
+from django_rwrouter import stats, use_primary
 from django_rwrouter.admin import svg as svg_charts
 from django_rwrouter.decision import Reason
+from django_rwrouter.stats import recorder
+from django_rwrouter.stats.counters import MAX_ORIGINS, Counters
 from django_rwrouter.stats.table import RoutingStatistics
+from tests.app.models import Book
 from tests.sqlite.panel.conftest import NONE, REPLICAS, read, record
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -318,3 +321,69 @@ def test_the_kill_switch_is_shown(page, settings):
     settings.RWROUTER = {**REPLICAS, "ENABLED": False}
     record(read("default", "disabled"))
     assert "Routing is switched off (ENABLED is False)" in page().text
+
+
+# --- what read from the primary ----------------------------------------------------------------
+
+BY_VIEW = "What read from the primary, by view"
+BY_MODEL = "What read from the primary, by model"
+
+
+def test_views_and_models_that_read_from_the_primary_are_named_with_their_reasons(page):
+    origins = [
+        ["pinned", "shop:list", "app.Book", 3],
+        ["wrote_in_scope", "shop:list", "app.Author", 1],
+        ["explicit", "", "", 4],
+    ]
+    record(read("default", "pinned", 8), origins=origins)
+    assert page().table(BY_VIEW) == [
+        ["outside any request", "4", "50.0%", "the database was named in the code: 4"],
+        [
+            "shop:list",
+            "4",
+            "50.0%",
+            "the client wrote a moment ago: 3, this request, task or scope has written: 1",
+        ],
+    ]
+    assert [row[:2] for row in page().table(BY_MODEL)] == [
+        ["no model: SQL of the project's own", "4"],
+        ["app.Book", "3"],
+        ["app.Author", "1"],
+    ]
+
+
+def test_beyond_top_they_are_put_together(page, settings):
+    settings.RWROUTER = {**REPLICAS, "STATS": {"TOP": 2}}
+    record(read("default", "pinned", 6), origins=[["pinned", f"view{n}", "app.Book", n] for n in (1, 2, 3)])
+    record(read("default", "pinned", 9), origins=[["pinned", "*", "*", 9]], process="b" * 32)
+    assert [row[:2] for row in page().table(BY_VIEW)] == [
+        ["view3", "3"],
+        ["view2", "2"],
+        ["all other views", "10"],
+    ]
+
+
+def test_a_request_that_reads_from_the_primary_is_counted_by_its_view_and_model(show, client):
+    stats.reset()
+    client.post("/books/", {"title": "Emma"})
+    stats.flush()
+    assert [row[:2] for row in show("over-time/").table(BY_VIEW)] == [["tests.app.views.books", "1"]]
+    assert [row[0] for row in show("").table(BY_MODEL)] == ["app.Book"]
+
+
+def test_none_are_counted_where_the_setting_says_so(settings, databases):
+    settings.RWROUTER = {**REPLICAS, "STATS": {"TOP": 0}}
+    stats.reset()
+    with use_primary():
+        list(Book.objects.all())
+    (row,) = recorder._counters.take()
+    assert "origins" not in row.data
+
+
+def test_a_process_keeps_a_bounded_number_of_them():
+    counters = Counters()
+    for number in range(MAX_ORIGINS + 5):
+        counters.count_statement("c", "default", "read", "pinned", "", 0.001, (f"view{number}", None))
+    (row,) = counters.take()
+    assert len(row.data["origins"]) == MAX_ORIGINS + 1
+    assert ("pinned", "*", "*", 5) in row.data["origins"]

@@ -52,7 +52,7 @@ def test_noted_events_are_counted_all_and_kept_one_by_one_at_first(counters, clo
     counters.note_event("failover", "replica2", "x" * 999)
     found = data(counters)
     assert found["events"] == [("failover", "replica1", LOG_OF_EACH + 3), ("failover", "replica2", 1)]
-    assert found["log"] == [
+    assert [entry[:4] for entry in found["log"]] == [
         *[(1_000_000_020.0 + n, "failover", "replica1", f"{n}") for n in range(LOG_OF_EACH)],
         (1_000_000_028.0, "failover", "replica2", "x" * DETAIL_LENGTH),
     ]

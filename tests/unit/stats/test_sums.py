@@ -6,7 +6,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.stats.sums import LOG_OF_EACH, Sum
+from django_rwrouter.stats.counters import MAX_ORIGINS
+from django_rwrouter.stats.sums import LOG_OF_ALL, LOG_OF_EACH, Sum
 
 NAMES = st.sampled_from(["a", "b", "c"])
 NUMBERS = st.integers(0, 2**40)
@@ -77,13 +78,25 @@ def test_nothing_is_lost(rows):
 
 @given(ROWS)
 def test_the_log_keeps_the_first_entries_of_each_kind(rows):
-    everything = sorted(tuple(entry) for _start, counts in rows for entry in counts.get("log", ()))
+    everything = sorted((*entry, "") for _start, counts in rows for entry in counts.get("log", ()))
     kept = [tuple(entry) for entry in merged(rows).get("log", ())]
     assert kept == sorted(kept)
     for name in "abc":
         for subject in "abc":
             of_kind = [entry for entry in everything if entry[1:3] == (name, subject)]
             assert [entry for entry in kept if entry[1:3] == (name, subject)] == of_kind[: LOG_OF_EACH[60]]
+
+
+def test_the_log_keeps_the_first_entries_of_each_process_up_to_a_bound_for_all():
+    row = (0, {"log": [[0, "ejected", "replica1", "", f"p{number}"] for number in range(LOG_OF_ALL + 1)]})
+    assert len(merged([row])["log"]) == LOG_OF_ALL
+
+
+def test_the_most_frequent_origins_are_kept_apart_and_the_others_counted_together():
+    origins = [["pinned", f"view{number}", "app.Book", number] for number in range(1, MAX_ORIGINS + 3)]
+    kept = merged([(0, {"origins": origins})])["origins"]
+    assert len(kept) == MAX_ORIGINS + 1
+    assert ["pinned", "*", "*", 3] in kept
 
 
 def test_a_longer_time_keeps_more_of_the_log():
