@@ -59,7 +59,7 @@ class Load:
 
     def end(self, key: object, seconds: float | None) -> None:
         """Note that it has ended, after so long; ``None`` if that does not compare with other replicas."""
-        self.running.pop(key, None)
+        del self.running[key]
         if seconds is not None:
             self.count += 1
             self.seconds += seconds
