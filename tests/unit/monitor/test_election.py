@@ -1,6 +1,8 @@
 """Who asks the servers for all processes of a host, and what the others may trust."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,30 @@ def test_a_process_that_stood_still_itself_takes_nothing_over(candidate, clock):
     clock.now += 50
     assert first.publish(Snapshot())
     assert not second.leads()
+
+
+def test_a_forked_child_neither_keeps_nor_releases_its_parents_lock(candidate):
+    """The lock is of the open file, which a child shares: it must close it, and nothing else."""
+    parent, other = candidate(), candidate()
+    assert parent.leads()
+    released, release = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        parent.close()
+        os.close(release)
+        os.read(released, 1)  # Lives on, until the parent has looked.
+        os._exit(0)
+    try:
+        assert not other.leads()
+        assert parent.leads()
+        parent.close()
+        deadline = time.monotonic() + 10
+        while not other.leads():
+            assert time.monotonic() < deadline
+    finally:
+        os.close(release)
+        os.close(released)
+        os.waitpid(pid, 0)
 
 
 def test_a_snapshot_is_trusted_for_two_intervals(candidate, clock):
