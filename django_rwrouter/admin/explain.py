@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from django_rwrouter.admin.wording import REASONS, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.decision import Level
-from django_rwrouter.operations.explain import Explanation, Outcome, Question, explain
+from django_rwrouter.operations.explain import Explanation, Outcome, Question, RuleVerdict, explain
+from django_rwrouter.scope.state import BlockKind
 
 OUTSIDE: Final = "outside"
 """In place of a method. Not empty: that is a question that was not asked."""
@@ -30,9 +31,14 @@ class ExplainForm(forms.Form):
         choices=[*((method, method) for method in METHODS), (OUTSIDE, _("outside any request"))],
     )
     level = forms.ChoiceField(
-        label=_("Level"),
+        label=_("Level, of the settings or of a consistency() block"),
         required=False,
         choices=[("", _("as in the settings")), *((level.value, level.value) for level in Level)],
+    )
+    block = forms.ChoiceField(
+        label=_("Inside a block"),
+        required=False,
+        choices=[("", _("none")), *((kind.value, f"{kind.value}()") for kind in BlockKind)],
     )
     max_staleness = forms.FloatField(
         label=_("Seconds that a replica may be behind, at the level “bounded”"),
@@ -66,6 +72,7 @@ class ExplainForm(forms.Form):
             model=apps.get_model(asked["model"]),
             method="" if asked["method"] == OUTSIDE else asked["method"],
             level=Level(asked["level"]) if asked["level"] else None,
+            block=BlockKind(asked["block"]) if asked["block"] else None,
             max_staleness=1.0 if staleness is None else staleness,
             token_age=asked["token_age"],
             wrote=asked["wrote"],
@@ -95,7 +102,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if not asked or not form.is_valid():
         return {"form": form}
     explanation = explain(form.question())
-    return {"form": form, "explanation": explanation, "outcomes": list(_outcomes(explanation))}
+    return {
+        "form": form,
+        "explanation": explanation,
+        "applied": next((rule for rule in explanation.rules if rule.verdict is RuleVerdict.APPLIES), None),
+        "outcomes": list(_outcomes(explanation)),
+    }
 
 
 def _outcomes(explanation: Explanation) -> list[tuple[str, dict[str, Any]]]:

@@ -52,6 +52,17 @@ def test_at_first_there_is_only_the_form(show):
         ),
         ({"in_transaction": "on"}, "default inside a transaction", "A transaction applies"),
         ({"from_primary": "on"}, "default follows an object", "Following an object applies"),
+        ({"block": "use_primary"}, "default inside use_primary()", "A use_primary() block applies"),
+        (
+            {"block": "use_replica", "method": "POST"},
+            "replica1, replica2 inside use_replica()",
+            "A use_replica() block applies",
+        ),
+        (
+            {"block": "consistency", "level": "eventual", "method": "POST"},
+            "replica1, replica2 any replica will do",
+            "Level “eventual” applies",
+        ),
         ({"model": "sessions.Session"}, "default the model is always read", "from the primary applies"),
     ],
     ids=str,
@@ -60,8 +71,15 @@ def test_the_rule_that_applies_and_where_it_leads(ask, question, answer, rule):
     shown = ask(**question)
     assert answer in shown.text
     assert rule in shown.text
-    assert applies(shown) == "rwrouter-rule-applies"
+    assert applies(shown) == "rwrouter-rules rwrouter-rule-applies"
     assert "not reached" in shown.text or question == {}
+
+
+def test_the_rules_that_do_not_apply_are_folded_away(ask):
+    html = ask().html
+    shown, folded = html.split("<details", 1)
+    assert "does not apply" not in shown
+    assert "does not apply" in folded.partition("</details>")[0]
 
 
 def test_what_the_process_knows_of_its_servers_counts(ask):
