@@ -4,7 +4,7 @@ Not part of the installed package. Servers listen on 127.0.0.1 alone, run as the
 (PostgreSQL as another one than root), live in a folder of their own, and never outlive the process
 that started them. On a terminal:
 
-    python -m launcher mariadb --replicas 2          (or mysql, or postgresql)
+    python -m launcher mariadb --replicas 2          (or galera, mysql, postgresql)
 
 In Python::
 

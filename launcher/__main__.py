@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from launcher.cluster import Cluster
+from launcher.galera import GaleraCluster
 from launcher.mariadb import MariaDBCluster
 from launcher.mysql import MySQLCluster
 from launcher.postgresql import PostgreSQLCluster
@@ -18,6 +19,7 @@ from launcher.server import Server
 
 CLUSTERS: dict[str, type[Cluster[Any]]] = {
     "mariadb": MariaDBCluster,
+    "galera": GaleraCluster,
     "mysql": MySQLCluster,
     "postgresql": PostgreSQLCluster,
 }
