@@ -82,6 +82,13 @@ SUITES = (
         settings="tests.servers.mariadb.settings",
         products=("mariadb",),
     ),
+    Suite(
+        name="setups",
+        group="servers",
+        folders=("tests/servers/setups",),
+        settings="tests.servers.products.settings",
+        products=("mariadb",),
+    ),
     Suite(name="launcher", group="servers", folders=("tests/tooling/launcher",), products=PRODUCTS),
     Suite(name="browser", group="browser", folders=("tests/browser",)),
     Suite(

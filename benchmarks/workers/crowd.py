@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import MySQLdb
 
 from benchmarks.statistics import percentile
-from django_rwrouter.databases.mariadb import _REPLICA as QUESTION
+from django_rwrouter.databases.mariadb import REPLICA_QUESTION as QUESTION
 
 THREADS = 4
 INTERVAL_SECONDS = 1.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from django_rwrouter.databases import errors
 from django_rwrouter.databases.base import Driver, ErrorCodes, Position, Product, Reader
+from django_rwrouter.databases.galera import GaleraPosition
 from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition, MariaDBReader
 from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition, MySQLReader
 from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition, PostgreSQLReader
@@ -90,6 +91,8 @@ def decode(text: str) -> Position:
 
 
 register("mariadb", code="m", position=MariaDBPosition, driver=MariaDBDriver(), reader=MariaDBReader())
+# A node of Galera is a MariaDB server, whose driver sees at each question what it is.
+register("galera", code="g", position=GaleraPosition, driver=MariaDBDriver(), reader=MariaDBReader())
 register("mysql", code="y", position=MySQLPosition, driver=MySQLDriver(), reader=MySQLReader())
 register(
     "postgresql", code="p", position=PostgreSQLPosition, driver=PostgreSQLDriver(), reader=PostgreSQLReader()

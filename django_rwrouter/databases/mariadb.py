@@ -8,22 +8,25 @@ Source: MariaDB Knowledge Base, "Global Transaction ID".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django_rwrouter.databases import galera
 from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.galera import GaleraPosition
 from django_rwrouter.databases.mysql_family import as_text, progress_of, replica_status
 
 _GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
-_PRIMARY: Final = "SELECT @@GLOBAL.gtid_binlog_pos"
 _SERVER_IDENTITY: Final = "@@server_id, @@hostname, @@port"
 _SERVER: Final = f"@@GLOBAL.read_only, {_SERVER_IDENTITY}"
 _UID: Final = ", @@GLOBAL.server_uid"
-_DESCRIPTION: Final = f"{_PRIMARY}, {_SERVER}"
-_REPLICA: Final = f"SELECT @@GLOBAL.gtid_slave_pos, {_SERVER}"
+_WRITTEN: Final = "@@GLOBAL.gtid_binlog_pos"
+_REPLAYED: Final = "@@GLOBAL.gtid_slave_pos"
+REPLICA_QUESTION: Final = f"SELECT @@GLOBAL.wsrep_on, {_REPLAYED}, {_SERVER}{_UID}"
+"""What a replica is asked."""
 _UNKNOWN_VARIABLE: Final = 1193
-"""ER_UNKNOWN_SYSTEM_VARIABLE: an older server, which has no ``server_uid``."""
+"""ER_UNKNOWN_SYSTEM_VARIABLE: a build without Galera, or an older server, which has no ``server_uid``."""
 _READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
 SESSION_IS_READ_ONLY: Final = "SELECT @@session.tx_read_only"
 _WAIT: Final = "SELECT MASTER_GTID_WAIT(%s, %s)"
@@ -76,37 +79,35 @@ class MariaDBPosition:
 
 
 class MariaDBDriver:
-    """Asks MariaDB 10.2 or later. No privilege is needed."""
+    """Asks MariaDB 10.2 or later, as a node of Galera, too. No privilege is needed."""
 
     replicas_are_read_only: Final = False
 
-    def read_primary(self, cursor: Any) -> MariaDBPosition | None:
+    def read_primary(self, cursor: Any) -> MariaDBPosition | GaleraPosition | None:
         """Return the end of the binary log."""
-        cursor.execute(_PRIMARY)
-        (text,) = cursor.fetchone()
+        is_node, (text,) = _ask(cursor, _WRITTEN)
+        if is_node:
+            return galera.read_primary(cursor)
         return MariaDBPosition.decode(text) if text else None
 
     def describe_primary(self, cursor: Any) -> Reading:
         """Return the server, the end of its binary log, and ``read_only``."""
-        return self._read(cursor, _DESCRIPTION)
+        return self._read(cursor, _WRITTEN, galera.read_primary)
 
     def read_replica(self, cursor: Any) -> Reading:
         """Return the server, what it has replayed, and ``read_only``.
 
         ``gtid_slave_pos``, not ``gtid_current_pos``, which moves with stray local writes.
         """
-        return self._read(cursor, _REPLICA)
+        return self._read(cursor, _REPLAYED, galera.read_replica)
 
-    def _read(self, cursor: Any, query: str) -> Reading:
-        try:
-            cursor.execute(query + _UID)
-        except Exception as error:
-            if not error.args or error.args[0] != _UNKNOWN_VARIABLE:
-                raise
-            cursor.execute(query)
-        text, read_only, *identity = cursor.fetchone()
+    def _read(self, cursor: Any, position: str, read_node: Callable[[Any], GaleraPosition]) -> Reading:
+        is_node, (text, read_only, *identity) = _ask(cursor, f"{position}, {_SERVER}", _UID)
+        server = "/".join(map(str, identity))
+        if is_node:  # All nodes take writes, so that says nothing of the role.
+            return Reading(server, read_node(cursor))
         return Reading(
-            "/".join(map(str, identity)),
+            server,
             MariaDBPosition.decode(text) if text else None,
             # A name since MariaDB 12: OFF, READ_ONLY, READ_ONLY_NO_LOCK...
             writable=read_only in {0, "0", "OFF"},
@@ -120,14 +121,36 @@ class MariaDBDriver:
             identity = _SERVER_IDENTITY + (_UID if primary.count("/") > 2 else "")  # noqa: PLR2004
             cursor.execute(f"IF CONCAT_WS('/', {identity}) <> %s THEN {_READ_ONLY}; END IF", (primary,))
 
-    def place(self, position: MariaDBPosition, primary: MariaDBPosition | None) -> MariaDBPosition:
+    def place(self, position: Any, primary: Any) -> Any:
         """Return the position: it says itself where it belongs."""
         return position
 
-    def wait(self, cursor: Any, position: MariaDBPosition, seconds: float) -> bool:
+    def wait(self, cursor: Any, position: MariaDBPosition | GaleraPosition, seconds: float) -> bool:
         """Wait in the server."""
+        if isinstance(position, GaleraPosition):
+            return galera.wait(cursor, position, seconds)
         cursor.execute(_WAIT, (position.encode(), seconds))
         return bool(cursor.fetchone()[0] == 0)
+
+
+def _ask(cursor: Any, columns: str, tail: str = "") -> tuple[bool, Sequence[Any]]:
+    """Return whether the server is a node of Galera, and its row.
+
+    A variable that its build or version does not know is left out.
+    """
+    queries = [
+        f"SELECT {node}, {columns}{end}"
+        for node, end in (("@@GLOBAL.wsrep_on", tail), ("0", tail), ("0", ""))
+    ]
+    for query in queries:
+        try:
+            cursor.execute(query)
+            break
+        except Exception as error:
+            if query == queries[-1] or not error.args or error.args[0] != _UNKNOWN_VARIABLE:
+                raise
+    is_node, *row = cursor.fetchone()
+    return is_node in {1, "1", "ON"}, row
 
 
 _PRIVILEGE: Final = "REPLICA MONITOR"
@@ -138,12 +161,14 @@ class MariaDBReader:
 
     unit = "transactions"
 
-    def written(self, cursor: Any) -> MariaDBPosition | None:
+    def written(self, cursor: Any) -> MariaDBPosition | GaleraPosition | None:
         """Return the end of the binary log."""
         return MariaDBDriver().read_primary(cursor)
 
     def progress(self, cursor: Any) -> Progress:
         """Return what the status shows, and then what was replayed: so this is never behind the other."""
+        if _ask(cursor, "1")[0]:
+            return galera.progress(cursor)
         status = replica_status(cursor)
         progress = progress_of(status, "Slave", _PRIVILEGE)
         progress.replayed = MariaDBDriver().read_replica(cursor).position
@@ -155,8 +180,10 @@ class MariaDBReader:
                 progress.received = progress.received.merge(progress.replayed)
         return progress
 
-    def gap(self, ahead: MariaDBPosition, behind: MariaDBPosition) -> int | None:
+    def gap(self, ahead: Any, behind: Any) -> int | None:
         """Return the difference of the sequence numbers, in all domains."""
+        if isinstance(ahead, GaleraPosition):
+            return galera.gap(ahead, behind)
         transactions = 0
         for domain, (server, sequence) in ahead.domains.items():
             own_server, own_sequence = behind.domains.get(domain, (server, 0))
@@ -165,6 +192,7 @@ class MariaDBReader:
             transactions += max(0, sequence - own_sequence)
         return transactions
 
-    def text(self, position: MariaDBPosition) -> str:
+    def text(self, position: Any) -> str:
         """Return it as MariaDB writes it."""
-        return position.encode().replace(",", ", ")
+        encoded: str = position.encode()
+        return encoded.replace(",", ", ")

@@ -11,6 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, product
+from django_rwrouter.databases.galera import UNPREPARED_NODE
+from django_rwrouter.databases.mysql_family import code_of
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
@@ -98,9 +100,14 @@ def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, ti
         if facts.is_primary:
             facts.position = _primary_position(driver, cursor)
             return facts
-        if floor is not None:
-            driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
-        reading = driver.read_replica(cursor)
+        try:
+            if floor is not None:
+                driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
+            reading = driver.read_replica(cursor)
+        except OperationalError as error:
+            if code_of(error) == UNPREPARED_NODE and doctor is not None:
+                return facts  # They say why: the node is a donor, say.
+            raise
     facts.position = reading.position
     if reading.tentative and reading.position is not None:
         facts.position = driver.place(reading.position, floor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django_rwrouter.databases.mysql_family import replica_status
-from django_rwrouter.operations.doctor import mysql_family
+from django_rwrouter.operations.doctor import galera, mysql_family
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_position
@@ -34,6 +34,8 @@ def ask(cursor: Any, facts: Facts) -> None:
         **mysql_family.variables(cursor, _VARIABLES),
         **mysql_family.session_read_only(cursor),
     }
+    if facts.is_on("wsrep_on"):
+        galera.ask(cursor, facts)
     facts.replication = replica_status(cursor)
     facts.writes_anyway = mysql_family.may_write_anyway(
         cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}
@@ -44,11 +46,7 @@ def ask(cursor: Any, facts: Facts) -> None:
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
     """Judge one server."""
     if facts.is_on("wsrep_on"):
-        notes.error(
-            "binary_log",
-            "it is a node of a Galera cluster, where GTID positions tell nothing between nodes",
-            "Read from the node that was written to, or set wsrep_sync_wait=1 on the nodes that are read.",
-        )
+        galera.judge(facts, notes)
         return
     mysql_family.judge_log(facts, notes)
     _gtid(facts, notes)

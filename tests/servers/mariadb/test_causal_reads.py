@@ -222,7 +222,7 @@ def test_after_its_life_a_token_binds_nobody(lagging, rwrouter, clock):
 
 # --- round trips --------------------------------------------------------------------------------
 
-POSITION_OF_PRIMARY = "SELECT @@GLOBAL.gtid_binlog_pos"
+POSITION_OF_PRIMARY = "SELECT @@GLOBAL.wsrep_on, @@GLOBAL.gtid_binlog_pos"
 
 
 @pytest.fixture

@@ -142,12 +142,12 @@ class Cursor:
 
 
 def test_without_a_binary_log_the_primary_has_no_position():
-    assert MariaDBDriver().read_primary(Cursor("")) is None
-    assert MariaDBDriver().read_primary(Cursor("0-1-7")) == at("0-1-7")
+    assert MariaDBDriver().read_primary(Cursor(0, "")) is None
+    assert MariaDBDriver().read_primary(Cursor(0, "0-1-7")) == at("0-1-7")
 
 
 def test_a_server_that_follows_none_has_no_position_but_a_name():
-    reading = MariaDBDriver().read_replica(Cursor("", 1, 2, "host", 3306, "uid"))
+    reading = MariaDBDriver().read_replica(Cursor(0, "", 1, 2, "host", 3306, "uid"))
     assert (reading.server, reading.position, reading.tentative) == ("2/host/3306/uid", None, False)
 
 
@@ -155,7 +155,7 @@ def test_two_servers_with_one_id_are_told_apart():
     """A replica that was copied from another, with its settings."""
     driver = MariaDBDriver()
     names = {
-        driver.read_replica(Cursor("0-1-1", 1, *who)).server
+        driver.read_replica(Cursor(0, "0-1-1", 1, *who)).server
         for who in [(2, "a", 3306, "u"), (2, "b", 3306, "u"), (2, "a", 3307, "u"), (2, "a", 3306, "v")]
     }
     assert len(names) == 4
@@ -166,7 +166,7 @@ def test_two_servers_with_one_id_are_told_apart():
 )
 @pytest.mark.parametrize("ask", ["describe_primary", "read_replica"])
 def test_it_says_whether_it_takes_writes(ask, read_only, writable):
-    cursor = Cursor("0-1-7", read_only, 2, "host", 3306, "uid")
+    cursor = Cursor(0, "0-1-7", read_only, 2, "host", 3306, "uid")
     reading = getattr(MariaDBDriver(), ask)(cursor)
     assert (reading.writable, reading.position) == (writable, at("0-1-7"))
     assert len(cursor.asked) == 1

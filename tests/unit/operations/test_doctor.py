@@ -20,6 +20,14 @@ MARIADB = {
     "server_id": "2",
     "wait_timeout": "28800",
 }
+NODE = {
+    "wsrep_on": "ON",
+    "log_bin": "OFF",
+    "wsrep_local_state_comment": "Synced",
+    "wsrep_cluster_status": "Primary",
+    "wsrep_sync_wait": "0",
+    "innodb_autoinc_lock_mode": "2",
+}
 MYSQL = {
     "enforce_gtid_consistency": "ON",
     "gtid_mode": "ON",
@@ -116,7 +124,35 @@ def postgres(alias="replica1", *, changes=None, **more):
             maria(changes={"relay_log_recovery": "OFF"}), {("relay_log", "warning")}, id="no recovery"
         ),
         pytest.param(maria("default", changes={"relay_log_recovery": "OFF"}), set(), id="not a replica"),
-        pytest.param(maria(changes={"wsrep_on": "ON"}), {("binary_log", "error")}, id="Galera"),
+        pytest.param(maria(changes=NODE), set(), id="Galera"),
+        pytest.param(
+            maria(changes={**NODE, "wsrep_local_state_comment": "Donor/Desynced"}),
+            {("replication", "error")},
+            id="a donor",
+        ),
+        pytest.param(
+            maria(changes={**NODE, "wsrep_cluster_status": "non-Primary"}),
+            {("replication", "error")},
+            id="a node outside its cluster",
+        ),
+        pytest.param(
+            maria(changes={**NODE, "wsrep_sync_wait": "15"}), {("sync_wait", "warning")}, id="waits for all"
+        ),
+        pytest.param(
+            maria(changes={**NODE, "log_bin": "ON", "wsrep_gtid_mode": "OFF"}),
+            {("gtid", "warning")},
+            id="GTIDs of its own",
+        ),
+        pytest.param(
+            maria(changes={**NODE, "innodb_autoinc_lock_mode": "1"}),
+            {("auto_increment", "error")},
+            id="appliers lock each other out",
+        ),
+        pytest.param(
+            maria(changes={**NODE, "wsrep_auto_increment_control": "OFF", "auto_increment_increment": "1"}),
+            {("auto_increment", "warning")},
+            id="the same numbers",
+        ),
         pytest.param(maria(replication=None), {("replication", "unknown")}, id="not allowed to see"),
         pytest.param(maria(replication={}), {("replication", "error")}, id="no replica"),
         pytest.param(

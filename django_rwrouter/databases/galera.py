@@ -1,0 +1,134 @@
+"""Galera: the number of a write set in the history of its cluster.
+
+All nodes commit the same write sets in the same order, each in its own time: ``wsrep_last_committed`` is how
+far a node has got, in the history that the cluster's state UUID names. A MariaDB server is recognised as a
+node by ``wsrep_on``, which MariaDB's driver reads with every position. GTIDs are not used: they need not
+agree between nodes, and ``WSREP_SYNC_WAIT_UPTO_GTID()`` takes GTIDs and whole seconds alone.
+Source: MariaDB Knowledge Base, "Galera Cluster Status Variables".
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import OperationalError
+
+from django_rwrouter.databases.base import Progress
+from django_rwrouter.databases.mysql_family import as_text
+
+_POSITION: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(\d{1,19})", re.ASCII)
+_STATUS: Final = (
+    "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_state_uuid', 'wsrep_cluster_status',"
+    " 'wsrep_last_committed', 'wsrep_local_recv_queue', 'wsrep_local_state_comment')"
+)
+UNPREPARED_NODE: Final = 1047
+"""What a node outside its cluster answers itself (ER_UNKNOWN_COM_ERROR)."""
+_POLL_SECONDS: Final = 0.002
+SYNCED: Final = "Synced"
+PRIMARY: Final = "Primary"
+
+
+@dataclass(frozen=True, slots=True)
+class GaleraPosition:
+    """The last write set that a node has committed."""
+
+    history: str
+    """The cluster's state UUID: another one is another cluster, or one that began anew."""
+    sequence: int
+
+    def covers(self, other: object) -> bool:
+        """Whether this is the same history, and as far or further."""
+        return (
+            isinstance(other, GaleraPosition)
+            and self.history == other.history
+            and self.sequence >= other.sequence
+        )
+
+    def merge(self, other: GaleraPosition) -> GaleraPosition:
+        """Return the further one."""
+        return max(self, other, key=lambda position: (position.sequence, position.history))
+
+    def encode(self) -> str:
+        """Return it as Galera writes it: ``uuid:sequence``."""
+        return f"{self.history}:{self.sequence}"
+
+    @classmethod
+    def decode(cls, text: str) -> GaleraPosition:
+        """Read what :meth:`encode` writes; raises ``ValueError``."""
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not the number of a write set")
+        return cls(match[1], int(match[2]))
+
+
+def status(cursor: Any) -> dict[str, str]:
+    """Return what a node says of itself, by status variable."""
+    cursor.execute(_STATUS)
+    return {as_text(name).lower(): as_text(value) for name, value in cursor.fetchall()}
+
+
+def read_primary(cursor: Any) -> GaleraPosition:
+    """Return where the node stands that takes the writes.
+
+    Raises ``OperationalError`` if it is outside its cluster: then it takes none.
+    """
+    answer = status(cursor)
+    if answer["wsrep_cluster_status"] != PRIMARY:
+        raise _unprepared(answer)
+    return _position(answer)
+
+
+def read_replica(cursor: Any) -> GaleraPosition:
+    """Return where a node stands.
+
+    Raises ``OperationalError`` if it is not synced: a donor, a joiner, one outside its cluster.
+    """
+    answer = status(cursor)
+    if answer["wsrep_cluster_status"] != PRIMARY or answer["wsrep_local_state_comment"] != SYNCED:
+        raise _unprepared(answer)
+    return _position(answer)
+
+
+def wait(cursor: Any, position: GaleraPosition, seconds: float) -> bool:
+    """Ask again and again until the node has committed ``position``."""
+    deadline = time.monotonic() + seconds
+    while not read_replica(cursor).covers(position):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        time.sleep(min(_POLL_SECONDS, remaining))
+    return True
+
+
+def progress(cursor: Any) -> Progress:
+    """Return how far a node has got: what it has received and not applied is its queue."""
+    answer = status(cursor)
+    in_cluster = answer["wsrep_cluster_status"] == PRIMARY
+    replayed = _position(answer)
+    received = GaleraPosition(replayed.history, replayed.sequence + int(answer["wsrep_local_recv_queue"]))
+    return Progress(
+        replicates=True,
+        receives=in_cluster,
+        replays=in_cluster and answer["wsrep_local_state_comment"] == SYNCED,
+        received=received,
+        replayed=replayed,
+    )
+
+
+def gap(ahead: GaleraPosition, behind: GaleraPosition) -> int | None:
+    """Return how many write sets lie between two nodes."""
+    return max(0, ahead.sequence - behind.sequence) if ahead.history == behind.history else None
+
+
+def _position(answer: dict[str, str]) -> GaleraPosition:
+    return GaleraPosition(answer["wsrep_cluster_state_uuid"], max(0, int(answer["wsrep_last_committed"])))
+
+
+def _unprepared(answer: dict[str, str]) -> OperationalError:
+    return OperationalError(
+        UNPREPARED_NODE,
+        f"the node is {answer['wsrep_local_state_comment']}, its component {answer['wsrep_cluster_status']}",
+    )

@@ -1,0 +1,1 @@
+"""Set-ups that sites run: clusters of another kind, and what stands in front of databases."""

@@ -1,0 +1,137 @@
+"""A Galera cluster: one node is written to, the others are replicas, and one of these is late."""
+
+import pytest
+from django.db import connections
+
+from django_rwrouter import current_token, process, routing_scope
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.operations.doctor.examination import examine
+from django_rwrouter.servers import asking, waiting
+from django_rwrouter.servers.breaker import health
+from launcher.galera import GaleraCluster
+from launcher.process import ServerError
+from tests.app.models import Book
+from tests.servers.products.conftest import attach, prepare
+from tests.servers.products.settings import REPLICAS
+
+ROUNDS = 40
+
+
+@pytest.fixture(scope="module")
+def running(django_db_setup, django_db_blocker):
+    cluster = GaleraCluster(replicas=2)
+    try:
+        cluster.start()
+    except ServerError as error:
+        if "not found" in str(error):
+            pytest.skip(str(error))
+        raise
+    try:
+        with django_db_blocker.unblock():
+            prepare(cluster)
+            yield cluster
+            connections.close_all()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def galera(running, django_db_blocker, rwrouter):
+    """The nodes, synced and level, without a book; no monitor looks after them."""
+    with django_db_blocker.unblock():
+        attach(running)
+        running.heal()
+        Book.objects.all().delete()
+        running.wait_all()
+        process.reset()
+        rwrouter(MONITOR={"MODE": "off"}, BALANCER="round_robin")
+        yield running
+        connections.close_all()
+        process.reset()
+
+
+def stale_reads(rounds=ROUNDS):
+    """Write, and read in the next request of the client; return how often the write was not there."""
+    stale = 0
+    for number in range(rounds):
+        title = f"book {number}"
+        with routing_scope():
+            Book.objects.create(title=title)
+            token = current_token()
+        with routing_scope(safe=True, token=token):
+            stale += not Book.objects.filter(title=title).exists()
+    return stale
+
+
+def read_on(routed):
+    return {decision.alias for decision in routed if decision.operation == "read"}
+
+
+@pytest.mark.parametrize("level", ["causal", "strong"])
+def test_nothing_is_stale_with_one_node_late_and_the_other_one_reads(galera, rwrouter, routed, level):
+    rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
+    galera.pause(galera.replicas[0])
+    assert stale_reads() == 0
+    # Its name for itself is no proof.
+    assert galera.replicas[0].sql("SHOW STATUS LIKE 'wsrep_local_state_comment'")[0][1] == "Synced"
+    answered = [decision.alias for decision in routed if decision.operation == "read"]
+    assert answered.count("replica2") > ROUNDS / 2
+
+
+def test_at_eventual_the_same_is_stale(galera, rwrouter):
+    rwrouter(CONSISTENCY="eventual")
+    galera.pause(galera.replicas[0])
+    assert stale_reads() >= ROUNDS / 4
+
+
+@pytest.mark.parametrize("level", ["causal", "strong"])
+def test_nodes_that_are_level_answer_all_reads(galera, rwrouter, routed, level):
+    rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
+    assert stale_reads() == 0
+    assert read_on(routed) == set(REPLICAS)
+
+
+def test_a_node_that_is_not_synced_is_out_of_rotation(galera, rwrouter, routed):
+    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=1.0)
+    galera.desync(galera.replicas[0])
+    assert stale_reads() == 0
+    assert health.is_ejected("replica1")
+    assert read_on(routed) == {"replica2"}
+    findings = {
+        (finding.alias, finding.topic, finding.severity.value)
+        for finding in examine(get_topology().clusters["default"], timeout=5.0)
+        if finding.severity != "ok" and finding.topic == "replication"
+    }
+    assert findings == {("replica1", "replication", "error")}
+
+
+def test_synchronous_replicas_wait_until_nodes_have_applied(galera, rwrouter):
+    """Certification, which a commit waits for, is not that."""
+    rwrouter(SYNC_REPLICAS="all", SYNC_TIMEOUT=0.2)
+    cluster = get_topology().clusters["default"]
+    with routing_scope():
+        Book.objects.create(title="level")
+        assert waiting.wait_for_all(cluster, _position(cluster))
+    galera.pause(galera.replicas[0])
+    with routing_scope():
+        Book.objects.create(title="late")
+        assert not waiting.wait_for_all(cluster, _position(cluster))
+
+
+def _position(cluster):
+    return asking.ask_primary(cluster, connections["default"])
+
+
+@pytest.mark.parametrize("level", ["causal", "strong"])
+def test_a_killed_node_makes_no_read_stale_and_none_fail(galera, rwrouter, routed, monkeypatch, level):
+    # Until the cluster has given the node up, no commit ends.
+    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "read_timeout", 60)
+    connections.close_all()
+    rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
+    stale_reads(4)
+    galera.replicas[0].kill()
+    assert stale_reads() == 0
+    assert read_on(routed) <= {"replica1", "replica2"}
+    galera.replicas[0].start()
+    galera.wait_all()
+    assert stale_reads(4) == 0
