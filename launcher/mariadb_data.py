@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.process import ServerError
-from launcher.programs import find_program
+from launcher.programs import fetch, find_program, wanted
 
 SERVER_PACKAGES = "mariadb-server mariadb-client"
 """What Debian and Ubuntu call them."""
@@ -34,9 +34,10 @@ def create_data(folders: Sequence[Path], *, settings: Path, temporary: Path) -> 
     settings = Path(shutil.copy(settings, temporary / "template.cnf"))
     result = subprocess.run(
         [
-            find_program("mariadb-install-db", packages=SERVER_PACKAGES),
+            find_program("mariadb-install-db", packages=SERVER_PACKAGES, version=wanted("mariadb")),
             f"--defaults-file={settings}",
             *run_as(),
+            *([f"--basedir={fetch(version)}"] if (version := wanted("mariadb")) else []),
             f"--datadir={template}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",

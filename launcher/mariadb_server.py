@@ -6,7 +6,7 @@ from pathlib import Path
 from launcher.mariadb_data import SERVER_PACKAGES, run_as
 from launcher.mysql_client import Client
 from launcher.ports import LOOPBACK, is_greeting
-from launcher.programs import find_program
+from launcher.programs import find_program, wanted
 from launcher.server import Account, Row, Server
 from launcher.watchdog import Watchdog
 
@@ -38,7 +38,7 @@ class MariaDBServer(Server):
         scratch = socket.with_name(f"{self.name}.tmp")
         scratch.mkdir(exist_ok=True)
         self._start_command = [
-            find_program("mariadbd", packages=SERVER_PACKAGES),
+            find_program("mariadbd", packages=SERVER_PACKAGES, version=wanted("mariadb")),
             f"--defaults-file={self.settings}",
             *run_as(),
             f"--datadir={self.data}",
@@ -50,7 +50,7 @@ class MariaDBServer(Server):
         ]
         self._client = Client(
             [
-                find_program("mariadb", packages=SERVER_PACKAGES),
+                find_program("mariadb", packages=SERVER_PACKAGES, version=wanted("mariadb")),
                 "--no-defaults",
                 f"--socket={self.socket}",
                 "--user=root",

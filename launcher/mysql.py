@@ -30,7 +30,7 @@ class MySQLCluster(Cluster[MySQLServer]):
 
     `options` are such as `"--max-connections=20"`. The application's user may do anything in its
     database and in databases named `test_...`, and nothing else. `start()` fetches MySQL if need
-    be (tools/fetch_mysql.sh), and raises ServerError if it cannot be had.
+    be (tools/fetch_debian.sh), and raises ServerError if it cannot be had.
     """
 
     # --- lag ------------------------------------------------------------------------------

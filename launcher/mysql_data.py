@@ -1,60 +1,19 @@
-"""MySQL's programs, and data folders for new servers."""
+"""MySQL's server program, and data folders for new servers."""
 
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from launcher.process import ServerError
-
-FETCH = Path(__file__).resolve().parent.parent / "tools" / "fetch_mysql.sh"
-
-FETCH_SECONDS = 900.0
-
-
-@cache
-def find_programs() -> Path:
-    """Folder that MySQL is unpacked in; it is fetched if it is not there, which takes a minute.
-
-    Raises ServerError, with the reason, if it cannot be had.
-    """
-    try:
-        result = subprocess.run(
-            [FETCH],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=FETCH_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ServerError(f"There is no MySQL: {error}") from None
-    if result.returncode != 0:
-        raise ServerError(f"There is no MySQL: {result.stderr.strip()}")
-    return Path(result.stdout.splitlines()[-1])
-
-
-def program(path: str) -> list[str]:
-    """Arguments that run a program of the folder, such as `sbin/mysqld`.
-
-    With the libraries that it came with, among them the C library: those of this machine are older.
-    """
-    root = find_programs() / "usr"
-    loaders = sorted(root.glob("lib/*/ld-linux*.so.*"))
-    if not loaders:
-        raise ServerError(f"There is no MySQL: {root} has no ld-linux. Remove it, to fetch it anew.")
-    libraries = f"{loaders[0].parent}:{root / 'lib' / 'mysql' / 'private'}"
-    return [str(loaders[0]), "--library-path", libraries, str(root / path)]
-
+from launcher.programs import fetch
 
 def server_program(settings: Path) -> list[str]:
     """Arguments that run the server with an option file, and as the current user, also as root."""
-    root = find_programs() / "usr"
+    root = fetch("mysql")
     return [
-        *program("sbin/mysqld"),
+        str(root / "sbin" / "mysqld"),
         f"--defaults-file={settings}",
         *(["--user=root"] if os.getuid() == 0 else []),
         f"--basedir={root}",

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.mysql_client import Client
-from launcher.mysql_data import program, server_program
+from launcher.mysql_data import server_program
 from launcher.ports import LOOPBACK, is_greeting
+from launcher.programs import fetch
 from launcher.server import Account, Row, Server
 from launcher.watchdog import Watchdog
 
@@ -48,7 +49,7 @@ class MySQLServer(Server):
             *options,
         ]
         self._client_command = [
-            *program("bin/mysql"),
+            str(fetch("mysql") / "bin" / "mysql"),
             "--no-defaults",
             "--user=root",
             f"--socket={self.socket}",

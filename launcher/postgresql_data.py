@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.process import ServerError, SystemUser
+from launcher.programs import fetch, wanted
 
 PROGRAMS = ("postgres", "initdb", "pg_basebackup", "psql")
 
@@ -25,8 +26,11 @@ ADMINISTRATOR = "postgres"
 def find_programs() -> Path:
     """Folder with PostgreSQL's programs: the one of the `postgres` on PATH, or else the newest.
 
-    Raises ServerError, with the Debian package to install, if there is none.
+    POSTGRESQL_VERSION=19 in the environment asks for another version, which is fetched if need be. Raises
+    ServerError, with the Debian package to install, if there is none.
     """
+    if version := wanted("postgresql"):
+        return next((fetch(version) / "lib" / "postgresql").glob("*/bin"))
     on_path = shutil.which("postgres")
     installed = [folder for place in PLACES for folder in Path("/").glob(place.removeprefix("/"))]
     newest_first = sorted(installed, key=_version, reverse=True)

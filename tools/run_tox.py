@@ -28,7 +28,7 @@ def pyenv_root() -> Path:
 
 
 def interpreter(version: str) -> str | None:
-    """Return a working Python of a version such as "3.12", or None."""
+    """Return a working Python of a version such as "3.12", or None; what CI needs is fetched from Debian."""
     own = shutil.which(f"python{version}")
     under_pyenv = sorted(
         (pyenv_root() / "versions").glob(f"{version}.*/bin/python"),
