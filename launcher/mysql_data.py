@@ -9,6 +9,7 @@ from pathlib import Path
 from launcher.process import ServerError
 from launcher.programs import fetch
 
+
 def server_program(settings: Path) -> list[str]:
     """Arguments that run the server with an option file, and as the current user, also as root."""
     root = fetch("mysql")

@@ -18,6 +18,10 @@ from django_rwrouter.databases.base import ErrorCodes, Loss, Progress, Reading
 _TEXT: Final = re.compile(r"([0-9A-F]{1,8})@([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _POLL_SECONDS: Final = 0.001
+_WAITS: Final = 190000
+"""The first ``server_version`` that has ``WAIT FOR LSN``."""
+_IDLE: Final = 0
+"""libpq's ``PQTRANS_IDLE``."""
 _STREAMING: Final = -1
 """In place of a timeline: not known, but the standby receives its log from another server."""
 # The flush position covers what was committed. The insert position covers what is still open, too: with one
@@ -214,7 +218,17 @@ class PostgreSQLDriver:
         return PostgreSQLPosition(primary.timeline, position.lsn)
 
     def wait(self, cursor: Any, position: PostgreSQLPosition, seconds: float) -> bool:
-        """Ask again and again: before version 19, PostgreSQL cannot wait itself."""
+        """Wait in the server from version 19 on, with ``WAIT FOR LSN``; before, ask again and again.
+
+        It is blind to timelines, as numbers are. It fails where the transaction holds a snapshot, and a
+        failure would end somebody's transaction; a timeout of 0 means for ever.
+        """
+        session = cursor.connection.info
+        if session.server_version >= _WAITS and session.transaction_status == _IDLE:
+            milliseconds = max(1, round(seconds * 1000))
+            lsn = position.encode().partition("@")[2]
+            cursor.execute(f"WAIT FOR LSN '{lsn}' WITH (TIMEOUT '{milliseconds}ms', NO_THROW)")
+            return bool(cursor.fetchone()[0] == "success")
         deadline = time.monotonic() + seconds
         while True:
             cursor.execute(_REPLAYED)

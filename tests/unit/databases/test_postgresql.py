@@ -1,6 +1,7 @@
 """PostgreSQL's positions: places in the log, on a timeline."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -104,12 +105,17 @@ def test_a_token_is_short():
 class Cursor:
     """Answers with the given rows, one after another; the last one again and again."""
 
-    def __init__(self, *rows):
+    def __init__(self, *rows, version=150000, transaction=0):
         self.rows = list(rows)
         self.asked = 0
+        self.statement = ""
+        self.connection = SimpleNamespace(
+            info=SimpleNamespace(server_version=version, transaction_status=transaction)
+        )
 
     def execute(self, sql, parameters=()):
         self.asked += 1
+        self.statement = sql
 
     def fetchone(self):
         return self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
@@ -181,6 +187,29 @@ def test_waiting_ends_when_the_time_is_over():
     began = time.monotonic()
     assert PostgreSQLDriver().wait(Cursor(("0/4",)), at("1@0/5"), 0.02) is False
     assert time.monotonic() - began >= 0.02
+
+
+@pytest.mark.parametrize(
+    ("status", "reached"), [("success", True), ("timeout", False), ("not in recovery", False)]
+)
+def test_from_version_19_on_the_server_waits(status, reached):
+    cursor = Cursor((status,), version=190000)
+    assert PostgreSQLDriver().wait(cursor, at("1@A/5"), 0.05) is reached
+    assert (cursor.asked, cursor.statement) == (1, "WAIT FOR LSN 'A/5' WITH (TIMEOUT '50ms', NO_THROW)")
+
+
+def test_the_server_never_waits_for_ever():
+    """As it does with a timeout of 0."""
+    cursor = Cursor(("timeout",), version=190000)
+    PostgreSQLDriver().wait(cursor, at("1@0/5"), 0.0001)
+    assert "'1ms'" in cursor.statement
+
+
+def test_in_a_transaction_the_server_does_not_wait():
+    """It refuses to where a snapshot is held, and the refusal ends the transaction."""
+    cursor = Cursor(("0/5",), version=190000, transaction=2)
+    assert PostgreSQLDriver().wait(cursor, at("1@0/5"), 1.0) is True
+    assert "WAIT" not in cursor.statement
 
 
 def test_with_no_time_to_wait_it_asks_once():
