@@ -5,6 +5,7 @@
 #   PYTHON=/path/to/python3   the interpreter to make .venv with (else the first 3.10+ on PATH)
 #   DB=sqlite|mariadb|postgresql   what `make demo` runs on
 #   PRODUCT=mariadb|mysql|postgresql   whose servers `make test-servers` runs with (else all)
+#   POSTGRESQL_VERSION=17|18|19, MARIADB_VERSION=11.8   other versions of them, which are fetched
 #   ARGS="..."                more arguments for the demo, the tests or tox
 
 PYTHON ?=

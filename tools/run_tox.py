@@ -1,9 +1,10 @@
-"""Runs tox on every Python that is on PATH or under pyenv, and says which are missing.
+"""Runs tox on every Python that is on PATH, under pyenv or fetched from Debian, and says which are missing.
 
     tools/run_tox.py [--ends] [TOX ARGUMENT...]
 
-`--ends` runs the oldest and the newest environment alone. In CI (CI=true) it is an error when
-one of these two has no interpreter; elsewhere missing ones are skipped.
+`--ends` runs the oldest and the newest environment alone. In CI (CI=true) what is missing is fetched by
+tools/fetch_debian.sh, and it is an error when one of these two has no interpreter; elsewhere missing ones are
+skipped.
 """
 
 import os
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 
 def environments() -> list[str]:
@@ -28,18 +30,25 @@ def pyenv_root() -> Path:
 
 
 def interpreter(version: str) -> str | None:
-    """Return a working Python of a version such as "3.12", or None; what CI needs is fetched from Debian."""
+    """Return a working Python of a version such as "3.12", or None."""
     own = shutil.which(f"python{version}")
     under_pyenv = sorted(
         (pyenv_root() / "versions").glob(f"{version}.*/bin/python"),
         key=lambda path: [int(part) for part in path.parts[-3].split(".") if part.isdigit()],
         reverse=True,
     )
-    for candidate in (own, *map(str, under_pyenv)):
+    for candidate in (own, *map(str, under_pyenv), fetched(version)):
         # A shim of pyenv's may be on PATH for a version that it then refuses to start.
         if candidate and answers(candidate, version):
             return candidate
     return None
+
+
+def fetched(version: str) -> str | None:
+    """Return the Python that tools/fetch_debian.sh has unpacked, or unpacks in CI; None if there is none."""
+    fetch = [ROOT / "tools" / "fetch_debian.sh", *([] if IN_CI else ["--cached"]), f"python{version}"]
+    result = subprocess.run(fetch, check=False, capture_output=True, text=True)
+    return f"{result.stdout.strip()}/usr/bin/python{version}" if result.returncode == 0 else None
 
 
 def answers(python: str, version: str) -> bool:
@@ -70,8 +79,8 @@ def main() -> int:
     for version in versions:
         print(f"Python {version}: {found.get(version, 'NOT FOUND')}")
     for name in missing:
-        print(f"SKIPPED {name}: no Python {python_of(name)} on PATH or under {pyenv_root()}")
-    if os.environ.get("CI", "").lower() not in {"", "0", "false"} and set(ends) & set(missing):
+        print(f"SKIPPED {name}: no Python {python_of(name)} on PATH, under {pyenv_root()} or fetched")
+    if IN_CI and set(ends) & set(missing):
         print("In CI the oldest and the newest environment must run.")
         return 1
     present = [name for name in names if name not in missing]

@@ -22,12 +22,11 @@ def environments():
 
 
 def test_the_matrix_is_that_of_tox():
-    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())["jobs"]
-    matrix = jobs["sqlite"]["strategy"]["matrix"]["include"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+    matrix = workflow["jobs"]["sqlite"]["strategy"]["matrix"]["include"]
 
-    assert [("py" + each["python"].replace(".", ""), each["django"]) for each in matrix] == list(
-        environments()
-    )
+    jobs = [job for job in matrix if not job.get("may_fail")]
+    assert [("py" + job["python"].replace(".", ""), job["django"]) for job in jobs] == list(environments())
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
