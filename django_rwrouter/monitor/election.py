@@ -34,8 +34,13 @@ TRUSTED_INTERVALS: Final = 2.0
 """Intervals after which a snapshot is worth nothing."""
 SILENT_INTERVALS: Final = 1.5
 """Intervals without a sign of life after which another process takes over: it needs time to ask, too."""
-_NAMESPACES: Final = ("net", "time")
+_NAMESPACES: Final = ("net", "mnt", "time")
 """Processes in other ones reach other servers by the same address, or have another monotonic clock."""
+_ADDRESS_VARIABLES: Final = (
+    *("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGOPTIONS", "PGTARGETSESSIONATTRS"),
+    *("PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_UNIX_PORT"),
+)
+"""What the drivers take an address from where the settings name none."""
 
 
 class CannotShareError(Exception):
@@ -210,6 +215,7 @@ def settings_key(topology: Topology) -> str:
         "version": snapshots.VERSION,
         "user": os.geteuid() if hasattr(os, "geteuid") else "",
         "namespaces": [_namespace(name) for name in _NAMESPACES],
+        "environment": {name: os.environ.get(name) for name in _ADDRESS_VARIABLES},
         "setting": _plain(getattr(django_settings, SETTING, {})),
         "databases": {
             alias: {key: _plain(connections.settings[alias][key]) for key in options}

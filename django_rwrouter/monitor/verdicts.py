@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, Topology
@@ -58,8 +59,14 @@ class Watch:
         if finding.trouble is not None:
             raise finding.trouble  # It says nothing about the server; whoever runs the rounds reports it.
         cluster = self._topology.by_alias.get(alias)
+        if not finding.failure and finding.began < health.ejected_at(alias):
+            return
+        before = self.findings.get(alias)
         if finding.reading is None or not finding.reading.tentative:
             self.findings[alias] = finding
+        elif before is None or before.failure or before.began < health.ejected_at(alias):
+            # It answers. Where it stood before it was ejected says nothing of where it stands now.
+            self.findings[alias] = replace(finding, reading=None)
         if finding.failure:
             self.failed(alias, finding.failure)
         elif cluster is not None:
@@ -162,12 +169,18 @@ class Watch:
                 self._unplaced.pop(replica.alias, None)
             return
         knowledge.learn_primary(cluster.name, reading.position, finding.began)
+        self._place(cluster, reading.position, finding.began)
+
+    def _place(self, cluster: Cluster, primary: Any, began: float) -> None:
+        """Give the replicas' tentative positions their place in the history of the primary's."""
         for replica in cluster.replicas:
             answered, waiting = self._unplaced.get(replica.alias, (math.inf, None))
             # Not an older answer: the primary must have been on its history after the replica has answered.
-            if waiting is not None and waiting.reading and waiting.driver and answered <= finding.began:
+            if waiting is not None and waiting.reading and waiting.driver and answered <= began:
                 del self._unplaced[replica.alias]
-                position = waiting.driver.place(waiting.reading.position, reading.position)
+                if waiting.began < health.ejected_at(replica.alias):
+                    continue
+                position = waiting.driver.place(waiting.reading.position, primary)
                 asking.learn(cluster, replica.alias, waiting.reading.server, position, waiting.began)
                 placed = replace(waiting.reading, position=position, tentative=False)
                 self.findings[replica.alias] = replace(waiting, reading=placed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -175,16 +176,26 @@ class Watcher:
                 raise CannotShareError("no process publishes what it knows, and none can take over")
         self._woken.wait(self._settings.interval / READS_PER_INTERVAL)
 
-    def _take_in(self, snapshot: Snapshot) -> None:
+    def _take_in_ejections(self, snapshot: Snapshot) -> None:
         for alias, why in snapshot.ejected.items():
             if not health.is_ejected(alias):
                 asking.trip(alias, why)
-        for alias in self._watch.ejected_elsewhere - snapshot.ejected.keys():
+        # A new leader has perhaps not asked them yet, and does not know of the ejection.
+        answering = {finding.alias for finding in snapshot.findings if not finding.failure}
+        restored = (self._watch.ejected_elsewhere - snapshot.ejected.keys()) & answering
+        for alias in restored:
             health.restore(alias)
-        self._watch.ejected_elsewhere = frozenset(snapshot.ejected)
+        self._watch.ejected_elsewhere = (self._watch.ejected_elsewhere - restored).union(snapshot.ejected)
+
+    def _take_in(self, snapshot: Snapshot) -> None:
+        self._take_in_ejections(snapshot)
         for finding in snapshot.findings:
             if finding.began > self._heard.get(finding.alias, float("-inf")):
                 self._heard[finding.alias] = finding.began
+                if finding.alias in snapshot.ejected and finding.reading is not None:
+                    # It may have been measured before the ejection.
+                    reading = replace(finding.reading, position=None)
+                    finding = replace(finding, reading=reading)  # noqa: PLW2901
                 self._watch.heard(finding, finding.began)
         for alias, at in snapshot.cut_off.items():
             if at > self._cut_off.get(alias, float("-inf")):

@@ -8,6 +8,7 @@ one which comes and goes does not flap.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -121,6 +122,11 @@ class Health:
     def is_ejected(self, alias: str) -> bool:
         """Whether the replica has failed and not been taken back."""
         return alias in self._ejected
+
+    def ejected_at(self, alias: str) -> float:
+        """Return when the replica was last ejected (monotonic): what was asked before proves nothing."""
+        breaker = self._breakers.get(alias)
+        return -math.inf if breaker is None else breaker.since
 
     def failed(self, alias: str, why: str = "", *, pause: float = POLICY.first_pause) -> bool:
         """Leave a replica alone, at first for ``pause`` seconds; return whether it was in use until now."""

@@ -168,6 +168,61 @@ def test_processes_with_other_settings_do_not_meet(settings):
     assert settings_key(get_topology()) != one
 
 
+@pytest.mark.parametrize("name", ["PGHOST", "PGSERVICE", "MYSQL_UNIX_PORT"])
+def test_processes_whose_environment_names_another_server_do_not_meet(name, monkeypatch):
+    before = settings_key(get_topology())
+    monkeypatch.setenv(name, "/elsewhere")
+    assert settings_key(get_topology()) != before
+
+
+@pytest.mark.parametrize("name", ["net", "mnt", "time"])
+def test_processes_of_other_namespaces_do_not_meet(name, monkeypatch):
+    before = settings_key(get_topology())
+    namespace = elections._namespace
+    monkeypatch.setattr(elections, "_namespace", lambda asked: -1 if asked == name else namespace(asked))
+    assert settings_key(get_topology()) != before
+
+
+def test_what_was_measured_before_a_leader_stood_still_is_as_old_as_it_is(candidate, clock):
+    leader, follower = candidate(), candidate()
+    assert leader.leads()
+    measured = ProbeResult(alias="replica1", began=clock.now, reading=Reading("s1", None))
+    clock.now += 30
+    assert leader.publish(Snapshot(findings=(measured,)))
+    snapshot, _until = follower.read()
+    assert snapshot.findings[0].began == clock.now - 30
+
+
+def test_what_a_leader_publishes_that_stood_still_after_it_looked_is_not_read(candidate, clock, monkeypatch):
+    first, second, follower = candidate(), candidate(), candidate()
+    assert first.leads()
+    replace = first._directory.replace
+
+    def stand_still(*written):
+        clock.now += 1.7
+        assert second.leads()
+        second.publish(Snapshot(ejected={"replica1": "timeout"}))
+        assert follower.read() is not None
+        replace(*written)
+
+    monkeypatch.setattr(first._directory, "replace", stand_still)
+    first.publish(Snapshot())
+    assert follower.read() is None, "Of an older term."
+    clock.now += 0.4
+    assert candidate().read() is None, "Older than two intervals."
+
+
+def test_a_lock_that_was_removed_ends_the_term(candidate, clock, directory):
+    """Whoever cleans a temporary directory removes what is old, locked or not."""
+    first, second = candidate(), candidate()
+    assert first.leads()
+    for path in directory.iterdir():
+        path.unlink()
+    assert second.leads()
+    assert not first.publish(Snapshot())
+    assert not first.leads()
+
+
 def test_a_snapshot_is_read_as_it_was_written():
     position = MariaDBPosition.decode("0-1-7")
     snapshot = Snapshot(

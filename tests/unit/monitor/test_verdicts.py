@@ -9,7 +9,7 @@ from django_rwrouter.databases.base import Reading
 from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
-from django_rwrouter.servers import in_flight, sockets
+from django_rwrouter.servers import asking, in_flight, sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
@@ -94,6 +94,35 @@ def test_one_that_fails_is_ejected_and_told_once(world):
     assert world.take_told() == [("replica_ejected", "replica1", "OperationalError 2002")]
     assert knowledge.position("server of replica1") is None
     assert not world.watch.snapshot()["replica1"].reachable
+
+
+def test_what_was_asked_before_it_was_ejected_proves_nothing(world):
+    world.watch.failed("replica1", TIMEOUT)
+    world.now += POLICY.first_pause * (1 + POLICY.jitter)
+    for began in (990, 995):
+        world.hears("replica1", At(9), began=began)
+    assert not restored(world)
+    assert knowledge.position("server of replica1") is None
+
+
+def test_a_position_from_before_the_ejection_is_not_placed_after_it(world):
+    world.hears("replica1", At(9), tentative=True)
+    world.now += 1
+    asking.trip("replica1", "by a read")
+    world.hears("default", At(9))
+    assert knowledge.position("server of replica1") is None
+
+
+def test_what_is_published_of_one_that_is_back_is_not_where_it_stood_before(world):
+    """With the primary away, the new position stays without its place."""
+    world.hears("replica1", At(9))
+    world.now += 1
+    asking.trip("replica1", "by a read")
+    world.now += POLICY.first_pause * (1 + POLICY.jitter)
+    for _ in range(POLICY.proofs):
+        world.hears("replica1", At(3), tentative=True)
+    assert restored(world)
+    assert world.watch.findings["replica1"].reading is None
 
 
 def test_it_is_back_when_it_has_said_anew_where_it_stands(world):
