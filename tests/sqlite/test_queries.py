@@ -93,7 +93,7 @@ class TestReport:
         assert [each.subject for each in found.happenings(name="replica_ejected")] == ["replica2", "replica1"]
         assert [each.name for each in found.happenings(subject="replica1")] == ["failover", "replica_ejected"]
         (one,) = found.happenings(name="replica_ejected", subject="replica1")
-        assert one == (NOW - 9.0, "replica_ejected", "replica1", "2013")
+        assert one[:4] == (NOW - 9.0, "replica_ejected", "replica1", "2013")
 
     def test_what_each_process_that_is_alive_knew_last(self):
         def server(state):
