@@ -17,6 +17,7 @@ from django_rwrouter.conf.clusters import Topology, mirrored_by
 from django_rwrouter.conf.options import ClusterSettings, Settings
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Level
+from django_rwrouter.monitor import runtime_directory
 from django_rwrouter.stores.cache import CacheStore
 
 _CONNECT_TIMEOUT: Final = frozenset({"mysql", "postgresql"})
@@ -59,6 +60,16 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
             " what is drained or switched off elsewhere.",
             "Remove it, or write 'MODE': 'inline' where there can be no threads.",
         )
+    if settings.monitor.mode == "thread" and settings.monitor.share == "host":
+        flaw = runtime_directory.flaw()
+        if flaw:
+            yield found(
+                "W026",
+                f"{SETTING}['MONITOR'] has SHARE 'host', and the directory where the host's processes"
+                f" meet cannot be used ({flaw}): each process asks the servers by itself.",
+                "Have XDG_RUNTIME_DIR name a directory of this user's with mode 0700, or write"
+                f" 'SHARE': 'none' in {SETTING}['MONITOR'].",
+            )
 
 
 def second_aliases(settings: Settings) -> Iterator[CheckMessage]:

@@ -22,7 +22,7 @@ from django.db import connections
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.monitor import snapshot as snapshots
-from django_rwrouter.monitor.runtime_directory import RuntimeDirectory, location
+from django_rwrouter.monitor.runtime_directory import RuntimeDirectory, location, reason_of
 from django_rwrouter.monitor.snapshot import Snapshot
 
 try:
@@ -70,14 +70,14 @@ class HostElection:
         try:
             self._directory = RuntimeDirectory(location())
         except OSError as error:
-            raise CannotShareError(_reason(error)) from error
+            raise CannotShareError(reason_of(error)) from error
 
     def leads(self) -> bool:
         """Whether this process is to ask the servers; tries to become the one that does."""
         try:
             return self._still_leads() if self._lock is not None else self._try_to_lead()
         except OSError as error:
-            raise CannotShareError(_reason(error)) from error
+            raise CannotShareError(reason_of(error)) from error
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish what is known; return whether this process still leads."""
@@ -88,7 +88,7 @@ class HostElection:
             data = snapshots.encode(snapshot, float) | {"boot": self._boot, "term": self._term, "at": at}
             self._directory.replace(self._snapshot_name, snapshots.to_bytes(data))
         except OSError as error:
-            raise CannotShareError(_reason(error)) from error
+            raise CannotShareError(reason_of(error)) from error
         return True
 
     def read(self) -> tuple[Snapshot, float] | None:
@@ -99,7 +99,7 @@ class HostElection:
                 return None
             data = snapshots.from_bytes(self._directory.read(self._snapshot_name))
         except OSError as error:
-            raise CannotShareError(_reason(error)) from error
+            raise CannotShareError(reason_of(error)) from error
         self._seen = file
         now = monotonic()
         try:
@@ -262,7 +262,3 @@ def _locked(fd: int) -> bool:
 
 def _file(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def _reason(error: OSError) -> str:
-    return str(error.args[0]) if error.errno is None and error.args else f"{error.strerror} ({location()})"

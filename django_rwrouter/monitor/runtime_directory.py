@@ -29,14 +29,34 @@ def location() -> str:
     return str(Path(tempfile.gettempdir(), f"django-rwrouter-{os.geteuid()}"))
 
 
+def flaw() -> str:
+    """Return why this user cannot use the directory, without making it; empty where that is not so."""
+    if not hasattr(os, "geteuid"):
+        return ""  # Windows, where nothing is shared.
+    path = location()
+    try:
+        RuntimeDirectory(path, make=False).close()
+    except FileNotFoundError:
+        path = str(Path(path).parent)
+    except OSError as error:
+        return reason_of(error)
+    return "" if os.access(path, os.W_OK | os.X_OK) else f"{path} is missing or not writable"
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the directory cannot be used, with its path."""
+    return str(error.args[0]) if error.errno is None and error.args else f"{error.strerror} ({location()})"
+
+
 class RuntimeDirectory:
     """An open private directory. Files are opened relative to it: nobody can exchange its path."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, make: bool = True) -> None:
         """Make the directory if it is missing; raise ``OSError`` if it cannot be used or trusted."""
         self.path = path
-        with suppress(FileExistsError):
-            Path(path).mkdir(_MODE)
+        if make:
+            with suppress(FileExistsError):
+                Path(path).mkdir(_MODE)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFE)
         try:
             _require_private(os.fstat(self._fd), path)

@@ -1003,6 +1003,26 @@ def test_every_id_is_documented_under_its_anchor_and_nothing_else_is():
     assert sorted(numbers) == sorted({*OF_THE_SETTING, *OF_THE_CHECKS})
 
 
+def test_a_directory_where_processes_cannot_meet_is_told(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    settings.RWROUTER = {"REPLICAS": REPLICAS}
+    assert "W026" not in {each.id.rpartition(".")[2] for each in found()}
+    assert not [*tmp_path.iterdir()], "A check makes nothing."
+    directory = tmp_path / "django-rwrouter"
+    directory.mkdir()
+    directory.chmod(0o755)
+    (message,) = (each for each in found() if each.id == "django_rwrouter.W026")
+    assert "mode 0755" in message.msg
+    assert "'SHARE': 'none'" in message.hint
+    assert "checks.html#w026" in message.hint.lower()
+    settings.RWROUTER = {"REPLICAS": REPLICAS, "MONITOR": {"SHARE": "none"}}
+    assert "django_rwrouter.W026" not in {each.id for each in found()}
+    settings.RWROUTER = {"REPLICAS": REPLICAS}
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
+    (message,) = (each for each in found() if each.id == "django_rwrouter.W026")
+    assert "is missing or not writable" in message.msg
+
+
 def test_every_section_says_what_it_has_to():
     _, text = documented()
     for section in re.split(r"^\(\w+\)=$", text, flags=re.MULTILINE)[1:]:
@@ -1012,5 +1032,5 @@ def test_every_section_says_what_it_has_to():
 
 def test_every_id_has_a_test():
     tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA, *NEWCOMERS.values()]}
-    tested |= {"E016", "E024", "E026", "E028", "W017", "W025", "I002", "I003"}
+    tested |= {"E016", "E024", "E026", "E028", "W017", "W025", "W026", "I002", "I003"}
     assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}
