@@ -100,6 +100,7 @@ def cluster(running, django_db_blocker):
         Book.objects.all().delete()
         Book.objects.create(title="old")
         running.wait_all()
+        connections.close_all()  # The reset forgets which ones are open, so that nobody could end them.
         process.reset()
         yield running
         connections.close_all()
@@ -113,6 +114,7 @@ def fresh(product, django_db_setup, django_db_blocker):
         prepare(cluster)
         Book.objects.create(title="old")
         cluster.wait_all()
+        connections.close_all()
         process.reset()
         yield cluster
         connections.close_all()
