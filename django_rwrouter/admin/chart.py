@@ -48,7 +48,7 @@ class Axis:
     @property
     def marks(self) -> list[int]:
         """The places of the times that are written below."""
-        every = max(1, self.span.seconds // 6 // self.span.step)
+        every = max(1, len(self.moments) // 6)
         if self.span.seconds <= HOUR:
             minutes = every * self.span.step // 60
             return [place for place, each in enumerate(self.moments) if each.minute % max(1, minutes) == 0]

@@ -33,6 +33,8 @@ FIRST: Final = "1h"
 """What is shown unless something else was chosen."""
 CAUSES_DRAWN: Final = 5
 """Reasons with a colour of their own; the others are put together."""
+STEPS_DRAWN: Final = 12
+"""The fewest steps of time that a chart shows, however young the site is."""
 SHOWN_APART: Final = frozenset({EventKind.REQUEST, EventKind.PINNED_REQUEST})
 SPILLS: Final = (
     EventKind.READ_SPILLED,
@@ -106,7 +108,7 @@ def _events(summary: Summary) -> Iterator[tuple[str, int, str]]:
 
 def _charts(report: Report) -> list[Chart]:
     summary = report.summary
-    steps = summary.steps
+    steps = _of_the_site(summary.steps)
     axis = Axis(span=report.span, moments=[moment(step.start) for step in steps])
     aliases = [database.alias for database in summary.databases]
     replicas = [database.alias for database in summary.databases if not database.is_primary]
@@ -169,6 +171,12 @@ def _charts(report: Report) -> list[Chart]:
             empty=_("None: no read was spilled or failed over, no replica was ejected."),
         ),
     ]
+
+
+def _of_the_site(steps: list[TimeStep]) -> list[TimeStep]:
+    """Leave out the steps before anything was counted, for the charts of a young site to fill their width."""
+    first = next((place for place, step in enumerate(steps) if not step.is_empty), 0)
+    return steps[max(0, min(first, len(steps) - STEPS_DRAWN)) :]
 
 
 def _reasons(steps: list[TimeStep]) -> dict[str, list[int]]:

@@ -136,6 +136,11 @@ class TimeStep:
     """How many reads took how long, by alias."""
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted in it."""
+        return not (self.reads or self.events or self.lag)
+
+    @property
     def pinned_share(self) -> float:
         """Part of the requests whose client was pinned, in percent: of several clusters, the largest."""
         return percent(max(self.pinned.values(), default=0), self.events["request"])

@@ -110,6 +110,7 @@ def test_times_are_in_the_time_zone_in_force(page, settings, use_tz):
     settings.USE_TZ = use_tz
     settings.TIME_ZONE = "Asia/Kolkata"  # Half an hour apart from UTC.
     record(read("replica1"))
+    record(read("replica1"), minutes_ago=59)
     shown = page()
     assert [row[0] for row in shown.tables[READS][1:3]] == ["13:30", "13:29"]
     assert "2027-01-15 12:31:00 IST to 2027-01-15 13:30:30 IST" in shown.text
@@ -182,12 +183,18 @@ def test_what_a_process_counts_is_what_the_page_shows(page):
 
 
 @pytest.mark.parametrize(
-    ("span", "rows", "newest"),
-    [("15m", 15, "08:00"), ("1h", 60, "08:00"), ("24h", 144, "01-15 08:00"), ("7d", 168, "01-15 08:00")],
+    ("span", "rows", "minutes", "newest"),
+    [
+        ("15m", 15, 1, "08:00"),
+        ("1h", 60, 1, "08:00"),
+        ("24h", 144, 10, "01-15 08:00"),
+        ("7d", 168, 60, "01-15 08:00"),
+    ],
 )
-def test_the_span_can_be_chosen(page, settings, span, rows, newest):
+def test_the_span_can_be_chosen(page, settings, span, rows, minutes, newest):
     settings.TIME_ZONE = "UTC"
     record(read("replica1", count=3))
+    record(read("replica1"), minutes_ago=minutes * (rows - 1))
     shown = page(span)
     table = shown.table(READS)
     assert len(table) == rows
@@ -197,8 +204,14 @@ def test_the_span_can_be_chosen(page, settings, span, rows, newest):
 
 
 def test_an_unknown_span_is_the_usual_one(page):
-    record(read("replica1"))
+    record(read("replica1"), minutes_ago=59)
     assert len(page("1000y").table(READS)) == 60
+
+
+@pytest.mark.parametrize(("minutes_ago", "rows"), [(0, 12), (11, 12), (12, 13), (30, 31), (59, 60)])
+def test_a_young_sites_charts_begin_with_the_site(page, minutes_ago, rows):
+    record(read("replica1"), minutes_ago=minutes_ago)
+    assert len(page().table(READS)) == rows
 
 
 def test_why_the_primary_had_to_answer_over_time(page):
@@ -253,6 +266,11 @@ def test_each_chart_is_drawn_wide_and_narrow(page):
     drawings = [attributes["class"] for tag, attributes in shown.tags if attributes.get("role") == "img"]
     assert drawings == ["rwrouter-chart rwrouter-chart-wide", "rwrouter-chart rwrouter-chart-narrow"] * 2
     assert "The primary had to answer no read." in shown.text
+
+
+def test_a_chart_of_one_series_has_a_legend_too(page):
+    record(read("replica1"), events=[["request", "", 4]])
+    assert "Share of requests In numbers" in page().text or not svg_charts.available()
 
 
 def test_without_pygal_the_tables_are_open_and_the_page_says_what_to_install(page, monkeypatch):
