@@ -155,6 +155,21 @@ def test_nothing_is_cut_off_beside_the_sidebar(new_keeper, width):
         assert cut_off == [], path
 
 
+def test_rows_are_cards_on_a_phone(new_keeper):
+    page = new_keeper.page
+    page.set_viewport_size({"width": 390, "height": 800})
+    for path in PAGES.values():
+        new_keeper.open(PANEL + path)
+        cut_off = page.evaluate(
+            """() => [...document.querySelectorAll(".rwrouter-scroll:not(.rwrouter-tall)")]
+                .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.id)"""
+        )
+        assert cut_off == [], path
+    new_keeper.open(PANEL)
+    row = page.get_by_role("row", name=re.compile("replica1"))
+    assert row.get_by_role("link").bounding_box()["x"] < 390
+
+
 def test_the_pages_are_in_one_row_on_a_phone(new_keeper):
     page = new_keeper.page
     page.set_viewport_size({"width": 390, "height": 800})
