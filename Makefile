@@ -86,8 +86,10 @@ bench: system-mariadb $(VENV)/.made ## all benchmarks, in less than 30 minutes; 
 bench-quick: system-mariadb $(VENV)/.made ## only see that the benchmarks still run
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-docs: $(VENV)/.dev ## the documentation, into docs/_build/html
+docs: $(VENV)/.dev ## the documentation, into docs/_build/html, and in Korean into docs/_build/html/ko
+	$(BIN)/python tools/translated_docs.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -D language=ko docs docs/_build/html/ko
 
 package: $(VENV)/.dev ## the wheel and the source archive, into dist/
 	rm -rf dist

@@ -41,6 +41,9 @@ URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["pro
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+# Some pages are in Korean: -D language=ko. tools/translated_docs.py tells what has changed since.
+locale_dirs = ["locale"]
+gettext_compact = False
 source_suffix = {".md": "markdown"}
 
 myst_enable_extensions = ["colon_fence", "deflist"]
