@@ -192,6 +192,10 @@ class ErrorCodes:
         """Whether a read may have failed only because a replica is one, or is late."""
         return False
 
+    def is_unsupported(self, error: Error) -> bool:
+        """Whether a replica cannot open a transaction as the settings ask, so that no write gets through."""
+        return False
+
     def is_refused_write(self, error: Error) -> bool:
         """Whether a statement was refused because session or server are read-only."""
         return False

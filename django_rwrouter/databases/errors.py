@@ -8,7 +8,7 @@ from django.db import DataError, Error, IntegrityError, InterfaceError, NotSuppo
 
 from django_rwrouter.databases.base import ErrorCodes, Loss
 from django_rwrouter.databases.mysql_family import MySQLFamilyErrors
-from django_rwrouter.databases.postgresql import NOT_SUPPORTED, PostgreSQLErrors, sqlstate
+from django_rwrouter.databases.postgresql import PostgreSQLErrors
 from django_rwrouter.databases.sqlite import SQLiteErrors
 
 __all__ = [
@@ -82,9 +82,9 @@ def may_work_on_primary(error: BaseException, vendor: str) -> bool:
     return isinstance(error, Error) and _codes(vendor).may_work_on_primary(error)
 
 
-def is_unsupported(error: BaseException) -> bool:
-    """Whether PostgreSQL does not support what it was asked for, as "serializable" on a standby."""
-    return sqlstate(error) == NOT_SUPPORTED
+def is_unsupported(error: BaseException, vendor: str) -> bool:
+    """Whether a replica cannot open a transaction as the settings ask, so that no write gets through."""
+    return isinstance(error, Error) and _codes(vendor).is_unsupported(error)
 
 
 def is_refused_write(error: BaseException, vendor: str) -> bool:

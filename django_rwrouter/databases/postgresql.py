@@ -124,6 +124,10 @@ class PostgreSQLErrors(ErrorCodes):
         """Tell by the SQLSTATE."""
         return sqlstate(error) in ONLY_ON_PRIMARY
 
+    def is_unsupported(self, error: Error) -> bool:
+        """Tell by the SQLSTATE: a standby runs nothing at the level "serializable"."""
+        return sqlstate(error) == NOT_SUPPORTED
+
     def is_refused_write(self, error: Error) -> bool:
         """Tell by the SQLSTATE."""
         return sqlstate(error) == READ_ONLY_TRANSACTION

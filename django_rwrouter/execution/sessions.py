@@ -52,7 +52,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
             if not connection.autocommit:
                 connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.
     except BaseException as error:
-        if connection.vendor == "postgresql" and is_unsupported(error):
-            return  # The standby runs nothing at the level "serializable": each read says so, and moves on.
+        if is_unsupported(error, connection.vendor):
+            return  # Each read will say so, and move on.
         connection.close()  # Never leave a replica's connection open that can be written to.
         raise

@@ -66,6 +66,9 @@ class OracleErrors(ErrorCodes):
     def loss(self, error, *, closed):
         return Loss.CONNECTION if "ORA-03113" in str(error) else None
 
+    def is_unsupported(self, error):
+        return "ORA-08178" in str(error)
+
     def is_refused_write(self, error):
         return "ORA-16000" in str(error)
 
@@ -78,6 +81,9 @@ def test_a_registered_product_says_what_its_errors_mean():
     assert errors.loss(refused, "oracle") is None
     assert errors.is_refused_write(refused, "oracle")
     assert not errors.is_refusal(refused, "oracle")
+    unsupported = OperationalError("ORA-08178: illegal SERIALIZABLE clause")
+    assert errors.is_unsupported(unsupported, "oracle")
+    assert not errors.is_unsupported(unsupported, "postgresql")
     assert errors.may_have_written(lost, "oracle")  # What is not known is answered on the safe side.
 
 
