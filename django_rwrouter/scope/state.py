@@ -50,8 +50,10 @@ class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
     """Replicas whose connection has been opened, or pinged, in a scope, and is still open."""
 
     def __contains__(self, alias: object) -> bool:
-        connection = self.get(alias)  # type: ignore[call-overload]
-        return connection is not None and connection.connection is not None
+        try:
+            return self[alias].connection is not None  # type: ignore[index]
+        except KeyError:
+            return False
 
 
 @dataclass(slots=True)

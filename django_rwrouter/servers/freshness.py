@@ -173,20 +173,24 @@ class Knowledge:
 
         That is the age of the newest sample of the primary that the server is known to have reached.
         """
-        own = None if server is None else self._servers.get(server)
-        samples = self._samples.get(cluster)
-        if own is None or not samples:
+        # On the path of each read, for each replica: plain look-ups, and no call but the clock's.
+        try:
+            own, samples = self._servers[server], self._samples[cluster]  # type: ignore[index]
+            newest = samples[-1]
+        except (KeyError, IndexError):
             return math.inf
-        newest = samples[-1]
-        known = self._freshness.get((cluster, server))  # type: ignore[arg-type]
-        if known is None or known.own is not own or known.newest is not newest:
+        try:
+            freshness = self._freshness[cluster, server]  # type: ignore[index]
+        except KeyError:
+            freshness = None
+        if freshness is None or freshness.own is not own or freshness.newest is not newest:
             at = next(
                 (sample.at for sample in reversed(list(samples)) if own.position.covers(sample.position)),
                 -math.inf,
             )
-            known = self._freshness[cluster, server] = _Freshness(own, newest, at)  # type: ignore[index]
+            freshness = self._freshness[cluster, server] = _Freshness(own, newest, at)  # type: ignore[index]
         now: float = monotonic()
-        return now - known.at
+        return now - freshness.at
 
     def forget(self, alias: str) -> None:
         """Forget what was known of the server last found behind an alias."""
