@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.options import ReplicaSettings
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 
 
 class Balancer(Protocol):
@@ -69,8 +69,8 @@ class LeastLagBalancer(RandomBalancer):
 
     def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
         """Return one of ``replicas``."""
-        newest = max(load_of(replica.alias).fresh_at for replica in replicas)
-        nearest = [replica for replica in replicas if load_of(replica.alias).fresh_at >= newest - LAG_TIE]
+        newest = max(loads[replica.alias].fresh_at for replica in replicas)
+        nearest = [replica for replica in replicas if loads[replica.alias].fresh_at >= newest - LAG_TIE]
         return super().choose(nearest)
 
 
@@ -106,7 +106,7 @@ LAG_TIE: Final = 0.1
 
 
 def _busy(replica: ReplicaSettings) -> float:
-    return (len(load_of(replica.alias).running) + 1) / replica.weight
+    return (len(loads[replica.alias].running) + 1) / replica.weight
 
 
 @lru_cache(maxsize=64)

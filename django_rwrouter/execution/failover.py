@@ -46,7 +46,7 @@ from django_rwrouter.scope.context import current_block, current_state
 from django_rwrouter.scope.state import this_thread
 from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 
 logger = logging.getLogger("django_rwrouter")
 
@@ -169,16 +169,12 @@ def _run_on(connection: BaseDatabaseWrapper, decision: Decision, call: Call, *, 
     """Run a statement on another connection, with the cursor that the caller holds."""
     execute, sql, params, many, context = call
     cursor = context["cursor"]
-    load = load_of(connection.alias)
     began = perf_counter()
-    running = load.begin(connection, began)
-    try:
+    with loads[connection.alias].waiting(connection):
         replace_cursor(cursor, connection, chunked=chunked)
         again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
         result = execute(sql, params, many, again)
         return Rerun(result, decision, perf_counter() - began)
-    finally:
-        load.end(running, None)
 
 
 def _may_work_on_primary(error: BaseException, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:

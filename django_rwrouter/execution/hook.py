@@ -21,7 +21,7 @@ from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.scope.state import this_thread
 from django_rwrouter.servers import spill_slots
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.signals import statement_routed
 
 logger = logging.getLogger("django_rwrouter")
@@ -37,7 +37,7 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(  # noqa: C901, PLR0912  (the life of a statement, from its beginning to its end)
+def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its beginning to its end)
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
@@ -75,20 +75,25 @@ def observe(  # noqa: C901, PLR0912  (the life of a statement, from its beginnin
         decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
     is_even = decision is not None and decision.reason not in _UNEVEN
-    load = load_of(alias)
+    load = loads[alias]
+    key = object()
     started = perf_counter()
-    running = load.begin(connection, started)
+    load.running[key] = connection, started
     try:
-        result = execute(sql, params, many, context)
+        try:
+            result = execute(sql, params, many, context)
+        finally:
+            seconds = perf_counter() - started
+            del load.running[key]
+            if is_even:
+                load.count += 1
+                load.seconds += seconds
     except BaseException as error:  # noqa: BLE001  (it is raised again)
-        seconds = perf_counter() - started
-        load.end(running, seconds if is_even else None)
         call = execute, sql, params, many, context
         result, decision, seconds = failover.rescue(error, seconds, decision, statement, cluster, call)
         alias = decision.alias
+        started = perf_counter() - seconds
     else:
-        seconds = perf_counter() - started
-        load.end(running, seconds if is_even else None)
         if decision is not None and decision.reason is Reason.SPILLED:
             spill_slots.release(state, this_thread(), cluster.name)
     if statement.writes and pins(statement, topology) and not _ran_read_only(connection, cluster):
@@ -111,6 +116,7 @@ def observe(  # noqa: C901, PLR0912  (the life of a statement, from its beginnin
             None
             if alias != cluster.primary or statement.writes or decision.would_be
             else (state.view_name, decision.model),
+            started + seconds,
         )
     if statement_routed.receivers:
         statement_routed.send(

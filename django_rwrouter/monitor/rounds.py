@@ -20,7 +20,7 @@ from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import pools, sockets
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 
 logger = logging.getLogger("django_rwrouter")
 JITTER: Final = 0.1
@@ -64,7 +64,7 @@ def cut_off(alias: str, hung_for: float = 0.0) -> int:
     a statement, the ping before it, the router's own question, or a pool's check. What began less than
     ``hung_for`` seconds ago goes on.
     """
-    load = load_of(alias)
+    load = loads[alias]
     young = load.younger_than(hung_for) if hung_for else []
     hung = len(load.running) - len(young)
     sockets.sever_all(alias, spare=young)

@@ -20,7 +20,7 @@ from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.cluster_state import known_state, position_text
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
@@ -117,7 +117,7 @@ class Watch:
             healthy = [each.alias for each in cluster.replicas if each.alias not in unusable]
             for replica in cluster.replicas:
                 alias = replica.alias
-                reads, seconds = load_of(alias).take()
+                reads, seconds = loads[alias].take()
                 if alias in self._seen:
                     stats.note_lag(alias, self._lag(self._seen[alias]))
                 if alias in self._works and alias in healthy:

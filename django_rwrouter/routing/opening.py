@@ -12,7 +12,7 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.servers import asking, pools, wrapper
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,7 +35,7 @@ def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
     try:
         if getattr(connection.connection, "closed", False) and not connection.in_atomic_block:
             connection.close()  # The driver found it lost when it was last used, and Django does not know.
-        with load_of(cluster.primary).waiting(connection):
+        with loads[cluster.primary].waiting(connection):
             connection.close_if_health_check_failed()
             pools.connect(connection)
     except Error as error:
@@ -58,7 +58,7 @@ def open_replica(alias: str) -> Opening:
         return Opening.FAILED
     try:
         if connection.connection is not None:
-            with load_of(alias).waiting(connection):  # The ping of a frozen server may last for ever.
+            with loads[alias].waiting(connection):  # The ping of a frozen server may last for ever.
                 connection.close_if_health_check_failed()
             if health.watched and health.is_ejected(alias):
                 return Opening.FAILED

@@ -22,7 +22,7 @@ from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.pools import FullPoolError
 
 logger = logging.getLogger("django_rwrouter")
@@ -112,7 +112,7 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
 def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float) -> None:
     """Take in what a replica said of itself, in answer to a question that was asked at ``began``."""
     knowledge.learn_replica(alias, server, position, began)
-    load_of(alias).fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
+    loads[alias].fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
 
 
 def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
@@ -164,7 +164,7 @@ def raw_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
     connection.validate_thread_sharing()
     with (
         connection.wrap_database_errors,
-        load_of(connection.alias).waiting(connection),
+        loads[connection.alias].waiting(connection),
         closing(connection.connection.cursor()) as cursor,
     ):
         yield cursor

@@ -27,7 +27,7 @@ class Load:
         """The statements that run now: a key for each, its connection, and when it began (performance
         counter)."""
         self.count = 0
-        """Reads since it was last taken."""
+        """Reads since it was last taken, of those that compare with other replicas'."""
         self.seconds = 0.0
         """What they took, in all."""
         self.fresh_at = -math.inf
@@ -46,23 +46,10 @@ class Load:
         finally:
             self.running.pop(key, None)
 
-    def begin(self, connection: BaseDatabaseWrapper, began: float) -> object:
-        """Note that a statement began at ``began``; give what is returned to :meth:`end`."""
-        key = object()
-        self.running[key] = connection, began
-        return key
-
     def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Return the connections on which a statement runs that began less than so many seconds ago."""
         since = perf_counter() - seconds
         return [connection for connection, began in list(self.running.values()) if began > since]
-
-    def end(self, key: object, seconds: float | None) -> None:
-        """Note that it has ended, after so long; ``None`` if that does not compare with other replicas."""
-        del self.running[key]
-        if seconds is not None:
-            self.count += 1
-            self.seconds += seconds
 
     def take(self) -> tuple[int, float]:
         """Return how many reads there were and what they took, and begin anew."""
@@ -72,16 +59,13 @@ class Load:
 
 
 class _Loads(dict[str, Load]):
-    """The load of each replica, by alias."""
-
     def __missing__(self, alias: str) -> Load:
         return self.setdefault(alias, Load())
 
 
-_loads: Final = _Loads()
-load_of: Final = _loads.__getitem__
-"""Return what a replica has to do, by its alias."""
-reset: Final = _loads.clear
+loads: Final = _Loads()
+"""What each replica has to do, by its alias: one is made for an alias that has none."""
+reset: Final = loads.clear
 """Forget everything."""
 
 process.owns(reset)

@@ -12,10 +12,11 @@ import threading
 import time
 import uuid
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import add
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 
 from django_rwrouter.stats import latency
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 RESOLUTION: Final = 60
 """Seconds that a bucket covers. Buckets start at whole minutes of UTC."""
+MAX_PENDING: Final = 512
+"""Statements that wait, at most, to be put into the bucket of their minute."""
+LATE_SECONDS: Final = 1.0
+"""How long before a minute a statement may have ended that is counted in it, having come late."""
 MAX_BUCKETS: Final = 120
 """Buckets kept while nothing can be written; beyond that, the oldest are put together."""
 LOG_OF_EACH: Final = 5
@@ -51,6 +56,8 @@ NO_SECONDS: Final = (0.0, *[0] * latency.BUCKETS)
 
 Origin: TypeAlias = tuple[str, "type[Model] | None"]
 """What a read on the primary is of: the name of the view, empty where there is none, and the model."""
+_Key: TypeAlias = tuple[str, str, str, str, str]
+"""Cluster, alias, operation, reason and would-be alias of statements that are counted together."""
 ServerEntry: TypeAlias = Mapping[str, Any]
 """A server's state as JSON, which the statistics keep and do not read."""
 
@@ -99,7 +106,7 @@ class Row:
 class _Bucket:
     process: str
     start: int
-    statements: dict[tuple[str, str, str, str, str], list[float]] = field(default_factory=dict)
+    statements: dict[_Key, list[float]] = field(default_factory=dict)
     events: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     log: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
     origins: dict[tuple[str, str, type[Model] | str | None], int] = field(default_factory=dict)
@@ -175,11 +182,14 @@ class _Bucket:
 class Counters:
     """Thread-safe counters of statements and events, by the minute.
 
-    ``clock`` returns seconds since 1970.
+    ``clock`` returns seconds since 1970, ``ticks`` those by which statements are timed.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, ticks: Callable[[], float] = perf_counter
+    ) -> None:
         self._clock = clock
+        self._ticks = ticks
         self.begun: Callable[[], None] | None = None
         """Called whenever there is something to count in a minute of which nothing was counted before."""
         self.enabled = True
@@ -197,6 +207,9 @@ class Counters:
         self._buckets: dict[int, _Bucket] = {}
         self._closed: list[_Bucket] = []
         """Nothing is counted into these any more."""
+        self._pending: deque[tuple[_Key, float, float, Origin | None]] = deque()
+        """Statements that have run and are in no bucket yet: key, when it ended, seconds, origin."""
+        self._pending_count = MAX_PENDING  # So that the first tells at once that there is something to count.
         self._latest = -1
         self._current = _Bucket(self._process, 0)
         self._begin = self._end = 0.0
@@ -210,26 +223,47 @@ class Counters:
         would_be: str,
         seconds: float,
         origin: Origin | None = None,
+        ended: float | None = None,
     ) -> None:
-        """Count one statement that took ``seconds`` on ``alias``; with its ``origin``, if that matters."""
+        """Count one statement that took ``seconds`` on ``alias``; with its ``origin``, if that matters.
+
+        ``ended`` is when it did (performance counter), if not now. On the path of each statement: what is
+        not done here is done for many at once, and an operation on a deque needs no lock.
+        """
         if not self.enabled:
             return
-        key = (cluster, alias, operation, reason, would_be)
-        # On the path of each statement: one look-up, and no call but this and two of C.
-        place = bisect_left(BOUNDS, seconds) + 1
-        with self._lock:
-            # The time is read under the lock: a late thread cannot reopen a minute that is gone.
-            if not self._begin <= (now := self._clock()) < self._end:
-                self._turn_to(now)
+        if ended is None:
+            ended = self._ticks()
+        self._pending.append(((cluster, alias, operation, reason, would_be), ended, seconds, origin))
+        # Two threads may count as one here, which only puts off what has no exact time.
+        self._pending_count += 1
+        if self._pending_count > MAX_PENDING:
+            with self._lock:
+                self._put_in_buckets()
+
+    def _put_in_buckets(self) -> None:
+        """Count the statements that have run, each in the minute in which it ended; under the lock."""
+        self._pending_count = 0
+        # From ticks to the time of day: as the clock is now, should it have been put right since.
+        epoch = self._clock() - self._ticks()
+        next_statement = self._pending.popleft
+        while True:
+            try:
+                key, ended, seconds, origin = next_statement()
+            except IndexError:
+                return
+            at = epoch + ended
+            if not self._begin - LATE_SECONDS <= at < self._end:
+                self._begin_minute(at)
             bucket = self._current
             try:
                 entry = bucket.statements[key]
             except KeyError:
                 entry = bucket.statements[key] = list(NO_SECONDS)
             entry[0] += seconds
-            entry[place] += 1
+            entry[bisect_left(BOUNDS, seconds) + 1] += 1
             if origin is not None and self.has_origins:
-                bucket.count_origin(reason, origin)
+                bucket.count_origin(key[3], origin)
             bucket.changed = True
 
     def count_event(self, name: str, subject: str = "") -> None:
@@ -284,6 +318,7 @@ class Counters:
         :meth:`failed` before the next call; all others count as written then.
         """
         with self._lock:
+            self._put_in_buckets()
             now = self._clock()
             self._close(now, everything=ending)
             self._closed = [
@@ -325,7 +360,11 @@ class Counters:
                 self._begin = self._end = 0.0
 
     def _turn_to(self, now: float) -> None:
-        """Make the bucket of this minute the current one."""
+        """Make the bucket of this minute the current one, after what has run in those before."""
+        self._put_in_buckets()
+        self._begin_minute(now)
+
+    def _begin_minute(self, now: float) -> None:
         start = int(now) // RESOLUTION * RESOLUTION
         bucket = self._buckets.get(start)
         if bucket is None:

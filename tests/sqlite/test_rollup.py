@@ -299,7 +299,7 @@ class Process:
     """A process of the simulation: it counts, writes with or without an answer, and may be killed."""
 
     def __init__(self, clock):
-        self.counters = Counters(lambda: clock[0])
+        self.counters = Counters(lambda: clock[0], ticks=lambda: clock[0])
         self.counted = 0
         self.rows = {}
 

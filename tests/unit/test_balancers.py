@@ -107,7 +107,7 @@ def test_processes_begin_at_different_places():
 
 def test_the_freshest_is_chosen_and_those_hardly_older_are_drawn():
     for alias, fresh_at in {"a": 100.0, "b": 99.95, "c": 99.0}.items():
-        in_flight.load_of(alias).fresh_at = fresh_at
+        in_flight.loads[alias].fresh_at = fresh_at
     drawn = {LeastLagBalancer().choose(replicas(a=1, b=1, c=100)).alias for _draw in range(100)}
     assert drawn == {"a", "b"}
 
@@ -122,7 +122,7 @@ def test_while_nothing_is_known_all_are_drawn():
 
 def busy(alias, reads):
     for _read in range(reads):
-        in_flight.load_of(alias).begin(None, 0.0)
+        in_flight.loads[alias].running[object()] = None, 0.0
 
 
 def test_of_two_the_one_with_fewer_reads_is_chosen():

@@ -22,7 +22,7 @@ from django_rwrouter import (
 )
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book
 from tests.busy_clock import busy_clock
@@ -143,7 +143,7 @@ def places(routed):
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     yield
-    assert not any(load_of(alias).running for alias in ALIASES)
+    assert not any(loads[alias].running for alias in ALIASES)
 
 
 @pytest.fixture
@@ -614,7 +614,7 @@ def test_a_frozen_server_that_the_monitor_has_noticed(page, routed):
     found.server.freeze()
 
     def strike():
-        found.wait(lambda: load_of(alias).running)
+        found.wait(lambda: loads[alias].running)
         assert cut_off(alias) == 1
 
     began = busy_clock()

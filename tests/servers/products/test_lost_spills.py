@@ -14,7 +14,7 @@ from django_rwrouter.routing import snapshot
 from django_rwrouter.servers import asking
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.spill_slots import slots_of
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book
@@ -167,7 +167,7 @@ def test_a_primary_that_freezes(lagging, routed):
     found.server.freeze()
 
     def strike():
-        found.wait(lambda: load_of("default").running)
+        found.wait(lambda: loads["default"].running)
         assert cut_off("default") == 1
 
     try:

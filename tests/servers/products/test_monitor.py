@@ -17,7 +17,7 @@ from django_rwrouter.operations import overrides
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.in_flight import load_of
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.signals import (
     primary_found,
@@ -500,13 +500,13 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
                 ready.set()
                 frozen.wait(10)
                 began = busy_clock()
-                key = load_of("replica1").begin(connection, time.perf_counter())
+                key = loads["replica1"].begin(connection, time.perf_counter())
                 try:
                     cursor.execute("SELECT title FROM app_book")
                 except OperationalError as error:
                     ended.append((busy_clock() - began, events.why(error)))
         finally:
-            load_of("replica1").end(key, 0.0)
+            loads["replica1"].end(key, 0.0)
             connection.close()
 
     reader = threading.Thread(target=read, daemon=True)

@@ -424,7 +424,7 @@ def test_what_runs_now_is_known(alias, error):
     running = []
 
     def execute(sql, params, many, context):
-        running.append([connection for connection, _began in in_flight.load_of(alias).running.values()])
+        running.append([connection for connection, _began in in_flight.loads[alias].running.values()])
         if error is not None:
             raise error
 
@@ -434,7 +434,7 @@ def test_what_runs_now_is_known(alias, error):
     with nullcontext() if error is None else pytest.raises(OperationalError):
         hook.observe(execute, "SELECT 1", (), False, {"connection": connection, "cursor": SimpleNamespace()})
     assert running == [[connection]]
-    assert not in_flight.load_of(alias).running
+    assert not in_flight.loads[alias].running
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_replicas_are_compared_by_reads_that_are_spread_over_them(scope, reason,
     current_state().announced_reads["replica1"] = {"app_book": decision} if reason else {}
     with nullcontext() if error is None else pytest.raises(OperationalError):
         run("SELECT * FROM app_book", error=error, vendor="mysql", alias="replica1")
-    count, seconds = in_flight.load_of("replica1").take()
+    count, seconds = in_flight.loads["replica1"].take()
     assert count == counted
     assert (seconds > 0) is bool(counted)
 

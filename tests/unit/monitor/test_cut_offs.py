@@ -64,8 +64,7 @@ def test_only_what_has_itself_hung_for_longer_is_ended(monkeypatch):
     for connection in opened:
         sockets.note_opened(connection)
     now = time.perf_counter()
-    in_flight.load_of("replica1").begin(opened[0], now - 100)
-    in_flight.load_of("replica1").begin(opened[1], now)
+    in_flight.loads["replica1"].running.update(first=(opened[0], now - 100), second=(opened[1], now))
     assert rounds.cut_off("replica1", 50) == 1
     assert severed == ["old", "idle"]
     in_flight.reset()

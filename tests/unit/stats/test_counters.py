@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from django_rwrouter.stats.counters import MAX_BUCKETS, RESOLUTION, Counters
+from django_rwrouter.stats.counters import MAX_BUCKETS, MAX_PENDING, RESOLUTION, Counters
 
 COUNT = [
     pytest.param(lambda counters, subject="": counters.count_event("hit", subject), id="event"),
@@ -56,7 +56,7 @@ def clock():
 
 @pytest.fixture
 def counters(clock):
-    return Counters(clock)
+    return Counters(clock, ticks=clock)
 
 
 def flush(counters, table):
@@ -298,3 +298,37 @@ def test_counts_are_exact_under_threads_while_another_writes(hectic, clock, coun
     statements = [entry[5:] for data in table.rows.values() for entry in data["statements"]]
     assert sum(events) + sum(count for count, _time in statements) == threads * times
     assert all(count == microseconds for count, microseconds in statements)
+
+
+def test_statements_that_wait_for_their_minute_are_bounded_where_nobody_takes_them(counters):
+    for _turn in range(10 * MAX_PENDING):
+        counters.count_statement("main", "default", "read", "pinned", "", 0.001)
+    assert len(counters._pending) <= MAX_PENDING
+    [row] = counters.take()
+    assert row.data["statements"][0][5] == 10 * MAX_PENDING
+
+
+def test_a_statement_is_counted_in_the_minute_in_which_it_ended(counters, clock):
+    counters.count_statement("main", "default", "read", "pinned", "", 0.001)
+    counters.count_statement("main", "default", "read", "pinned", "", 0.001)
+    clock.now += RESOLUTION
+    counters.count_event("hit")
+    earlier, later = counters.take()
+    assert earlier.data["statements"][0][5] == 2
+    assert later.data["statements"] == []
+    assert earlier.process == later.process
+
+
+def test_a_statement_that_comes_after_its_minute_was_let_go_is_counted_in_the_next(counters, clock):
+    clock.now = clock.now // RESOLUTION * RESOLUTION + RESOLUTION
+    counters.count_event("hit")
+    counters.count_statement("main", "default", "read", "pinned", "", 0.001, ended=clock.now - 0.5)
+    [row] = counters.take()
+    assert (row.start, row.data["statements"][0][5]) == (clock.now, 1)
+
+
+def test_the_first_statement_says_that_there_is_something_to_count(counters):
+    begun = []
+    counters.begun = lambda: begun.append(True)
+    counters.count_statement("main", "default", "read", "pinned", "", 0.001)
+    assert begun == [True]

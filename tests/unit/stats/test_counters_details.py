@@ -27,7 +27,7 @@ def clock():
 
 @pytest.fixture
 def counters(clock):
-    return Counters(clock)
+    return Counters(clock, ticks=clock)
 
 
 def data(counters):
