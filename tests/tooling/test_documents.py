@@ -31,8 +31,10 @@ def links(name):
 def file_of(link):
     """Return the file of this tree that an address of the project shows, or None if it shows none."""
     if link.startswith(DOCUMENTATION):
-        page = link.removeprefix(DOCUMENTATION).partition("#")[0] or "index.html"
-        return ROOT / "docs" / f"{page.removesuffix('.html')}.md"
+        page = (link.removeprefix(DOCUMENTATION).partition("#")[0] or "index.html").removesuffix(".html")
+        if page.startswith("ko/"):
+            return ROOT / "docs" / "locale" / "ko" / "LC_MESSAGES" / f"{page.removeprefix('ko/')}.po"
+        return ROOT / "docs" / f"{page}.md"
     for kind in ("blob", "raw"):
         prefix = f"{REPOSITORY}/{kind}/main/"
         if link.startswith(prefix):
