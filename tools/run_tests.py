@@ -87,7 +87,7 @@ SUITES = (
         group="servers",
         folders=("tests/servers/setups",),
         settings="tests.servers.products.settings",
-        products=("mariadb",),
+        products=("mariadb", "postgresql"),
     ),
     Suite(name="launcher", group="servers", folders=("tests/tooling/launcher",), products=PRODUCTS),
     Suite(name="browser", group="browser", folders=("tests/browser",)),

@@ -3,7 +3,8 @@
 #
 #   tools/system_packages.sh [--dry-run] NEED...
 #
-# where a need is one of: venv compiler headers mariadb postgresql redis chromium fonts
+# where a need is one of: venv compiler headers mariadb postgresql redis galera haproxy chromium
+# fonts
 #
 # It looks for the thing itself (a command, a header), not for a package's name, so that nothing
 # is installed where another package already brought it. On Debian and Ubuntu, as root or with
@@ -51,6 +52,15 @@ missing_of() {
             echo "mariadb-server|the MariaDB server 10.6 or newer (mariadbd, mariadb-install-db)"
         { has pkg-config && { pkg-config --exists libmariadb || pkg-config --exists mariadb; }; } ||
             has mariadb_config || echo "libmariadb-dev|the headers of MariaDB's client library"
+        ;;
+    galera)
+        # A library, which distributions keep in different places: see launcher/galera.py.
+        ls /usr/lib/galera/libgalera_smm.so /usr/lib64/galera-4/libgalera_smm.so \
+            /usr/lib/libgalera_smm.so 2>/dev/null | grep -q . ||
+            echo "galera-4|the Galera library 4 (libgalera_smm.so)"
+        ;;
+    haproxy)
+        has haproxy || echo "haproxy|HAProxy (haproxy)"
         ;;
     redis)
         has redis-server || echo "redis-server|the Redis server (redis-server)"

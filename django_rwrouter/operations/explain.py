@@ -450,7 +450,7 @@ class _World:
             positions=_has_positions(cluster),
             reached=lambda alias, _position: self.caught_up and alias in attempts.asked,
             staleness=lambda alias: 0.0 if self.caught_up and (watched or alias in attempts.asked) else inf,
-            watched=lambda: watched,
+            asked_lately=lambda _alias: watched,
             away=lambda: health.is_away(cluster.name),
         )
         instance_alias = cluster.primary if question.from_primary else None

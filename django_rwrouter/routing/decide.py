@@ -304,11 +304,6 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     return decision
 
 
-def _is_watched(cluster: Cluster) -> bool:
-    """Whether a monitor watches, and has found something already."""
-    return health.watched and knowledge.knows(cluster.name, (replica.alias for replica in cluster.replicas))
-
-
 def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
     """Look up the connections of the running thread, once in a scope.
 
@@ -325,8 +320,7 @@ def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Clust
         positions=False,
         reached=partial(snapshot.reached, scope, ours),
         staleness=partial(snapshot.staleness, cluster.name, ours),
-        asked_lately=partial(snapshot.asked_lately, ours),
-        watched=partial(_is_watched, cluster),
+        asked_lately=partial(snapshot.asked_lately, cluster, ours),
         away=partial(health.is_away, cluster.name),
     )
     return ours

@@ -133,7 +133,7 @@ def recent(
         return _no_replica(route, attempts)
     limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
     fresh = [replica for replica in usable if situation.staleness(replica.alias) <= limit]
-    if len(fresh) < len(usable) and not attempts.known_only and not situation.watched():
+    if len(fresh) < len(usable) and not attempts.known_only:
         question = _look_for_more(route, scope, reason, usable, fresh, limit, situation, attempts)
         if question is not None:
             return question
@@ -159,7 +159,7 @@ def _look_for_more(
     situation: Situation,
     attempts: Attempts,
 ) -> Step | None:
-    """Ask a replica that nobody has asked lately, if it is its turn: where no monitor does so.
+    """Ask a replica that nobody has asked lately, if it is its turn: where no monitor asks its server.
 
     If the known ones answered alone, they would go on doing so for ever.
     """

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from django.db import connections
 
+from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.scope.state import ClusterScope, ThreadConnections, this_thread
+from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import is_primary, server_of
 
@@ -51,10 +53,17 @@ def staleness(cluster: str, ours: ThreadConnections, alias: str) -> float:
     return age
 
 
-def asked_lately(ours: ThreadConnections, alias: str) -> bool:
-    """Whether a replica has said within a second where it stands."""
-    server = server_of(ours.opened[alias]) if alias in ours.opened else knowledge.last_server(alias)
-    return knowledge.age(server) < ASK_AGAIN_SECONDS
+def asked_lately(cluster: Cluster, ours: ThreadConnections, alias: str) -> bool:
+    """Whether a replica has said within a second where it stands, or a monitor asks that server.
+
+    A monitor has one connection. Of the servers behind an address, those that it has not reached are asked by
+    the threads that are attached to them.
+    """
+    last = knowledge.last_server(alias)
+    server = server_of(ours.opened[alias]) if alias in ours.opened else last
+    if knowledge.age(server) < ASK_AGAIN_SECONDS:
+        return True
+    return server == last and health.watched and knowledge.knows(cluster.name, cluster.replica_aliases)
 
 
 def _is_another_name(ours: ThreadConnections, alias: str) -> bool:

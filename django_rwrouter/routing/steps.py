@@ -128,9 +128,7 @@ class Situation:
     staleness: Callable[[str], float]
     """By how many seconds a replica is behind at most."""
     asked_lately: Callable[[str], bool] = _no
-    """Whether a replica has said so recently where it stands that it need not be asked again."""
-    watched: Callable[[], bool] = _no
-    """Whether a monitor samples all servers, so that no read has to ask."""
+    """Whether no read has to ask a replica where it stands: it has just said so, or a monitor asks it."""
     away: Callable[[], bool] = _no
     """Whether the primary has not answered lately."""
 

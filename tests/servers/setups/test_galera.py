@@ -3,7 +3,7 @@
 import pytest
 from django.db import connections
 
-from django_rwrouter import current_token, process, routing_scope
+from django_rwrouter import process, routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers import asking, waiting
@@ -13,8 +13,7 @@ from launcher.process import ServerError
 from tests.app.models import Book
 from tests.servers.products.conftest import attach, prepare
 from tests.servers.products.settings import REPLICAS
-
-ROUNDS = 40
+from tests.servers.setups.conftest import ROUNDS, stale_reads
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +47,6 @@ def galera(running, django_db_blocker, rwrouter):
         yield running
         connections.close_all()
         process.reset()
-
-
-def stale_reads(rounds=ROUNDS):
-    """Write, and read in the next request of the client; return how often the write was not there."""
-    stale = 0
-    for number in range(rounds):
-        title = f"book {number}"
-        with routing_scope():
-            Book.objects.create(title=title)
-            token = current_token()
-        with routing_scope(safe=True, token=token):
-            stale += not Book.objects.filter(title=title).exists()
-    return stale
 
 
 def read_on(routed):

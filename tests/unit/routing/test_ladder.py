@@ -111,8 +111,7 @@ class World:
             positions=positions,
             reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
             staleness=lambda alias: self.stale.get(alias, self.age),
-            asked_lately=lambda alias: alias in self.asked,
-            watched=lambda: self.watched,
+            asked_lately=lambda alias: self.watched or alias in self.asked,
             away=lambda: self.away,
         )
         attempts = Attempts(known_only=self.hurry, **attempts)

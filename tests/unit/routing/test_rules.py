@@ -81,8 +81,8 @@ def route(
         opened=opened,
         positions=True,
         reached=lambda _alias, _position: False,
+        asked_lately=lambda _alias: True,
         staleness=lambda _alias: staleness,
-        watched=lambda: True,
         away=lambda: away,
     )
     attempts = Attempts(
