@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from django.apps import apps
@@ -96,15 +96,24 @@ def labels(raw: Mapping[str, Any]) -> Iterator[CheckMessage]:
     # Whoever writes 'project.shop', as in INSTALLED_APPS, means the label 'shop'.
     labels = {config.name: config.label for config in configs}
     otherwise = f"Write 'app' or 'app.Model'; the apps are: {named(sorted(labels.values()))}."
+    for where, named_there in _labels(raw):
+        for label in named_there:
+            if label.lower() not in installed:
+                yield found(
+                    "E011",
+                    f"{where} names {label!r}, but no such app or model is installed.",
+                    did_you_mean(labels.get(label, label), known, otherwise),
+                )
+
+
+def _labels(raw: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the lists of labels of apps and models, and where they are."""
     for where, options in _places(raw):
         for key in ("PRIMARY_ONLY", "MODELS"):
-            for label in options.get(key, ()):
-                if label.lower() not in installed:
-                    yield found(
-                        "E011",
-                        f"{where}[{key!r}] names {label!r}, but no such app or model is installed.",
-                        did_you_mean(labels.get(label, label), known, otherwise),
-                    )
+            yield f"{where}[{key!r}]", options.get(key, ())
+        replicas = options.get("REPLICAS", ())
+        for alias, replica in replicas.items() if isinstance(replicas, Mapping) else ():
+            yield f"{where}['REPLICAS'][{alias!r}]['EXCEPT']", replica.get("EXCEPT", ())
 
 
 def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

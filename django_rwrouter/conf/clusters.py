@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
@@ -61,7 +61,7 @@ class Cluster:
 class ModelRoute:
     """What never changes about routing one model, and its decisions, made once and shared."""
 
-    __slots__ = ("_decisions", "cluster", "fixed", "model", "table")
+    __slots__ = ("_decisions", "cluster", "fixed", "model", "replicas", "table", "timely_replicas")
 
     def __init__(self, cluster: Cluster, model: type[Model] | None, fixed: Reason | None) -> None:
         self.cluster = cluster
@@ -70,6 +70,12 @@ class ModelRoute:
         """Why all reads of the model go to the primary, if they always do."""
         self.table = "" if model is None else table_name(model._meta.db_table)
         """As statements name it, without quotes."""
+        self.replicas = tuple(
+            replica for replica in cluster.replicas if model is None or not _is_named(replica.excepted, model)
+        )
+        """Those that replicate the model."""
+        self.timely_replicas = tuple(replica for replica in self.replicas if not replica.delayed)
+        """Those of them that are not late on purpose."""
         self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
 
     def decide(
@@ -214,8 +220,31 @@ class Topology:
         return frozenset(
             route.table
             for model in apps.get_models(include_auto_created=True)
-            if (route := self.route(model)) is not None and _is_named(route.cluster.settings, model)
+            if (route := self.route(model)) is not None
+            and _is_named(route.cluster.settings.primary_only, model)
         )
+
+    def without(self, cluster: Cluster, tables: Collection[str]) -> frozenset[str]:
+        """Return the replicas of a cluster that do not replicate all of these tables (``EXCEPT``)."""
+        return frozenset(
+            replica.alias
+            for replica in cluster.replicas
+            if replica.excepted and not self.excepted_tables[replica.alias].isdisjoint(tables)
+        )
+
+    @cached_property
+    def excepted_tables(self) -> Mapping[str, frozenset[str]]:
+        """The tables that a replica does not replicate, by alias; of those alone that leave some out."""
+        return {
+            replica.alias: frozenset(
+                table_name(model._meta.db_table)
+                for model in apps.get_models(include_auto_created=True)
+                if _is_named(replica.excepted, model)
+            )
+            for cluster in self.clusters.values()
+            for replica in cluster.replicas
+            if replica.excepted
+        }
 
     @cached_property
     def _session_model(self) -> object:
@@ -274,15 +303,15 @@ def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
 
     if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
         return True
-    if model.__module__ == _SITES or _is_named(settings, model):
+    if model.__module__ == _SITES or _is_named(settings.primary_only, model):
         return True
     return any(app_label in _ALWAYS_PRIMARY for app_label, _model_name in _labels(model))
 
 
-def _is_named(settings: ClusterSettings, model: type[Model]) -> bool:
-    """Whether ``PRIMARY_ONLY`` names a model."""
-    return bool(settings.primary_only) and any(
-        app_label in settings.primary_only or f"{app_label}.{model_name}" in settings.primary_only
+def _is_named(labels: frozenset[str], model: type[Model]) -> bool:
+    """Whether a setting names a model, or its app."""
+    return bool(labels) and any(
+        app_label in labels or f"{app_label}.{model_name}" in labels
         for app_label, model_name in _labels(model)
     )
 

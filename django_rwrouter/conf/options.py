@@ -23,6 +23,10 @@ class ReplicaSettings:
     """Where the server runs."""
     label: str = ""
     """What people call the machine; shown beside the alias."""
+    excepted: frozenset[str] = frozenset()
+    """Lower-case ``app`` and ``app.model`` labels of what it does not replicate."""
+    delayed: bool = False
+    """Late on purpose: it takes ``eventual`` and ``bounded`` reads alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

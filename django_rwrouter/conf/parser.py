@@ -63,6 +63,8 @@ _REPLICA_KEYS: Final[Keys] = {
     "WEIGHT": ("weight", positive),
     "ZONE": ("zone", any_text),
     "LABEL": ("label", any_text),
+    "EXCEPT": ("excepted", labels),
+    "DELAYED": ("delayed", flag),
 }
 
 

@@ -141,7 +141,7 @@ def run_again(
         if alive and too_long:
             break
         too_long = too_long or alive
-        found = substitute(decision, cluster, failed)
+        found = substitute(decision, cluster, {*failed, *get_topology().without(cluster, statement.tables)})
         if found.alias in failed:  # The primary: there is no other.
             error = failed[found.alias]
             break

@@ -62,8 +62,11 @@ def overrule(
             return better
     on_primary = topology.tables_on_primary
     reads_primary = bool(on_primary) and not on_primary.isdisjoint(statement.tables)
-    if not reads_primary and (
-        (decision is not None and is_settled(decision, state)) or _holds(decision, state, cluster)
+    lacking = topology.without(cluster, statement.tables) if topology.excepted_tables else ()
+    if (
+        not reads_primary
+        and connection.alias not in lacking
+        and ((decision is not None and is_settled(decision, state)) or _holds(decision, state, cluster))
     ):
         return None
     if decision is None:
@@ -75,7 +78,7 @@ def overrule(
     if reads_primary:
         route = None if decision.model is None else topology.route(decision.model)
         return (route or topology.raw_route(cluster.name)).decide(cluster.primary, Reason.PRIMARY_ONLY)
-    better = substitute(decision, cluster, ())
+    better = substitute(decision, cluster, lacking)
     return None if better.alias == connection.alias else better
 
 

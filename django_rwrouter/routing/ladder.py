@@ -187,11 +187,11 @@ def fresh_enough(
     route: ModelRoute, scope: ClusterScope, limit: float, situation: Situation, attempts: Attempts
 ) -> Verdict:
     """Admit replicas known to be no older than ``limit`` seconds."""
-    usable = _usable(route, attempts)
+    usable = _usable(route, attempts, delayed=True)
     if not usable:
         return _no_replica(route, attempts)
     if route.cluster.shadow:
-        return draw(route, scope, Reason.BOUNDED, situation, attempts)
+        return draw(route, scope, Reason.BOUNDED, situation, attempts, delayed=True)
     fresh = [replica for replica in usable if situation.staleness(replica.alias) <= limit]
     if fresh:
         return draw(route, scope, Reason.BOUNDED, situation, attempts, fresh)
@@ -221,8 +221,9 @@ def _ask_another(
     return Open(alias, reason, bound=True, identify=True)
 
 
-def _usable(route: ModelRoute, attempts: Attempts) -> Collection[ReplicaSettings]:
-    replicas = route.cluster.replicas
+def _usable(route: ModelRoute, attempts: Attempts, *, delayed: bool = False) -> Collection[ReplicaSettings]:
+    """Return the replicas that may be asked; those that are late on purpose only if ``delayed``."""
+    replicas = route.replicas if delayed else route.timely_replicas
     if not attempts.unusable and not attempts.forbidden:
         return replicas
     return [
@@ -257,13 +258,15 @@ def draw(
     among: Collection[ReplicaSettings] | None = None,
     *,
     bound: bool = True,
+    delayed: bool = False,
 ) -> Verdict:
     """Draw a replica of those that may answer: ``among`` them, if it matters where they stand.
 
-    ``bound`` tells whether a new connection may only be used when its server was asked.
+    ``bound`` tells whether a new connection may only be used when its server was asked; ``delayed``, whether
+    a replica that is late on purpose will do.
     """
     cluster = route.cluster
-    candidates = _usable(route, attempts) if among is None else among
+    candidates = _usable(route, attempts, delayed=delayed) if among is None else among
     if not candidates:
         return _no_replica(route, attempts)
     alias = _choose(route, scope, situation, candidates)

@@ -84,7 +84,7 @@ def route_read(  # noqa: C901, PLR0912  (the rules are one list, read from top t
         return route.decide(primary, Reason.LEVEL_PRIMARY)
     if level is Level.EVENTUAL:
         reason = Reason.OUTSIDE_REPLICA if outside else Reason.EVENTUAL
-        return draw(route, scope, reason, situation, attempts)
+        return draw(route, scope, reason, situation, attempts, delayed=True)
     if level in (Level.BOUNDED, Level.STRONG) and not situation.positions:
         return route.decide(primary, Reason.NO_POSITION)  # Nothing else keeps what they promise.
     if level is Level.BOUNDED:

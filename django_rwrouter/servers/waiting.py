@@ -104,7 +104,7 @@ def wait_for_all(cluster: Cluster, position: Any) -> bool:
     """
     settings = cluster.settings
     unusable = health.unusable()
-    pending = [replica.alias for replica in cluster.replicas]
+    pending = [replica.alias for replica in cluster.replicas if not replica.delayed]
     wanted = len(pending) if settings.sync_replicas == "all" else min(settings.sync_replicas, len(pending))
     pending = [alias for alias in pending if alias not in unusable]
     deadline = monotonic() + settings.sync_timeout

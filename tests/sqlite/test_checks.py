@@ -216,6 +216,11 @@ MISTAKES = [
         ["RWROUTER['PRIMARY_ONLY']", "'app.Bok'", "mean 'app.Book'?"],
     ),
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["sesions"])}, ["'sesions'", "mean 'sessions'?"]),
+    (
+        "E011",
+        {"RWROUTER": {"REPLICAS": {"replica1": {"EXCEPT": ["app.Boook"]}}}},
+        ["['REPLICAS']['replica1']['EXCEPT'] names 'app.Boook'", "mean 'app.Book'?"],
+    ),
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["tests.app"])}, ["'tests.app'", "mean 'app'?"]),
     ("E011", {"RWROUTER": routing(PRIMARY_ONLY=["app.book_tags"])}, ["'app.book_tags'"]),
     (

@@ -31,7 +31,7 @@ def test_each_file_of_tests_is_in_a_suite():
     [
         (["quick"], ["mariadb"], ["quick"]),
         (["servers"], ["mysql"], ["products-mysql", "launcher"]),
-        (["servers"], ["postgresql"], ["faults", "products-postgresql", "launcher"]),
+        (["servers"], ["postgresql"], ["faults", "products-postgresql", "setups", "launcher"]),
         (["browser", "week"], run_tests.PRODUCTS, ["browser", "week"]),
         ([], run_tests.PRODUCTS, [suite.name for suite in SUITES]),
     ],

@@ -132,6 +132,13 @@ KEYS = {
                     ReplicaSettings(alias="replica2", weight=3.0, zone="a"),
                 ),
             ),
+            (
+                {"replica1": {"EXCEPT": ["shop.Order", "logs"]}, "replica2": {"DELAYED": True}},
+                (
+                    ReplicaSettings(alias="replica1", excepted=frozenset({"shop.order", "logs"})),
+                    ReplicaSettings(alias="replica2", delayed=True),
+                ),
+            ),
         ],
         (
             "replica1",
@@ -146,6 +153,8 @@ KEYS = {
             {"replica1": {"WEIGHT": 0}},
             {"replica1": {"ZONE": None}},
             {"replica1": {"LABEL": 2}},
+            {"replica1": {"EXCEPT": "shop"}},
+            {"replica1": {"DELAYED": 1}},
         ),
     ),
     "CONSISTENCY": (
