@@ -84,6 +84,8 @@ def test_a_process_that_stood_still_itself_takes_nothing_over(candidate, clock):
     assert not second.leads()
 
 
+# Other tests may have left threads; the child starts none and takes no lock.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_neither_keeps_nor_releases_its_parents_lock(candidate):
     """The lock is of the open file, which a child shares: it must close it, and nothing else."""
     parent, other = candidate(), candidate()
