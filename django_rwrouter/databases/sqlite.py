@@ -1,11 +1,17 @@
-"""SQLite, which has no positions."""
+"""SQLite, which has no positions, and one writer at a time."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+from weakref import WeakSet
 
-from django.db import Error, OperationalError
+from django.db import Error, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_rwrouter import process
 from django_rwrouter.databases.base import ErrorCodes
 
 READ_ONLY: Final = "PRAGMA query_only = ON"
@@ -14,6 +20,8 @@ ONLY_ON_PRIMARY: Final = "no such "
 """How an error begins that says that a table, column or function is not there."""
 READ_ONLY_ERROR: Final = "readonly"
 """In the text of the error of a write in a read-only session or file; SQLite's library has no codes here."""
+_LOCKED: Final = "is locked"
+"""In the text of the error of whoever finds another writer, or readers in the way of an exclusive lock."""
 
 
 class SQLiteErrors(ErrorCodes):
@@ -30,3 +38,74 @@ class SQLiteErrors(ErrorCodes):
     def is_refused_write(self, error: Error) -> bool:
         """Tell by the text."""
         return isinstance(error, OperationalError) and READ_ONLY_ERROR in str(error)
+
+
+class WriterGate:
+    """Keeps the site's transactions and the statistics' short ones apart, in one process.
+
+    SQLite fails a transaction that has read, and now writes, at once if another connection writes or has
+    written since: no ``timeout`` helps. So the statistics are written while no transaction is open, and
+    those of the site begin after that.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Be as in a new process; what a forked child does."""
+        self._changed = threading.Condition()
+        self._writer: int | None = None
+        """The thread that writes statistics; its own ``BEGIN`` comes by here, too."""
+        self._beginning = 0
+        """How many transactions of the site are about to begin; they do not wait for each other."""
+        self._seen: WeakSet[BaseDatabaseWrapper] = WeakSet()
+
+    @contextmanager
+    def beginning(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Let a transaction of the site begin, after a write of the statistics that is under way."""
+        with self._changed:
+            while self._writer not in {None, threading.get_ident()}:
+                self._changed.wait()
+            self._beginning += 1
+            self._seen.add(connection)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._beginning -= 1
+
+    @contextmanager
+    def writing(self, connection: BaseDatabaseWrapper) -> Iterator[bool]:
+        """Write in one transaction, and yield ``True``; or ``False`` where the site would be in its way.
+
+        It waits for no lock, as transactions of the site wait for it. It locks the whole file: readers in a
+        transaction of another process keep it from that, rather than being failed by it later.
+        """
+        with self._changed:
+            is_free = not (self._writer or self._beginning or any(map(_in_transaction, self._seen)))
+            if is_free:
+                self._writer = threading.get_ident()
+        if not is_free:
+            yield False
+            return
+        try:
+            connection.settings_dict["OPTIONS"] |= {"timeout": 0, "transaction_mode": "EXCLUSIVE"}
+            with transaction.atomic(using=connection.alias):
+                yield True
+        finally:
+            with self._changed:
+                self._writer = None
+                self._changed.notify_all()
+
+
+def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    return getattr(connection.connection, "in_transaction", False)
+
+
+gate: Final = WriterGate()
+process.owns(gate.renew)
+
+
+def is_locked(error: Error) -> bool:
+    """Whether somebody else has locked the file."""
+    return isinstance(error, OperationalError) and _LOCKED in str(error)

@@ -60,6 +60,9 @@ def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its
     if cluster.settings.replica_session is not None or hasattr(connection, "set_tenant"):
         execute = replica_sessions.following(execute, statement, cluster)
     if statement.kind is Kind.CONTROL:
+        if connection.vendor == "sqlite" and text.startswith("BEGIN"):
+            with sqlite.gate.beginning(connection):
+                return execute(sql, params, many, context)
         return execute(sql, params, many, context)
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
     decision = announced(state, context, statement)

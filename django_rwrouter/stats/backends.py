@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 
 from django_rwrouter.conf import get_settings
-from django_rwrouter.databases import private_connections
+from django_rwrouter.databases import private_connections, sqlite
 from django_rwrouter.stats.counters import Row
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class StatisticsTableMissing(Exception):  # noqa: N818  (a state that passes, no
     """The table for the statistics has not been made yet."""
 
 
+class StatisticsPutOff(Exception):  # noqa: N818
+    """The site is writing, and would fail if anybody else did: the rows are to be offered again soon."""
+
+
 class DatabaseBackend:
     """Writes to this package's table, on a primary, and now and then merges what is there."""
 
@@ -60,7 +64,8 @@ class DatabaseBackend:
     def write(self, process: str, rows: Sequence[Row]) -> None:
         """Write the rows with one statement, where the database has an upsert.
 
-        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``.
+        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``, and :class:`StatisticsPutOff`
+        where it would be in the site's way.
         """
         # Here, because this module is imported before the app registry is ready.
         from django_rwrouter.stats.table import RoutingStatistics
@@ -68,10 +73,11 @@ class DatabaseBackend:
         table = RoutingStatistics.objects.on_primary()
         with temporary_connection(table.db) as is_own:
             try:
-                if rows[0].final:
-                    table.finish(rows)
-                else:
-                    table.put(rows)
+                with _out_of_the_way(table.db, is_own=is_own):
+                    if rows[0].final:
+                        table.finish(rows)
+                    else:
+                        table.put(rows)
             except DatabaseError:
                 if not table.exists_in_database():
                     raise StatisticsTableMissing(
@@ -87,7 +93,10 @@ class DatabaseBackend:
         from django_rwrouter.stats.rollup import roll_up
 
         try:
-            roll_up(table, retention=get_settings().stats.retention_days * 86_400)
+            with _out_of_the_way(table.db, is_own=True):
+                roll_up(table, retention=get_settings().stats.retention_days * 86_400)
+        except StatisticsPutOff:
+            self._roll_up_at = time.monotonic()
         except Exception as error:
             # Two that meet may get a deadlock, a serialization failure or a locked file: next time, then.
             self._in_vain += 1
@@ -134,3 +143,21 @@ def temporary_connection(alias: str) -> Iterator[bool]:
     finally:
         connections[alias] = present
         own.close()
+
+
+@contextmanager
+def _out_of_the_way(alias: str, *, is_own: bool) -> Iterator[None]:
+    """On SQLite, write while the site has no transaction open, or not at all."""
+    connection = connections[alias]
+    if connection.vendor != "sqlite" or not is_own:
+        yield
+        return
+    try:
+        with sqlite.gate.writing(connection) as is_free:
+            if not is_free:
+                raise StatisticsPutOff
+            yield
+    except OperationalError as error:
+        if sqlite.is_locked(error):
+            raise StatisticsPutOff from error
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final
@@ -15,7 +16,12 @@ from django.utils.module_loading import import_string
 from django_rwrouter import process
 from django_rwrouter.conf import get_settings
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.stats.backends import BACKENDS, StatisticsBackend, StatisticsTableMissing
+from django_rwrouter.stats.backends import (
+    BACKENDS,
+    StatisticsBackend,
+    StatisticsPutOff,
+    StatisticsTableMissing,
+)
 from django_rwrouter.stats.counters import Counters, Row, ServerEntry
 
 logger: Final = logging.getLogger("django_rwrouter")
@@ -23,6 +29,10 @@ EXIT_PATIENCE: Final = 5.0
 """Seconds that an ending process waits for a flush that is under way."""
 FORK_PATIENCE: Final = 1.0
 """Seconds that a fork waits for one."""
+RETRY_SECONDS: Final = 0.1
+"""Seconds after which a flush that was put off is tried again."""
+PUT_OFF_QUIETLY: Final = 600
+"""How often in a row a flush may be put off before that is called a failure."""
 
 
 class Flusher:
@@ -45,6 +55,7 @@ class Flusher:
         self._backend: StatisticsBackend | None = None
         self._paused_by = 0
         self._failing = False
+        self._times_put_off = 0
         self._seen_off = False
         self.started = False
 
@@ -110,7 +121,12 @@ class Flusher:
                     self._write(batch)
                     batch = []
         except Exception as error:  # noqa: BLE001  (whatever a backend raises: a flush never harms)
-            self._report(error, ending=ending)
+            if isinstance(error, StatisticsPutOff) and self._times_put_off < PUT_OFF_QUIETLY:
+                self._times_put_off += 1
+            else:
+                self._report(error, ending=ending)
+        else:
+            self._times_put_off = 0
         finally:
             self._counters.failed(batch, unsent=pending)
             writing.release()
@@ -170,7 +186,10 @@ class Flusher:
         wait = random.uniform(0, seconds)
         while not stop.wait(wait):
             self.flush()
-            wait = seconds * random.uniform(0.9, 1.1)
+            wait = (RETRY_SECONDS if self._is_put_off() else seconds) * random.uniform(0.9, 1.1)
+
+    def _is_put_off(self) -> bool:
+        return 0 < self._times_put_off < PUT_OFF_QUIETLY
 
     def pause(self) -> None:
         """Have no flush under way while the process forks.
@@ -192,4 +211,8 @@ class Flusher:
         self._stop.set()
         settings = get_settings()
         if not settings.inert and settings.stats.backend != "off":
+            until = time.monotonic() + EXIT_PATIENCE
             self.flush(EXIT_PATIENCE, ending=True)
+            while self._is_put_off() and time.monotonic() < until:
+                time.sleep(RETRY_SECONDS)
+                self.flush(EXIT_PATIENCE, ending=True)

@@ -42,6 +42,12 @@ def scope():
         yield state.scope("default")
 
 
+class Connection(SimpleNamespace):
+    """What the hook asks of a connection; unlike a bare namespace, it can be referred to weakly."""
+
+    __hash__ = object.__hash__
+
+
 def run(sql, *, error=None, alias="default", vendor="sqlite", many=False, driver=None):
     """Run one statement on a connection; it raises ``error`` if given."""
 
@@ -50,7 +56,7 @@ def run(sql, *, error=None, alias="default", vendor="sqlite", many=False, driver
             raise error
         return "result"
 
-    connection = SimpleNamespace(
+    connection = Connection(
         alias=alias,
         vendor=vendor,
         in_atomic_block=False,

@@ -313,3 +313,33 @@ def test_an_ending_process_waits_for_a_flush_only_so_long(keeper, monkeypatch):
     assert keeper.calls == []
     recorder._flusher._at_exit()
     assert keeper.total() == 1
+
+
+def test_what_is_put_off_is_written_soon_and_nobody_is_told(keeper, in_production, settings, caplog):
+    settings.RWROUTER["STATS"]["FLUSH_SECONDS"] = 0.01
+    keeper.failure = backends.StatisticsPutOff()
+    stats.count_event("request")
+    stats.start()
+    wait_until(lambda: len(keeper.calls) > 1, "it is tried again")
+    keeper.failure = None
+    wait_until(lambda: keeper.total() == 1, "the event is written")
+    assert not caplog.records
+
+
+def test_what_is_put_off_at_the_end_is_tried_again(keeper, monkeypatch):
+    stats.count_event("request")
+    keeper.failure = backends.StatisticsPutOff()
+    monkeypatch.setattr(flusher.time, "sleep", lambda seconds: setattr(keeper, "failure", None))
+    recorder._flusher._at_exit()
+    assert keeper.total() == 1
+
+
+def test_what_is_put_off_for_long_is_a_failure(keeper, monkeypatch, caplog):
+    monkeypatch.setattr(flusher, "PUT_OFF_QUIETLY", 3)
+    stats.count_event("request")
+    keeper.failure = backends.StatisticsPutOff()
+    for _ in range(3):
+        stats.flush()
+    assert not caplog.records
+    stats.flush()
+    assert len(caplog.records) == 1
