@@ -492,7 +492,6 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
 
     def read():
         connection = connections["replica1"]
-        key = None
         try:
             connection.ensure_connection()
             with connection.cursor() as cursor:
@@ -500,13 +499,12 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
                 ready.set()
                 frozen.wait(10)
                 began = busy_clock()
-                key = loads["replica1"].begin(connection, time.perf_counter())
                 try:
-                    cursor.execute("SELECT title FROM app_book")
+                    with loads["replica1"].waiting(connection):
+                        cursor.execute("SELECT title FROM app_book")
                 except OperationalError as error:
                     ended.append((busy_clock() - began, events.why(error)))
         finally:
-            loads["replica1"].end(key, 0.0)
             connection.close()
 
     reader = threading.Thread(target=read, daemon=True)
