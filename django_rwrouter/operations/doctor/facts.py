@@ -45,6 +45,11 @@ class Facts:
         return self.alias == self.cluster.primary
 
     @property
+    def is_delayed(self) -> bool:
+        """Whether the settings say that it is late on purpose."""
+        return any(replica.delayed and replica.alias == self.alias for replica in self.cluster.replicas)
+
+    @property
     def needs_positions(self) -> bool:
         """Whether a level or setting of the cluster rests on positions."""
         settings = self.cluster.settings

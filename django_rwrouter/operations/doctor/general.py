@@ -62,6 +62,8 @@ def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
         notes.ok("position", "it says where it stands")
     elif facts.caught_up:
         notes.ok("position", "it has reached where the primary stood")
+    elif facts.is_delayed:
+        notes.ok("position", "it is late on purpose, as DELAYED says")
     else:
         notes.error(
             "position",

@@ -105,4 +105,4 @@ def _replication(facts: Facts, primary: Facts | None, notes: Notes) -> None:
             "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE.",
         )
     mysql_family.judge_source(status.get("Master_Server_Id"), primary, notes)
-    mysql_family.judge_delay(status.get("SQL_Delay"), notes)
+    mysql_family.judge_delay(status.get("SQL_Delay"), facts, notes)

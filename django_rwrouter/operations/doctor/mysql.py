@@ -84,4 +84,4 @@ def _replication(facts: Facts, primary: Facts | None, notes: Notes) -> None:
             "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1, so that it can follow another source.",
         )
     mysql_family.judge_source(status.get("Source_Server_Id"), primary, notes)
-    mysql_family.judge_delay(status.get("SQL_Delay"), notes)
+    mysql_family.judge_delay(status.get("SQL_Delay"), facts, notes)

@@ -142,13 +142,13 @@ def judge_source(server_id: object, primary: Facts | None, notes: Notes) -> None
         )
 
 
-def judge_delay(seconds: object, notes: Notes) -> None:
-    """Judge a delay that was asked for."""
-    if seconds and str(seconds) != "0":
+def judge_delay(seconds: object, facts: Facts, notes: Notes) -> None:
+    """Judge a delay that was asked for on the server, and perhaps not in the settings."""
+    if seconds and str(seconds) != "0" and not facts.is_delayed:
         notes.warning(
             "replication",
             f"it is kept {seconds} s behind on purpose: it will hardly ever serve a bound read",
-            "Take it out of REPLICAS, or end the delay.",
+            "If that is meant, write 'DELAYED': True among its options in REPLICAS; else end the delay.",
         )
 
 

@@ -119,11 +119,12 @@ def _replica(facts: Facts, notes: Notes) -> None:
             "SELECT pg_wal_replay_resume().",
         )
     delay = facts.variables.get("recovery_min_apply_delay", "0")
-    if delay != "0":
+    if delay != "0" and not facts.is_delayed:
         notes.warning(
             "replication",
             f"it is kept {int(delay) / 1000:g} s behind on purpose: it will hardly ever serve a bound read",
-            "Take it out of REPLICAS, or set recovery_min_apply_delay = 0.",
+            "If that is meant, write 'DELAYED': True among its options in REPLICAS; else set"
+            " recovery_min_apply_delay = 0.",
         )
     if facts.is_on("pg_monitor"):
         notes.ok("privileges", "its timeline can be seen")

@@ -237,6 +237,15 @@ def test_mysql(found, expected):
     assert judged(mysql, found) == expected
 
 
+@pytest.mark.parametrize("module", [mariadb, mysql])
+def test_a_delay_that_the_settings_name_is_meant(module):
+    replication = {**RUNS, **RUNS_MYSQL, "SQL_Delay": 60}
+    make = maria if module is mariadb else my
+    named = {"REPLICAS": {"replica1": {"DELAYED": True}}}
+    assert judged(module, make(replication=replication)) == {("replication", "warning")}
+    assert judged(module, make(replication=replication, settings=named, caught_up=False)) == set()
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
@@ -266,6 +275,15 @@ def test_mysql(found, expected):
             postgres(changes={"recovery_min_apply_delay": "30000"}),
             {("replication", "warning")},
             id="delayed",
+        ),
+        pytest.param(
+            postgres(
+                changes={"recovery_min_apply_delay": "30000"},
+                caught_up=False,
+                settings={"REPLICAS": {"replica1": {"DELAYED": True}}},
+            ),
+            set(),
+            id="delayed, as the settings say",
         ),
         pytest.param(
             postgres(changes={"pg_monitor": "false"}), {("privileges", "unknown")}, id="no pg_monitor"
