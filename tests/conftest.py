@@ -25,7 +25,7 @@ os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))
 MUST_RUN = tuple(
     Path(__file__).parent / folder for folder in ("servers", "browser", "packaging", "tooling/launcher")
 )
-EXCUSES = ("not for this", "There is no MySQL", "MySQL cannot be had")
+EXCUSES = ("not for this", "There is no mysql", "MySQL cannot be had")
 """In the reason of a skip that is none of ours: the test makes no sense here, or another environment of tox
 runs it; and MySQL is in no stable Debian, so it may not be there to be fetched."""
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}

@@ -28,9 +28,13 @@ python3.14 | python3.15) distributions=sid packages=$name program=bin/$name ;;
 *) fail "there is no '$name'; see the top of the file for the names" ;;
 esac
 
-default=$HOME/.cache
-[ "$(id -u)" != 0 ] || default=/var/cache
-cache=${XDG_CACHE_HOME:-$default}/django-rwrouter
+if [ -n "${XDG_CACHE_HOME:-}" ]; then
+    cache=$XDG_CACHE_HOME/django-rwrouter
+elif [ "$(id -u)" = 0 ]; then
+    cache=/var/cache/django-rwrouter
+else
+    cache=$HOME/.cache/django-rwrouter
+fi
 folder=$cache/$name
 
 finish_if_there() {

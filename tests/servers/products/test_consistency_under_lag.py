@@ -52,7 +52,7 @@ def write_and_read_back(database, level, server):
         check=False,
     )
     print(run.stdout)
-    if "There is no MySQL" in run.stdout:
+    if "There is no mysql" in run.stdout:
         pytest.skip("MySQL cannot be had here.")
     assert run.returncode == 0, run.stdout
     assert f"{USERS} users wrote and read back {PAIRS} posts" in run.stdout

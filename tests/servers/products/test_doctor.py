@@ -12,10 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
-from launcher import mysql_data
 from launcher.mariadb import MariaDBCluster, ServerError
 from launcher.mysql import MySQLCluster
 from launcher.postgresql import PostgreSQLCluster
+from launcher.programs import fetch
 from tests.busy_clock import busy_clock
 
 ALIASES = ("default", "replica1", "replica2")
@@ -44,7 +44,7 @@ def running(kind, **more):
     cluster = KINDS[kind].cluster(2, password=PASSWORD, **more)
     try:
         if kind == "mysql":
-            mysql_data.find_programs()  # They are fetched when first needed, and cannot be had everywhere.
+            fetch("mysql")  # They are fetched when first needed, and cannot be had everywhere.
     except ServerError as error:
         pytest.skip(str(error))
     try:

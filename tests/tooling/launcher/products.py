@@ -5,15 +5,15 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
-from launcher import mysql_data
 from launcher.mariadb import MariaDBCluster
 from launcher.mysql import MySQLCluster
 from launcher.postgresql import PostgreSQLCluster
 from launcher.postgresql_data import client_environment
 from launcher.postgresql_data import find_programs as find_postgresql
-from launcher.programs import find_program
+from launcher.programs import fetch, find_program
 from launcher.watchdog import proc_stat
 
 
@@ -92,13 +92,13 @@ MYSQL = Product(
     cluster=MySQLCluster,
     table=MARIADB.table,
     insert="INSERT INTO rwrouter.note VALUES (NULL); SELECT LAST_INSERT_ID()",
-    client=lambda url: _mysql_protocol(mysql_data.program("bin/mysql"), url),
+    client=lambda url: _mysql_protocol([str(fetch("mysql") / "bin" / "mysql")], url),
     url=MARIADB.url,
     paused=r"replica1.* has not reached [\w-]+:[\d-]+ in 0.2 s.*No",
     received="Retrieved_Gtid_Set",
     refused="Can't connect",
     stopped="Shutdown complete",
-    find=mysql_data.find_programs,
+    find=partial(fetch, "mysql"),
 )
 POSTGRESQL = Product(
     name="postgresql",

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import mysql_data
 from launcher.mysql import MySQLCluster, ServerError
+from launcher.programs import fetch
 from tests.tooling.launcher.products import MYSQL, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,9 +177,9 @@ def test_around_a_command():
 
 @pytest.fixture
 def nothing_found_yet():
-    mysql_data.find_programs.cache_clear()
+    fetch.cache_clear()
     yield
-    mysql_data.find_programs.cache_clear()
+    fetch.cache_clear()
 
 
 @pytest.mark.usefixtures("nothing_found_yet")
@@ -188,7 +188,7 @@ def test_a_machine_without_apt_is_told_so(monkeypatch, tmp_path):
         (tmp_path / tool).symlink_to(f"/bin/{tool}")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ServerError, match=r"There is no MySQL: .*Debian's packages, and apt-get is not"):
+    with pytest.raises(ServerError, match=r"There is no mysql: .*Debian's packages, and apt-get is not"):
         MySQLCluster().start()
     assert not (tmp_path / "cache").exists()
 
