@@ -68,7 +68,7 @@ def test_it_does_not_hold_up_the_end_of_a_process(environment, cluster):
         finally:
             process.kill()
     assert process.returncode == 0, errors
-    assert took < 0.4 + 1.0
+    assert took < 0.4 + 1.0 + 2.0  # what a busy machine adds
 
 
 @contextmanager
