@@ -127,6 +127,12 @@ def on(vendor, options=PATIENCE, **more):
     }
 
 
+@pytest.fixture(autouse=True)
+def no_level_used_yet(monkeypatch):
+    """Leave out what other tests in this process have asked for."""
+    monkeypatch.setattr("django_rwrouter.checks.databases.used_levels", set())
+
+
 @pytest.fixture
 def project(settings, monkeypatch):
     """Return a function that changes the correct project of the tests."""
@@ -690,7 +696,6 @@ def test_what_newcomers_get_wrong_is_explained_in_one_reading(
 ):
     tenants = SimpleNamespace(vendor="postgresql", set_tenant=None)
     monkeypatch.setitem(sys.modules, f"{TENANTS}.base", SimpleNamespace(DatabaseWrapper=tenants))
-    monkeypatch.setattr(blocks, "used_levels", set())
     if "25" in request.node.callspec.id:
         monkeypatch.setattr("django_rwrouter.checks.databases.used_levels", {Level.BOUNDED})
     project(**changes)

@@ -10,7 +10,7 @@ from launcher.process import ServerError
 from tests.app.models import Book
 from tests.servers.products.conftest import django_db_setup, new_cluster, prepare, routed, rwrouter
 
-__all__ = ["behind", "django_db_setup", "new_cluster", "prepare", "routed", "rwrouter", "stale_reads"]
+__all__ = ["django_db_setup", "new_cluster", "prepare", "routed", "rwrouter", "stale_reads", "started"]
 
 ROUNDS = 40
 
@@ -22,18 +22,18 @@ def pytest_collection_modifyitems(items):
 
 
 @contextmanager
-def behind(pooler):
-    """Start what stands in front of servers. Where its program is not installed, the reason names it."""
+def started(servers):
+    """Start servers, or what stands in front of some; skip, naming it, where a program is not installed."""
     try:
-        pooler.__enter__()
+        servers.__enter__()
     except ServerError as error:
         if "not found" in str(error):
             pytest.skip(str(error))
         raise
     try:
-        yield pooler
+        yield servers
     finally:
-        pooler.stop()
+        servers.stop()
 
 
 def stale_reads(rounds=ROUNDS, *, kept=True):

@@ -9,29 +9,18 @@ from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.breaker import health
 from launcher.galera import GaleraCluster
-from launcher.process import ServerError
 from tests.app.models import Book
 from tests.servers.products.conftest import attach, prepare
 from tests.servers.products.settings import REPLICAS
-from tests.servers.setups.conftest import ROUNDS, stale_reads
+from tests.servers.setups.conftest import ROUNDS, stale_reads, started
 
 
 @pytest.fixture(scope="module")
 def running(django_db_setup, django_db_blocker):
-    cluster = GaleraCluster(replicas=2)
-    try:
-        cluster.start()
-    except ServerError as error:
-        if "not found" in str(error):
-            pytest.skip(str(error))
-        raise
-    try:
-        with django_db_blocker.unblock():
-            prepare(cluster)
-            yield cluster
-            connections.close_all()
-    finally:
-        cluster.stop()
+    with started(GaleraCluster(replicas=2)) as cluster, django_db_blocker.unblock():
+        prepare(cluster)
+        yield cluster
+        connections.close_all()
 
 
 @pytest.fixture

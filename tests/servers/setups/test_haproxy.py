@@ -14,14 +14,14 @@ from launcher.poolers import HAProxy
 from tests.app.models import Book
 from tests.servers.product import on
 from tests.servers.products.conftest import attach, lead_to
-from tests.servers.setups.conftest import ROUNDS, behind, new_cluster, prepare, stale_reads
+from tests.servers.setups.conftest import ROUNDS, new_cluster, prepare, stale_reads, started
 
 
 @pytest.fixture(scope="module", params=on("mariadb", "postgresql"))
 def running(request, django_db_setup, django_db_blocker):
     with (
         new_cluster(request.param) as cluster,
-        behind(HAProxy(cluster.replicas)) as haproxy,
+        started(HAProxy(cluster.replicas)) as haproxy,
         django_db_blocker.unblock(),
     ):
         prepare(cluster)
