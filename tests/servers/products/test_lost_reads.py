@@ -190,6 +190,17 @@ def test_a_connection_lost_while_the_statement_runs(page, routed, told, way):
     assert told == [(alias, other(alias))]
 
 
+def test_it_is_not_run_where_a_joined_table_is_not_replicated(cluster, routed, rwrouter):
+    """The replica that is left has the books, and not their authors."""
+    rwrouter(REPLICAS={"replica1": {}, "replica2": {"EXCEPT": ["app.Author"]}})
+    books = Book.objects.select_related("author").order_by("pk")
+    with routing_scope(safe=True):
+        assert [book.title for book in books.all()] == ["old"]
+        disconnected(server_of(cluster, "replica1"))
+        assert [book.title for book in books.all()] == ["old"]
+    assert places(routed)[-1] == ("default", Reason.FAILOVER)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_only_a_server_that_is_gone_is_left_alone(page, routed, way):
     """That a connection broke says nothing of the others."""
