@@ -134,7 +134,7 @@ def test_it_starts_with_the_first_request_and_once(cluster, rwrouter, monkeypatc
         Client().get("/plain/")
     until(lambda: set(threads()) == NAMES, 5, threads())
     assert len(threads()) == len(NAMES)
-    assert health.watched
+    until(lambda: health.watched, 5, "nobody says that a monitor watches")
     monitor.reset()
     assert threads() == []
     assert not health.watched
@@ -602,7 +602,7 @@ def test_inline_a_request_asks_when_it_is_time(cluster, rwrouter, monkeypatch):
     assert first.keys() == set(ALIASES)
     assert all(each.reachable for each in first.values())
     assert threads() == []
-    assert health.watched
+    until(lambda: health.watched, 5, "nobody says that a monitor watches")
     Client().get("/plain/")
     assert {alias: each.at for alias, each in monitor.snapshot().items()} == {
         alias: each.at for alias, each in first.items()
