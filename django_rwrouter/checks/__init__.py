@@ -45,6 +45,7 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
         *installation.routers(settings),
         *databases.replicas(settings),
         *databases.second_aliases(settings),
+        *databases.statistics(settings),
         *setting.apps_that_keep_rows(settings),
         *setting.sessions(settings),
     ]

@@ -72,6 +72,26 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
             )
 
 
+def statistics(settings: Settings) -> Iterator[CheckMessage]:
+    """Look for statistics in a file of SQLite's whose transactions fail where another process writes."""
+    cluster = Topology(settings).owner("django_rwrouter", "RoutingStatistics")
+    if settings.stats.backend != "database" or cluster is None or vendor_of(cluster.primary) != "sqlite":
+        return
+    options = connections.settings[cluster.primary]
+    mode = options["OPTIONS"].get("transaction_mode")
+    if _is_in_memory(str(options["NAME"])) or str(mode).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
+        return
+    yield found(
+        "I004",
+        f"DATABASES[{cluster.primary!r}] is a file of SQLite with transaction_mode {mode!r} in OPTIONS, and"
+        " the statistics are written there, too: where it has two writers, which is from the second process"
+        " on, a transaction that reads before it writes may fail at once with 'database is locked'.",
+        f"Write 'OPTIONS': {{'transaction_mode': 'IMMEDIATE'}} in DATABASES[{cluster.primary!r}], so that"
+        f" writers wait for each other, or 'BACKEND': 'off' in {SETTING}['STATS']; silence this check where"
+        " there is one process alone.",
+    )
+
+
 def second_aliases(settings: Settings) -> Iterator[CheckMessage]:
     """Look for aliases that lead to a database of ours, and do not say so."""
     topology = Topology(settings)
@@ -93,8 +113,11 @@ def _address(alias: str) -> tuple[str, ...]:
     options = connections.settings[alias]
     address = tuple(str(options[key]) for key in ("ENGINE", "NAME", "HOST", "PORT"))
     # Each connection to a database in memory has its own.
-    in_memory = ":memory:" in address[1] or "mode=memory" in address[1]
-    return (*address, alias) if in_memory else address
+    return (*address, alias) if _is_in_memory(address[1]) else address
+
+
+def _is_in_memory(name: str) -> bool:
+    return ":memory:" in name or "mode=memory" in name
 
 
 def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:

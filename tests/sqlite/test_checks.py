@@ -133,6 +133,13 @@ def no_level_used_yet(monkeypatch):
     monkeypatch.setattr("django_rwrouter.checks.databases.used_levels", set())
 
 
+@pytest.fixture(autouse=True)
+def writers_that_wait(settings, monkeypatch):
+    """What every project on SQLite should have; here the servers of the tests are left as they are."""
+    for alias in ("default", "other"):
+        monkeypatch.setitem(settings.DATABASES[alias], "OPTIONS", {"transaction_mode": "IMMEDIATE"})
+
+
 @pytest.fixture
 def project(settings, monkeypatch):
     """Return a function that changes the correct project of the tests."""
@@ -375,6 +382,16 @@ MISTAKES = [
             "databases": {"replica2": {"MIRROR": None, "NAME": DATABASES["replica1"]["NAME"]}},
         },
         ["DATABASES['replica2']", "as 'replica1'", "'TEST': {'MIRROR': 'default'}"],
+    ),
+    (
+        "I004",
+        {"databases": {"default": {"OPTIONS": {}}}},
+        ["DATABASES['default']", "transaction_mode None", "two writers", "'IMMEDIATE'", "'BACKEND': 'off'"],
+    ),
+    (
+        "I004",
+        {"databases": {"default": {"OPTIONS": {"transaction_mode": "deferred"}}}},
+        ["transaction_mode 'deferred'", "'database is locked'"],
     ),
     ("I001", {"RWROUTER": {"PIN_SECONDS": 3}}, ["RWROUTER", "'REPLICAS'", "empty list"]),
     (
