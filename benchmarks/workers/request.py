@@ -58,7 +58,8 @@ class Site:
         """Return the calls of functions that a request makes: the least of a few."""
         if method == "ASYNC":
             return asyncio.run(self._calls_of_async(path))
-        for _ in range(3):
+        # Django looks after each open connection with each request: let every replica have been drawn.
+        for _ in range(20):
             self._serve(self._environment(method, path))
         return min(_count(lambda: self._serve(self._environment(method, path))) for _ in range(5))
 

@@ -7,15 +7,16 @@ back and says what was wrong with one that it does not accept.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from django.conf import settings
 from django.core import signing
 
+from django_rwrouter import process
 from django_rwrouter.conf.options import Lifetime
 
 if TYPE_CHECKING:
@@ -28,16 +29,33 @@ _VERSION: Final = 1
 Flaw = Literal["oversized", "forged", "malformed", "foreign"]
 
 
-class FirstSeen(Protocol):
-    """Remembers when values with a time in the future were first met."""
+class FirstSights:
+    """When this process first met tokens with a time in the future, that is, of a clock ahead of its own.
 
-    def __len__(self) -> int:
-        """Return how many it remembers."""
-        ...
+    Only signed tokens come here, so no stranger can fill it.
+    """
+
+    _LIMIT: Final = 4096
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all, and renew the lock."""
+        self._lock = threading.Lock()
+        self.times: dict[str, float] = {}
 
     def when(self, value: str, now: float, *, ahead: bool) -> float:
-        """Return when the value was first met, and remember it from now on if it is ahead."""
-        ...
+        """Return when the value was first met; not in the future, should our own clock be put back."""
+        key = value.rpartition(":")[2]
+        if not ahead and key not in self.times:
+            return now
+        with self._lock:
+            first = min(self.times.pop(key, now), now)
+            self.times[key] = first
+            if len(self.times) > self._LIMIT:
+                del self.times[next(iter(self.times))]
+        return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +107,13 @@ class Mark:
 
     def alive(self, lives: Lifetime, now: float) -> Mark | None:
         """Return what is left of the mark now."""
+        age = now - self.touched
+        if age >= lives.position:
+            return Mark(self.wrote_at) if now - self.wrote_at < lives.pin else None
         mark = self
-        if now - mark.touched >= lives.position:
-            mark = Mark(mark.wrote_at)
-        elif mark.blind_at and now - mark.blind_at >= lives.position:
-            mark = replace(mark, blind_at=0.0)
-        return None if now - mark.touched >= mark.lifetime(lives) else mark
+        if self.blind_at and now - self.blind_at >= lives.position:
+            mark = replace(self, blind_at=0.0)
+        return mark if age < mark.lifetime(lives) else None
 
     def not_after(self, now: float, pin: float) -> Mark:
         """Take times in the future (another host's clock) for now.
@@ -151,7 +170,7 @@ class Token:
         marks = dict(self.marks)
         while True:
             raw = {cluster: _raw(mark, texts.get(cluster, "")) for cluster, mark in marks.items()}
-            value = _signer(*_keys()).sign_object([_VERSION, raw])
+            value = _signer().sign_object([_VERSION, raw])
             if len(value) <= MAX_LENGTH or not texts:
                 return value
             longest = max(texts, key=lambda cluster: len(texts[cluster]))
@@ -176,7 +195,7 @@ def decode(
     lifetimes: Mapping[str, Lifetime],
     now: float,
     read_position: Callable[[str], Position] | None = None,
-    first_seen: FirstSeen | None = None,
+    first_seen: FirstSights | None = None,
 ) -> tuple[Token, Flaw | None]:
     """Read a token that came from outside; never raises.
 
@@ -189,56 +208,53 @@ def decode(
     if len(value) > MAX_LENGTH:
         return EMPTY, "oversized"
     try:
-        marks = _verified(value, *_keys(), read_position)
+        signed = _verified(value, read_position)
     except signing.BadSignature:
         return EMPTY, "forged"
     except Exception:  # noqa: BLE001  (whatever decoding a stranger's bytes can raise)
         return EMPTY, "malformed"
-    marks = {name: mark for name, mark in marks.items() if name in lifetimes}
+    marks = {}
+    ahead = False
+    for name in signed:
+        if name in lifetimes:
+            mark = marks[name] = signed[name]
+            # blind_at does not tell: it lies ahead where a transaction was still open.
+            ahead = ahead or mark.wrote_at > now or mark.seen_at > now
     if not marks:
         return EMPTY, "foreign"
     latest = now
-    if first_seen is not None:
-        # blind_at does not tell: it lies ahead where a transaction was still open.
-        ahead = False
-        for mark in marks.values():
-            ahead = ahead or mark.wrote_at > now or mark.seen_at > now
-        if ahead or first_seen:
-            latest = first_seen.when(value, now, ahead=ahead)
-    alive = {}
-    for name, mark in marks.items():
-        lives = lifetimes[name]
-        left = mark.not_after(latest, lives.pin).alive(lives, now)
-        if left is not None:
-            alive[name] = left
-    return (Token(alive) if alive else EMPTY), None  # To expire is what a token is for, and no flaw.
+    if first_seen is not None and (ahead or first_seen.times):
+        latest = first_seen.when(value, now, ahead=ahead)
+    for name in [*marks]:
+        left = marks[name].not_after(latest, lifetimes[name].pin).alive(lifetimes[name], now)
+        if left is None:
+            del marks[name]
+        else:
+            marks[name] = left
+    return (Token(marks) if marks else EMPTY), None  # To expire is what a token is for, and no flaw.
 
 
-def _keys() -> tuple[str | bytes, tuple[str | bytes, ...]]:
-    return settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS)
-
-
-@lru_cache(maxsize=4)
-def _signer(key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> signing.Signer:
-    return signing.Signer(key=key, fallback_keys=list(fallbacks), salt=SALT)
+@cache
+def _signer() -> signing.Signer:
+    return signing.Signer(salt=SALT)
 
 
 @lru_cache(maxsize=1024)
-def _verified(
-    value: str,
-    key: str | bytes,
-    fallbacks: tuple[str | bytes, ...],
-    read_position: Callable[[str], Position] | None,
-) -> Mapping[str, Mark]:
-    """Return what a token says that was signed with one of these keys; raises for any other.
+def _verified(value: str, read_position: Callable[[str], Position] | None) -> Mapping[str, Mark]:
+    """Return what a token says that was signed with one of the keys in force; raises for any other.
 
     A client sends its token with each request. Good ones are remembered, as nobody else can make them: what
-    they say, not how old they are. A key that is withdrawn is not among those that they were looked up by.
+    they say, not how old they are.
     """
-    version, raw = _signer(key, fallbacks).unsign_object(value)
+    version, raw = _signer().unsign_object(value)
     if version != _VERSION:
         raise ValueError(version)
     return {str(name): _mark(entry, read_position) for name, entry in raw.items()}
+
+
+_KEYS: Final = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+process.derives(_signer.cache_clear, _KEYS)
+process.derives(_verified.cache_clear, _KEYS)
 
 
 def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> Mark:

@@ -51,7 +51,7 @@ def keep_private(response: HttpResponseBase) -> None:
     Django's cache middleware says ``max-age`` of every response, which shared caches take for permission.
     Only what is said of this response for shared caches (``public``, ``s-maxage``), or is stricter, stays.
     """
-    if not response.has_header("Cache-Control"):
+    if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "private"
         return
     said = {part.partition("=")[0].strip().lower() for part in response.headers["Cache-Control"].split(",")}

@@ -41,8 +41,9 @@ class CookieStore:
         """Set the cookie, and keep shared caches from handing it to others."""
         name, attributes = _attributes()
         response.cookies[name] = token
-        response.cookies[name].update({**attributes, "max-age": math.ceil(max_age)})
-        if response.has_header("Vary"):
+        # The names are those that Django has set: Morsel.update() would check each of them.
+        dict.update(response.cookies[name], attributes, **{"max-age": math.ceil(max_age)})
+        if "Vary" in response.headers:
             patch_vary_headers(response, ("Cookie",))
         else:
             response.headers["Vary"] = "Cookie"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from django_rwrouter.decision import Level
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope import token
 from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
-from django_rwrouter.scope.token import EMPTY, Mark, Token
+from django_rwrouter.scope.token import EMPTY, FirstSights, Mark, Token
 from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import server_of
@@ -138,38 +137,7 @@ def _values(store: Store, request: HttpRequest) -> Sequence[str] | None:
     return values
 
 
-class _FirstSights:
-    """When this process first met tokens with a time in the future, that is, of a clock ahead of its own.
-
-    Only signed tokens come here, so no stranger can fill it.
-    """
-
-    _LIMIT: Final = 4096
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        self._lock = threading.Lock()
-        self._times: dict[str, float] = {}
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def when(self, value: str, now: float, *, ahead: bool) -> float:
-        """Return when the value was first met; not in the future, should our own clock be put back."""
-        key = value.rpartition(":")[2]
-        if not ahead and key not in self._times:
-            return now
-        with self._lock:
-            first = min(self._times.pop(key, now), now)
-            self._times[key] = first
-            if len(self._times) > self._LIMIT:
-                del self._times[next(iter(self._times))]
-        return first
-
-
-_first_sights: Final = _FirstSights()
+_first_sights: Final = FirstSights()
 process.owns(_first_sights.forget)
 
 
@@ -216,9 +184,13 @@ def issue(state: RoutingState) -> Token:
     primary where it stands, once for each cluster that was written to. Where that cannot be done (inside a
     transaction, on an event loop's own thread, where nothing may wait) the token carries the time alone.
     """
+    return _issue(state, _used(state))
+
+
+def _issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]]) -> Token:
     may_wait = not on_event_loop()
     made: dict[str, Mark] = {}
-    for cluster, scope in _used(state):
+    for cluster, scope in used:
         name = cluster.name
         if scope.wrote:
             made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
@@ -237,8 +209,10 @@ def issue(state: RoutingState) -> Token:
 
 
 def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> Mark:
+    if not _wants_position(state, cluster):
+        return Mark(round(time.time(), 6))
     connection = connections[cluster.primary]
-    if not _wants_position(state, cluster) or not databases.has_positions(connection.vendor):
+    if not databases.has_positions(connection.vendor):
         return Mark(round(time.time(), 6))
     position, blind_at = None, 0.0
     # Inside a transaction the position would be one before the commit.
@@ -331,11 +305,10 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
     """
     used = _used(state)
     wrote = [cluster for cluster, scope in used if scope.wrote]
-    has_seen = any(
+    if wrote or any(
         cluster.settings.monotonic_reads and (scope.read_primary or scope.replica) for cluster, scope in used
-    )
-    if wrote or has_seen:
-        made = issue(state)
+    ):
+        made = _issue(state, used)
         if wrote:
             stats.count_event(EventKind.PIN_SET.code)
             _wait_for_replicas(wrote, made)
@@ -343,7 +316,7 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
         keepers = in_use().stores if wrote or _says_more(made, state.token) else ()
     else:
         made = state.token or EMPTY
-        keepers = _that_lost_it(made, request) if made else ()
+        keepers = _that_lost_it(made, request) if made.marks else ()
     for store in in_use().refreshing:
         if store not in keepers and not _is_suspended(store):
             try:
@@ -369,16 +342,20 @@ def _that_lost_it(token: Token, request: HttpRequest) -> Sequence[Store]:
 
 
 def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, response: HttpResponseBase) -> None:
-    if not keepers or not made:
+    if not keepers or not made.marks:
         return
     value = made.encode(databases.encode)
     lifetimes = get_topology().lifetimes
-    lives = [mark.lifetime(lifetimes[name]) for name, mark in made.marks.items() if name in lifetimes]
-    if not lives:
+    max_age = -1.0
+    for name, mark in made.marks.items():
+        if name in lifetimes:
+            max_age = max(max_age, mark.lifetime(lifetimes[name]))
+    if max_age < 0:
         return  # The settings name none of its clusters any more.
-    max_age = max(lives)
-    kept = [_is_kept(store, request, response, value, max_age) for store in keepers]
-    if not all(kept) and SUBSTITUTE in in_use().readers:
+    lost = False
+    for store in keepers:
+        lost = not _is_kept(store, request, response, value, max_age) or lost
+    if lost and SUBSTITUTE in in_use().readers:
         SUBSTITUTE.save(request, response, value, max_age)
 
 

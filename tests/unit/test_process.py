@@ -138,7 +138,7 @@ OF_NO_SETTING = {
     "_warn_once",  # Of places in the code.
     "_content_type_lookups",  # Of Django's code.
     "_bounds",  # Of numbers.
-    "_signer",  # Of keys, by which they are looked up.
+    "_signer",  # Of SECRET_KEY.
     "_verified",
     "_load",  # Of code.
     "_make",

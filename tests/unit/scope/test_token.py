@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from django_rwrouter.conf.options import Lifetime
 from django_rwrouter.scope import token as module
-from django_rwrouter.scope.token import EMPTY, MAX_LENGTH, SALT, Mark, Token, decode
+from django_rwrouter.scope.token import EMPTY, MAX_LENGTH, SALT, FirstSights, Mark, Token, decode
 
 NOW = 1_700_000_000.0
 LIFETIMES = {"shop": Lifetime(5.0, 600.0), "blog": Lifetime(60.0, 600.0), "käse": Lifetime(1e9, 1e9)}
@@ -63,14 +63,11 @@ def test_a_time_in_the_future_counts_as_now():
     assert found.marks["shop"].wrote_at == NOW
 
 
-class Seen(dict):
-    def when(self, value, now, *, ahead):
-        return self.get(value, now)
-
-
 def test_a_time_in_the_future_counts_as_when_the_token_was_first_seen():
     value = at(-3600).encode()
-    found, _flaw = decode(value, LIFETIMES, NOW, first_seen=Seen({value: NOW - 3}))
+    sights = FirstSights()
+    assert sights.when(value, NOW - 3, ahead=True) == NOW - 3
+    found, _flaw = decode(value, LIFETIMES, NOW, first_seen=sights)
     assert found.marks["shop"].wrote_at == NOW - 3
 
 
