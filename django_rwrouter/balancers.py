@@ -1,4 +1,4 @@
-"""Choosing one of the replicas that qualify."""
+"""Choose one of the replicas that qualify for a read."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class RoundRobinBalancer:
     """Take turns, each replica as often as its ``WEIGHT`` says, evenly spread.
 
     The smooth weighted round robin of nginx (``ngx_http_upstream_round_robin``): each turn, every candidate
-    gains its weight, and the one that has gained most pays the weights of all. Processes begin at different
-    places, or all would go to the same replica at once.
+    gains its weight, and the one that has gained most pays the sum of all weights. Processes start at
+    different points, so that they do not all choose the same replica at once.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class RoundRobinBalancer:
 
 
 class LeastLagBalancer(RandomBalancer):
-    """Choose the replica that is known to lag least; those that hardly differ are drawn by ``WEIGHT``."""
+    """Choose the replica with the least known lag; those within ``LAG_TIE`` are drawn by ``WEIGHT``."""
 
     def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
         """Return one of ``replicas``."""
@@ -75,10 +75,10 @@ class LeastLagBalancer(RandomBalancer):
 
 
 class LeastBusyBalancer(RandomBalancer):
-    """Draw two by ``WEIGHT``, and take the one on which fewer reads of this process run, for its weight.
+    """Draw two by ``WEIGHT``, and take the one with fewer reads of this process in flight, for its weight.
 
     Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS 12(10), 2001.
-    It spreads nearly as well as looking at all of them, and many processes do not fall upon the same replica.
+    Nearly as even as comparing all of them, without many processes choosing the same replica at once.
     """
 
     def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
@@ -92,7 +92,7 @@ class LeastBusyBalancer(RandomBalancer):
 
 
 class ZoneBalancer(RandomBalancer):
-    """Draw among the replicas of this process's ``ZONE``, among all of them if none of these qualifies."""
+    """Draw among the replicas of this process's ``ZONE``, or among all if none is in it."""
 
     def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
         """Return one of ``replicas``."""
@@ -102,7 +102,7 @@ class ZoneBalancer(RandomBalancer):
 
 
 LAG_TIE: Final = 0.1
-"""Seconds of difference in lag that do not make one replica better than another."""
+"""Difference in lag, in seconds, that makes no replica better than another."""
 
 
 def _busy(replica: ReplicaSettings) -> float:
@@ -144,5 +144,5 @@ def get_balancer(name: str) -> Balancer:
     return balancer
 
 
-# A balancer may keep a turn, and what it likes: each process has its own.
+# A balancer may keep state, so each process has its own.
 process.owns(get_balancer.cache_clear, settings=[SETTING])

@@ -1,4 +1,4 @@
-"""What the router decides: a database, and why."""
+"""A routing decision: a database, and the reason."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Reason(str, Enum):
     """Why a statement went where it went. Each rule of the router has one of its own."""
 
     code: str
-    """The value, which an enumeration is slow to tell."""
+    """``value`` as a plain attribute: ``Enum.value`` is a descriptor and too slow here."""
     label: _StrPromise
     """A few words for people, translated when shown."""
     on_primary: bool
-    """Whether this is a reason to read from the primary."""
+    """Whether reads with this reason go to the primary."""
 
     # Enum's own hash is Python code, and decisions are looked up by their reason on every read.
     __hash__ = str.__hash__

@@ -1,4 +1,4 @@
-"""What people have typed, before a terminal or a log shows it."""
+"""Escapes control characters in text that people have typed, before a terminal or a log shows it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def printable(value: T) -> T:
-    """Escape what would steer a terminal, forge a line or turn the text around, in all texts of a value.
+    """Escape control characters, line breaks and bidirectional marks in all strings of a value.
 
-    Looks into dataclasses, tuples, lists and dicts; letters of every script stay as they are.
+    Covers dataclasses, tuples, lists and dicts. Letters of every script stay as they are.
     """
     return cast("T", _printable(value))
 

@@ -1,7 +1,7 @@
-"""The one owner of process-wide state: how it begins anew, what a fork does to it, what is left for the exit.
+"""Owns all process-wide state: how it is reset, renewed in a forked child, and flushed at exit.
 
-A module that keeps state in a global registers it here, beside where it is defined. A forked child uses
-nothing of its parent: the threads are not there, and a lock that one of them held would never be released.
+A module registers its global state here, next to the definition. A forked child uses nothing of its parent:
+the threads do not exist there, and a lock that one of them held would never be released.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _on_change: Final[list[tuple[Callback, frozenset[str]]]] = []
 
 
 def owns(reset: Callback, *, in_child: Callback | None = None, settings: Collection[str] = ()) -> None:
-    """Register state that was learnt or counted in this process.
+    """Register state that this process has learnt or counted.
 
-    ``reset`` forgets all of it and renews its locks; it runs in a forked child, too, unless ``in_child`` does
-    that in another way. If one of ``settings`` changes, ``reset`` runs as well.
+    ``reset`` forgets all of it and renews its locks. It also runs in a forked child, unless ``in_child`` runs
+    there instead, and when one of ``settings`` changes.
     """
     _resets.append(reset)
     _in_child.append(in_child or reset)
@@ -43,7 +43,7 @@ def owns(reset: Callback, *, in_child: Callback | None = None, settings: Collect
 
 
 def derives(forget: Callback, settings: Collection[str]) -> None:
-    """Register a cache of what follows from ``settings`` alone: a forked child may go on using it."""
+    """Register a cache of values derived from ``settings`` alone, which a forked child may keep."""
     _resets.append(forget)
     on_change(forget, settings)
 
@@ -56,20 +56,20 @@ def on_change(callback: Callback, settings: Collection[str]) -> None:
 def around_fork(before: Callback, in_parent: Callback) -> None:
     """Have ``before`` called when this process is about to fork, and ``in_parent`` afterwards.
 
-    For threads that could hold a lock of a library at that moment, which no child could ever release.
+    For threads that could hold a library's lock at that moment: it would stay locked in the child.
     """
     _before_fork.append(before)
     _in_parent.append(in_parent)
 
 
 def reset() -> None:
-    """Begin anew, as in a new process. For tests."""
+    """Reset everything, as in a new process. For tests."""
     for callback in _resets:
         callback()
 
 
 def in_test_environment() -> bool:
-    """Whether Django's ``setup_test_environment()`` is in force: nothing else makes this list."""
+    """Whether Django's ``setup_test_environment()`` is in force: it alone creates ``mail.outbox``."""
     return hasattr(mail, "outbox")
 
 
@@ -105,14 +105,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def call_at_exit(callback: Callable[[], None]) -> None:
-    """Have ``callback`` called when this process ends, by whichever of Python's ways; perhaps more than once.
+    """Have ``callback`` called when this process ends, perhaps more than once.
 
-    To be registered anew in a forked child. A process that is killed outright calls nothing.
+    A forked child has to register it again. A process that is killed (``SIGKILL``) calls nothing.
     """
-    # A forked child has inherited the hook: never have it twice.
+    # A forked child has inherited the hook: do not register it twice.
     atexit.unregister(callback)
     atexit.register(callback)
-    # Children of multiprocessing leave with os._exit(), which runs its finalizers only.
+    # Children of multiprocessing end with os._exit() and run only its own finalizers.
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, callback, exitpriority=0)
@@ -120,13 +120,13 @@ def call_at_exit(callback: Callable[[], None]) -> None:
 
 
 def _call_after_uvicorn(callback: Callable[[], None]) -> None:
-    """Have uvicorn, if it serves here, call back when it has answered the last request.
+    """Have uvicorn, if it serves this process, call back when it has answered the last request.
 
-    Stopped by a signal, it shuts down in good order and then raises the same signal again, under its default
-    handler: that ends the process at once, and no hook of Python's runs. This holds for ``uvicorn --workers``
-    and for its worker class under gunicorn too.
+    After a signal it shuts down in good order and then raises the same signal under its default handler,
+    which ends the process before any exit hook runs; also under ``uvicorn --workers`` and as gunicorn's
+    worker class.
     """
-    # The server that handles the signal is the only way to find it.
+    # Its server object can only be found as the owner of the signal handler.
     server: Any = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     shutdown = getattr(server, "shutdown", None)
     is_uvicorn = any(base.__module__ == "uvicorn.server" for base in type(server).__mro__)
@@ -135,7 +135,7 @@ def _call_after_uvicorn(callback: Callable[[], None]) -> None:
 
     async def shutdown_and_call(*args: object, **kwargs: object) -> None:
         await shutdown(*args, **kwargs)
-        # In a thread: Django refuses databases on the event loop's own.
+        # In a thread: Django refuses database access on the event loop.
         await asyncio.to_thread(callback)
 
     server.shutdown = shutdown_and_call

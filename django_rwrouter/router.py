@@ -1,4 +1,4 @@
-"""The database router: hands each question to where it is decided."""
+"""The database router: passes Django's questions to the routing rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ require_app()
 _WRITING_COMMANDS: Final = {
     f"django.core.management.commands.{command}": command for command in ("loaddata", "flush")
 }
-"""By module, the commands that ask for the models of the project in order to write."""
+"""By module, the commands that ask for the project's current models in order to write."""
 
 
 def refuse_migrating(using: str, **_kwargs: object) -> None:
@@ -33,12 +33,12 @@ def refuse_migrating(using: str, **_kwargs: object) -> None:
 
 
 def _has_tables_of_its_own(alias: str) -> bool:
-    """Whether a replica is a test database that nothing is replicated to: Django makes its tables."""
+    """Whether a replica is a test database without replication, whose tables Django creates."""
     return process.in_test_environment() and not connections.settings[alias]["TEST"]["MIRROR"]
 
 
 def _refuse_writing_command(alias: str) -> None:
-    """Refuse the command that asks, if it writes. No router is told who asks, but the stack shows it."""
+    """Refuse the running command if it writes. Django does not tell a router who asks; the stack shows it."""
     frame = inspect.currentframe()
     while frame is not None:
         command = _WRITING_COMMANDS.get(frame.f_globals.get("__name__", ""))
@@ -57,11 +57,11 @@ def _refuse(command: str, alias: str) -> None:
 
 
 class ReadWriteRouter:
-    """Sends writes to the primary and reads where the rules say.
+    """Routes writes to the primary, and reads as the rules decide.
 
-    It holds no state: one instance serves the whole process, and what is called for each query is static, as
-    Django calls a plain function in less time than a method. Every method returns ``None`` for what is not
-    ours, so that other routers and Django's own rule apply.
+    One stateless instance serves the whole process. The methods called for each query are static, which is
+    cheaper than a bound method. Every method returns ``None`` for models and databases outside the setting,
+    so that other routers and Django's default apply.
     """
 
     @staticmethod
@@ -104,14 +104,14 @@ class ReadWriteRouter:
     ) -> bool | None:
         """Keep migrations off the replicas, and each model on its own cluster's primary.
 
-        Who asks for the models that the project has now wants their rows: ``dumpdata`` reads them from a
-        replica, too; those that would write them there are refused.
+        Commands that ask with the project's current models work on rows: ``dumpdata`` may read them from a
+        replica, while those that would write there are refused.
         """
         try:
             topology = get_topology()
         except ImproperlyConfigured:
-            # Django's checks of the models ask, too: an error here would hide what ours have to say about the
-            # setting. Migrations ask with historical models, or with none, and get the error.
+            # Django's checks of the models ask, too: an error here would hide this package's check of the
+            # setting. Migrations ask with historical models, or with none, and do get the error.
             if model is None or is_historical(model):
                 raise
             return False

@@ -1,4 +1,4 @@
-"""What happens to servers and reads: each event is counted, logged and signalled, always together."""
+"""Events of servers and reads: each is counted, logged and signalled together."""
 
 from django_rwrouter.events.emit import (
     cluster_of,

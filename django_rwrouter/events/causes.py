@@ -1,7 +1,6 @@
-"""Why a server was left alone: the words that this package finds for it itself.
+"""Reasons for ejecting a server. Logs, signals and statistics have them in English; pages translate them.
 
-They are written in English where it happens, into logs, signals and statistics; a page translates them when
-it shows them. What comes from a driver, such as ``OperationalError 2013``, is the same in every language.
+What comes from a driver, such as ``OperationalError 2013``, is the same in every language.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from typing import Final
 from django.utils.translation import gettext, gettext_noop
 
 TIMEOUT: Final = gettext_noop("timeout")
-"""A server does not answer in time."""
+"""The server did not answer in time."""
 NO_ANSWER: Final = gettext_noop("no answer")
-"""It does not answer, and nobody has waited for it now."""
+"""The server did not answer before, and was not waited for now."""
 NO_ANSWER_WITHIN: Final = gettext_noop("no answer within %(seconds)s s")
 NOT_IN_RECOVERY: Final = gettext_noop("not in recovery")
-"""A PostgreSQL server takes writes: it is no replica."""
+"""The PostgreSQL server takes writes, so it is no replica."""
 SLOW: Final = gettext_noop("slow: %(own)s ms, its peers %(peers)s ms")
-"""Means of its reads, or of the monitor's own questions."""
+"""Mean durations of reads, or of the monitor's probes."""
 SECONDS: Final = gettext_noop("%(seconds)s s")
-"""For how long it was left alone."""
+"""For how long the server was ejected."""
 
 _VALUE: Final = re.compile(r"%\((\w+)\)s")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Return what recognizes a text with its values in it; all of them are numbers."""
+    """Return a pattern that matches a text with numbers for its values."""
     words = _VALUE.split(text)  # Every other one is the name of a value.
     parts = [rf"(?P<{word}>[\d.e+-]+)" if index % 2 else re.escape(word) for index, word in enumerate(words)]
     return re.compile("".join(parts))
@@ -39,8 +38,8 @@ _PATTERNS: Final = {
 
 
 def translated(cause: str) -> str:
-    """Return a cause in the language in force; as it is, if it is none of these."""
+    """Translate a cause; return any other text as it is."""
     for text, pattern in _PATTERNS.items():
-        if found := pattern.fullmatch(cause):
-            return gettext(text) % found.groupdict()
+        if match := pattern.fullmatch(cause):
+            return gettext(text) % match.groupdict()
     return cause

@@ -1,4 +1,4 @@
-"""Every event by its kind: what it is of, what people call it, and the signal that tells it.
+"""Every kind of event: its subject, its labels, its severity, and its signal.
 
 A new kind is a member here, and a row of the table in ``docs/statistics.md``.
 """
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 Subject = Literal["", "cluster", "database", "replica", "flaw", "store"]
-"""What an event is of: nothing in particular, a cluster's name, an alias (of a replica, where no other server
-can be meant), the flaw of a token, or the class of a store."""
+"""What an event is about: nothing in particular, a cluster, the alias of a database (or always of a replica),
+the flaw of a token, or the class of a store."""
 EventSeverity = Literal["good", "quiet", "busy", "bad"]
 
 
 class EventKind(str, Enum):
-    """What can happen; the value is its name in statistics, metrics and pages."""
+    """A kind of event; its value is its name in statistics, metrics and pages."""
 
     code: str
-    """The same as ``value``, for the path of every request: that is a property, and this an attribute."""
+    """``value`` as a plain attribute: ``Enum.value`` is a descriptor and too slow on the path of a
+    request."""
     subject: Subject
     label: _StrPromise | None
-    """What people call it as a number of events; ``None`` where it has a place of its own."""
+    """Label of its count; ``None`` if the count is shown elsewhere."""
     occurrence: _StrPromise | None
-    """What people call one of them; ``None`` for those that are only counted."""
+    """Label of one event in the log; ``None`` if it is only counted."""
     severity: EventSeverity
     signal: Signal | None
 
@@ -44,7 +45,7 @@ class EventKind(str, Enum):
         severity: EventSeverity = "quiet",
         signal: Signal | None = None,
     ) -> EventKind:
-        """Make a member of its value and what is known of it."""
+        """Make a member with its attributes."""
         member = str.__new__(cls, value)
         member._value_ = member.code = value
         member.subject = subject

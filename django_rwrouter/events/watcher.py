@@ -1,6 +1,6 @@
-"""Who tells what happens to servers, where one process of a host watches them for all: that one, once.
+"""Keeps the processes of a host from emitting the same event: the leader that probes the servers emits it.
 
-What this process alone has met is told by itself, as soon as the watcher has looked and found nothing.
+A follower emits the ejections that it alone has met, once the leader has probed the server and found nothing.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _told_elsewhere: Final[ContextVar[bool]] = ContextVar("rwrouter_told_elsewhere",
 
 
 class OwnEjections:
-    """Ejections that the reads of this process have caused."""
+    """The ejections that reads of this process have caused."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Be as in a new process, which nobody watches for."""
+        """Start afresh, as a process that follows nobody."""
         self.following = False
-        """Whether another process watches for this one."""
+        """Whether another process probes the servers for this one."""
         self.untold: dict[str, tuple[float, str]] = {}
-        """By alias: when (monotonic) and why, until the watcher has looked."""
+        """By alias, when (monotonic) and why, until the leader has probed the server."""
         self.told: set[str] = set()
-        """Those that this process has told itself, and whose end it tells, too."""
+        """Replicas whose ejection this process has emitted, so that it also emits their return."""
 
     def hold(self, alias: str, reason: str) -> bool:
-        """Whether to leave it to the watcher to tell of an ejection, for now."""
+        """Whether to leave an ejection to the leader for now; notes it if so."""
         if self.following:
             self.untold[alias] = monotonic(), reason
         return self.following
@@ -47,7 +47,7 @@ process.owns(own_ejections.reset)
 
 @contextmanager
 def told_elsewhere() -> Iterator[None]:
-    """What is found in this block, another process tells."""
+    """Suppress events in this block: another process emits them."""
     token = _told_elsewhere.set(True)
     try:
         yield
@@ -56,12 +56,12 @@ def told_elsewhere() -> Iterator[None]:
 
 
 def is_told_elsewhere() -> bool:
-    """Whether another process tells what is found now."""
+    """Whether another process emits the events of this context."""
     return _told_elsewhere.get()
 
 
 def once_for_a_host(tell: Callable[P, None]) -> Callable[P, None]:
-    """Have an event told by the process that watches, and by no other."""
+    """Decorate a function so that only the process that probes the servers emits its event."""
 
     @wraps(tell)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,8 +1,8 @@
-"""Probes all servers again and again, so that no request has to.
+"""Probes all servers in the background, so that requests do not have to.
 
-One thread for each process, started by the first request, task or scope that is routed, and one for each
-server. What the probes learn is kept in :mod:`django_rwrouter.servers`, where the path of a read looks;
-nothing there waits for the monitor. Where it is off, or has no samples yet, reads probe inline.
+The first request, task or scope of a process starts a thread, and one more for each server if this process
+probes for its host. The results go to :mod:`django_rwrouter.servers`, where reads look them up; no read waits
+for the monitor. Where the monitor is off or has no samples yet, reads probe inline.
 """
 
 from django_rwrouter.monitor.lifecycle import ensure_running, reset, snapshot

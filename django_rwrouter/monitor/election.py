@@ -1,8 +1,8 @@
-"""Which process of a host asks the servers: the one that holds a lock, as long as it gives signs of life.
+"""Elects the process of a host that probes the servers: the leader holds a file lock and keeps publishing.
 
-The kernel releases the lock of a process that ends. One that stands still (``SIGSTOP``) keeps it; so whoever
-sees no sign of life puts another file in the place of the locked one. The former leader finds that out before
-it publishes again, and steps down.
+The kernel releases the lock of a process that ends. A stopped process (``SIGSTOP``) keeps its lock, so
+another one that sees no heartbeat replaces the locked file. The former leader notices before it publishes
+again, and steps down.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TRUSTED_INTERVALS: Final = 2.0
-"""Intervals after which a snapshot is worth nothing."""
+"""Intervals after which a snapshot is not trusted any more."""
 SILENT_INTERVALS: Final = 1.5
-"""Intervals without a sign of life after which another process takes over: it needs time to ask, too."""
+"""Intervals without a heartbeat after which another process takes over: it needs time to probe, too."""
 _NAMESPACES: Final = ("net", "mnt", "time")
-"""Processes in other ones reach other servers by the same address, or have another monotonic clock."""
+"""In another namespace the same address may lead to another server, and the monotonic clock may differ."""
 _ADDRESS_VARIABLES: Final = (
     *("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGOPTIONS", "PGTARGETSESSIONATTRS"),
     *("PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_UNIX_PORT"),
 )
-"""What the drivers take an address from where the settings name none."""
+"""Environment variables that the drivers take an address from where the settings have none."""
 
 
 class CannotShareError(Exception):
-    """The processes of this host cannot find each other."""
+    """The processes of this host cannot share what they know."""
 
 
 class HostElection:
-    """This process's part in the election, and what it reads and publishes. Used by one thread."""
+    """This process's membership: leads or follows, publishes or reads snapshots. Used by one thread."""
 
     def __init__(self, topology: Topology, interval: float) -> None:
         """Open the directory; raises :class:`CannotShareError`."""
@@ -63,9 +63,9 @@ class HostElection:
         self._lock: int | None = None
         self._own_lock = (0, 0)
         self._seen = (0, 0, 0)
-        """The snapshot file that was read last."""
-        self._signed_at = monotonic()
-        """When the leader last gave a sign of life."""
+        """Identity of the snapshot file that was read last."""
+        self._heartbeat_at = monotonic()
+        """The leader's last heartbeat (monotonic seconds)."""
         self._term = 0
         try:
             self._directory = RuntimeDirectory(location())
@@ -73,15 +73,15 @@ class HostElection:
             raise CannotShareError(reason_of(error)) from error
 
     def leads(self) -> bool:
-        """Whether this process is to ask the servers; tries to become the one that does."""
+        """Whether this process is the leader; tries to become it where nobody is."""
         try:
             return self._still_leads() if self._lock is not None else self._try_to_lead()
         except OSError as error:
             raise CannotShareError(reason_of(error)) from error
 
     def publish(self, snapshot: Snapshot) -> bool:
-        """Publish what is known; return whether this process still leads."""
-        at = monotonic()  # Before the lock is looked at: what is published late says so.
+        """Publish a snapshot; return whether this process still leads."""
+        at = monotonic()  # Before the lock is checked, so that a late snapshot is seen to be late.
         try:
             if self._lock is None or not self._still_leads():
                 return False
@@ -92,7 +92,7 @@ class HostElection:
         return True
 
     def read(self) -> tuple[Snapshot, float] | None:
-        """Return the newest snapshot and until when it is trusted; ``None`` if there is no new one."""
+        """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
         try:
             file = self._directory.identity(self._snapshot_name)
             if file == self._seen:
@@ -109,14 +109,14 @@ class HostElection:
                 return None
         except (LookupError, TypeError, ValueError):
             return None
-        self._signed_at, self._term = max(self._signed_at, at), term
+        self._heartbeat_at, self._term = max(self._heartbeat_at, at), term
         snapshot = snapshots.decode(data, float)
         return None if snapshot is None else (snapshot, at + TRUSTED_INTERVALS * self._interval)
 
     @property
-    def is_forlorn(self) -> bool:
-        """Whether nobody has given a sign of life for so long that the election itself must have failed."""
-        return monotonic() - self._signed_at > 2 * TRUSTED_INTERVALS * self._interval
+    def has_failed(self) -> bool:
+        """Whether heartbeats have been missing for so long that the election itself must have failed."""
+        return monotonic() - self._heartbeat_at > 2 * TRUSTED_INTERVALS * self._interval
 
     def step_down(self) -> None:
         """Release the lock."""
@@ -125,7 +125,7 @@ class HostElection:
             os.close(lock)
 
     def close(self) -> None:
-        """Release everything; in a forked child, without a trace in the parent."""
+        """Release everything. In a forked child this does not affect the parent."""
         with suppress(OSError):
             self.step_down()
         with suppress(OSError):
@@ -137,10 +137,10 @@ class HostElection:
         lock = self._directory.open(self._lock_name)
         try:
             if not _locked(lock):
-                self._look_for_signs(lock)
+                self._read_heartbeat(lock)
                 return self._is_silent() and self._take_over()
             if _file(os.fstat(lock)) != self._directory.identity(self._lock_name)[:2]:
-                return False  # Another one was put in its place meanwhile.
+                return False  # The file was replaced meanwhile.
             self._begin_term(lock)
             lock = -1
             return True
@@ -149,16 +149,16 @@ class HostElection:
                 os.close(lock)
 
     def _take_over(self) -> bool:
-        """Put a lock of one's own in the place of that of a silent leader; one process at a time."""
+        """Replace the lock file of a silent leader by one of this process's; one process at a time."""
         guard = self._directory.open(self._guard_name)
         try:
             if not _locked(guard):
                 return False
-            # Another process may have taken over since this one has looked.
+            # Another process may have taken over since the last look.
             self.read()
             current = self._directory.open(self._lock_name)
             try:
-                self._look_for_signs(current)
+                self._read_heartbeat(current)
             finally:
                 os.close(current)
             if not self._is_silent():
@@ -180,36 +180,36 @@ class HostElection:
             os.close(guard)
 
     def _begin_term(self, lock: int) -> None:
-        self._look_for_signs(lock)
+        self._read_heartbeat(lock)
         self._term += 1
-        self._signed_at = monotonic()
-        os.pwrite(lock, b"%-19d %-30.6f" % (self._term, self._signed_at), 0)
+        self._heartbeat_at = monotonic()
+        os.pwrite(lock, b"%-19d %-30.6f" % (self._term, self._heartbeat_at), 0)
         self._lock, self._own_lock = lock, _file(os.fstat(lock))
 
-    def _look_for_signs(self, lock: int) -> None:
-        """Take in when the leader's term began: it has perhaps not published anything yet."""
+    def _read_heartbeat(self, lock: int) -> None:
+        """Read when the leader's term began: it may not have published anything yet."""
         try:
             term, at = os.pread(lock, 64, 0).split()
             began = float(at)
             if began <= monotonic():  # Else it was written before the host was started anew.
                 self._term = max(self._term, int(term))
-                self._signed_at = max(self._signed_at, began)
+                self._heartbeat_at = max(self._heartbeat_at, began)
         except ValueError:
             pass
 
     def _is_silent(self) -> bool:
-        return monotonic() - self._signed_at > SILENT_INTERVALS * self._interval
+        return monotonic() - self._heartbeat_at > SILENT_INTERVALS * self._interval
 
     def _still_leads(self) -> bool:
         if self._directory.identity(self._lock_name)[:2] == self._own_lock:
-            self._signed_at = monotonic()
+            self._heartbeat_at = monotonic()
             return True
         self.step_down()
         return False
 
 
 def settings_key(topology: Topology) -> str:
-    """Return what the processes have in common that share what they know: settings, user, namespaces."""
+    """Return a key that is the same for processes that may share: settings, user, namespaces."""
     options = ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS")
     common = {
         "version": snapshots.VERSION,
@@ -226,7 +226,7 @@ def settings_key(topology: Topology) -> str:
 
 
 def _plain(value: object) -> Any:
-    """Return a setting's value as JSON has it, the same in each process."""
+    """Return a setting's value in JSON's types, equal in every process."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (set, frozenset)):

@@ -1,4 +1,4 @@
-"""Rounds of probes on the path of requests, where there can be no threads."""
+"""Rounds of probes on the path of requests (``MONITOR["MODE"]`` is ``"inline"``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django_rwrouter.servers.server_state import ServerState
 
 
 class InlineRounds:
-    """Rounds on the path of requests, one server after another, where there can be no threads."""
+    """Probes the servers one after another, on the path of requests."""
 
     def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
         self._topology = topology
@@ -34,7 +34,7 @@ class InlineRounds:
         self._report = _Reports()
 
     def stop(self) -> None:
-        """End, and close the connections if nobody uses them now."""
+        """Stop probing, and close the connections unless a round is under way."""
         self._stopped = True
         health.watch(0.0)
         if self._turn.acquire(blocking=False):
@@ -42,16 +42,16 @@ class InlineRounds:
             self._turn.release()
 
     def abandon(self) -> None:
-        """Let go of the connections, in a forked child."""
+        """Let go of the parent's connections, in a forked child."""
         for prober in self._probers.values():
             prober.disarm()
 
     def snapshot(self) -> Mapping[str, ServerState]:
-        """Return what was found."""
+        """Return the state of each server, by alias."""
         return self._watch.snapshot()
 
     def run_if_due(self) -> None:
-        """Make a round if the last is an interval ago, nobody else makes one, and waiting harms only one."""
+        """Run a round if one is due, no other thread runs one, and this is not the event loop."""
         if monotonic() < self._next or on_event_loop() or not self._turn.acquire(blocking=False):
             return
         try:
@@ -66,7 +66,7 @@ class InlineRounds:
         began = monotonic()
         health.watch(MISSED_ROUNDS * self._interval + self._timeout)
         samples: dict[str, PrimarySample] = {}
-        # Those that were asked longest ago come first after the primaries, as time may run out.
+        # After the primaries, the servers probed longest ago come first, as time may run out.
         for alias, prober in list(self._probers.items()):
             if monotonic() - began >= self._timeout:
                 break
@@ -84,7 +84,7 @@ class InlineRounds:
 
     def _ask(self, prober: Prober, sample: PrimarySample) -> None:
         alias = prober.alias
-        # Reading from an open connection to PostgreSQL may take for ever, opening one may not.
+        # psycopg bounds the time to connect, but not the time to read.
         finding = prober.probe(
             sample, fresh=self._watch.must_connect(alias) or not prober.reads_in_bounded_time
         )

@@ -1,4 +1,4 @@
-"""When the monitor starts, stops, forks and begins anew."""
+"""Starts and stops the monitor of this process, and carries it over forks and changes of settings."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from django_rwrouter.servers.server_state import ServerState
 __all__ = ["ProbeQuestion", "ServerState", "also_ask", "ensure_running", "reset", "snapshot"]
 logger = logging.getLogger("django_rwrouter")
 FORK_PATIENCE: Final = 0.5
-"""Seconds that a fork waits for the monitor's threads to hold no lock of anything."""
+"""Seconds that a fork waits for the monitor's threads to come to rest, where they hold no locks."""
 
 
 class _Monitor:
-    """This process's."""
+    """The monitor of this process."""
 
     def __init__(self) -> None:
         self.in_tests = False
-        """Whether to run in Django's test environment, too."""
+        """Whether to run in Django's test environment."""
         self._held: dict[int, list[threading.Lock]] = {}
-        """What holds up the monitor's threads, by the thread that is about to fork."""
+        """The locks that hold up the monitor's threads, by the thread that is about to fork."""
         self._renew()
 
     def _renew(self) -> None:
         self.calls = True
-        """Whether the begin of a request should call."""
+        """Whether the start of a request still has to call :meth:`called`."""
         self._starting = threading.Lock()
         self._threaded: Watcher | None = None
         self._inline: InlineRounds | None = None
 
     def called(self) -> None:
-        """Start, or make a round, whichever it is time for."""
-        # Who comes while another starts it goes on.
+        """Start the monitor if it does not run; inline, run a round if one is due."""
+        # While another thread starts it, this one goes on.
         if self.rounds is None and self._starting.acquire(blocking=False):
             try:
                 if self.calls and self.rounds is None:
@@ -52,7 +52,7 @@ class _Monitor:
 
     def _start(self) -> None:
         if process.in_test_environment() and not self.in_tests:
-            return  # Django's test environment: threads would meet the tests' transactions.
+            return  # The threads would meet the tests' transactions.
         topology = get_topology()
         settings = get_settings().monitor
         watches = not topology.inert and any(each.replicas for each in topology.clusters.values())
@@ -71,17 +71,17 @@ class _Monitor:
 
     @property
     def rounds(self) -> Watcher | InlineRounds | None:
-        """What runs now."""
+        """The running watcher or inline rounds, if any."""
         return self._threaded or self._inline
 
     def stop(self) -> None:
-        """End, without waiting for anything."""
+        """Tell the monitor to end, and do not wait for it."""
         rounds = self.rounds
         if rounds is not None:
             rounds.stop()
 
     def forget(self, patience: float = 0.0) -> None:
-        """End, and have the next call read the settings again; wait for the thread for so many seconds."""
+        """Stop, so that the next call starts with fresh settings; join for at most ``patience`` seconds."""
         self.stop()
         threaded = self._threaded
         self._renew()
@@ -89,22 +89,21 @@ class _Monitor:
             threaded.join(patience)
 
     def before_fork(self) -> None:
-        """Have the threads hold no lock while the process forks: the child would have it for ever.
+        """Bring the threads to rest while the process forks: a lock they hold would stay locked in the child.
 
-        Django holds one for a moment whenever a connection is opened (its signals'), Python whenever a module
-        is imported.
+        Django holds one while it opens a connection (that of its signals), Python while it imports a module.
         """
         threaded = self._threaded
         if threaded is not None:
             self._held[threading.get_ident()] = threaded.pause(FORK_PATIENCE)
 
     def after_fork_in_parent(self) -> None:
-        """Let them go on."""
+        """Let the threads go on."""
         for lock in self._held.pop(threading.get_ident(), ()):
             lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Be as in a new process. Nothing of before is used, and no connection of the parent is touched."""
+        """Start afresh, without touching the parent's connections."""
         rounds = self.rounds
         if rounds is not None:
             rounds.abandon()
@@ -116,10 +115,10 @@ _monitor: Final = _Monitor()
 
 
 def ensure_running() -> None:
-    """See to it that the servers are watched: called wherever a request, a task or a scope begins.
+    """Start the monitor if it does not run; called wherever a request, a task or a scope begins.
 
-    Does nothing where that is done already, where ``MONITOR["MODE"]`` is ``"off"``, where there are no
-    replicas, and in Django's test environment. With ``"inline"``, makes a round if it is time for one.
+    Does nothing if ``MONITOR["MODE"]`` is ``"off"``, if there are no replicas, and in Django's test
+    environment. In ``"inline"`` mode, runs a round if one is due.
     """
     if _monitor.calls:
         _monitor.called()
@@ -132,7 +131,7 @@ def snapshot() -> Mapping[str, ServerState]:
 
 
 def reset(patience: float = 5.0) -> None:
-    """Stop, and begin anew as in a new process; wait at most ``patience`` seconds for the end. For tests."""
+    """Stop and start afresh; join for at most ``patience`` seconds. For tests."""
     _monitor.forget(patience)
 
 

@@ -1,4 +1,4 @@
-"""Asking one server where it stands, in bounded time, on a connection of the monitor's own."""
+"""Probes one server in bounded time, on a private connection of the monitor."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import identity, sockets
 
 SECOND_LOOK: Final = 0.02
-"""Seconds after which a replica is asked again that has not reached the primary's newest sample yet. Most
-have it after a fraction of a millisecond, and would seem a whole interval older if not asked."""
+"""Seconds after which a replica that has not reached the primary's newest sample is asked again. Most reach
+it within a fraction of a millisecond, and would otherwise seem a whole interval staler."""
 BARE_PART: Final = 0.8
-"""The part of the timeout (of a second at most) that a bare connection waits for a server's first byte: that
-is known, then, when the monitor's second chance is over."""
+"""Part of the timeout (of a second at most) that a bare connection waits for a server's first byte: the
+result is there when the server's second chance is over."""
 _SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""What PostgreSQL and its poolers answer with one byte before they ask who is there. A server of MySQL counts
-such a visit as an error of the host, but there the driver itself tells that nothing was said."""
+"""PostgreSQL and its poolers answer this with one byte before any authentication. MySQL would count such a
+visit as an error of the host, but there the driver itself reports that nothing was received."""
 RENEW_SECONDS: Final = 60.0
-"""For how long a connection is kept: an address may have come to lead to another server, or to one more."""
+"""For how long a connection is kept: its address may lead to another server by now."""
 
 
 class PrimarySample:
@@ -47,36 +47,36 @@ class PrimarySample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """What one probe found."""
+    """The result of one probe."""
 
     alias: str
     began: float
-    """Monotonic, before the question that was answered."""
+    """Monotonic seconds, before the question that was answered."""
     seconds: float = 0.0
-    """That the answer took."""
+    """Duration of the answer."""
     failure: str = ""
     """Why the server cannot be used; empty if it answered."""
     trouble: Exception | None = None
-    """What went wrong that is not the server's fault."""
+    """An exception that is not the server's fault."""
     reading: Reading | None = None
     """``None`` on a database without positions."""
     driver: Driver | None = None
     refusal: str = ""
-    """Why it refuses to say where it stands, though it answers; empty if it does not refuse."""
+    """Why it refuses to tell its position although it answers; empty if it does not refuse."""
     is_primary: bool = False
     """Whether a replica's alias is another name of the primary."""
     unreachable: bool = False
-    """Whether a new connection has not got a word out of the server."""
+    """Whether a new connection received nothing from the server."""
 
 
 class QuestionAnswer(NamedTuple):
-    """What a server answered to one more question."""
+    """A server's answer to an additional question."""
 
     question: ProbeQuestion
     value: Any
 
     def take_in(self) -> None:
-        """Give it to whoever wanted to know."""
+        """Pass the answer to the module that registered the question."""
         self.question.take_in(self.value)
 
 
@@ -94,23 +94,23 @@ class Prober:
         self._connection: BaseDatabaseWrapper | None = None
         self._renew_at = 0.0
         self._refusal = ""
-        """Why it refuses to say where it stands. It is asked again on the next connection."""
+        """Why it refuses to tell its position. It is asked again on the next connection."""
         self._peer: sockets.Peer | None = None
-        """Where the last connection led to."""
+        """The address of the last connection."""
         self._knocking = threading.Lock()
         self._in_doubt = False
-        """Whether the server has not answered the last time."""
+        """Whether the server did not answer the last time."""
         self.unreachable = False
-        """Whether the last new connection has not got a word out of the server."""
+        """Whether the last new connection received nothing from the server."""
         self._vendor = connections.create_connection(alias).vendor
         self.reads_in_bounded_time = self._vendor != "postgresql"
-        """Whether the driver gives up an open connection that says nothing."""
+        """Whether the driver has a read timeout."""
 
     def probe(self, sample: PrimarySample, *, patience: float = 0.0, fresh: bool = False) -> ProbeResult:
-        """Ask the server. Never raises.
+        """Probe the server. Never raises.
 
-        A replica waits at most ``patience`` seconds for the primary's sample, so as to be asked after it.
-        ``fresh`` opens a new connection: that also finds out whether the server still takes any.
+        A replica waits at most ``patience`` seconds for the primary's sample, so that it is asked after it.
+        ``fresh`` opens a new connection, which also tests whether the server still takes any.
         """
         started = monotonic()
         fresh = fresh or started >= self._renew_at
@@ -121,7 +121,7 @@ class Prober:
                     finding = self._probe(sample, patience, fresh=fresh)
                 except Error:
                     self.close()
-                    # A kept connection may have been ended alone, by an administrator or a proxy.
+                    # An administrator or a proxy may have ended the kept connection alone.
                     if not kept or monotonic() - started >= self._timeout:
                         raise
                     finding = self._probe(sample, 0.0, fresh=True)
@@ -141,10 +141,9 @@ class Prober:
                 sample.done.set()
 
     def ask_more(self) -> list[QuestionAnswer]:
-        """Ask what others have registered; return the answers. Never raises.
+        """Ask the additional questions, on the connection of :meth:`probe`; return the answers. Never raises.
 
-        Asked after :meth:`probe`, on the same connection. No answer says nothing of the server: somebody may
-        have locked a table.
+        A missing answer says nothing about the server: the table may be locked.
         """
         connection = self._connection
         if not self.questions or connection is None or connection.connection is None:
@@ -156,16 +155,16 @@ class Prober:
         return answers
 
     def abort(self) -> None:
-        """End a probe that another thread is waiting for, if it has an open connection."""
+        """Abort a probe that another thread runs, if its connection is open."""
         self._doubt()
         connection = self._connection
         if connection is not None and connection.connection is not None:
             sockets.sever(connection.connection)
 
     def _doubt(self) -> None:
-        """Find out, in another thread, whether PostgreSQL's server says anything at all.
+        """Test in another thread whether PostgreSQL's server answers at all.
 
-        An attempt to connect may be under way for two seconds, which is the least that libpq allows.
+        libpq's attempt to connect may last two seconds, which is the least that it allows.
         """
         self._in_doubt = True
         peer = self._peer
@@ -177,18 +176,18 @@ class Prober:
                 answered = peer.answers(_SSL_REQUEST, min(self._timeout, 1.0) * BARE_PART)
                 self.unreachable = self._in_doubt and not answered
 
-        with suppress(RuntimeError):  # The system allows no more threads: then nothing is ended.
+        with suppress(RuntimeError):  # The system allows no more threads: then nothing is cut off.
             threading.Thread(target=knock, name=f"rwrouter-knock-{self.alias}", daemon=True).start()
 
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(Exception):  # It may be broken, in any way.
+            with suppress(Exception):  # It may be broken in any way.
                 connection.close()
 
     def disarm(self) -> None:
-        """Let the connection be nobody's, in a forked child."""
+        """Detach the parent's connection, in a forked child."""
         connection = self._connection
         if connection is not None and connection.connection is not None:
             sockets.disarm(connection.connection)

@@ -1,4 +1,4 @@
-"""What else the monitor asks, beside where servers stand: registered by those who want to know."""
+"""Additional questions that the monitor asks in each round, registered by other modules."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeQuestion:
-    """One more thing to ask a database in each round, after its probe and on the same connection.
+    """A question to one database, asked after its probe on the same connection.
 
-    No answer says nothing of the server.
+    A missing answer says nothing about the server.
     """
 
     name: str
-    """By which processes of a host that share answers know it."""
+    """Its key in the snapshots that the processes of a host share."""
     database: Callable[[], str]
     """Returns the alias of the database to ask."""
     ask: Callable[[BaseDatabaseWrapper], Any]
-    """Asks on an open connection, and returns values that JSON has; whatever it raises means that there is no
-    answer."""
+    """Asks on an open connection and returns JSON's types; an exception means that there is no answer."""
     take_in: Callable[[Any], None]
-    """Is given each answer, in the monitor's thread."""
+    """Called with each answer, in the monitor's thread."""
 
 
 QUESTIONS: Final[list[ProbeQuestion]] = []
 
 
 def also_ask(question: ProbeQuestion) -> None:
-    """Have the monitor ask one more question in each round."""
+    """Register a question to be asked in each round."""
     QUESTIONS.append(question)

@@ -1,4 +1,4 @@
-"""The rounds of probes: by a thread of their own, or on the path of requests."""
+"""Rounds of probes: all servers at once, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from django_rwrouter.servers.in_flight import loads
 
 logger = logging.getLogger("django_rwrouter")
 JITTER: Final = 0.1
-"""The part of an interval by which it is made longer or shorter at random, so that processes that started
-together do not ask all at once."""
+"""Part of an interval by which it is varied at random, so that processes that started together do not probe
+at the same moments."""
 MISSED_ROUNDS: Final = 3
-"""After how many intervals without an answer something is taken to be gone: the primary, or the monitor."""
+"""Intervals without an answer after which the primary, or the monitor itself, counts as gone."""
 HEAD_START: Final = 0.1
-"""Seconds at most that replicas wait for the primary's sample, to be asked after it. One that was away in the
-last round is not waited for."""
+"""Seconds that probes of replicas wait for the primary's sample at most, so that they come after it. A
+primary that was away in the last round is not waited for."""
 SECOND_CHANCE: Final = 1.0
-"""Seconds at most that a server has to answer when it has not in time: on a new connection, if the old one
-could be given up. If that does not get a word out of it either, the reads that hang on it are ended."""
+"""Seconds that a server gets after a missed deadline, on a new connection where the old one could be closed.
+If it misses that, too, the reads that hang on it are cut off."""
 
 
 def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
-    """Return what asks each server, by alias, primaries first."""
+    """Return a prober for each server, by alias, primaries first."""
     watched = {
         alias: cluster.primary
         for cluster in topology.clusters.values()
         if cluster.replicas
         for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
     }
-    # The primary with this app's table may belong to a cluster without replicas, or to none at all.
+    # The database with this app's tables may belong to a cluster without replicas, or to no cluster.
     questions: dict[str, list[ProbeQuestion]] = {}
     for question in QUESTIONS:
         questions.setdefault(question.database(), []).append(question)
@@ -59,10 +59,9 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
 def cut_off(alias: str, hung_for: float = 0.0) -> int:
     """Shut down this process's connections to a server that cannot be reached; return how many were in use.
 
-    psycopg has no timeout for reading, and mysqlclient's is often long, for the sake of slow queries. So
-    whoever waits for a server that froze, or that the network has cut off, would wait for long, or for ever:
-    a statement, the ping before it, the router's own question, or a pool's check. What began less than
-    ``hung_for`` seconds ago goes on.
+    psycopg has no read timeout, and mysqlclient's is often long for the sake of slow queries. A statement, a
+    ping, a probe or a pool's check on a frozen server would otherwise wait for very long. Statements younger
+    than ``hung_for`` seconds are spared.
     """
     load = loads[alias]
     young = load.younger_than(hung_for) if hung_for else []
@@ -73,29 +72,29 @@ def cut_off(alias: str, hung_for: float = 0.0) -> int:
 
 
 def end_hung(alias: str, hung_for: float) -> None:
-    """Do as :func:`cut_off`, and log it."""
+    """Call :func:`cut_off`, and log how many statements it ended."""
     ended = cut_off(alias, hung_for)
     if ended:
         logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
 
 
 class _CutOffs:
-    """Decides when the statements on a server are ended: where it cannot be reached, and only what hangs.
+    """Decides when hung statements on a server are cut off: only if the server cannot be reached.
 
-    A probe in vain proves nothing about the statements of others. It may wait for a place in a pooler, for a
-    lock, or for the processor, where they go on.
+    A failed probe proves nothing about other statements: it may have waited for a place in a pooler, for a
+    lock, or for the processor, while they go on.
     """
 
     def __init__(self, settings: MonitorSettings) -> None:
         self.ended_at: dict[str, float] = {}
-        """When statements were last ended, by alias: monotonic seconds."""
+        """When statements were last cut off, by alias (monotonic seconds)."""
         self._end_primary = settings.end_primary_statements
         self._hung_for = settings.timeout
         self._refused: set[str] = set()
-        """Servers that could not be reached by the last new connection."""
+        """Servers that the last new connection could not reach."""
 
     def heard(self, prober: Prober, finding: ProbeResult, misses: int) -> None:
-        """Take in how a probe went; ``misses`` is how often in a row the server's time has run out."""
+        """Take note of a probe; ``misses`` counts the server's consecutive missed deadlines."""
         if not finding.unreachable:
             self._refused.discard(finding.alias)
         elif misses or finding.alias in self._refused:
@@ -104,9 +103,9 @@ class _CutOffs:
             self._refused.add(finding.alias)
 
     def end(self, prober: Prober) -> None:
-        """End what hangs on a server, if it is a replica: what is cut off there can be run again.
+        """Cut off what hangs on a replica: reads can be run again elsewhere.
 
-        On a primary a commit may be under way, whose outcome nobody would know.
+        A primary is spared unless the settings say otherwise: the outcome of a commit would be unknown.
         """
         if prober.is_primary and not self._end_primary:
             return
@@ -115,7 +114,7 @@ class _CutOffs:
 
 
 class _Reports:
-    """Logs what goes wrong in the monitor itself: each kind of error once."""
+    """Logs errors of the monitor itself, each kind once."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, str]] = set()
@@ -128,18 +127,18 @@ class _Reports:
 
 
 Inbox: TypeAlias = "queue.SimpleQueue[ProbeResult | QuestionAnswer | None]"
-"""What the workers found, and ``None`` to wake who waits for it."""
+"""Results of the workers, and ``None`` to wake the thread that waits for them."""
 
 
 class _Worker:
-    """Asks one server, in a thread of its own, so that a frozen server holds up nobody else."""
+    """Probes one server in a thread of its own, so that a frozen server delays no other probe."""
 
     def __init__(self, prober: Prober, inbox: Inbox) -> None:
         self.prober = prober
         self._inbox = inbox
         self._orders: queue.SimpleQueue[tuple[PrimarySample, float, bool] | None] = queue.SimpleQueue()
         self.probing = threading.Lock()
-        """Held while the thread does anything but wait for an order."""
+        """Held while the thread works; free while it waits for an order."""
         name = f"rwrouter-probe-{prober.alias}"
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
@@ -164,7 +163,7 @@ class _Worker:
 
 
 class Rounds:
-    """Has all servers asked at once, again and again, and takes in what they answer. Used by one thread."""
+    """Runs the rounds and passes the results to the watch. Used by one thread."""
 
     def __init__(
         self,
@@ -174,7 +173,7 @@ class Rounds:
         handling: threading.Lock,
         report: _Reports,
     ) -> None:
-        """Begin; ``handling`` is held while the thread does anything but wait."""
+        """Make the probers; ``handling`` is held while the thread works, and free while it waits."""
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
         self._watch = watch
@@ -187,7 +186,7 @@ class Rounds:
         self._inbox: Inbox = queue.SimpleQueue()
         self._ended = False
         self._until = 0.0
-        """Monotonic: when the round ends that is under way."""
+        """End of the current round (monotonic seconds)."""
         self.probers = _make_probers(topology, self._timeout)
         self.workers: dict[str, _Worker] = {}
 
@@ -210,7 +209,7 @@ class Rounds:
                 worker.prober.abort()
 
     def run(self, publish: Callable[[Snapshot], bool]) -> None:
-        """Make one round; ``publish`` is given what is known and tells whether to go on."""
+        """Run one round; ``publish`` takes each new snapshot and returns whether to go on."""
         self._until = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
         with self._handling:
             if not self._ended:
@@ -239,7 +238,7 @@ class Rounds:
                         item.take_in()
                     elif self._inbox.empty():
                         self._look_for_overdue()
-                except Exception as error:  # noqa: BLE001  (what one server does must not hide the others)
+                except Exception as error:  # noqa: BLE001  (one server must not stop the round)
                     self._report(error)
                 if self._inbox.empty() and not publish(self._snapshot()):
                     return
@@ -272,9 +271,9 @@ class Rounds:
         self._cut_offs.heard(self.probers[alias], finding, self._schedule.misses(alias))
         is_behind = self._schedule.is_behind(alias)
         if not self._schedule.answer(alias):
-            # It was given up, and what it says now is old. A new connection shows at once what is the matter.
-            # Later, one that was passed over is not left to the next round: an attempt to connect cannot be
-            # ended from here, and the server may be back since it began.
+            # The probe missed its deadline, so its answer is old: a new connection tells the present state.
+            # A server that a round passed over is probed again at once, too: the attempt to connect could not
+            # be aborted, and the server may have come back since it began.
             if is_behind or self._schedule.misses(alias) == 1:
                 self._ask_anew(alias, self._second_chance, fresh=True)
             return
@@ -296,6 +295,6 @@ class Rounds:
             prober = self.probers[alias]
             self._watch.overdue(alias, monotonic())
             prober.abort()
-            # An attempt to connect may still be under way, but a bare one has told.
+            # The driver may still be connecting, but the bare connection has failed.
             if prober.unreachable and self._schedule.misses(alias) > 1:
                 self._cut_offs.end(prober)

@@ -1,4 +1,4 @@
-"""The directory in which the processes of one user on one host meet: theirs alone, or it is not used."""
+"""The directory that the processes of one user on one host share; it must be private to that user."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Final
 
 _MODE: Final = 0o700
 _FOREIGN_BITS: Final = 0o077
-"""What a mode must not grant, as it would let others in."""
+"""Permission bits that would let other users in."""
 _SAFE: Final = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Follow no symbolic link, hang on no named pipe, and leave nothing open to programs that are started."""
+"""Follow no symbolic link, do not block on a named pipe, and close on exec."""
 
 
 class NotPrivateError(OSError):
-    """A directory or a file is not the user's own, or others may change it."""
+    """A directory or file belongs to another user, or other users may change it."""
 
 
 def location() -> str:
-    """Return where the directory is, or will be."""
+    """Return the path of the directory, whether it exists or not."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime:
         return str(Path(runtime, "django-rwrouter"))
@@ -30,7 +30,7 @@ def location() -> str:
 
 
 def flaw() -> str:
-    """Return why this user cannot use the directory, without making it; empty where that is not so."""
+    """Return why this user cannot use the directory, or an empty string. Creates nothing."""
     if not hasattr(os, "geteuid"):
         return ""  # Windows, where nothing is shared.
     path = location()
@@ -49,10 +49,10 @@ def reason_of(error: OSError) -> str:
 
 
 class RuntimeDirectory:
-    """An open private directory. Files are opened relative to it: nobody can exchange its path."""
+    """An open private directory. Files are opened relative to it, so replacing its path has no effect."""
 
     def __init__(self, path: str, *, make: bool = True) -> None:
-        """Make the directory if it is missing; raise ``OSError`` if it cannot be used or trusted."""
+        """Open the directory, and create it if it is missing; raise ``OSError`` if it is not private."""
         self.path = path
         if make:
             with suppress(FileExistsError):
@@ -65,7 +65,7 @@ class RuntimeDirectory:
             raise
 
     def open(self, name: str, flags: int = 0) -> int:
-        """Open a file for reading and writing, make it if it is missing, and return its descriptor."""
+        """Open a file for reading and writing, create it if it is missing, and return its descriptor."""
         fd = os.open(name, os.O_RDWR | os.O_CREAT | flags | _SAFE, 0o600, dir_fd=self._fd)
         try:
             _require_private(os.fstat(fd), f"{self.path}/{name}", stat.S_ISREG)
@@ -75,7 +75,7 @@ class RuntimeDirectory:
         return fd
 
     def identity(self, name: str) -> tuple[int, int, int]:
-        """Return what differs between two files of this name; zeros if there is none."""
+        """Return device, inode and modification time of a file; zeros if it does not exist."""
         try:
             status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -83,7 +83,7 @@ class RuntimeDirectory:
         return (status.st_dev, status.st_ino, status.st_mtime_ns)
 
     def read(self, name: str) -> bytes:
-        """Return the contents of a file; empty if there is none."""
+        """Return the contents of a file; empty if it does not exist."""
         try:
             fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=self._fd)
         except FileNotFoundError:
@@ -93,7 +93,7 @@ class RuntimeDirectory:
             return file.read()
 
     def replace(self, name: str, contents: bytes) -> None:
-        """Write a file as a whole: a reader sees the old contents or the new."""
+        """Write a file atomically: a reader sees the old contents or the new."""
         temporary = f"{name}.{os.getpid()}"
         fd = self.open(temporary, os.O_TRUNC)
         try:
@@ -105,11 +105,11 @@ class RuntimeDirectory:
             raise
 
     def rename(self, old: str, new: str) -> None:
-        """Put one file in the place of another."""
+        """Rename a file, replacing the other one."""
         os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there and can be."""
+        """Remove a file; ignore it if that fails."""
         with suppress(OSError):
             os.unlink(name, dir_fd=self._fd)
 

@@ -1,8 +1,8 @@
-"""Which replicas are alive but far slower than their peers.
+"""Finds replicas that are alive but far slower than their peers.
 
 Like outlier detection in proxies (Envoy, "Outlier detection"): a replica is compared with the others of its
-cluster, never with a fixed limit, as nobody knows how long the project's queries should take. What slows all
-of them, such as a heavier page, says nothing about one.
+cluster, never with a fixed limit, as nobody knows how long the project's queries should take. A load that
+slows all of them says nothing about one.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from django_rwrouter.servers.breaker_policy import POLICY
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a replica did in one round."""
+    """The work of a replica in one round."""
 
     reads: int
     seconds: float
-    """That these reads took, in all."""
+    """Total duration of these reads."""
     probe: float
-    """Seconds that the monitor's own question took. It shows a slow network or a starved server even where
-    the replica is so slow that hardly a read ends."""
+    """Duration of the monitor's probe, in seconds. It shows a slow network or a starved server even where the
+    replica is so slow that hardly a read ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """A verdict."""
+    """The verdict that a replica is an outlier."""
 
     seconds: float
-    """Mean of the replica."""
+    """The replica's mean."""
     peers: float
     """Median of its peers' means."""
 
@@ -42,7 +42,7 @@ class Slow:
 
 
 class _Series:
-    """One measure of one replica."""
+    """The samples of one measure of one replica."""
 
     __slots__ = ("age", "count", "mean", "streak", "total")
 
@@ -55,7 +55,7 @@ class _Series:
         self.streak = 0
 
     def add(self, count: int, total: float, enough: int) -> None:
-        """Collect; after enough it is a sample."""
+        """Add to the current sample; it is complete once it counts ``enough``."""
         self.age += 1
         self.count += count
         self.total += total
@@ -66,24 +66,24 @@ class _Series:
 
 
 class Slowness:
-    """Compares the replicas of one cluster and zone, round by round."""
+    """Compares the replicas of one cluster and zone after each round."""
 
     def __init__(self) -> None:
         self._reads: dict[str, _Series] = {}
         self._probes: dict[str, _Series] = {}
 
     def judge(self, works: Mapping[str, Work], healthy: Collection[str]) -> dict[str, Slow]:
-        """Return the replicas that are slow, by alias; never all that are ``healthy`` in the cluster.
+        """Return the slow replicas by alias, but never all that are ``healthy`` in the cluster.
 
-        ``works`` are those that take reads and have answered in this round; what is known of others is
-        forgotten.
+        ``works`` has the replicas that take reads and answered in this round; the samples of others are
+        dropped.
         """
         reads = {alias: (work.reads, work.seconds) for alias, work in works.items()}
         probes = {alias: (1, work.probe) for alias, work in works.items()}
-        found = _slow(self._probes, probes, 1, POLICY.slow_probe_excess)
-        found |= _slow(self._reads, reads, POLICY.reads_per_sample, POLICY.slow_excess)
-        # The slowest first; somebody has to answer.
-        worst_first = sorted(found.items(), key=lambda item: item[1].seconds, reverse=True)
+        outliers = _slow(self._probes, probes, 1, POLICY.slow_probe_excess)
+        outliers |= _slow(self._reads, reads, POLICY.reads_per_sample, POLICY.slow_excess)
+        # One has to stay in use: the fastest of them.
+        worst_first = sorted(outliers.items(), key=lambda item: item[1].seconds, reverse=True)
         slow = dict(worst_first[: max(0, len(healthy) - 1)])
         for alias in slow:
             self._reads.pop(alias, None)
@@ -98,12 +98,12 @@ def _slow(
         del series[alias]
     for alias, (count, total) in measured.items():
         series.setdefault(alias, _Series()).add(count, total, enough)
-    found: dict[str, Slow] = {}
+    outliers: dict[str, Slow] = {}
     for alias, own in series.items():
         if own.age:
             continue  # No new sample.
         peers = [
-            each.mean for name, each in series.items() if name != alias and each.age < POLICY.sample_rounds
+            peer.mean for name, peer in series.items() if name != alias and peer.age < POLICY.sample_rounds
         ]
         if not peers:
             own.streak = 0
@@ -112,7 +112,7 @@ def _slow(
         if own.mean > POLICY.slow_factor * usual and own.mean - usual > excess:
             own.streak += 1
             if own.streak >= POLICY.slow_samples:
-                found[alias] = Slow(own.mean, usual)
+                outliers[alias] = Slow(own.mean, usual)
         else:
             own.streak = 0
-    return found
+    return outliers

@@ -1,4 +1,4 @@
-"""What the watcher of a host publishes for the others, and how it is written."""
+"""What the leader of a host publishes for the other processes, and its format."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from django_rwrouter.databases.base import Reading
 from django_rwrouter.monitor.probes import ProbeResult
 
 VERSION: Final = 1
-"""Of the format: another one is not read."""
+"""Version of the format; others are not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that the watcher knows, at one moment. Times are monotonic seconds."""
+    """What the leader knows at one moment. Times are monotonic seconds."""
 
     findings: tuple[ProbeResult, ...] = ()
     """The last probe of each server, primaries first."""
     ejected: Mapping[str, str] = field(default_factory=dict)
-    """Replicas out of use, by alias, and why."""
+    """Why each ejected replica was ejected, by alias."""
     cut_off: Mapping[str, float] = field(default_factory=dict)
-    """When the statements that hung on a server were last ended, by alias."""
+    """When hung statements on a server were last cut off, by alias."""
     answers: Mapping[str, Any] = field(default_factory=dict)
-    """To what is asked besides, by the name of the question."""
+    """The answers to the additional questions, by name."""
 
 
 def encode(snapshot: Snapshot, when: Callable[[float], Any]) -> dict[str, Any]:
-    """Return a snapshot as values that JSON has; ``when`` turns its times into something others can read."""
+    """Return a snapshot in JSON's types; ``when`` turns its times into values that readers understand."""
     return {
         "version": VERSION,
         "servers": [_encode_finding(finding, when) for finding in snapshot.findings],
@@ -41,7 +41,7 @@ def encode(snapshot: Snapshot, when: Callable[[float], Any]) -> dict[str, Any]:
 
 
 def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
-    """Read what :func:`encode` returned, whoever has written it; ``None`` if it cannot."""
+    """Read what :func:`encode` returned; ``None`` for anything else, whoever wrote it."""
     try:
         if data["version"] != VERSION:
             return None
@@ -56,12 +56,12 @@ def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
 
 
 def to_bytes(data: Mapping[str, Any]) -> bytes:
-    """Return JSON."""
+    """Return the data as JSON."""
     return json.dumps(data, separators=(",", ":")).encode()
 
 
 def from_bytes(text: bytes) -> Any:
-    """Read JSON; ``None`` if it is none."""
+    """Read JSON; ``None`` if the text is not JSON."""
     try:
         return json.loads(text)
     except (RecursionError, ValueError):

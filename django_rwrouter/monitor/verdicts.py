@@ -1,4 +1,4 @@
-"""What follows from what the probes find: for health, knowledge, and whoever wants to be told."""
+"""Draws the conclusions from probes: circuit breakers, knowledge, states and events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("django_rwrouter")
 
 
 class Watch:
-    """Takes in what the probes find. Used by one thread at a time, but for :meth:`snapshot`."""
+    """Judges the servers by their probes. Used by one thread at a time, but for :meth:`snapshot`."""
 
     def __init__(self, topology: Topology, away_seconds: float) -> None:
         self._topology = topology
@@ -35,29 +35,29 @@ class Watch:
         self._seen: dict[str, ServerState] = {}
         self._roles: dict[str, str] = {}
         self._servers: dict[str, str] = {}
-        """By alias, which server was last found there."""
+        """The server that each alias led to last."""
         self._positioned: set[str] = set()
-        """Replicas that have said where they stand."""
+        """Replicas that have told a position."""
         self._unplaced: dict[str, tuple[float, ProbeResult]] = {}
-        """Replicas' answers that wait for the primary to be asked after them, and when they came."""
+        """Tentative answers of replicas that wait for a later answer of the primary, and when they came."""
         self._works: dict[str, float] = {}
-        """Seconds of the probes that were answered in this round."""
+        """Durations of the probes that were answered in this round."""
         self._slowness: defaultdict[tuple[str, str], Slowness] = defaultdict(Slowness)
         self._lost: set[str] = set()
         self._demoted: set[str] = set()
-        """Primaries that take no writes."""
+        """Primaries that were found read-only."""
         self.findings: dict[str, ProbeResult] = {}
-        """By alias, the last that is complete: of a tentative position, once it has its place."""
+        """The last complete result of each alias; a tentative position counts once it has its place."""
         self.ejected_elsewhere: frozenset[str] = frozenset()
-        """Replicas that the process which asks the servers has ejected, and alone takes back."""
+        """Replicas that the leader of the host has ejected, and which it alone restores."""
 
     # --- answers ------------------------------------------------------------------------------------
 
     def heard(self, finding: ProbeResult, now: float) -> None:
-        """Take in a finding that came in time."""
+        """Judge the result of a probe that came in time."""
         alias = finding.alias
         if finding.trouble is not None:
-            raise finding.trouble  # It says nothing about the server; whoever runs the rounds reports it.
+            raise finding.trouble  # It says nothing about the server; the rounds report it.
         cluster = self._topology.by_alias.get(alias)
         if not finding.failure and finding.began < health.ejected_at(alias):
             return
@@ -65,7 +65,7 @@ class Watch:
         if finding.reading is None or not finding.reading.tentative:
             self.findings[alias] = finding
         elif before is None or before.failure or before.began < health.ejected_at(alias):
-            # It answers. Where it stood before it was ejected says nothing of where it stands now.
+            # The position from before the ejection does not hold any more.
             self.findings[alias] = replace(finding, reading=None)
         if finding.failure:
             self.failed(alias, finding.failure)
@@ -76,11 +76,11 @@ class Watch:
                 self._replica_answered(cluster, finding, now)
 
     def overdue(self, alias: str, now: float) -> None:
-        """Note that a server has not answered in time."""
+        """Judge a server that missed its deadline."""
         self.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
 
     def failed(self, alias: str, why: str) -> None:
-        """Note that a server did not answer, or refused to."""
+        """Judge a server that did not answer, or refused the connection."""
         cluster = self._topology.by_alias.get(alias)
         if cluster is None:
             return
@@ -100,21 +100,21 @@ class Watch:
     def must_connect(self, alias: str) -> bool:
         """Whether the next probe should open a new connection.
 
-        It shows whether one that was ejected takes any again, and whether the address of a primary that was
-        demoted leads to another server by now.
+        That tests whether an ejected server takes connections again, and whether the address of a demoted
+        primary leads to another server by now.
         """
         return health.is_ejected(alias) or alias in self._demoted
 
     def must_place(self, cluster: Cluster) -> bool:
-        """Whether the primary should be asked once more, to place what replicas have answered."""
+        """Whether the primary must be asked again to place tentative positions of replicas."""
         return any(replica.alias in self._unplaced for replica in cluster.replicas)
 
     def end_round(self) -> None:
-        """Compare the replicas, from what they did since the last round, and keep how far behind they are."""
+        """Compare the replicas by their work since the last round, and record their lag."""
         unusable = health.unusable()
         for cluster in self._topology.clusters.values():
             zones: defaultdict[str, dict[str, Work]] = defaultdict(dict)
-            healthy = [each.alias for each in cluster.replicas if each.alias not in unusable]
+            healthy = [alias for alias in cluster.replica_aliases if alias not in unusable]
             for replica in cluster.replicas:
                 alias = replica.alias
                 reads, seconds = loads[alias].take()
@@ -161,10 +161,10 @@ class Watch:
         knowledge.learn_primary_server(cluster.name, reading.server)
         self._check_role(finding.alias, "primary", reading.writable)
         if reading.writable is False or before not in (None, reading.server):
-            # What this process has open may lead to the old server for as long as that lives.
+            # Open connections may lead to the old server for as long as it lives.
             sockets.retire_all(finding.alias)
         if reading.position is None and not reading.writable:
-            # A standby: what it does not say is not that there are no positions.
+            # A standby: the missing position does not mean that the cluster has none.
             for replica in cluster.replicas:
                 self._unplaced.pop(replica.alias, None)
             return
@@ -172,10 +172,10 @@ class Watch:
         self._place(cluster, reading.position, finding.began)
 
     def _place(self, cluster: Cluster, primary: Any, began: float) -> None:
-        """Give the replicas' tentative positions their place in the history of the primary's."""
+        """Place the replicas' tentative positions in the primary's history."""
         for replica in cluster.replicas:
             answered, waiting = self._unplaced.get(replica.alias, (math.inf, None))
-            # Not an older answer: the primary must have been on its history after the replica has answered.
+            # The primary must have been on its history after the replica answered, not before.
             if waiting is not None and waiting.reading and waiting.driver and answered <= began:
                 del self._unplaced[replica.alias]
                 if waiting.began < health.ejected_at(replica.alias):
@@ -206,7 +206,7 @@ class Watch:
             if reading.position is not None:
                 self._positioned.add(alias)
             elif alias in self._positioned and not another_name:
-                return  # It has said where it stands, and does not now: it has proved nothing.
+                return  # It told a position before and does not now, which is no proof of health.
         elif finding.refusal:
             asking.learn_refusal(cluster, alias, finding.refusal, finding.began)
         if alias in self.ejected_elsewhere:
@@ -216,7 +216,7 @@ class Watch:
             events.replica_restored(alias, seconds)
 
     def _check_role(self, alias: str, configured: str, writable: bool | None) -> None:
-        """Tell when a server is in another role than before, or at first than the settings say."""
+        """Emit an event if a server's role differs from its last one, or at first from the settings."""
         if writable is None:
             return
         role = "primary" if writable else "replica"

@@ -1,6 +1,7 @@
-"""The thread that keeps what this process knows of its servers up to date.
+"""The thread that keeps this process's knowledge of its servers up to date.
 
-It asks them, or reads what another process of the host has learnt, which was elected to ask for all.
+As the elected leader of the host it probes the servers; otherwise it reads the snapshots that the leader
+publishes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
 READS_PER_INTERVAL: Final = 4
-"""How often in an interval a process looks for another one's snapshot: a ``stat()`` of a file."""
+"""How many times per interval a follower looks for a new snapshot: each costs a ``stat()``."""
 ALONE_SECONDS: Final = 60.0
-"""For how long a process that cannot share asks by itself before it tries to share again."""
+"""For how long a process that cannot share probes by itself before it tries to share again."""
 
 
 class Watcher:
@@ -43,24 +44,24 @@ class Watcher:
         self._alone_until = 0.0 if settings.share == "host" else float("inf")
         self._rounds: Rounds | None = None
         self._heard: dict[str, float] = {}
-        """By alias, when the probe began that was last read of."""
+        """By alias, the start of the newest probe that was read from a snapshot."""
         self._cut_off: dict[str, float] = {}
         self._stopped = False
         self._woken = threading.Event()
         self._report = _Reports()
         self._handling = threading.Lock()
-        """Held while the thread does anything but wait."""
+        """Held while the thread works; free while it waits."""
         self.thread = threading.Thread(target=self._run, name="rwrouter-monitor", daemon=True)
         self.thread.start()
 
     @property
     def probers(self) -> Mapping[str, Prober]:
-        """What asks each server, by alias; empty if another process does."""
+        """The prober of each server, by alias; empty in a follower."""
         rounds = self._rounds
         return {} if rounds is None else rounds.probers
 
     def stop(self) -> None:
-        """End, without waiting for anything."""
+        """Tell the threads to end, and do not wait for them."""
         self._stopped = True
         self._woken.set()
         rounds = self._rounds
@@ -69,7 +70,7 @@ class Watcher:
         health.watch(0.0)
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of all threads, at most so long."""
+        """Wait at most ``seconds`` for all threads to end."""
         until = monotonic() + seconds
         rounds = self._rounds
         workers = () if rounds is None else [worker.thread for worker in rounds.workers.values()]
@@ -78,10 +79,10 @@ class Watcher:
                 thread.join(max(0.0, until - monotonic()))
 
     def pause(self, patience: float) -> list[threading.Lock]:
-        """Have all threads wait; return the locks that hold them up, to be released by the caller.
+        """Hold up all threads; return the locks that do so, which the caller releases.
 
-        A thread that is not ready for it within so many seconds goes on. Most likely it waits for a server
-        that does not answer.
+        A thread that is not at rest within ``patience`` seconds is not held up: most likely it waits for a
+        server that does not answer.
         """
         until = monotonic() + patience
         held = [self._handling] if self._handling.acquire(timeout=patience) else []
@@ -90,7 +91,7 @@ class Watcher:
         return held + [lock for lock in busy if lock.acquire(timeout=max(0.0, until - monotonic()))]
 
     def abandon(self) -> None:
-        """Let go of the connections and the lock, in a forked child: they are the parent's."""
+        """Let go of the parent's connections and lock, in a forked child."""
         for prober in self.probers.values():
             prober.disarm()
         election = self._election
@@ -98,7 +99,7 @@ class Watcher:
             election.close()
 
     def snapshot(self) -> Mapping[str, ServerState]:
-        """Return what was found."""
+        """Return the state of each server, by alias."""
         return self._watch.snapshot()
 
     # --- the thread ---------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Watcher:
             self._leave_election()
 
     def _step(self) -> None:
-        """Make a round, or read once what another process has published."""
+        """Run one round as the leader, or read once as a follower."""
         with self._handling:
             leads = self._leads()
         if leads:
@@ -146,7 +147,7 @@ class Watcher:
             rounds = Rounds(self._topology, self._settings, self._watch, self._handling, self._report)
             self._rounds = rounds
             rounds.start()
-        if self._stopped:  # Since before there were rounds that could be told.
+        if self._stopped:  # stop() may have come before there were rounds to wake.
             return
         self._rounds.run(self._publish)
 
@@ -172,7 +173,7 @@ class Watcher:
                 for alias in own_ejections.untold.keys() & ejected:
                     own_ejections.untold.pop(alias, None)
                 self._tell_own(lambda alias, at: self._heard.get(alias, at) > at)
-            elif election.is_forlorn:
+            elif election.has_failed:
                 raise CannotShareError("no process publishes what it knows, and none can take over")
         self._woken.wait(self._settings.interval / READS_PER_INTERVAL)
 
@@ -180,7 +181,7 @@ class Watcher:
         for alias, why in snapshot.ejected.items():
             if not health.is_ejected(alias):
                 asking.trip(alias, why)
-        # A new leader has perhaps not asked them yet, and does not know of the ejection.
+        # A new leader may not have probed them yet, and then does not know of the ejection.
         answering = {finding.alias for finding in snapshot.findings if not finding.failure}
         restored = (self._watch.ejected_elsewhere - snapshot.ejected.keys()) & answering
         for alias in restored:
@@ -193,7 +194,7 @@ class Watcher:
             if finding.began > self._heard.get(finding.alias, float("-inf")):
                 self._heard[finding.alias] = finding.began
                 if finding.alias in snapshot.ejected and finding.reading is not None:
-                    # It may have been measured before the ejection.
+                    # The position may have been measured before the ejection.
                     reading = replace(finding.reading, position=None)
                     finding = replace(finding, reading=reading)  # noqa: PLW2901
                 self._watch.heard(finding, finding.began)
@@ -207,7 +208,7 @@ class Watcher:
         self._watch.end_round()
 
     def _tell_own(self, is_due: Callable[[str, float], bool]) -> None:
-        """Tell of the replicas that this process alone has ejected."""
+        """Emit the events of the replicas that this process alone has ejected."""
         for alias, (at, why) in list(own_ejections.untold.items()):
             if is_due(alias, at):
                 own_ejections.untold.pop(alias, None)

@@ -1,4 +1,4 @@
-"""Ask servers where they stand: single statements on the driver's own cursor, which nobody else sees."""
+"""Ask servers for their positions: single statements on the driver's own cursor, unseen by wrappers."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ logger = logging.getLogger("django_rwrouter")
 
 
 def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_old: float = 0.0) -> Any:
-    """Return the primary's position, or ``None`` if it has none to give or cannot be asked.
+    """Return the primary's position, or ``None`` if the primary has none or cannot be asked.
 
-    It covers what was committed, by whomever; inside a transaction that is not what the transaction wrote.
-    ``at_most_old`` accepts an answer that was given so many seconds ago.
+    The position covers everything committed by then, in any session; it does not cover what an open
+    transaction has written. ``at_most_old`` accepts a position that is up to so many seconds old.
     """
-    if at_most_old and (known := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
-        return known
+    if at_most_old and (recent := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
+        return recent
     if connection.connection is None and health.is_away(cluster.name):
-        return None  # One who waits in vain to connect is enough. An open connection may still do.
+        return None  # A new connection would time out, too. An open one may still work.
     began = monotonic()
     try:
         pools.connect(connection)
@@ -67,7 +67,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
 
 
 def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:
-    """Close a connection that an error says is lost, so that whoever uses it next opens a new one."""
+    """Close a connection that was lost, so that its next use opens a new one."""
     closed = bool(getattr(connection.connection, "closed", False))
     in_transaction = connection.in_atomic_block or not connection.autocommit
     if not in_transaction and loss(error, connection.vendor, closed=closed) is not None:
@@ -76,18 +76,19 @@ def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:
 
 
 def note_lost_primary(cluster: Cluster, error: Error) -> None:
-    """Take the primary for away for a while, if an error says so and no monitor looks after it."""
+    """Mark the primary as away for a while, unless the monitor decides that or the error says otherwise."""
     if isinstance(error, FullPoolError):
         return
-    # Not in a transaction that has failed before: then it answers, and says so.
+    # A statement in a failed transaction raises another class of error: that is an answer.
     if isinstance(error, (OperationalError, InterfaceError)) and not health.watched:
         health.lost_primary(cluster.name)
 
 
 def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
-    """Learn which server a replica's open connection has reached, and where that stands.
+    """Record which server a replica's open connection leads to, and that server's position.
 
-    One that refuses to say is as one that has no position. Raises ``django.db.Error`` if it does not answer.
+    A server that refuses to tell its position is treated as one that has none. Raises ``django.db.Error`` if
+    it does not answer.
     """
     driver = get_driver(connection)
     if driver is None:
@@ -103,20 +104,20 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
         return
     position = reading.position
     if reading.tentative and position is not None:
-        # It does not say which history its position belongs to. If the primary's has not changed, it is that.
+        # The answer does not name the position's history: it is the primary's, if that has not changed.
         position = _placed(cluster, driver, position)
     learn(cluster, connection.alias, reading.server, position, began)
     set_server(connection, reading.server)
 
 
 def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float) -> None:
-    """Take in what a replica said of itself, in answer to a question that was asked at ``began``."""
+    """Record a replica's answer to a question that was asked at ``began`` (monotonic seconds)."""
     knowledge.learn_replica(alias, server, position, began)
     loads[alias].fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
 
 
 def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
-    """Take in that a server answers and refuses to say where it stands, and log it if that is new."""
+    """Record that a server answers but refuses to tell its position; log the first time."""
     if alias == cluster.primary:
         is_new_refusal = not knowledge.lacks_position(cluster.name)
         knowledge.learn_primary(cluster.name, None, began)
@@ -125,8 +126,8 @@ def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
         knowledge.learn_refusal(alias, began)
     if is_new_refusal:
         logger.warning(
-            "%r refuses to say where it stands (%s). What needs to know goes without: `manage.py rwrouter"
-            " doctor` tells what is missing.",
+            "%r refuses to tell its position (%s), and levels that need it fall back:"
+            " `manage.py rwrouter doctor` names the missing grant.",
             alias,
             why,
             extra={"alias": alias, "cluster": cluster.name},
@@ -134,33 +135,33 @@ def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
 
 
 def pass_over(alias: str, error: Error) -> None:
-    """Leave a replica alone for a while because of an error; not because others use all of a pool."""
+    """Eject a replica because of an error, unless the error only says that the connection pool is full."""
     if isinstance(error, FullPoolError):
         return
     trip(alias, events.why(error))
 
 
 def trip(alias: str, why: str, *, pause: float = POLICY.first_pause) -> bool:
-    """Open a replica's breaker, at first for ``pause`` seconds; return whether it was closed until now.
+    """Open a replica's circuit breaker, at first for ``pause`` seconds; return whether it was closed.
 
-    Whoever leaves a replica alone does it here: what was measured on it is forgotten, and the event is told.
+    The only place that ejects a replica: it also forgets the replica's measurements and emits the event.
     """
     if not health.failed(alias, why, pause=pause):
         return False
-    knowledge.forget(alias)  # What it was known to have says nothing of what it has when it returns.
+    knowledge.forget(alias)  # The server that comes back may be a restored, older copy.
     events.replica_ejected(alias, why)
     return True
 
 
 def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
     primary = connections[cluster.primary]
-    # Not an old answer: the primary must have been on its history after the replica has answered.
+    # Never a remembered position: the primary must be on its history after the replica has answered.
     return driver.place(position, ask_primary(cluster, primary))
 
 
 @contextmanager
 def raw_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
-    """Open a cursor that users' wrappers, logs and ``assertNumQueries`` do not see."""
+    """Open a cursor that execute wrappers, query logs and ``assertNumQueries`` do not see."""
     connection.validate_thread_sharing()
     with (
         connection.wrap_database_errors,

@@ -1,4 +1,4 @@
-"""The state of a cluster's servers: as they say when asked, or as this process knows it already."""
+"""The state of a cluster's servers: surveyed now, or from what this process has measured already."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.servers.survey import in_words, plain_cursor, survey
 
 PATIENCE: Final = 1.0
-"""Seconds that a replica is given to reach the primary's position; most need less than a thousandth."""
+"""Seconds that a replica has to reach the primary's position; most need less than a millisecond."""
 PAUSE: Final = 0.02
-"""Seconds between two questions to a replica that has not reached it."""
+"""Seconds between two polls of a replica that has not reached it."""
 
 
 def known_state(cluster: Cluster, alias: str, answer: ServerState | None = None) -> ServerState:
-    """Return what this process knows of a server.
+    """Return the state of a server as this process knows it.
 
-    ``answer`` is what the server said when it was last probed or surveyed. Without one, position and lag are
-    those that the reads of this process have measured.
+    ``answer`` is the state that the last probe or survey found. Without it, position and lag are those
+    measured on the path of this process's reads.
     """
     state = _measured(cluster, alias) if answer is None else answer
     if alias != cluster.primary:
@@ -60,7 +60,7 @@ def _measured(cluster: Cluster, alias: str) -> ServerState:
 
 
 class _Floor:
-    """Where the primary stands, for the replicas that are asked after it."""
+    """The primary's position, which the replicas of a survey are compared with."""
 
     def __init__(self) -> None:
         self.position: Any = None
@@ -70,7 +70,7 @@ class _Floor:
 
 
 def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
-    """Return the state of a cluster's servers, by alias; takes little more than ``timeout`` seconds."""
+    """Survey a cluster; return the state of each server by alias, within about ``timeout`` seconds."""
     floor = _Floor()
     outcomes = survey(
         [cluster.primary, *(replica.alias for replica in cluster.replicas)],
@@ -136,13 +136,13 @@ def _replica(
         if position.covers(floor.position):
             return replace(state, lag=monotonic() - floor.at)
         if asked >= deadline:
-            # It lacks something that the primary had logged by then.
+            # The primary had logged something by `floor.at` that is missing here.
             return replace(state, lag_at_least=asked - floor.at)
         time.sleep(PAUSE)
 
 
 def _is_another_name(cluster: Cluster, alias: str) -> bool:
-    """Whether an alias leads to the primary itself, as on a developer's machine."""
+    """Whether an alias leads to the primary itself, as in many development setups."""
     return identity.is_primary(*map(connections.create_connection, (alias, cluster.primary)))
 
 

@@ -1,7 +1,7 @@
-"""What this process knows of its servers' positions.
+"""The positions that this process has measured, and how stale each server can be.
 
-What is known is known of a server, not of an alias: an alias may be an address with several servers behind
-it. Each database connection therefore carries the name of the server that it reached.
+Positions are kept by server, not by alias: an alias may be an address with several servers behind it. Each
+database connection therefore carries the name of the server that it leads to.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from django_rwrouter.databases.base import Position
 
 TRUST_SECONDS: Final = 60.0
-"""How long an answer is trusted: a server may be set back to an older copy under open connections."""
+"""For how long a position is trusted: a server may be restored from an older copy meanwhile."""
 _MAX_SERVERS: Final = 512
 _MAX_SAMPLES: Final = 512
 _SAMPLE_GAP: Final = 0.02
-"""Seconds between two samples of a primary that are kept."""
+"""Least number of seconds between two samples of a primary that are kept."""
 
 
 class PositionSample(NamedTuple):
-    """Where a server stood."""
+    """A server's position at one moment."""
 
     at: float
-    """Monotonic seconds, before it was asked: all that was committed by then is covered."""
+    """Monotonic seconds, before it was asked: the position covers everything committed by then."""
     position: Any
 
 
 class _Freshness(NamedTuple):
-    """The newest sample of a primary that a server is known to have reached, and what that follows from."""
+    """The newest sample of a primary that a server has reached, and the samples it was computed from."""
 
     own: PositionSample
     newest: PositionSample
     at: float
-    """When that sample was taken; minus infinity if none is reached."""
+    """When that sample was taken; minus infinity if the server has reached none."""
 
 
 class Knowledge:
-    """Positions that were measured, by server, and samples of the primaries, by cluster.
+    """Measured positions by server, and samples of the primaries by cluster.
 
-    Written by any thread without a lock: each step is one operation on a dict or a deque, and to lose one of
-    two measurements made at the same time costs one more question.
+    Written by any thread without a lock: each step is one operation on a dict or a deque, and losing one of
+    two simultaneous measurements costs one more query.
     """
 
     def __init__(self) -> None:
@@ -54,30 +54,30 @@ class Knowledge:
         self._behind: dict[str, str] = {}
         self._samples: dict[str, deque[PositionSample]] = {}
         self._without: dict[str, float] = {}
-        """By cluster, when its primary last answered that it has no position to tell."""
+        """By cluster, when its primary last answered that it has no position (monotonic seconds)."""
         self._refusing: dict[str, float] = {}
-        """By alias, when a replica last refused to tell where it stands."""
+        """By alias, when a replica last refused to tell its position (monotonic seconds)."""
         self._freshness: dict[tuple[str, str], _Freshness] = {}
         self._primaries: dict[str, tuple[str | None, float]] = {}
 
     def learn_replica(self, alias: str, server: str, position: Position | None, began: float) -> None:
-        """Take in what a replica said, in answer to a question that was asked at ``began``."""
+        """Record a replica's answer to a question that was asked at ``began``."""
         self._behind[alias] = server
         self._refusing.pop(alias, None)
         known = self._servers.get(server)
         if known is not None and known.at > began:
-            return  # A later answer is here already.
+            return  # A newer answer is recorded already.
         if position is None:
             self._servers.pop(server, None)
             return
-        # A lower position than before means that the server was restored: nothing older holds any more.
+        # A lower position than before means that the server was restored: it replaces the higher one.
         self._servers[server] = PositionSample(began, position)
         while len(self._servers) > _MAX_SERVERS:
             self._servers.popitem(last=False)
             self._freshness.clear()
 
     def learn_refusal(self, alias: str, began: float) -> None:
-        """Note that a replica answers, and refuses to tell where it stands."""
+        """Record that a replica answers but refuses to tell its position."""
         server = self._behind.pop(alias, None)
         if server is not None:
             self._servers.pop(server, None)
@@ -89,12 +89,12 @@ class Knowledge:
         return None if known is None else known.position
 
     def age(self, server: str | None) -> float:
-        """Return how many seconds ago a server was asked where it stands; infinity if it was not."""
+        """Return how many seconds ago a server's position was measured; infinity if it was not."""
         known = None if server is None else self._servers.get(server)
         return math.inf if known is None else monotonic() - known.at
 
     def reached(self, server: str | None, position: Position) -> bool:
-        """Whether the server is known to have replayed ``position``, from what it said lately."""
+        """Whether a trusted measurement shows that the server has replayed ``position``."""
         known = None if server is None else self._servers.get(server)
         return (
             known is not None
@@ -103,14 +103,13 @@ class Knowledge:
         )
 
     def last_server(self, alias: str) -> str | None:
-        """Return the server that was last found behind an alias: a guess where to look first."""
+        """Return the server that an alias led to last: a guess, as the next connection may lead elsewhere."""
         return self._behind.get(alias)
 
     def learn_primary(self, cluster: str, position: Position | None, began: float) -> None:
-        """Take in what the primary said, in answer to a question that was asked at ``began``.
+        """Record the primary's answer to a question that was asked at ``began``.
 
-        ``None`` if it has answered that it has no position: it keeps no log, nothing is in it yet, or it
-        refuses to tell.
+        ``None`` says that the primary has no position: it keeps no log, the log is empty, or it refuses.
         """
         if position is None:
             self._without[cluster] = began
@@ -118,27 +117,27 @@ class Knowledge:
         self._without.pop(cluster, None)
         samples = self._samples.setdefault(cluster, deque(maxlen=_MAX_SAMPLES))
         if samples and began < samples[-1].at:
-            return  # A later answer is here already.
+            return  # A newer answer is recorded already.
         if (
             samples
             and type(samples[-1].position) is type(position)
             and not position.covers(samples[-1].position)
         ):
-            samples.clear()  # Another history: what was known of the old one says nothing about this.
+            samples.clear()  # Another history: samples of the old one do not compare with it.
         if not samples or began - samples[-1].at >= _SAMPLE_GAP:
             samples.append(PositionSample(began, position))
 
     def learn_primary_server(self, cluster: str, server: str | None, seconds: float = TRUST_SECONDS) -> None:
-        """Take in which server the primary is, ``None`` if it did not say; trusted for so long."""
+        """Record which server the primary is (``None``: unknown), trusted for ``seconds``."""
         self._primaries[cluster] = server, monotonic() + seconds
 
     def primary_server(self, cluster: str) -> tuple[str | None, bool]:
-        """Return which server the primary is, and whether that was asked lately."""
+        """Return which server the primary is, and whether that is still trusted."""
         server, until = self._primaries.get(cluster, (None, -math.inf))
         return (server, True) if monotonic() < until else (None, False)
 
     def recent_primary(self, cluster: str, seconds: float) -> Any:
-        """Return where the primary stood at some time in the last seconds, or ``None``."""
+        """Return the primary's newest position if it is at most ``seconds`` old, or ``None``."""
         samples = self._samples.get(cluster)
         if not samples:
             return None
@@ -148,7 +147,7 @@ class Knowledge:
     def has_positions(self, cluster: str, replicas: Collection[str]) -> bool:
         """Whether the cluster's primary and at least one of its replicas give positions, as far as is known.
 
-        A primary that gave one lately has some: a single answer without does not take a level away.
+        A single answer without a position does not disable a level if the primary gave one recently.
         """
         if not self._without and not self._refusing:  # The usual case, on the path of every read.
             return True
@@ -157,23 +156,23 @@ class Knowledge:
         return not self.lacks_position(cluster) or self.recent_primary(cluster, TRUST_SECONDS) is not None
 
     def lacks_position(self, cluster: str) -> bool:
-        """Whether a cluster's primary has answered lately that it has no position to tell."""
+        """Whether a cluster's primary answered recently that it has no position."""
         return monotonic() - self._without.get(cluster, -math.inf) < TRUST_SECONDS
 
     def refuses(self, alias: str) -> bool:
-        """Whether a replica has lately refused to tell where it stands."""
+        """Whether a replica refused recently to tell its position."""
         return monotonic() - self._refusing.get(alias, -math.inf) < TRUST_SECONDS
 
     def knows(self, cluster: str, replicas: Iterable[str]) -> bool:
-        """Whether the primary has said where it stands, and any of the replicas."""
+        """Whether the primary and at least one of the replicas have been measured."""
         return cluster in self._samples and any(alias in self._behind for alias in replicas)
 
     def staleness(self, cluster: str, server: str | None) -> float:
-        """Return by how many seconds a server is behind at most; infinity if that is not known.
+        """Return by how many seconds a server is stale at most; infinity if that is not known.
 
-        That is the age of the newest sample of the primary that the server is known to have reached.
+        This is the age of the newest sample of the primary that the server is known to have reached.
         """
-        # On the path of each read, for each replica: plain look-ups, and no call but the clock's.
+        # On the path of every read, for every replica: plain look-ups, and no call but the clock's.
         try:
             own, samples = self._servers[server], self._samples[cluster]  # type: ignore[index]
             newest = samples[-1]
@@ -193,7 +192,7 @@ class Knowledge:
         return now - freshness.at
 
     def forget(self, alias: str) -> None:
-        """Forget what was known of the server last found behind an alias."""
+        """Forget the position of the server that an alias led to last."""
         server = self._behind.pop(alias, None)
         if server is not None:
             self._servers.pop(server, None)
@@ -210,5 +209,5 @@ class Knowledge:
 
 
 knowledge: Final = Knowledge()
-"""What this process knows."""
+"""The measurements of this process."""
 process.owns(knowledge.reset)

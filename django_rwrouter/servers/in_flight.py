@@ -1,4 +1,4 @@
-"""How each replica is doing for this process: the reads that run on it, how long they take, and its lag."""
+"""The statements in flight on each server, the duration of finished reads, and freshness, in this process."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class Load:
-    """One replica's. Written by any thread without a lock: each step is one operation on a dict or a number.
+    """The load that this process puts on one server.
 
-    To lose one of two reads that end at the same time does no harm, as only means of many are looked at.
+    Written by any thread without a lock: each step is one operation on a dict or a number, and losing one of
+    two reads that end at the same time does no harm, as only means of many are compared.
     """
 
     __slots__ = ("count", "fresh_at", "running", "seconds")
 
     def __init__(self) -> None:
         self.running: dict[object, tuple[BaseDatabaseWrapper, float]] = {}
-        """The statements that run now: a key for each, its connection, and when it began (performance
-        counter)."""
+        """The statements in flight: by key, the connection and the start (performance counter)."""
         self.count = 0
-        """Reads since it was last taken, of those that compare with other replicas'."""
+        """Reads since the last :meth:`take`; only those that are comparable between replicas."""
         self.seconds = 0.0
-        """What they took, in all."""
+        """Their total duration."""
         self.fresh_at = -math.inf
-        """Monotonic time up to which it is known to have everything; the later, the less it lags."""
+        """Monotonic time up to which the server is known to have every commit; the later, the fresher."""
 
     @contextmanager
     def waiting(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
-        """Let a question of our own be seen among the reads that run, which is not counted as one.
+        """Register one of this package's own probes as in flight, so that ``cut_off()`` ends it, too.
 
-        Whoever ends the reads that hang on a server ends it, too.
+        It is not counted as a read.
         """
         key = object()
         self.running[key] = connection, perf_counter()
@@ -47,12 +47,12 @@ class Load:
             self.running.pop(key, None)
 
     def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
-        """Return the connections on which a statement runs that began less than so many seconds ago."""
+        """Return the connections whose statement in flight began less than ``seconds`` ago."""
         since = perf_counter() - seconds
         return [connection for connection, began in list(self.running.values()) if began > since]
 
     def take(self) -> tuple[int, float]:
-        """Return how many reads there were and what they took, and begin anew."""
+        """Return the number of reads and their total duration, and start counting from zero."""
         taken = self.count, self.seconds
         self.count, self.seconds = 0, 0.0
         return taken
@@ -64,8 +64,7 @@ class _Loads(dict[str, Load]):
 
 
 loads: Final = _Loads()
-"""What each replica has to do, by its alias: one is made for an alias that has none."""
+"""The load of each server by alias, created on first use."""
 reset: Final = loads.clear
-"""Forget everything."""
 
 process.owns(reset)

@@ -1,6 +1,6 @@
 """Connections that are drawn from a pool in this process.
 
-From psycopg's, as Django uses it, or from that of ``django_db_geventpool``, whose own wait has no end.
+Either psycopg's pool, as Django uses it, or that of ``django_db_geventpool``, which waits without a limit.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 GLANCE: Final = 0.01
-"""Seconds that a pool is given for a connection while it is known to be full."""
+"""Seconds that a caller waits for a pool that was full a moment ago."""
 REST: Final = 1.0
-"""Seconds for which nobody waits for a pool after somebody has waited in vain, else each query of a page
-would."""
+"""Seconds for which a pool counts as full after a wait has timed out; otherwise each query of a page would
+wait for it."""
 BRIEF: Final = 0.2
-"""Seconds; a wait that is shorter says nothing of the server, as a new connection may take longer."""
+"""Seconds. A shorter wait says nothing about the server, as opening a connection may take longer."""
 _PSYCOPG_FULL: Final = frozenset({"PoolTimeout", "TooManyRequests"})
 _full_until: Final[dict[str, float]] = {}
 """By alias, monotonic seconds."""
 _seen: Final[dict[str, WeakSet[Any]]] = {}
-"""By alias, the drivers' connections that were seen in a pool, or drawn from it."""
+"""By alias, the driver connections that were seen in a pool or drawn from it."""
 
 
 class FullPoolError(OperationalError):
-    """All connections of a pool are in use, which says nothing of the server."""
+    """All connections of a pool are in use, which says nothing about the server."""
 
 
 def reset() -> None:
-    """Forget which pools are full, and what they held."""
+    """Forget which pools are full and what they held."""
     _full_until.clear()
     _seen.clear()
 
@@ -47,18 +47,18 @@ process.owns(reset)
 
 
 def pool_of(connection: BaseDatabaseWrapper) -> Any:
-    """Return the pool that a connection is drawn from, or ``None`` if it is opened for its user alone."""
+    """Return the pool that a connection is drawn from, or ``None`` if it is not pooled."""
     return getattr(connection, "pool", None)
 
 
 def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> None:
-    """Open a connection, and tell a full pool from a dead server; wait for a pool at most so many seconds.
+    """Open a connection; wait for a pool at most ``seconds`` (``None``: as long as the pool is set to).
 
-    Raises :class:`FullPoolError` for the former. ``None`` leaves the time to the pool. Other users of the
-    pool wait for as long as they are used to.
+    Raises :class:`FullPoolError` if the pool is full, which is no fault of the server. Other users of the
+    pool keep their own timeout.
     """
     pool = pool_of(connection)
-    # The pool is looked up here; this wrapper alone sees another one.
+    # Django looks the pool up here; this wrapper alone sees the bounded one.
     if hasattr(pool, "getconn"):
         vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
         try:
@@ -76,7 +76,7 @@ def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> No
 
 
 class _Bounded:
-    """A pool of psycopg's, for one caller who does not wait for as long as others."""
+    """psycopg's pool with a shorter timeout for one caller."""
 
     def __init__(self, pool: Any, alias: str, seconds: float | None) -> None:
         self._pool = pool
@@ -94,13 +94,13 @@ class _Bounded:
             timeout = min(timeout, _worth(alias, self._seconds))
         was_used, failures = _is_used(alias), _failures(pool)
         seen = _seen.setdefault(alias, WeakSet())
-        seen.update(_idle(pool))  # The pool is about to check one of them.
+        seen.update(_idle(pool))  # The pool is about to check one of them, without a timeout.
         try:
             raw = pool.getconn(timeout=timeout)
         except Exception as error:
             if type(error).__name__ not in _PSYCOPG_FULL:
                 raise
-            # Who waits for a pool that nobody uses, or that tries in vain to connect, waits for the server.
+            # If nobody uses the pool, or it fails to connect, the wait was for the server, not for a place.
             if timeout >= BRIEF:
                 if _failures(pool) > failures or not (was_used or _is_used(alias)):
                     raise
@@ -111,7 +111,7 @@ class _Bounded:
 
 
 class _BoundedForGreenlets:
-    """A pool of ``django_db_geventpool``'s, for one caller who does not wait for ever."""
+    """``django_db_geventpool``'s pool with a timeout for one caller."""
 
     def __init__(self, pool: Any, alias: str, seconds: float) -> None:
         self._pool = pool
@@ -123,7 +123,7 @@ class _BoundedForGreenlets:
 
     def get(self) -> Any:
         """Draw a connection, or open one."""
-        from gevent import Timeout  # The pool needs it, and nobody else.
+        from gevent import Timeout  # Installed wherever this pool is used.
 
         pool, alias = self._pool, self._alias
         seconds = _worth(alias, self._seconds)
@@ -134,7 +134,7 @@ class _BoundedForGreenlets:
         except Timeout as error:
             if error is not limit:
                 raise
-            # Who does not wait for others waits for the server.
+            # If the pool has room, the wait was for the server, not for a place.
             if seconds >= BRIEF:
                 if pool.size < pool.maxsize or pool.pool.qsize():
                     raise OperationalError(f"No connection within {seconds:g} seconds.") from error
@@ -147,7 +147,7 @@ def _is_of_greenlets(pool: Any) -> bool:
 
 
 def _worth(alias: str, seconds: float) -> float:
-    """Return for how many seconds a pool is waited for by one who would wait so long for the server."""
+    """Return how long to wait for a pool: only a glance if it was full a moment ago."""
     return GLANCE if monotonic() < _full_until.get(alias, 0.0) else seconds
 
 
@@ -159,10 +159,10 @@ def _full(alias: str, option: str) -> FullPoolError:
 
 
 def end_unused(alias: str) -> None:
-    """End what a pool holds of a server that cannot be reached, but for what is in use.
+    """Shut the pooled connections to an unreachable server that nobody uses.
 
-    Idle connections, and those that hang in the pool's own check: it has no timeout. The pool itself is
-    replaced when its next user comes, as it would take minutes to try whether the server is back.
+    These are idle, or hang in the pool's own check, which has no timeout. psycopg's pool itself is dropped,
+    and its next user opens a new one: the old one would take minutes to try the server again.
     """
     pools: dict[str, Any] = getattr(connections[alias], "_connection_pools", {})
     pool: Any = pools.get(alias)
@@ -173,15 +173,15 @@ def end_unused(alias: str) -> None:
         if id(raw) not in used:
             sockets.sever(raw)
     if not hasattr(pool, "getconn"):
-        return  # It finds out that a connection is dead, and opens another one, as soon as it is asked.
+        return  # This pool replaces a dead connection as soon as it is drawn.
     pools.pop(alias, None)
     with suppress(RuntimeError):  # The system allows no more threads.
-        # It waits for the pool's own threads, which may be connecting.
+        # close() waits for the pool's own threads, which may be connecting.
         threading.Thread(target=pool.close, name=f"rwrouter-pool-{alias}", daemon=True).start()
 
 
 def _idle(pool: Any) -> list[Any]:
-    """Return the connections that a pool has in store; of ``django_db_geventpool``'s, all that it made."""
+    """Return a pool's idle connections; of ``django_db_geventpool``'s, all that it has opened."""
     return list(getattr(pool, "_conns" if _is_of_greenlets(pool) else "_pool"))
 
 
@@ -191,6 +191,6 @@ def _is_used(alias: str) -> bool:
 
 
 def _failures(pool: Any) -> int:
-    """Return how often a pool has tried to connect in vain."""
+    """Return how often a pool has failed to connect."""
     failures: int = pool.get_stats().get("connections_errors", 0)
     return failures

@@ -1,4 +1,4 @@
-"""The sockets under drivers' connections: shut down from another thread, or cut loose after a fork."""
+"""The sockets under driver connections: shut down from another thread, or detached after a fork."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 _NUMBER: Final = "_rwrouter_socket"
 _opened: Final[dict[str, dict[int, ref[BaseDatabaseWrapper]]]] = {}
-"""By alias, and by ``id()``: the objects that have opened connections in this process."""
+"""By alias and ``id()``, the Django connections that were opened in this process."""
 
 
 def note_opened(connection: BaseDatabaseWrapper) -> None:
-    """Note who has opened a connection, so that :func:`sever_all` finds it."""
+    """Register an open connection, so that :func:`sever_all` finds it."""
     remember(connection.connection)
     key, of_alias = id(connection), _opened.setdefault(connection.alias, {})
     if key not in of_alias:
@@ -29,16 +29,16 @@ def note_opened(connection: BaseDatabaseWrapper) -> None:
 
 
 def openers(alias: str) -> list[BaseDatabaseWrapper]:
-    """Return the objects that have opened connections to a database; some have closed theirs again."""
+    """Return the Django connections that were opened to a database; some may be closed by now."""
     references = list(_opened.get(alias, {}).values())
     return [connection for reference in references if (connection := reference()) is not None]
 
 
 def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> int:
-    """Shut down the connections to a database that cannot be reached; return how many there were.
+    """Shut down the connections to an unreachable database, but for those to ``spare``; return how many.
 
-    Whoever waits on one meets the error of a lost connection; one that nobody uses now is found dead by its
-    next user at once, where its ping would have waited, too. Those to ``spare`` are left as they are.
+    A thread that waits on one gets the error of a lost connection. An idle one is found dead by its next user
+    at once, where a ping would have hung.
     """
     severed = 0
     for connection in openers(alias):
@@ -49,16 +49,16 @@ def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> int:
 
 
 def retire_all(alias: str) -> None:
-    """Let connections to a database be closed when their next request begins: they lead to another server.
+    """Have Django close the connections to a database when their next request begins.
 
-    By Django itself, in the thread that they belong to; nobody is interrupted.
+    Used when the address leads to another server. Each is closed in its own thread; nothing is interrupted.
     """
     for connection in openers(alias):
         connection.close_at = 0.0
 
 
 def reset() -> None:
-    """Forget all connections, as in a forked child: those of the parent are none of its business."""
+    """Forget all connections, as in a forked child: they belong to the parent."""
     _opened.clear()
 
 
@@ -66,16 +66,16 @@ process.owns(reset)
 
 
 def remember(raw: Any) -> None:
-    """Note the number of a new connection's socket: mysqlclient does not tell while a thread waits on it."""
-    with suppress(Exception):  # Not every driver has a number to tell, or room for a note.
+    """Keep the file descriptor of a new connection: mysqlclient refuses it while a thread waits on it."""
+    with suppress(Exception):  # Not every driver has a descriptor, or takes an attribute.
         setattr(raw, _NUMBER, raw.fileno())
 
 
 def sever(raw: Any, wanted: Callable[[], bool] = lambda: True) -> bool:
-    """Shut down a driver's connection, whichever thread waits on it; tell whether that could be done.
+    """Shut down a driver's connection, whichever thread waits on it; return whether that worked.
 
-    That ends the wait with the error of a lost connection. ``wanted`` is asked at the last moment. Never
-    raises: the connection may be closing at the same time.
+    The waiting thread gets the error of a lost connection. ``wanted`` is called at the last moment and may
+    still say no. Never raises: the connection may be closing at the same time.
     """
     try:
         number = _number(raw)
@@ -83,8 +83,8 @@ def sever(raw: Any, wanted: Callable[[], bool] = lambda: True) -> bool:
             return False
         twin = socket.socket(fileno=os.dup(number))
         with closing(twin):
-            # The number may have passed to another connection before it was doubled. It has not if this one
-            # is open still, and has it still.
+            # The descriptor may have been closed and reused before it was duplicated. It was not if this
+            # connection is still open and still has it.
             if _number(raw) != number or not wanted():
                 return False
             twin.shutdown(socket.SHUT_RDWR)
@@ -95,15 +95,15 @@ def sever(raw: Any, wanted: Callable[[], bool] = lambda: True) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a connection leads to: what a socket is connected to, whatever names stand in the settings."""
+    """The address that a connection's socket is connected to, whatever host name the settings have."""
 
     family: int
     address: Any
 
     def answers(self, hello: bytes, timeout: float) -> bool:
-        """Whether a new, bare connection gets so much as a byte in answer to ``hello`` within the timeout.
+        """Whether a new TCP connection gets at least a byte in answer to ``hello`` within the timeout.
 
-        No login, no statement, no pool: a busy server and a pooler whose pool is full answer all the same.
+        There is no login, no statement and no pool, so a busy server and a full pooler answer all the same.
         """
         try:
             with socket.socket(self.family, socket.SOCK_STREAM) as bare:
@@ -116,7 +116,7 @@ class Peer:
 
 
 def peer_of(raw: Any) -> Peer | None:
-    """Return where a driver's open connection leads to; ``None`` where that cannot be seen. Never raises."""
+    """Return the peer of a driver's open connection; ``None`` if it has no socket. Never raises."""
     try:
         number = _number(raw)
         if number is None:
@@ -128,9 +128,9 @@ def peer_of(raw: Any) -> Peer | None:
 
 
 def disarm(raw: Any) -> None:
-    """Let a connection that a fork has copied lead nowhere in this process.
+    """Point a connection that a fork has copied at ``/dev/null`` in this process.
 
-    Whatever closes it here would tell the server goodbye in the name of the parent, who still uses it.
+    Closing it here would otherwise end the parent's session on the server.
     """
     with suppress(Exception):  # As in sever().
         number = _number(raw)
@@ -141,11 +141,11 @@ def disarm(raw: Any) -> None:
 
 
 def _number(raw: Any) -> int | None:
-    """Return the number of an open connection's socket; raises the driver's error for a closed one."""
+    """Return the file descriptor of an open connection; raises the driver's error for a closed one."""
     try:
         number: int = raw.fileno()
     except Exception as error:
-        # mysqlclient (2.2.5): "already in use from another thread". So it is open, and is what it was.
+        # mysqlclient (2.2.5): "already in use from another thread". So it is open, with the same descriptor.
         if type(error).__name__ != "ProgrammingError":
             raise
         return getattr(raw, _NUMBER, None)

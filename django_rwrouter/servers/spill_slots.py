@@ -1,4 +1,4 @@
-"""The few slots on a primary for reads whose replicas all lag (``SPILL_LIMIT``)."""
+"""The ``SPILL_LIMIT`` slots on a primary for reads whose replicas all exceed ``MAX_LAG``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Slot:
-    """One read's slot; given back when nobody holds it any more, so that none is ever lost."""
+    """The slot of one read; given back when it is garbage collected, so that none is ever lost."""
 
     __slots__ = ("_slots",)
 
@@ -32,7 +32,7 @@ class SpillSlots:
         self.taken = 0
 
     def take(self, limit: int) -> Slot | None:
-        """Return a slot to hold on to, or ``None`` if ``limit`` are taken."""
+        """Return a slot, taken for as long as the caller keeps it, or ``None`` if ``limit`` are taken."""
         with self._lock:
             if self.taken >= limit:
                 return None
@@ -40,7 +40,7 @@ class SpillSlots:
             return Slot(self)
 
     def give_back(self) -> None:
-        """Make room for another read."""
+        """Free one slot."""
         with self._lock:
             self.taken -= 1
 
@@ -57,9 +57,9 @@ def slots_of(cluster: str) -> SpillSlots:
 
 
 def take(state: RoutingState, thread: object, cluster: str, limit: int) -> bool:
-    """Take a slot for a read of this thread; return whether there was one.
+    """Take a slot for a read of this thread; return whether one was free.
 
-    A slot that an earlier decision has taken, whose statement never came, is used up first.
+    A slot taken by an earlier decision whose statement was never run is reused.
     """
     key = (thread, cluster)
     if key in state.spilled:
@@ -72,7 +72,7 @@ def take(state: RoutingState, thread: object, cluster: str, limit: int) -> bool:
 
 
 def release(state: RoutingState, thread: object, cluster: str) -> None:
-    """Give back the slot of this thread's read, which has been run."""
+    """Give back the slot of this thread's read once it has run."""
     state.spilled.pop((thread, cluster), None)
 
 

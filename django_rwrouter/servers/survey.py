@@ -1,7 +1,7 @@
-"""Ask all servers at once, each on a private connection and in a thread of its own, until a deadline.
+"""Survey all servers at once, each on a private connection in a thread of its own, until a deadline.
 
-A server that is down, frozen or refuses costs the others nothing, and is reported as such: for commands, for
-pages, and for exporters in a process without a monitor.
+A server that is down, frozen or refuses does not delay the others and is reported as such. Used by commands,
+admin pages, and exporters in processes without a monitor.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 class _Inquiry(Generic[T]):
-    """One server being asked, in a thread of its own."""
+    """A question to one server, asked in a thread of its own."""
 
     def __init__(self, alias: str, ask: Callable[[BaseDatabaseWrapper], T], timeout: float) -> None:
         self.alias = alias
         self.outcome: T | Exception = TimeoutError()
         self._ask = ask
         self._timeout = timeout
-        # A daemon: one that a server keeps waiting for ever must not keep the process.
+        # A daemon thread: a server that never answers must not keep the process from ending.
         self.thread = threading.Thread(target=self._run, name=f"rwrouter-survey-{alias}", daemon=True)
         self.thread.start()
 
@@ -38,12 +38,12 @@ class _Inquiry(Generic[T]):
         try:
             with silenced(), closing(own_connection(self.alias, self._timeout)) as connection:
                 self.outcome = self._ask(connection)
-        except Exception as error:  # noqa: BLE001  (for the caller to report, not for a thread to die of)
+        except Exception as error:  # noqa: BLE001  (the caller reports it)
             self.outcome = error
 
 
 _inquiries: Final[dict[tuple[str, str], _Inquiry[Any]]] = {}
-"""By topic and alias, the last inquiry of those that are shared."""
+"""The last shared inquiry, by topic and alias."""
 _lock = threading.Lock()
 
 
@@ -64,12 +64,12 @@ def survey(
     deadline: float,
     topic: str = "",
 ) -> Mapping[str, T | Exception]:
-    """Ask servers at the same time, and return by alias what ``ask`` returned, or raised.
+    """Ask several servers at the same time; return by alias what ``ask`` returned or raised.
 
-    ``ask`` gets a private connection that is not open yet. ``timeout`` seconds bound what its driver can
-    bound; after ``deadline`` seconds in all, whoever has not answered is reported as a ``TimeoutError``. With
-    a ``topic``, a server that has not answered the last question of that topic is not asked another: however
-    many people look, and however often, a frozen one costs one thread.
+    ``ask`` is called with a private connection that is not open yet, whose driver's own timeouts are
+    ``timeout`` seconds. A server that has not answered after ``deadline`` seconds is reported as a
+    ``TimeoutError``. With a ``topic``, callers share an inquiry that is still running: a frozen server then
+    costs one thread, however many people look.
     """
     end = monotonic() + deadline
     if topic:
@@ -90,13 +90,13 @@ def _shared(topic: str, alias: str, ask: Callable[[BaseDatabaseWrapper], T], tim
 
 
 def in_words(error: Exception) -> str:
-    """Return a few words for what ``ask`` raised: of errors that are not Django's, not even the code."""
+    """Describe what ``ask`` raised in a few words: other errors than Django's by their class alone."""
     return events.why(error) if isinstance(error, Error) else type(error).__name__
 
 
 @contextmanager
 def plain_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
-    """Open a cursor of the driver's own on a private connection."""
+    """Open the driver's own cursor on a private connection."""
     connection.ensure_connection()
     with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
         yield cursor

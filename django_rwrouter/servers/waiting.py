@@ -20,18 +20,18 @@ from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import is_primary, server_of
 
 MAX_WAITING: Final = 8
-"""How many requests of a process may wait for replicas at once; the others read from the primary."""
+"""Requests of a process that may wait for replicas at once; the others read from the primary."""
 VAIN_WAITS: Final = 3
-"""After so many waits in vain, and none that helped between them, waiting has a rest."""
+"""Consecutive timeouts after which waiting is suspended."""
 REST: Final = 20
-"""For so many times ``WAIT_TIMEOUT`` nobody waits then; after that, one tries whether it helps again."""
+"""Length of that suspension in multiples of ``WAIT_TIMEOUT``; then one request tries a wait again."""
 _SYNC_SLICE: Final = 0.02
-"""Seconds that one replica is waited for before the next is looked at."""
+"""Seconds to wait for one replica before the next is looked at."""
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
 class _VainWaits(NamedTuple):
-    """The last waits for a cluster's replicas, of which none helped."""
+    """Consecutive waits for a cluster's replicas that timed out."""
 
     waits: int
     rest_until: float
@@ -40,11 +40,11 @@ class _VainWaits(NamedTuple):
 
 _NONE_IN_VAIN: Final = _VainWaits(0, 0.0)
 _vain: Final[dict[str, _VainWaits]] = {}
-"""By cluster. Written without a lock: a wait more or less that is counted does no harm."""
+"""By cluster. Written without a lock: an inexact count does no harm."""
 
 
 def reset() -> None:
-    """Let nobody wait, as in a forked child: the threads that waited are not there."""
+    """Forget who waits, as in a forked child: the threads that hold the semaphore do not exist there."""
     global _waiting  # noqa: PLW0603
     _waiting = threading.BoundedSemaphore(MAX_WAITING)
     _vain.clear()
@@ -54,17 +54,18 @@ process.owns(reset)
 
 
 def wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any) -> bool:
-    """Wait until a replica has replayed a position, at most ``WAIT_TIMEOUT``; tell whether it has.
+    """Wait until a replica has replayed a position, at most ``WAIT_TIMEOUT``; return whether it has.
 
-    Not if enough others wait already, nor if it has not helped lately: while replicas are seconds late, every
-    read of a client that wrote would wait, for nothing. Raises ``django.db.Error`` if it does not answer.
+    Returns at once if ``MAX_WAITING`` requests wait already, and while waiting is suspended: when replicas
+    are seconds late, every read after a write would wait for nothing. Raises ``django.db.Error`` if the
+    replica does not answer.
     """
     seconds = cluster.settings.wait_timeout
     vain, rest_until = _vain.get(cluster.name, _NONE_IN_VAIN)
     if not seconds or monotonic() < rest_until or not _waiting.acquire(blocking=False):
         return False
     try:
-        if rest_until:  # While this one tries, the others rest.
+        if rest_until:  # While this request tries, waiting stays suspended for the others.
             _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds)
         there = _wait(cluster, connection, position, seconds)
     finally:
@@ -81,7 +82,7 @@ def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seco
     driver = get_driver(connection)
     if driver is None:
         return False
-    # A wait that lasts longer than the driver listens looks like a dead server.
+    # A wait longer than the driver's read timeout would look like a dead server.
     patience = connection.settings_dict["OPTIONS"].get("read_timeout")
     if patience:
         seconds = min(seconds, patience / 2)
@@ -92,15 +93,15 @@ def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seco
         if not is_refusal(error, connection.vendor):
             raise
         return False
-    # The answer is true of the history that the server follows; which one that is, it says only when asked.
+    # The wait is blind to timelines: the position is only reached if the replica is on the same history.
     ask_replica(cluster, connection)
     return there and knowledge.reached(server_of(connection), position)
 
 
 def wait_for_all(cluster: Cluster, position: Any) -> bool:
-    """Wait until as many replicas as ``SYNC_REPLICAS`` says have replayed a position.
+    """Wait, at most ``SYNC_TIMEOUT``, until ``SYNC_REPLICAS`` replicas have replayed a position.
 
-    At most ``SYNC_TIMEOUT``; tells whether they have. A replica that does not answer has not.
+    Return whether they have. A replica that does not answer has not.
     """
     settings = cluster.settings
     unusable = health.unusable()
@@ -126,7 +127,7 @@ def wait_for_all(cluster: Cluster, position: Any) -> bool:
             except AssertionError as error:
                 if type(error).__name__ != "DatabaseOperationForbidden":
                     raise
-                pending.remove(alias)  # The running test keeps this replica from us: nobody reads from it.
+                pending.remove(alias)  # The running test forbids this replica: nobody reads from it.
                 wanted = min(wanted, done + len(pending))
                 continue
             except Error as error:

@@ -1,7 +1,7 @@
-"""Put the execute wrapper that observes statements on every routed connection.
+"""Installs the execute wrapper that observes statements on every routed connection.
 
-The wrapper itself (:func:`django_rwrouter.execution.hook.observe`) lives above this layer; the app registers
-it.
+The wrapper itself (:func:`django_rwrouter.execution.hook.observe`) belongs to a higher layer, so the app
+config registers it here.
 """
 
 from __future__ import annotations

@@ -646,7 +646,7 @@ def test_without_a_position_the_window_is_what_is_left(lagging, catch_up, routed
     assert reasons(routed) == {("default", Reason.PINNED)}
     clock.advance(6)
     assert writer.get("/orm/").content == b"old"
-    assert "refuses to say where it stands" in caplog.text
+    assert "refuses to tell its position" in caplog.text
 
 
 def test_strong_reads_the_primary_then(lagging, routed, rwrouter, monkeypatch, caplog):

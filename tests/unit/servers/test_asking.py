@@ -181,7 +181,7 @@ def test_a_primary_that_refuses_to_say_is_there_and_has_no_position(world, caplo
     assert not health.is_away("shop")
     assert world.closed == []
     assert not knowledge.has_positions("shop", ["r1", "r2"])
-    assert caplog.text.count("refuses to say where it stands") == 1
+    assert caplog.text.count("refuses to tell its position") == 1
     world.driver.refusing.clear()
     assert asking.ask_primary(cluster(), primary) == 5
     assert knowledge.has_positions("shop", ["r1", "r2"])
@@ -194,7 +194,7 @@ def test_a_replica_that_refuses_to_say_is_no_dead_one(world, caplog):
         world.driver.refusing.add(alias)
         asking.ask_replica(cluster(), world.connections[alias])
     assert not knowledge.has_positions("shop", replicas)
-    assert caplog.text.count("refuses to say where it stands") == 2
+    assert caplog.text.count("refuses to tell its position") == 2
     world.driver.refusing.clear()
     asking.ask_replica(cluster(), world.connections["r2"])
     assert knowledge.has_positions("shop", replicas)
