@@ -1,8 +1,9 @@
-"""The page "Events": what happened to servers, clients and writes, one by one, newest first."""
+"""The page "Events": what happened to servers, clients and writes, as incidents, those that go on first."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -10,22 +11,24 @@ from django import forms
 from django.core.paginator import Paginator
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin.statistics import statistics
 from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.events.causes import translated
+from django_rwrouter.events.causes import sentence
+from django_rwrouter.events.incidents import ENDED_BY, Holders, Incident, incidents
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.stats.summary import Happening, Span, Summary
+from django_rwrouter.servers.server_state import Condition, ServerState
+from django_rwrouter.stats.counters import PROCESS_LENGTH
+from django_rwrouter.stats.queries import Report
+from django_rwrouter.stats.summary import Span, Summary
 
 PER_PAGE: Final = 50
 DAY: Final = 86_400
 SEVERITIES: Final = {kind.value: kind.severity for kind in EventKind}
 """How bad an event is; one of a newer version, running beside this one, is neither."""
-CAUSED: Final = frozenset({EventKind.REPLICA_EJECTED, EventKind.REPLICA_RESTORED, EventKind.PRIMARY_LOST})
-"""Events whose detail is a cause; that of others was written by people, or names a database."""
 
 
 class Event(NamedTuple):
@@ -33,38 +36,33 @@ class Event(NamedTuple):
 
     moment: datetime
     time: str
+    until: str
+    """Empty for what was over at once, and where its end is not known."""
     kind: str
     label: str
     subject: str
     detail: str
+    processes: str
 
 
 class FilterForm(forms.Form):
-    """What to show of them."""
+    """Which of them to show."""
 
     name = forms.ChoiceField(label=gettext_lazy("Event"), required=False)
     database = forms.ChoiceField(label=gettext_lazy("Database or cluster"), required=False)
 
-    def __init__(self, data: QueryDict, summary: Summary) -> None:
+    def __init__(self, data: QueryDict, happened: list[Incident]) -> None:
         super().__init__(data, label_suffix="")
-        names = dict(OCCURRENCES) | {
-            each.name: each.name for each in summary.log if each.name not in OCCURRENCES
-        }
-        subjects = {each.subject: None for each in sorted(summary.log, key=lambda each: each.subject)}
-        known = [*get_topology().by_alias, *get_topology().clusters]
-        self._choose("name", gettext_lazy("all"), names)
-        self._choose(
-            "database",
-            gettext_lazy("all"),
-            {
-                alias: alias
-                for alias in dict.fromkeys(known)
-                if alias in subjects or alias in get_topology().by_alias
-            },
-        )
+        endings = set(ENDED_BY.values())
+        names = {name: label for name, label in OCCURRENCES.items() if name not in endings}
+        topology = get_topology()
+        subjects = {incident.subject for incident in happened}
+        targets = [*topology.by_alias, *(name for name in topology.clusters if name in subjects)]
+        self._choose("name", {incident.name: incident.name for incident in happened} | names)
+        self._choose("database", {target: target for target in targets})
 
-    def _choose(self, field: str, everything: object, choices: dict[str, Any]) -> None:
-        self.fields[field].choices = [("", everything), *choices.items()]  # type: ignore[attr-defined]
+    def _choose(self, field: str, choices: dict[str, Any]) -> None:
+        self.fields[field].choices = [("", gettext_lazy("all")), *choices.items()]  # type: ignore[attr-defined]
 
     def value(self, field: str) -> str:
         """Return what was chosen; empty for everything, and for nonsense."""
@@ -75,34 +73,79 @@ class FilterForm(forms.Form):
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     days = math.ceil(get_settings().stats.retention_days)
-    found = statistics(Span(days * DAY, DAY))
-    if found.report is None:
-        return found.context
-    summary = found.report.summary
-    form = FilterForm(request.GET, summary)
+    recorded = statistics(Span(days * DAY, DAY))
+    if recorded.report is None:
+        return recorded.context
+    summary = recorded.report.summary
+    happened = incidents(summary.log, _holders(recorded.report))
+    form = FilterForm(request.GET, happened)
     name, database = form.value("name"), form.value("database")
-    pages = Paginator(summary.happenings(name=name, subject=database), PER_PAGE)
-    page = pages.get_page(request.GET.get("p"))
+    wanted = [
+        incident
+        for incident in happened
+        if name in ("", incident.name) and database in ("", incident.subject)
+    ]
+    page = Paginator(wanted, PER_PAGE).get_page(request.GET.get("p"))
     query = QueryDict(mutable=True)
     query.update({key: value for key, value in (("name", name), ("database", database)) if value})
-    return found.context | {
+    return recorded.context | {
         "form": form,
         "filtered": bool(name or database),
         "page_of_events": page,
-        "events": [_event(each) for each in page],
+        "events": [_event(incident, summary) for incident in page],
         "query": f"{query.urlencode()}&" if query else "",
         "days": days,
     }
 
 
-def _event(happening: Happening) -> Event:
-    name, subject, detail = happening.name, happening.subject, happening.detail
+def _holders(report: Report) -> Holders:
+    """Return which of the processes that are alive take which servers for out."""
+    holders: defaultdict[str, set[str]] = defaultdict(set)
+    for process in report.processes:
+        for state in filter(None, map(ServerState.from_json, process.servers)):
+            if state.condition in (Condition.EJECTED, Condition.UNREACHABLE):
+                holders[state.alias].add(process.process[:PROCESS_LENGTH])
+    return holders
+
+
+def _event(incident: Incident, summary: Summary) -> Event:
+    name, subject = incident.name, incident.subject
+    until, severity = "", SEVERITIES.get(name, "quiet")
+    if incident.goes_on:
+        until = _("goes on")
+    elif incident.end is not None and incident.end > incident.begin:
+        until = _("until %(time)s") % {"time": stamp(incident.end)}
+    if name in ENDED_BY and not incident.goes_on:
+        severity = "quiet"
+    return Event(
+        moment=moment(incident.begin),
+        time=stamp(incident.begin),
+        until=until,
+        kind=severity,
+        label=word_for(OCCURRENCES, name),
+        subject="" if name == EventKind.TOKEN_REJECTED else subject,
+        detail=", ".join(filter(None, (_in_words(name, subject, detail) for detail in incident.details))),
+        processes=_processes(incident, summary),
+    )
+
+
+def _in_words(name: str, subject: str, detail: str) -> str:
+    """Say what was noted; what people wrote stays as it is."""
     if name == EventKind.TOKEN_REJECTED:
-        subject, detail = "", word_for(FLAWS, subject)
-    elif name == EventKind.ROLE_CHANGED:
-        detail = _("now %(role)s") % {"role": word_for(ROLES, detail)}
-    elif name in CAUSED:
-        detail = translated(detail)
-    when = happening.when
-    kind, label = SEVERITIES.get(name, "quiet"), word_for(OCCURRENCES, name)
-    return Event(moment(when), stamp(when), kind, label, subject, detail)
+        return word_for(FLAWS, subject)
+    if name == EventKind.ROLE_CHANGED:
+        return _("now %(role)s") % {"role": word_for(ROLES, detail)}
+    if name == EventKind.FAILOVER:
+        substitute, _colon, cause = detail.rpartition(": ")
+        again = _("run again on %(alias)s") % {"alias": substitute}
+        return f"{sentence(cause)}; {again}" if substitute else sentence(detail)
+    return sentence(detail) if name in ENDED_BY or name == EventKind.PRIMARY_READ_ONLY else detail
+
+
+def _processes(incident: Incident, summary: Summary) -> str:
+    """Say how many of the processes that counted at that time noted it."""
+    end = math.inf if incident.goes_on else incident.end or incident.begin
+    saw = len(incident.processes)
+    counted = max(saw, summary.processes_between(incident.begin, end))
+    text = ngettext("%(saw)d of %(all)d process", "%(saw)d of %(all)d processes", counted)
+    return text % {"saw": saw, "all": counted}

@@ -17,7 +17,7 @@ from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.statistics import origins
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.conf import get_settings
-from django_rwrouter.events.causes import NO_ANSWER, translated
+from django_rwrouter.events.causes import NO_ANSWER, sentence
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
 from django_rwrouter.servers.server_state import Condition
 
@@ -73,7 +73,7 @@ class ServerRow:
     def why(self) -> str:
         """Why it is so; empty where the state says it already."""
         why = self.server.state.why
-        return "" if why.startswith(NO_ANSWER) else translated(why)
+        return "" if why.startswith(NO_ANSWER) else sentence(why)
 
     @property
     def lag(self) -> str:
@@ -99,7 +99,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "clusters": [_cluster(cluster, machine, is_counted=is_counted) for cluster in now.clusters],
         "note": NO_STATISTICS.get(now.statistics, ""),
-        "failure": translated(now.overrides_failure),
+        "failure": sentence(now.overrides_failure),
         "ineffective": [each.target for each in now.ineffective],
         "origins": origins(now.summary),
         "sources": _sources(now) if is_counted else "",

@@ -82,6 +82,8 @@ class Counts(_Required, total=False):
     """Alias, the most seconds that it was behind in this time, and the last."""
     servers: list[ServerEntry]
     """What the process knew when it last wrote. Only in rows of processes."""
+    processes: int
+    """How many processes counted at the same time. Only in merged rows: another is of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

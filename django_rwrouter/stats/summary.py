@@ -193,6 +193,8 @@ class Summary:
     """Noted events, newest first. Of many of the same kind at once, the first few; all are in ``events``."""
     origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Reads on the primary, by reason, view and model."""
+    processes: Counter[int] = field(default_factory=Counter)
+    """How many processes counted at the same time, by when their rows begin."""
 
     @property
     def minutes(self) -> dict[int, Counter[str]]:
@@ -223,11 +225,11 @@ class Summary:
         """Return how often an event happened, whatever its subject."""
         return sum(self.events.get(event, Counter()).values())
 
-    def happenings(self, *, name: str = "", subject: str = "") -> list[Happening]:
-        """Return the noted events, newest first, of one name and about one subject if these are given."""
-        return [
-            each for each in self.log if (not name or each.name == name) and subject in ("", each.subject)
-        ]
+    def processes_between(self, begin: float, end: float) -> int:
+        """Return how many processes counted at the same time, at most, from ``begin`` to ``end``."""
+        starts = sorted(self.processes)
+        first = max(0, bisect_right(starts, begin) - 1)
+        return max((self.processes[start] for start in starts[first:] if start <= end), default=0)
 
     def top(self, by: Literal["view", "model"], limit: int) -> list[OriginReads]:
         """Return the views, or the models, with the most reads on the primary, and all others as one."""
@@ -270,6 +272,7 @@ class _Work:
     def add(self, start: int, counts: Counts) -> None:
         # What is from before the first step counts towards it.
         step = self.summary.steps[max(0, bisect_right(self.starts, start) - 1)]
+        self.summary.processes[start] += counts.get("processes", 1)
         self._add_statements(step, counts)
         for event in counts.get("events", ()):
             name, subject, times = event[:3]

@@ -36,9 +36,12 @@ class Sum:
         """Reads on the primary, by reason, view and model."""
         self._log: list[LogEntry] = []
         self._lag: dict[str, tuple[float, int, float]] = {}
+        self._processes: Counter[int] = Counter()
+        """Processes that counted, by when their rows begin."""
 
     def add(self, start: int, counts: Counts) -> None:
         """Add the counts of a row that begins at ``start``."""
+        self._processes[start] += counts.get("processes", 1)
         for statement in counts.get("statements", ()):
             cluster, alias, operation, reason, would_be, count, microseconds = statement[:7]
             key = (cluster, alias, operation, reason, would_be)
@@ -68,6 +71,8 @@ class Sum:
             "statements": sorted((*key, *numbers) for key, numbers in self.statements.items()),
             "events": sorted((*key, times) for key, times in self.events.items()),
         }
+        if processes := max(self._processes.values(), default=0):
+            counts["processes"] = processes
         if self.latency:
             counts["latency"] = sorted((*key, buckets) for key, buckets in self.latency.items())
         if log := _bounded(self._log, LOG_OF_EACH.get(resolution, LONGEST_LOG)):
@@ -81,9 +86,8 @@ class Sum:
     def grand_total(self) -> Counts:
         """Return the sum without what has a time: for the row with everything since ever."""
         counts = self.counts(LONGEST_LOG)
-        counts.pop("log", None)
-        counts.pop("lag", None)
-        counts.pop("origins", None)
+        for key in ("log", "lag", "origins", "processes"):
+            counts.pop(key, None)  # type: ignore[misc]
         return counts
 
 

@@ -13,6 +13,7 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, product
 from django_rwrouter.databases.galera import UNPREPARED_NODE
 from django_rwrouter.databases.mysql_family import code_of
+from django_rwrouter.events.causes import SENTENCES
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
@@ -123,24 +124,6 @@ def _primary_position(driver: Any, cursor: Any) -> Any:
         return None
 
 
-_CODES: Final[Mapping[object, str]] = {
-    1040: "it has no connection left",
-    1044: "the user has no right to the database",
-    1045: "it refuses user or password",
-    1049: "it has no such database",
-    2002: "nothing answers at its address",
-    2003: "nothing answers at its address",
-    2005: "its host name is not known",
-    2006: "it went away while it was asked",
-    2013: "it accepts connections, and then says nothing, or went away",
-    "28000": "it refuses the user",
-    "28P01": "it refuses user or password",
-    "3D000": "it has no such database",
-    "53300": "it has no connection left",
-    "57P03": "it is starting, or takes no connections yet",
-}
-
-
 def _why(error: Exception, timeout: float) -> str:
     """Say why a server could not be asked; not in the driver's words, which name host and user."""
     if isinstance(error, TimeoutError):
@@ -156,4 +139,4 @@ def _why(error: Exception, timeout: float) -> str:
             f"it does not answer ({type(cause).__name__})"  # PostgreSQL's client knows no codes of its own.
         )
     named = type(cause).__name__ if code is None else code
-    return f"{_CODES.get(code, 'it cannot be asked')} ({named})"
+    return f"it {SENTENCES.get(str(code), 'cannot be asked')} ({named})"

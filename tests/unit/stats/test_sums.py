@@ -52,7 +52,7 @@ def test_it_does_not_matter_what_is_merged_first(rows):
 
 @given(ROWS)
 def test_a_row_that_grows_by_one_after_the_other_is_as_if_all_came_at_once(rows):
-    grown = (0, {})
+    grown = (0, {"processes": 0})
     for _start, counts in rows:
         grown = (0, merged([grown, (0, counts)]))
     assert merged([grown]) == merged([(0, counts) for _start, counts in rows])
@@ -123,7 +123,13 @@ def test_what_processes_know_of_now_and_what_a_newer_version_adds_are_not_merged
     assert merged([(0, row)]) == {
         "statements": [["c", "a", "read", "window", "", 1, 5]],
         "events": [["e", "", 1]],
+        "processes": 1,
     }
+
+
+def test_processes_are_counted_that_counted_at_the_same_time():
+    rows = [(0, {}), (0, {}), (60, {}), (60, {"processes": 2}), (120, {})]
+    assert merged(rows)["processes"] == 3
 
 
 def test_the_grand_total_has_nothing_that_belongs_to_a_time():
