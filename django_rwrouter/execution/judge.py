@@ -169,8 +169,8 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
         return decision.reason is Reason.USE_REPLICA
     level = cluster.settings.consistency if block is None or block.level is None else block.level
     if level is Level.CAUSAL and decision.reason is Reason.WINDOW:  # What it is without positions.
-        ours = scope.by_thread.get(this_thread())
-        return ours is not None and not ours.situation.positions
+        here = scope.by_thread.get(this_thread())
+        return here is not None and not here.positions
     return decision.reason.code == level.value
 
 

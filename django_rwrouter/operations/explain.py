@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -22,29 +22,40 @@ from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.routing.rules import NEEDS_POSITION, route_read
+from django_rwrouter.routing.ladder import climb, narrowed
+from django_rwrouter.routing.rules import (
+    NEED_TOKEN,
+    NEEDS_POSITION,
+    NOTHING_MORE,
+    RULES,
+    TAKE_DELAYED,
+    Demand,
+    Place,
+    Read,
+    Rule,
+    first_rule,
+)
+from django_rwrouter.routing.snapshot import Candidates, Standings
 from django_rwrouter.routing.steps import (
     AskFloor,
     AskPrimary,
-    AskReplica,
     Attempts,
-    LoadToken,
-    Open,
-    Situation,
+    Draw,
+    OnPrimary,
     Spill,
-    Step,
-    Transaction,
+    Verdict,
     WaitFor,
 )
 from django_rwrouter.scope.context import SAFE_METHODS
-from django_rwrouter.scope.state import Block, BlockKind, ClusterScope, RoutingState
-from django_rwrouter.scope.token import EMPTY, Mark, Token
+from django_rwrouter.scope.state import BlockKind
+from django_rwrouter.scope.token import Mark
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 
 if TYPE_CHECKING:
     from django.db.models import Model
-    from django.utils.functional import _StrPromise
+
+    from django_rwrouter.databases.base import Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,175 +132,25 @@ class Explanation:
     """The same if all replicas are too far behind, where that makes a difference."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """One of the engine's rules, in words."""
-
-    name: str
-    reasons: frozenset[Reason]
-    """What the engine says when it applies, and all servers are well."""
-    title: _StrPromise
-    applies: _StrPromise
-    passed: _StrPromise
-
-
-def _rule(
-    name: str, *reasons: Reason, title: _StrPromise, applies: _StrPromise, passed: _StrPromise
-) -> _Rule:
-    return _Rule(name, frozenset(reasons), title, applies, passed)
-
-
-OURS: Final = _rule(
+OURS: Final = Rule(
     "ours",
+    (),
+    Demand.PRIMARY,
+    lambda _read: False,
     title=_("A model of no cluster"),
-    applies=_("No cluster of the settings serves this model: other routers and Django decide."),
+    text=_("No cluster of the settings serves this model: other routers and Django decide."),
     passed=_("The cluster “%(cluster)s” serves the model."),
 )
-WRITES: Final = _rule(
+WRITES: Final = Rule(
     "write",
-    Reason.WRITE,
+    (Reason.WRITE,),
+    Demand.PRIMARY,
+    lambda _read: False,
     title=_("A write"),
-    applies=_("Writes go to the primary, always."),
+    text=_("Writes go to the primary, always."),
     passed=_("It is a read."),
 )
-RULES: Final = (
-    _rule(
-        "disabled",
-        Reason.DISABLED,
-        title=_("The kill switch"),
-        applies=_("Routing is switched off: by ENABLED in the settings, or by an operator."),
-        passed=_("Routing is switched on."),
-    ),
-    _rule(
-        "primary_only",
-        Reason.PRIMARY_ONLY,
-        Reason.MIGRATION,
-        title=_("Models that are always read from the primary"),
-        applies=_(
-            "PRIMARY_ONLY names the model, or it is one that always counts as named: sessions, content types,"
-            " the database cache, and this package's own."
-        ),
-        passed=_("PRIMARY_ONLY does not name the model."),
-    ),
-    _rule(
-        "use_primary",
-        Reason.USE_PRIMARY,
-        title=_("A use_primary() block"),
-        applies=_("It is inside use_primary()."),
-        passed=_("No use_primary() is the innermost block around it."),
-    ),
-    _rule(
-        "in_transaction",
-        Reason.IN_TRANSACTION,
-        title=_("A transaction"),
-        applies=_("A transaction is open on the primary: it must see its own writes."),
-        passed=_(
-            "No transaction is open on the primary, but for that of ATOMIC_REQUESTS around a view that reads."
-        ),
-    ),
-    _rule(
-        "use_replica",
-        Reason.USE_REPLICA,
-        title=_("A use_replica() block"),
-        applies=_("It is inside use_replica(): any replica will do, however far behind."),
-        passed=_("No use_replica() is the innermost block around it."),
-    ),
-    _rule(
-        "instance",
-        Reason.INSTANCE,
-        title=_("Following an object"),
-        applies=_("It follows an object that was read from the primary, and may be on no replica yet."),
-        passed=_("It follows no object that was read from the primary."),
-    ),
-    _rule(
-        "wrote_in_scope",
-        Reason.WROTE_IN_SCOPE,
-        title=_("Written in this request"),
-        applies=_("This request, task or scope has written, and reads what it wrote."),
-        passed=_("This request, task or scope has not written yet."),
-    ),
-    _rule(
-        "outside",
-        Reason.OUTSIDE_SCOPE,
-        Reason.OUTSIDE_REPLICA,
-        title=_("Outside any request"),
-        applies=_("It is outside any request, task or scope: OUTSIDE_REQUEST is “%(outside_request)s”."),
-        passed=_("It is inside a request, or a consistency() block says how fresh it has to be."),
-    ),
-    _rule(
-        "unsafe_method",
-        Reason.UNSAFE_METHOD,
-        title=_("A method that may write"),
-        applies=_("%(method)s may write, and what is read may decide what is written."),
-        passed=_("%(method)s only reads, or a consistency() block says how fresh it has to be."),
-    ),
-    _rule(
-        "primary",
-        Reason.LEVEL_PRIMARY,
-        title=_("Level “primary”"),
-        applies=_("The level in force is “primary”."),
-        passed=_("The level in force is “%(level)s”."),
-    ),
-    _rule(
-        "eventual",
-        Reason.EVENTUAL,
-        title=_("Level “eventual”"),
-        applies=_("The level in force is “eventual”: any replica will do, whatever the client wrote."),
-        passed=_("The level in force is “%(level)s”."),
-    ),
-    _rule(
-        "no_position",
-        Reason.NO_POSITION,
-        title=_("A level that nothing else keeps"),
-        applies=_("The database tells no positions, and without them only the primary keeps “%(level)s”."),
-        passed=_("“%(level)s” needs no positions, or has them, or falls back to “window”."),
-    ),
-    _rule(
-        "bounded",
-        Reason.BOUNDED,
-        title=_("Level “bounded”"),
-        applies=_("A replica will do that is known to be no more than %(max_staleness)s s behind."),
-        passed=_("The level in force is “%(level)s”."),
-    ),
-    _rule(
-        "strong",
-        Reason.STRONG,
-        title=_("Level “strong”"),
-        applies=_("A replica will do that has all that the primary had when the request first asked."),
-        passed=_("The level in force is “%(level)s”."),
-    ),
-    _rule(
-        "pinned",
-        Reason.PINNED,
-        title=_("A client that wrote a moment ago"),
-        applies=_(
-            "The client wrote %(token_age)s s ago, and reads from the primary for %(pin_seconds)s s"
-            " (PIN_SECONDS)."
-        ),
-        passed=_(
-            "The client has not written in the last %(pin_seconds)s s (PIN_SECONDS), or its token says which"
-            " position a replica must have reached."
-        ),
-    ),
-    _rule(
-        "causal",
-        Reason.CAUSAL,
-        title=_("Level “causal”"),
-        applies=_(
-            "A replica will do that has reached the position in the client's token, or, where that has the"
-            " time alone, where the primary stood after it; any replica, if the client has not written."
-        ),
-        passed=_("The level in force is “%(level)s”%(fallback)s."),
-    ),
-    _rule(
-        "window",
-        Reason.WINDOW,
-        title=_("Level “window”"),
-        applies=_("A replica will do that is no more than %(max_lag)s s behind (MAX_LAG)."),
-        passed=_("The level in force is “%(level)s”."),
-    ),
-)
-"""In the order of the engine."""
+"""These two come before the rules for reads."""
 
 
 def explain(question: Question) -> Explanation:
@@ -312,18 +173,16 @@ def explain(question: Question) -> Explanation:
         told = _tell(rules, WRITES, facts)
         return Explanation(question, cluster.name, None, told, Outcome(decision, (cluster.primary,), ()))
 
-    # With all replicas well it is the rule alone that decides.
-    ideal = _World(question, _with_replicas(route), caught_up=True, unusable=()).run()
-    hit = next(rule for rule in RULES if ideal.decision.reason in rule.reasons)
-    unusable = health.unusable()
-    outcome = _World(question, route, caught_up=True, unusable=unusable).run()
-    behind = _World(question, route, caught_up=False, unusable=unusable).run()
+    suppose = _Supposition(question, route)
+    rule, reason = first_rule(suppose.read())
+    outcome = suppose.outcome(rule.demand, reason, caught_up=True)
+    behind = suppose.outcome(rule.demand, reason, caught_up=False)
     differs = behind.decision.reason is not outcome.decision.reason
     return Explanation(
         question,
         cluster.name,
         _level(question, cluster),
-        _tell(rules, hit, facts),
+        _tell(rules, rule, facts),
         outcome,
         behind if differs else None,
     )
@@ -336,15 +195,6 @@ def _as_supposed(route: ModelRoute, question: Question) -> ModelRoute:
     if question.level is not None and question.level is not Level.BOUNDED:
         settings = replace(settings, consistency=question.level)
     return ModelRoute(replace(cluster, settings=settings), question.model, route.fixed)
-
-
-def _with_replicas(route: ModelRoute) -> ModelRoute:
-    """Return the route with a replica in its cluster, if that has none."""
-    cluster = route.cluster
-    if cluster.replicas:
-        return route
-    settings = replace(cluster.settings, replicas=(ReplicaSettings(alias=""),))
-    return ModelRoute(replace(cluster, settings=settings), route.model, route.fixed)
 
 
 def _level(question: Question, cluster: Cluster) -> Level:
@@ -368,13 +218,13 @@ def _facts(question: Question, cluster: Cluster) -> dict[str, object]:
     }
 
 
-def _tell(rules: Sequence[_Rule], hit: _Rule, facts: dict[str, object]) -> tuple[Told, ...]:
+def _tell(rules: Sequence[Rule], hit: Rule, facts: dict[str, object]) -> tuple[Told, ...]:
     def each() -> Iterator[Told]:
         reached = True
         for rule in rules:
             if rule is hit:
                 reached = False
-                yield Told(rule.name, str(rule.title), RuleVerdict.APPLIES, str(rule.applies % facts))
+                yield Told(rule.name, str(rule.title), RuleVerdict.APPLIES, str(rule.text % facts))
             elif reached:
                 yield Told(rule.name, str(rule.title), RuleVerdict.PASSED, str(rule.passed % facts))
             else:
@@ -408,145 +258,180 @@ class _Place:
 _PLACE: Final = _Place()
 
 
-class _First:
-    """A balancer; which replica is drawn makes no difference to the reason."""
+class _Supposed(Standings):
+    """Where the servers stand as supposed: all alike, once they are asked, or where a monitor asks them."""
 
-    def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
-        return replicas[0]
+    def __init__(self, cluster: Cluster, watched: bool, caught_up: bool, asked: Collection[str]) -> None:
+        self.cluster = cluster
+        self._watched = watched
+        self._caught_up = caught_up
+        self._asked = asked
+
+    def reached(self, alias: str, position: Position) -> bool:
+        return self._caught_up and alias in self._asked
+
+    def staleness(self, alias: str) -> float:
+        return 0.0 if self._caught_up and (self._watched or alias in self._asked) else inf
+
+    def asked_lately(self, alias: str) -> bool:
+        return self._watched
 
 
 @dataclass(slots=True)
-class _World:
-    """What the engine is told of, for one question, where each step goes as supposed."""
+class _Supposition:
+    """What the rules and the ladder are told for one question, where each step goes as supposed."""
 
     question: Question
     route: ModelRoute
-    caught_up: bool
-    """Whether replicas turn out to have what is asked of them."""
-    unusable: Collection[str]
-    opened: set[str] = field(default_factory=set)
-    told: dict[str, None] = field(default_factory=dict)
-    """The steps in words, each once."""
 
-    def run(self) -> Outcome:
-        """Ask the engine, suppose that the step was taken, and ask again until it has decided."""
-        question = self.question
-        cluster = self.route.cluster
-        state = RoutingState(safe=question.method.upper() in SAFE_METHODS, outside=not question.method)
-        if question.method:
-            state.token = None
-        scope = ClusterScope()
-        scope.wrote = question.wrote
-        scope.read_primary = question.from_primary
-        block = self._block()
-        switched_off = cluster.name in health.switched_off
-        attempts = Attempts(unusable=self.unusable, switched_off=switched_off)
-        watched = get_settings().monitor.mode == "thread"
-        situation = Situation(
-            transaction=self._transaction(),
-            now=time.time(),
-            balancer=_First(),
-            opened=self.opened,
-            positions=_has_positions(cluster),
-            reached=lambda alias, _position: self.caught_up and alias in attempts.asked,
-            staleness=lambda alias: 0.0 if self.caught_up and (watched or alias in attempts.asked) else inf,
-            asked_lately=lambda _alias: watched,
-            away=lambda: health.is_away(cluster.name),
-        )
-        instance_alias = cluster.primary if question.from_primary else None
-        while True:
-            verdict = route_read(self.route, state, scope, block, instance_alias, situation, attempts)
-            if isinstance(verdict, Decision):
-                meant = verdict.would_be or verdict.alias
-                among = (verdict.alias,) if meant == cluster.primary else self._usable()
-                return Outcome(verdict, among, tuple(self.told))
-            self._take(verdict, state, scope, block, attempts, situation.now)
-
-    def _usable(self) -> tuple[str, ...]:
-        replicas = (replica.alias for replica in self.route.cluster.replicas)
-        return tuple(alias for alias in replicas if alias not in self.unusable)
-
-    def _transaction(self) -> Transaction:
-        if self.question.in_transaction:
-            return Transaction.BLOCK
-        options = connections.settings[self.route.cluster.primary]
-        around_views = options["ATOMIC_REQUESTS"] and self.question.method
-        return Transaction.VIEW if around_views else Transaction.NONE
-
-    def _block(self) -> Block | None:
-        question = self.question
-        if question.block in (BlockKind.PRIMARY, BlockKind.REPLICA):
-            return Block(kind=question.block)
-        if question.level is Level.BOUNDED:
-            return Block(
-                kind=BlockKind.CONSISTENCY, level=question.level, max_staleness=question.max_staleness
-            )
-        if question.block is BlockKind.CONSISTENCY:
-            return Block(kind=question.block, level=self.route.cluster.settings.consistency)
-        return None
-
-    def _token(self, now: float) -> Token:
-        age = self.question.token_age
-        if age is None:
-            return EMPTY
-        cluster = self.route.cluster
+    def read(self) -> Read:
+        """Describe the read to the rules; its token has been looked at."""
+        question, cluster = self.question, self.route.cluster
         settings = cluster.settings
-        wanted = _level(self.question, cluster) in NEEDS_POSITION or settings.monotonic_reads
-        position: Any = _PLACE if wanted and _has_positions(cluster) else None
-        lives = get_topology().lifetimes[cluster.name]
-        mark = Mark(now - age, position).alive(lives, now)
-        return EMPTY if mark is None else Token({cluster.name: mark})
+        options = connections.settings[cluster.primary]
+        safe = question.method.upper() in SAFE_METHODS
+        block = BlockKind.CONSISTENCY if question.level is Level.BOUNDED else None
+        if question.block in (BlockKind.PRIMARY, BlockKind.REPLICA) or block is None:
+            block = question.block
+        place = Place.SAFE if safe else Place.UNSAFE if question.method else Place.OUTSIDE
+        level, mark = _level(question, cluster), self._mark()
+        if block is BlockKind.CONSISTENCY:
+            place = Place.EXPLICIT
+        elif level is Level.BOUNDED:  # In another block.
+            level = settings.consistency
+        positions = _has_positions(cluster)
+        if level is Level.CAUSAL and not positions:
+            level = Level.WINDOW
+        pinned = False
+        if mark is not None:
+            pinned_at = mark.uncovered_at if level is Level.CAUSAL else mark.wrote_at
+            pinned = time.time() - pinned_at < settings.pin_seconds
+        around_views = bool(options["ATOMIC_REQUESTS"] and question.method)
+        return Read(
+            enabled=cluster.enabled and cluster.name not in health.switched_off,
+            fixed=self.route.fixed,
+            block=block,
+            in_transaction=question.in_transaction or (around_views and not safe),
+            follows_primary=question.from_primary,
+            wrote=question.wrote,
+            place=place,
+            outside_may_read_replicas=settings.outside_request == "replica",
+            level=level,
+            positions=positions,
+            pinned=pinned,
+        )
 
-    def _take(
+    def outcome(self, demand: Demand, reason: Reason, *, caught_up: bool) -> Outcome:
+        """Go down the ladder, and suppose that each step was taken.
+
+        ``caught_up`` tells whether replicas turn out to have what is asked of them.
+        """
+        cluster, decide = self.route.cluster, self.route.decide
+        steps: dict[str, None] = {}
+        looks_at_token = demand in NEED_TOKEN or reason is Reason.PINNED
+        if looks_at_token and self.question.method:
+            steps[str(_("The client's token is looked at."))] = None
+        if demand is Demand.PRIMARY:
+            return Outcome(decide(cluster.primary, reason), (cluster.primary,), tuple(steps))
+        mark, positions = self._mark(), _has_positions(cluster)
+        demand = narrowed(demand, cluster.settings, mark, shadow=cluster.shadow, positions=positions)
+        replicas = self.route.replicas if demand in TAKE_DELAYED else self.route.timely_replicas
+        unusable = health.unusable()
+        usable = [replica for replica in replicas if replica.alias not in unusable]
+        if not usable:
+            return Outcome(decide(cluster.primary, Reason.NO_REPLICA), (cluster.primary,), tuple(steps))
+        verdict: Verdict = Draw(usable, reason)
+        if demand not in NOTHING_MORE:
+            verdict = self._climb(demand, reason, usable, steps, mark, positions, caught_up)
+        if isinstance(verdict, OnPrimary):
+            return Outcome(decide(cluster.primary, verdict.reason), (cluster.primary,), tuple(steps))
+        assert isinstance(verdict, Draw)  # noqa: S101  (for the type checker)
+        among, first = tuple(replica.alias for replica in usable), verdict.among[0].alias
+        if cluster.shadow:
+            return Outcome(decide(cluster.primary, verdict.reason, would_be=first), among, tuple(steps))
+        steps.setdefault(str(_OPENED))
+        return Outcome(decide(first, verdict.reason), among, tuple(steps))
+
+    def _climb(
         self,
-        step: Step,
-        state: RoutingState,
-        scope: ClusterScope,
-        block: Block | None,
-        attempts: Attempts,
-        now: float,
+        demand: Demand,
+        reason: Reason,
+        usable: Sequence[ReplicaSettings],
+        steps: dict[str, None],
+        mark: Mark | None,
+        positions: bool,
+        caught_up: bool,
+    ) -> Verdict:
+        cluster, floors = self.route.cluster, dict[object, Any]()
+        watched = get_settings().monitor.mode == "thread"
+        tried = Attempts()
+        standings = _Supposed(cluster, watched, caught_up, tried.asked)
+        seen = Candidates(
+            settings=cluster.settings,
+            replicas=usable,
+            kept=None,
+            standings=standings,
+            tried=tried,
+            now=time.time(),
+            positions=positions,
+            mark=mark,
+            max_staleness=self.question.max_staleness,
+            floors=floors,
+            entry=None,
+            gave_up=False,
+        )
+        while True:
+            verdict = climb(demand, reason, seen)
+            if isinstance(verdict, OnPrimary) or (isinstance(verdict, Draw) and not verdict.to_ask):
+                return verdict
+            self._suppose(verdict, seen, floors, steps)
+
+    def _suppose(
+        self, step: Verdict, seen: Candidates, floors: dict[object, Any], steps: dict[str, None]
     ) -> None:
-        """Suppose that the step was taken."""
+        """Suppose that a step was taken, and say it in words."""
+        settings, tried = self.route.cluster.settings, seen.tried
         match step:
-            case LoadToken():
-                self._note(_("The client's token is looked at."))
-                state.token = self._token(now)
-            case Open(alias=alias, bound=bound):
-                self._note(_("A replica is drawn, and its connection opened if it is not open yet."))
-                self.opened.add(alias)
-                if bound:
-                    self._ask(alias, attempts)
-            case AskReplica(alias=alias):
-                self._ask(alias, attempts)
+            case Draw(to_ask=to_ask):
+                steps.setdefault(str(_OPENED))
+                steps.setdefault(str(_("A replica is asked where it stands, unless that is known already.")))
+                tried.asked.append(next(iter(to_ask)).alias)
             case AskFloor():
-                self._note(_("The primary is asked where it stands, once for the request or the block."))
-                scope.floors[None if block is None else block.entry] = _PLACE
+                steps.setdefault(
+                    str(_("The primary is asked where it stands, once for the request or the block."))
+                )
+                floors[None] = _PLACE
             case AskPrimary(at_most_old=seconds):
+                text = _("The primary is asked where it stands.")
                 if seconds:
                     text = _("The primary is asked where it stands, unless it was in the last %(seconds)s s.")
-                    self._note(text % {"seconds": f"{seconds:g}"})
-                else:
-                    self._note(_("The primary is asked where it stands."))
-                attempts.asked_primary, attempts.primary = True, _PLACE
+                steps.setdefault(str(text % {"seconds": f"{seconds:g}"}))
+                tried.asked_primary, tried.primary = True, _PLACE
             case Spill():
                 text = _(
                     "The read takes one of %(limit)s places (SPILL_LIMIT) on the primary for reads that are"
                     " there because replicas lag; with none left, the replica that lags least answers."
                 )
-                self._note(text % {"limit": self.route.cluster.settings.spill_limit})
-                attempts.spilled = True
+                steps.setdefault(str(text % {"limit": settings.spill_limit}))
+                tried.spilled = True
             case WaitFor():
-                seconds = self.route.cluster.settings.wait_timeout
                 text = _(
                     "A replica is waited for, %(seconds)s s at most (WAIT_TIMEOUT); or not at all, if that"
                     " has not helped lately."
                 )
-                self._note(text % {"seconds": f"{seconds:g}"})
-                attempts.waited = scope.gave_up = True
+                steps.setdefault(str(text % {"seconds": f"{settings.wait_timeout:g}"}))
+                tried.waited = seen.gave_up = True
 
-    def _ask(self, alias: str, attempts: Attempts) -> None:
-        self._note(_("A replica is asked where it stands, unless that is known already."))
-        attempts.asked.append(alias)
+    def _mark(self) -> Mark | None:
+        """Return the mark of the client's token that was supposed."""
+        age = self.question.token_age
+        if age is None:
+            return None
+        cluster, now = self.route.cluster, time.time()
+        settings = cluster.settings
+        wanted = _level(self.question, cluster) in NEEDS_POSITION or settings.monotonic_reads
+        position: Any = _PLACE if wanted and _has_positions(cluster) else None
+        return Mark(now - age, position).alive(get_topology().lifetimes[cluster.name], now)
 
-    def _note(self, text: _StrPromise | str) -> None:
-        self.told.setdefault(str(text))
+
+_OPENED: Final = _("A replica is drawn, and its connection opened if it is not open yet.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,24 +14,30 @@ from django.db import Error, connections
 from django_rwrouter import events, stats
 from django_rwrouter.balancers import get_balancer
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
+from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.databases import has_positions
-from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.exceptions import NoReplicaAvailable
-from django_rwrouter.routing import rules, snapshot
+from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.decision_cache import Settled, SettledWrite, settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
+from django_rwrouter.routing.rules import Demand, Place, ReadFields
+from django_rwrouter.routing.snapshot import Candidates, Standings
 from django_rwrouter.routing.steps import (
+    LOAD_TOKEN,
     UNTRIED,
     AskFloor,
     AskPrimary,
     AskReplica,
     Attempts,
+    Draw,
     LoadToken,
+    OnPrimary,
     Open,
-    Situation,
     Spill,
     Step,
     Transaction,
+    Verdict,
     WaitFor,
 )
 from django_rwrouter.routing.transactions import transaction_of
@@ -101,28 +107,10 @@ def _take_steps(
 ) -> Decision:
     """Ask the engine, do what it asks for, and ask again until it has decided."""
     cluster = route.cluster
-    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    _look_around(ours, state, scope, cluster)
+    here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
     unusable = health.unusable()
-    switched_off = cluster.name in health.switched_off
-    attempts = UNTRIED
-    if unusable or switched_off:
-        attempts = Attempts(unusable=unusable, switched_off=switched_off)
-    return _decide(route, state, scope, block, instance_alias, ours, attempts)
-
-
-def _look_around(ours: ThreadConnections, state: RoutingState, scope: ClusterScope, cluster: Cluster) -> None:
-    """Bring up to date what the engine is told of the world."""
-    situation = ours.situation
-    primary = ours.primary
-    autocommit = primary.autocommit and not primary.in_atomic_block
-    situation.transaction = Transaction.NONE
-    if not autocommit:
-        situation.transaction = transaction_of(primary, state, scope, cluster.name)
-    situation.positions = has_positions(primary.vendor) and knowledge.has_positions(
-        cluster.name, cluster.replica_aliases
-    )
-    situation.now = time.time()
+    attempts = Attempts(unusable=unusable) if unusable else UNTRIED
+    return _decide(route, state, scope, block, instance_alias, here, attempts)
 
 
 def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) -> Decision:
@@ -141,18 +129,15 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     if scope.replica in failed:
         scope.replica = None
     state.settled.clear()
-    ours = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    _look_around(ours, state, scope, cluster)
-    attempts = Attempts(
-        unusable={*health.unusable(), *failed}, switched_off=cluster.name in health.switched_off
-    )
+    here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
+    attempts = Attempts(unusable={*health.unusable(), *failed})
     if cluster.primary in failed:
         attempts.asked_primary, attempts.spilled = True, False
-    found = _decide(route, state, scope, block, None, ours, attempts)
-    if found.reason.on_primary:
-        _remember(found, scope, block, cluster)
-    _tell(found, cluster)
-    return found
+    better = _decide(route, state, scope, block, None, here, attempts)
+    if better.reason.on_primary:
+        _remember(better, scope, block, cluster)
+    _tell(better, cluster)
+    return better
 
 
 def _decide(
@@ -161,36 +146,181 @@ def _decide(
     scope: ClusterScope,
     block: Block | None,
     instance_alias: str | None,
-    ours: ThreadConnections,
+    here: ThreadConnections,
     attempts: Attempts,
 ) -> Decision:
+    """Apply the rules, and find the replica that the first one demands, if it demands one."""
     cluster = route.cluster
-    situation = ours.situation
-    while True:
-        verdict = rules.route_read(route, state, scope, block, instance_alias, situation, attempts)
-        if attempts.drawn:
-            _hand_back(attempts, getattr(verdict, "alias", None), state, cluster)
-        if isinstance(verdict, Decision):
-            return verdict
-        if on_event_loop() and not isinstance(verdict, Spill):
-            # On the loop's own thread nothing may wait: what is known already has to do.
-            if isinstance(verdict, LoadToken) and not state.may_block:
-                state.known_token()
-                continue
-            if isinstance(verdict, Open) and not verdict.bound:
-                scope.replica = verdict.alias
-                return route.decide(verdict.alias, verdict.reason)
-            if not attempts.known_only:
-                attempts = replace(attempts, known_only=True)
-                continue
+    here.now = time.time()
+    here.positions = has_positions(here.primary.vendor) and knowledge.has_positions(
+        cluster.name, cluster.replica_aliases
+    )
+    enabled = cluster.enabled and cluster.name not in health.switched_off
+    rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
+    if state.token is None and rule.demand in rules.NEED_TOKEN:
+        if not on_event_loop():
+            if attempts is UNTRIED:
+                attempts, scope.steps = Attempts(), []
+            began = time.perf_counter()
+            _take_step(LOAD_TOKEN, state, scope, block, cluster, here, attempts)
+            scope.steps.append(("LoadToken", cluster.primary, time.perf_counter() - began))
+        elif not state.may_block:
+            state.known_token()
+        else:
             return route.decide(cluster.primary, Reason.EVENT_LOOP)
-        if attempts is UNTRIED:
-            attempts = Attempts()
-            scope.steps = []
-        began = time.perf_counter()
-        _take_step(verdict, state, scope, block, cluster, ours, attempts)
-        alias = getattr(verdict, "alias", cluster.primary)
-        scope.steps.append((type(verdict).__name__, alias, time.perf_counter() - began))
+        rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
+    if rule.demand is Demand.PRIMARY:
+        return route.decide(cluster.primary, reason)
+    return _find_replica(rule.demand, reason, route, state, scope, block, here, attempts)
+
+
+def _facts(
+    route: ModelRoute,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    instance_alias: str | None,
+    here: ThreadConnections,
+    enabled: bool,
+) -> ReadFields:
+    """Describe one read to the rules: the fields of a ``rules.Read``, as a plain tuple."""
+    cluster, primary = route.cluster, here.primary
+    settings = cluster.settings
+    level = settings.consistency
+    place = Place.OUTSIDE if state.outside else Place.SAFE if state.safe else Place.UNSAFE
+    if block is not None and block.level is not None:
+        level, place = block.level, Place.EXPLICIT
+    transaction = Transaction.NONE
+    if primary.in_atomic_block or not primary.autocommit:
+        transaction = transaction_of(primary, state, scope, cluster.name)
+    mark = None if state.token is None else state.token.marks.get(cluster.name)
+    # A token with a position shows that the database has some.
+    if level is Level.CAUSAL and not here.positions and (mark is None or mark.position is None):
+        level = Level.WINDOW
+    pinned = False
+    if mark is not None:
+        pinned_at = mark.uncovered_at if level is Level.CAUSAL else mark.wrote_at
+        pinned = here.now - pinned_at < settings.pin_seconds
+    return (
+        enabled,
+        Reason.PRIMARY_ONLY if route.fixed is None and state.loading else route.fixed,
+        None if block is None else block.kind,
+        transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe),
+        instance_alias == cluster.primary and (scope.read_primary or scope.wrote),
+        scope.wrote or scope.read_to_write,
+        place,
+        settings.outside_request == "replica",
+        level,
+        here.positions,
+        pinned,
+    )
+
+
+def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the path of every read)
+    demand: Demand,
+    reason: Reason,
+    route: ModelRoute,
+    state: RoutingState,
+    scope: ClusterScope,
+    block: Block | None,
+    here: ThreadConnections,
+    attempts: Attempts,
+) -> Decision:
+    """Take the steps that the ladder asks for, until a replica may answer, or the primary has to."""
+    cluster = route.cluster
+    mark = None if state.token is None else state.token.marks.get(cluster.name)
+    demand = ladder.narrowed(demand, cluster.settings, mark, shadow=cluster.shadow, positions=here.positions)
+    replicas: Sequence[ReplicaSettings] = route.timely_replicas
+    if demand in rules.TAKE_DELAYED:
+        replicas = route.replicas
+    while True:
+        usable = replicas
+        if attempts.unusable or attempts.forbidden:
+            passed_over = {*attempts.unusable, *attempts.forbidden}
+            usable = [replica for replica in usable if replica.alias not in passed_over]
+        kept = None
+        if scope.replica is not None and cluster.keeps_replica:
+            for replica in usable:
+                if replica.alias == scope.replica:
+                    kept = replica
+        verdict: Verdict
+        if demand in rules.NOTHING_MORE:
+            verdict = Draw(usable, reason) if usable else ladder.no_replica(attempts.forbidden)
+        else:
+            seen = Candidates(
+                cluster.settings,
+                usable,
+                kept,
+                here.standings,
+                attempts,
+                here.now,
+                here.positions,
+                mark,
+                0.0 if block is None else block.max_staleness,
+                scope.floors,
+                None if block is None else block.entry,
+                scope.gave_up,
+            )
+            verdict = ladder.climb(demand, reason, seen)
+        result: Decision | Step
+        match verdict:
+            case OnPrimary():
+                result = route.decide(cluster.primary, verdict.reason)
+            case Draw():
+                result = _drawn(verdict, kept, route, here, attempts)
+            case _:
+                result = verdict
+        if attempts.drawn:
+            _hand_back(attempts, getattr(result, "alias", None), state, cluster)
+        match result:
+            case Decision():
+                return result
+            case Open(alias=alias, bound=False) if on_event_loop():
+                # On the loop's own thread nothing may wait: what is known already has to do.
+                scope.replica = alias
+                return route.decide(alias, result.reason)
+            case step if on_event_loop() and not isinstance(step, Spill):
+                if attempts.known_only:
+                    return route.decide(cluster.primary, Reason.EVENT_LOOP)
+                attempts = replace(attempts, known_only=True)
+            case step:
+                if attempts is UNTRIED:
+                    attempts, scope.steps = Attempts(), []
+                began = time.perf_counter()
+                _take_step(step, state, scope, block, cluster, here, attempts)
+                alias = getattr(step, "alias", cluster.primary)
+                scope.steps.append((type(step).__name__, alias, time.perf_counter() - began))
+
+
+def _drawn(
+    draw: Draw,
+    kept: ReplicaSettings | None,
+    route: ModelRoute,
+    here: ThreadConnections,
+    attempts: Attempts,
+) -> Decision | Step:
+    """Draw a replica, the one that the scope uses already if it may, and tell what comes of it."""
+    cluster = route.cluster
+    for replica in draw.among:
+        if replica is kept:
+            break
+    else:
+        replica = here.balancer.choose(tuple(draw.among))
+    alias, reason = replica.alias, draw.reason
+    if draw.to_ask and replica in draw.to_ask:
+        if not draw.bound and not attempts.asked_primary:
+            return AskPrimary(at_most_old=_max_lag(cluster))
+        return AskReplica(alias) if alias in here.opened else Open(alias, reason, bound=True, identify=True)
+    if cluster.shadow:
+        return route.decide(cluster.primary, reason, would_be=alias)
+    if alias in here.opened:
+        return route.decide(alias, reason)
+    return Open(alias, reason, draw.bound, draw.identify)
+
+
+def _max_lag(cluster: Cluster) -> float:
+    settings = cluster.settings
+    return settings.pin_seconds if settings.max_lag is None else settings.max_lag
 
 
 def _hand_back(attempts: Attempts, kept: str | None, state: RoutingState, cluster: Cluster) -> None:
@@ -214,7 +344,7 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
     scope: ClusterScope,
     block: Block | None,
     cluster: Cluster,
-    ours: ThreadConnections,
+    here: ThreadConnections,
     attempts: Attempts,
 ) -> None:
     """Do one thing that the engine asks for, and note how it went."""
@@ -222,27 +352,27 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
         case LoadToken():
             state.known_token()
         case Open(alias=alias):
-            if _open(alias, ours, attempts):
+            if _open(alias, here, attempts):
                 scope.replica = alias
                 if step.identify and identity.is_new(connections[alias]):
                     _ask(alias, cluster, attempts)
         case AskFloor():
-            scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, ours.primary)
+            scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, here.primary)
         case AskPrimary(at_most_old=at_most_old):
             attempts.asked_primary = True
-            attempts.primary = asking.ask_primary(cluster, ours.primary, at_most_old=at_most_old)
+            attempts.primary = asking.ask_primary(cluster, here.primary, at_most_old=at_most_old)
         case AskReplica(alias=alias):
             _ask(alias, cluster, attempts)
         case Spill():
             attempts.spilled = spill_slots.take(
                 state, this_thread(), cluster.name, cluster.settings.spill_limit
             )
-            if attempts.spilled and not on_event_loop() and not open_primary(cluster, ours.primary):
+            if attempts.spilled and not on_event_loop() and not open_primary(cluster, here.primary):
                 spill_slots.release(state, this_thread(), cluster.name)
                 attempts.asked_primary, attempts.spilled = True, False
         case WaitFor(alias=alias, position=position):
             attempts.waited = True
-            if alias not in ours.opened and not _open(alias, ours, attempts):
+            if alias not in here.opened and not _open(alias, here, attempts):
                 return
             try:
                 reached = waiting.wait(cluster, connections[alias], position)
@@ -253,13 +383,13 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
                 scope.gave_up = not reached
 
 
-def _open(alias: str, ours: ThreadConnections, attempts: Attempts) -> bool:
+def _open(alias: str, here: ThreadConnections, attempts: Attempts) -> bool:
     """Open a replica's connection; return whether that could be done."""
     connection = connections[alias]
     was_open = connection.connection is not None
     opening = open_replica(alias)
     if opening is Opening.OPENED:
-        ours.opened[alias] = connection
+        here.opened[alias] = connection
         if not was_open and pools.pool_of(connection) is not None:
             attempts.drawn.append(connection)
         return True
@@ -311,19 +441,12 @@ def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Clust
     as Django's are, or the scope does.
     """
     primary = wrapper.install(connections[cluster.primary])
-    ours = scope.by_thread[this_thread()] = ThreadConnections(primary)
+    balancer = get_balancer(cluster.settings.balancer)
+    here = scope.by_thread[this_thread()] = ThreadConnections(primary, balancer)
+    here.standings = Standings(cluster, primary, here.opened, here.satisfied)
     forget = partial(_forget_thread, scope, state.settled, state.settled_writes, this_thread())
-    ours.end_of_thread = when_thread_ends(forget)
-    ours.situation = Situation(
-        balancer=get_balancer(cluster.settings.balancer),
-        opened=ours.opened,
-        positions=False,
-        reached=partial(snapshot.reached, scope, ours),
-        staleness=partial(snapshot.staleness, cluster.name, ours),
-        asked_lately=partial(snapshot.asked_lately, cluster, ours),
-        away=partial(health.is_away, cluster.name),
-    )
-    return ours
+    here.end_of_thread = when_thread_ends(forget)
+    return here
 
 
 def _forget_thread(

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.clusters import ModelRoute
-from django_rwrouter.conf.options import ClusterSettings
+from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.scope.context import block_in_force, current_state, state_in_force
 from django_rwrouter.scope.generators import GeneratorRegions
@@ -169,7 +168,7 @@ def settle(
     route: ModelRoute,
     state: RoutingState,
     block: Block | None,
-    ours: ThreadConnections,
+    here: ThreadConnections,
 ) -> None:
     """Let a decision hold for the reads of this model that follow, if it is of the kind that can."""
     reason = decision.reason
@@ -180,7 +179,7 @@ def settle(
         or state.loading
     ):
         return
-    primary = connection = ours.primary
+    primary = connection = here.primary
     # A view's own transaction changes what holds inside it; manual ones begin without a sign.
     if not primary.settings_dict["AUTOCOMMIT"]:
         return
@@ -190,12 +189,12 @@ def settle(
     if isinstance(innermost, GeneratorRegions):
         return  # What holds changes with each step of a generator.
     if not reason.on_primary:
-        if not route.cluster.keeps_replica or decision.alias not in ours.opened:
+        if not route.cluster.keeps_replica or decision.alias not in here.opened:
             return
-        connection = ours.opened[decision.alias]
+        connection = here.opened[decision.alias]
     until = inf
     if reason in AGEING:
-        until = monotonic() + _seconds_left(decision, route.cluster.settings, state, block, ours)
+        until = monotonic() + _seconds_left(decision, route.cluster, state, block, here)
         # A monitor ends all of them at each of its looks, so that they need no clock.
         if until >= health.watched_until and health.watched:
             until = inf
@@ -218,25 +217,25 @@ def settle(
 
 def _seconds_left(
     decision: Decision,
-    settings: ClusterSettings,
+    cluster: Cluster,
     state: RoutingState,
     block: Block | None,
-    ours: ThreadConnections,
+    here: ThreadConnections,
 ) -> float:
     """Return for how long a decision for one of the ageing reasons will be the engine's."""
-    reason, situation = decision.reason, ours.situation
+    reason, settings = decision.reason, cluster.settings
     if reason is Reason.PINNED:
         mark = None if state.token is None else state.token.marks.get(settings.name)
         # Under "causal" by the write that the position does not cover: the earlier end is right for both.
         pinned = 0.0 if mark is None else min(mark.uncovered_at or mark.wrote_at, mark.wrote_at)
-        return float(pinned + settings.pin_seconds - situation.now)
-    if not situation.positions:
+        return float(pinned + settings.pin_seconds - here.now)
+    if not here.positions:
         return inf
     if reason is Reason.BOUNDED:
         limit = 0.0 if block is None else block.max_staleness
     else:
         limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
-    return float(limit - situation.staleness(decision.alias))
+    return float(limit - here.standings.staleness(decision.alias))
 
 
 def _invalidate_all() -> None:

@@ -1,14 +1,14 @@
-"""The steps that the rules may ask for, and the values that they look at."""
+"""What the rules may say of one read: who may answer it, or what has to be found out first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from django_rwrouter.balancers import Balancer
-from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.conf.options import ReplicaSettings
+from django_rwrouter.decision import Reason
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,6 +21,29 @@ class Transaction(Enum):
     VIEW = "view"
     """Only the block that ``ATOMIC_REQUESTS`` put around the running view."""
     BLOCK = "block"
+
+
+# --- who may answer --------------------------------------------------------------------------------
+@dataclass(slots=True)
+class OnPrimary:
+    """The primary answers."""
+
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Draw:
+    """The balancer draws one of some replicas."""
+
+    among: Sequence[ReplicaSettings]
+    reason: Reason
+    """Why it may answer."""
+    bound: bool = False
+    """Whether the read is bound to a position, so that it matters which server a connection reaches."""
+    identify: bool = False
+    """Whether to ask a new connection which server it has reached, if there is time for it."""
+    to_ask: Collection[ReplicaSettings] = ()
+    """Those that do not answer before they have said where they stand."""
 
 
 # --- the next steps ----------------------------------------------------------------------------
@@ -37,9 +60,9 @@ class Open:
     reason: Reason
     """Why a replica may answer; the reason of the decision if nothing else is asked of it."""
     bound: bool = False
-    """Whether the read is bound to a position, so that it matters which server is reached and where it is."""
+    """As in :class:`Draw`."""
     identify: bool = False
-    """Whether to ask a new connection which server it has reached, if there is time for it."""
+    """As in :class:`Draw`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +99,8 @@ class Spill:
 
 
 Step = LoadToken | Open | AskFloor | AskPrimary | AskReplica | WaitFor | Spill
-Verdict = Decision | Step
+Verdict = OnPrimary | Draw | AskFloor | AskPrimary | WaitFor | Spill
+"""What the ladder says. A draw becomes a decision, or the step ``Open`` or ``AskReplica``."""
 LOAD_TOKEN: Final = LoadToken()
 ASK_FLOOR: Final = AskFloor()
 SPILL: Final = Spill()
@@ -90,8 +114,6 @@ class Attempts:
     """Replicas that failed lately."""
     known_only: bool = False
     """Whether there is no time to ask anybody anything."""
-    switched_off: bool = False
-    """Whether the cluster's kill switch was thrown while the site runs."""
     forbidden: set[str] = field(default_factory=set)
     """Replicas that the running test keeps from us."""
     drawn: list[BaseDatabaseWrapper] = field(default_factory=list)
@@ -105,32 +127,6 @@ class Attempts:
     """Where the primary stands, if it was asked and has answered."""
     spilled: bool | None = None
     """Whether there was a place on the primary for a read that is there because replicas lag."""
-
-
-def _no(_alias: str = "") -> bool:
-    return False
-
-
-@dataclass(slots=True, kw_only=True)
-class Situation:
-    """What the engine has to know of the world around one read."""
-
-    transaction: Transaction = Transaction.NONE
-    now: float = 0.0
-    """Unix time."""
-    balancer: Balancer
-    opened: Container[str]
-    """Replicas whose connection is known to be open."""
-    positions: bool
-    """Whether the database has positions at all, and tells them."""
-    reached: Callable[[str, Any], bool]
-    """Whether a replica is known to have replayed a position."""
-    staleness: Callable[[str], float]
-    """By how many seconds a replica is behind at most."""
-    asked_lately: Callable[[str], bool] = _no
-    """Whether no read has to ask a replica where it stands: it has just said so, or a monitor asks it."""
-    away: Callable[[], bool] = _no
-    """Whether the primary has not answered lately."""
 
 
 UNTRIED: Final = Attempts()

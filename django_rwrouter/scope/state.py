@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class BlockKind(Enum):
     """What an explicit block asks for."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code.
+
     PRIMARY = "use_primary"
     REPLICA = "use_replica"
     CONSISTENCY = "consistency"
@@ -61,11 +63,17 @@ class ThreadConnections:
     """What a scope knows of one thread's connections; Django never shares them between threads."""
 
     primary: BaseDatabaseWrapper
+    balancer: Any
+    """The cluster's."""
     opened: OpenReplicas = field(default_factory=OpenReplicas)
-    situation: Any = None
-    """What the engine is told of them; kept here so that it is not made anew for each read."""
-    same_as_primary: dict[str, bool] = field(default_factory=dict)
-    """By alias, whether it is another name of the primary."""
+    positions: bool = False
+    """Whether the database has positions at all, and tells them; as of the newest decision."""
+    now: float = 0.0
+    """Unix time of the newest decision."""
+    satisfied: dict[str, Position] = field(default_factory=dict)
+    """By replica, a position that it is known to have replayed."""
+    standings: Any = None
+    """Where the servers stand, seen from here (a ``snapshot.Standings``); made once in a scope."""
     end_of_thread: object = None
     """Has all this forgotten when the thread ends (see :func:`when_thread_ends`)."""
 
@@ -81,7 +89,6 @@ class ClusterScope:
         "read_primary",
         "read_to_write",
         "replica",
-        "satisfied",
         "steps",
         "view",
         "view_block",
@@ -110,8 +117,6 @@ class ClusterScope:
         """Whether a replica was waited for in vain."""
         self.steps: list[tuple[str, str, float]] = []
         """What the newest decision took beyond knowledge: each step's name, its database, and seconds."""
-        self.satisfied: dict[tuple[object, str], Position] = {}
-        """By thread and replica, a position that the replica is known to have replayed."""
         self.view: Callable[..., object] | None = None
         """The view that Django is about to wrap in a transaction, because of ``ATOMIC_REQUESTS``."""
         self.view_block: object | None = None
@@ -122,16 +127,14 @@ class ClusterScope:
     def forget(self, alias: str) -> None:
         """Forget what is known of a replica's connection in this thread, since there is a new one."""
         thread = this_thread()
-        self.satisfied.pop((thread, alias), None)
         if thread in self.by_thread:
-            self.by_thread[thread].opened.pop(alias, None)
+            here = self.by_thread[thread]
+            here.opened.pop(alias, None)
+            here.satisfied.pop(alias, None)
 
     def forget_thread(self, thread: object) -> None:
         """Let go of the connections of a thread that has ended."""
         self.by_thread.pop(thread, None)
-        for key in list(self.satisfied):
-            if key[0] is thread:
-                self.satisfied.pop(key, None)
 
 
 class RoutingState:

@@ -22,7 +22,7 @@ from django_rwrouter import (
     use_replica,
 )
 from django_rwrouter.router import ReadWriteRouter
-from django_rwrouter.routing import rules
+from django_rwrouter.routing import decide
 from django_rwrouter.routing.decide import decide_write
 from django_rwrouter.scope.context import current_state, state_in_force
 from django_rwrouter.servers.breaker import health
@@ -36,14 +36,14 @@ pytestmark = pytest.mark.usefixtures("databases")
 def decided(monkeypatch):
     """Count how often the engine decides."""
     found = []
-    decide = rules.route_read
+    decide_one = decide._decide
 
-    def route_read(route, *args):
-        verdict = decide(route, *args)
-        found.append(verdict)
-        return verdict
+    def counted(route, *args):
+        decision = decide_one(route, *args)
+        found.append(decision)
+        return decision
 
-    monkeypatch.setattr(rules, "route_read", route_read)
+    monkeypatch.setattr(decide, "_decide", counted)
     return found
 
 

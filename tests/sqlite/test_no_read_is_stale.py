@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_rwrouter.routing import ladder, rules
+from django_rwrouter.routing import ladder
 from django_rwrouter.routing.ladder import CLOCK_MARGIN
+from django_rwrouter.routing.steps import Draw
 from tests.sqlite.causal_model import REPLICAS, ReadIsStaleError, play, world
 
 pytestmark = pytest.mark.usefixtures("databases")
@@ -66,10 +67,10 @@ def test_these_are_not(steps):
 def test_without_the_rule_a_read_is_stale():
     """So the test above can fail."""
 
-    def draw(route, scope, reason, wrote_at, mark, block, situation, attempts):
-        return ladder.draw(route, scope, reason, situation, attempts)
+    def draw(_wrote_at, reason, candidates):
+        return Draw(candidates.replicas, reason)
 
-    with patch.object(rules, "newer_than", draw), pytest.raises(ReadIsStaleError):
+    with patch.object(ladder, "_newer_than", draw), pytest.raises(ReadIsStaleError):
         play(STALE_WITHOUT_THE_RULE)
 
 

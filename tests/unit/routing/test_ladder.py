@@ -1,14 +1,15 @@
 """The ladder, step by step: known, asked, waited for, and at its end the primary."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
-from django_rwrouter.decision import Decision, Level, Reason
+from django_rwrouter.decision import Level, Reason
+from django_rwrouter.routing import decide
 from django_rwrouter.routing.ladder import CLOCK_MARGIN, MAX_ASKED
-from django_rwrouter.routing.rules import route_read
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,
     LOAD_TOKEN,
@@ -16,17 +17,18 @@ from django_rwrouter.routing.steps import (
     AskReplica,
     Attempts,
     Open,
-    Situation,
     Spill,
     Transaction,
     WaitFor,
 )
-from django_rwrouter.scope.state import Block, BlockKind, RoutingState
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState, ThreadConnections
 from django_rwrouter.scope.token import EMPTY, Mark, Token
 
 NOW = 1_000_000.0
 PRIMARY = "main"
 PIN = 5.0
+ORDER = SimpleNamespace(_meta=SimpleNamespace(app_label="shop", model_name="order", db_table="shop_order"))
+"""Stands for a model."""
 
 
 class At:
@@ -69,9 +71,14 @@ class World:
         room=True,
         asked=(),
         hurry=False,
+        lacking=(),
+        delayed=(),
         **settings,
     ):
-        """``where`` says where each replica is; ``known`` of which this is known."""
+        """``where`` says where each replica is; ``known`` of which this is known.
+
+        ``lacking`` are those that do not replicate the model, and ``delayed`` those that are late on purpose.
+        """
         self.where = where
         self.opened = set(opened)
         self.known = set(known)
@@ -87,7 +94,14 @@ class World:
         self.hurry = hurry
         shadow = settings.pop("shadow", False)
         settings.setdefault("consistency", Level.CAUSAL)
-        replicas = tuple(ReplicaSettings(alias=alias) for alias in where)
+        replicas = tuple(
+            ReplicaSettings(
+                alias=alias,
+                excepted=frozenset({"shop.order"} if alias in lacking else ()),
+                delayed=alias in delayed,
+            )
+            for alias in where
+        )
         self.cluster = Cluster(
             settings=ClusterSettings(
                 name="shop", primary=PRIMARY, replicas=replicas, pin_seconds=PIN, **settings
@@ -99,31 +113,53 @@ class World:
         self.scope = self.state.scope("shop")
         self.steps = []
 
-    def read(self, token=EMPTY, *, block=None, transaction=Transaction.NONE, positions=True, **attempts):
+    def read(self, token=EMPTY, **read):
         """Decide one read; ``steps`` then has what was done for it."""
+        decision = self.decide(token, **read)
+        return decision.alias, decision.reason
+
+    def decide(
+        self,
+        token=EMPTY,
+        *,
+        block=None,
+        transaction=Transaction.NONE,
+        positions=True,
+        fixed=None,
+        instance=None,
+        **attempts,
+    ):
         self.steps = []
         self.state.token = token
-        situation = Situation(
-            transaction=transaction,
-            now=NOW,
-            balancer=InTurn(),
+        attempts = Attempts(known_only=self.hurry, **attempts)
+        busy = transaction is not Transaction.NONE
+        here = ThreadConnections(
+            SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True),
+            InTurn(),
             opened=self.opened,
-            positions=positions,
+            standings=self.standings(),
+        )
+
+        def take_step(step, *_rest):
+            self.steps.append(step)
+            assert len(self.steps) < 50, f"It goes round in circles: {self.steps[:6]}"
+            self.take(step, block, attempts)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decide, "_take_step", take_step)
+            patch.setattr(decide, "transaction_of", lambda *_: transaction)
+            patch.setattr(decide, "has_positions", lambda _vendor: positions)
+            patch.setattr(decide.time, "time", lambda: NOW)
+            route = ModelRoute(self.cluster, ORDER, fixed)
+            return decide._decide(route, self.state, self.scope, block, instance, here, attempts)
+
+    def standings(self):
+        return SimpleNamespace(
             reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
             staleness=lambda alias: self.stale.get(alias, self.age),
             asked_lately=lambda alias: self.watched or alias in self.asked,
             away=lambda: self.away,
         )
-        attempts = Attempts(known_only=self.hurry, **attempts)
-        for _ in range(50):
-            verdict = route_read(
-                ModelRoute(self.cluster, None, None), self.state, self.scope, block, None, situation, attempts
-            )
-            if isinstance(verdict, Decision):
-                return verdict.alias, verdict.reason
-            self.steps.append(verdict)
-            self.take(verdict, block, attempts)
-        raise AssertionError(f"It goes round in circles: {self.steps[:6]}")
 
     def take(self, step, block, attempts):
         alias = getattr(step, "alias", None)

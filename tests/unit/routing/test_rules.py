@@ -9,10 +9,12 @@ import pytest
 from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.parser import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.routing.rules import UNCONDITIONAL, route_read
-from django_rwrouter.routing.steps import LOAD_TOKEN, Attempts, Open, Situation, Transaction
-from django_rwrouter.scope.state import Block, BlockKind, RoutingState
+from django_rwrouter.routing import decide
+from django_rwrouter.routing.rules import UNCONDITIONAL
+from django_rwrouter.routing.steps import LOAD_TOKEN, Attempts, Open, Transaction
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState, ThreadConnections
 from django_rwrouter.scope.token import EMPTY, Mark, Token
+from django_rwrouter.servers.breaker import health
 
 NOW = 1_000_000.0
 PRIMARY, REPLICAS = "main", ("r1", "r2")
@@ -74,21 +76,57 @@ def route(
     known = state.scope("shop")
     for name, value in (scope or {}).items():
         setattr(known, name, value)
-    situation = Situation(
-        transaction=transaction,
-        now=NOW,
-        balancer=balancer or First(),
-        opened=opened,
-        positions=True,
-        reached=lambda _alias, _position: False,
-        asked_lately=lambda _alias: True,
-        staleness=lambda _alias: staleness,
-        away=lambda: away,
+    if switched_off:
+        health.switched_off = frozenset({"shop"})
+    world = WorldOfOne(
+        transaction=transaction, opened=opened, staleness=staleness, away=away, balancer=balancer or First()
     )
-    attempts = Attempts(
-        unusable=unusable, forbidden=set(forbidden), switched_off=switched_off, spilled=spilled
-    )
-    return route_read(ModelRoute(cluster, None, fixed), state, known, block, instance, situation, attempts)
+    attempts = Attempts(unusable=unusable, forbidden=set(forbidden), spilled=spilled)
+    try:
+        return world.decide(ModelRoute(cluster, None, fixed), state, known, block, instance, attempts)
+    finally:
+        health.switched_off = frozenset()
+
+
+class StepAskedError(Exception):
+    """Tells which step was asked for, which nobody takes here."""
+
+
+class Alike:
+    """Standings of servers that are all alike, and watched."""
+
+    def __init__(self, staleness, away):
+        self.staleness = lambda _alias: staleness
+        self.reached = lambda *_: False
+        self.asked_lately = lambda _alias: True
+        self.away = lambda: away
+
+
+class WorldOfOne:
+    """A world for one decision, whose positions and freshness are as given."""
+
+    def __init__(self, *, transaction, opened, staleness, away, balancer):
+        self.transaction = transaction
+        busy = transaction is not Transaction.NONE
+        self.here = ThreadConnections(
+            SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True),
+            balancer,
+            opened=dict.fromkeys(opened, SimpleNamespace(connection=object())),
+            standings=Alike(staleness, away),
+        )
+
+    def decide(self, route, state, scope, block, instance, attempts):
+        def take(step, *_rest):
+            raise StepAskedError(step)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decide, "_take_step", take)
+            patch.setattr(decide, "transaction_of", lambda *_: self.transaction)
+            patch.setattr(decide.time, "time", lambda: NOW)
+            try:
+                return decide._decide(route, state, scope, block, instance, self.here, attempts)
+            except StepAskedError as asked:
+                return asked.args[0]
 
 
 # Each rule that sends a read to the primary, in the order in which they are asked, and what makes it fit.
