@@ -17,7 +17,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.routing import transactions
 from django_rwrouter.scope import streaming
-from django_rwrouter.scope.context import SAFE_METHODS, entered, state_in_force
+from django_rwrouter.scope.context import SAFE_METHODS, entered, in_force
 from django_rwrouter.scope.state import RoutingState
 from django_rwrouter.stores import exchange
 
@@ -92,7 +92,7 @@ class ReadWriteMiddleware:
         view_kwargs: object,
     ) -> None:
         """Note the view before ``ATOMIC_REQUESTS`` opens its transaction."""
-        state = state_in_force()
+        state = in_force().state
         if state is None or state.outside:
             return
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):

@@ -134,7 +134,7 @@ def _plain(statement: RecordedStatement) -> dict[str, Any]:
 
 def _clusters(state: RoutingState | None) -> Iterator[dict[str, Any]]:
     """Yield what the request remembered, for each cluster that it used."""
-    for name, scope in () if state is None else state.scopes():
+    for name, scope in () if state is None else [*state.clusters.items()]:
         cluster = get_topology().clusters.get(name)
         if state is None or cluster is None:
             continue

@@ -16,7 +16,7 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.scope.context import block_in_force, current_state, state_in_force
+from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (
     THREAD,
@@ -83,11 +83,12 @@ def recall(model: type[Model]) -> str | None:
 
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
     """
-    state = state_in_force() or THREAD.outside
+    now = in_force()
+    state = now.state or THREAD.outside
     settled: Settled | None = state.settled.get(model)
     if (
         settled is not None
-        and block_in_force() is settled.block
+        and now.block is settled.block
         and THREAD.outside is settled.thread
         and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
         and primary.autocommit is settled.autocommit
@@ -109,7 +110,7 @@ def is_settled(decision: Decision, state: RoutingState) -> bool:
     return (
         settled is not None
         and settled.decision is decision
-        and block_in_force() is settled.block
+        and in_force().block is settled.block
         and THREAD.outside is settled.thread
         and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
         and primary.autocommit is settled.autocommit
@@ -185,7 +186,7 @@ def settle(
         return
     if state.scope_of_view(route.cluster.name) is not None:
         return
-    innermost = block_in_force()
+    innermost = in_force().block
     if isinstance(innermost, GeneratorRegions):
         return  # What holds changes with each step of a generator.
     if not reason.on_primary:

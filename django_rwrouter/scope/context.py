@@ -1,54 +1,63 @@
-"""What is in force now: scopes and blocks, in context variables."""
+"""What is in force now: scopes and blocks, in one context variable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from django_rwrouter.scope import generators
 from django_rwrouter.scope.generators import GeneratorRegion, GeneratorRegions
 from django_rwrouter.scope.state import THREAD, Block, RoutingState
 
-_state: Final[ContextVar[RoutingState | None]] = ContextVar("rwrouter_state", default=None)
-_block: Final[ContextVar[Block | GeneratorRegions | None]] = ContextVar("rwrouter_block", default=None)
-_untracked: Final[ContextVar[bool]] = ContextVar("rwrouter_untracked", default=False)
-_regions: Final[ContextVar[tuple[tuple[object, Any], ...]]] = ContextVar("rwrouter_regions", default=())
-"""The ``with`` blocks that are open, each with what was in force before it."""
-_InForce = tuple["RoutingState | None", Block | GeneratorRegions | None, bool, tuple[tuple[object, Any], ...]]
-"""The values of these four."""
-state_in_force: Final = _state.get
-"""Return the state of the scope or block that was entered, or ``None``; those in generators aside."""
-block_in_force: Final = _block.get
-"""Return the innermost block, of whatever cluster, or ``None``.
 
-Where generators have opened any, their ``GeneratorRegions``, which stands for no block.
-"""
+@dataclass(frozen=True, slots=True, eq=False)
+class InForce:
+    """What is in force in one context: replaced whole, so that one look tells all of it."""
+
+    state: RoutingState | None = None
+    """That of the scope or block that was entered; those in generators aside."""
+    block: Block | GeneratorRegions | None = None
+    """The innermost block, of whatever cluster.
+
+    Where generators have opened any, their ``GeneratorRegions``, which stands for no block.
+    """
+    untracked: bool = False
+    """Whether writes count for nothing."""
+    regions: tuple[tuple[object, InForce], ...] = ()
+    """The ``with`` blocks that are open, each with what was in force before it."""
 
 
-def _in_effect() -> tuple[RoutingState | None, Block | None, bool]:
-    """Return state, block and whether writes count for nothing, with what running generators have opened."""
-    state, block, untracked = _state.get(), _block.get(), _untracked.get()
-    if not isinstance(block, GeneratorRegions):
-        return state, block, untracked
-    regions, block = block.regions, block.outside
-    for region in regions:
+NOTHING: Final = InForce()
+_in_force: Final[ContextVar[InForce]] = ContextVar("rwrouter_in_force", default=NOTHING)
+in_force: Final = _in_force.get
+"""Return what is in force."""
+
+
+def _in_effect() -> InForce:
+    """Return what is in force, with what running generators have opened."""
+    now = in_force()
+    if now.block.__class__ is not GeneratorRegions:
+        return now
+    state, block, untracked = now.state, now.block.outside, now.untracked
+    for region in now.block.regions:
         if region.in_step():
             state = region.state or state
             untracked = untracked or region.untracked
             if region.block is not None:
                 block = replace(region.block, outer=block)
-    return state, block, untracked
+    return InForce(state, block, untracked, now.regions)
 
 
 def current_state() -> RoutingState:
     """Return the state in force; outside any scope, a stand-in that remembers nothing."""
-    if _block.get().__class__ is GeneratorRegions:
-        return _in_effect()[0] or THREAD.outside
-    return _state.get() or THREAD.outside
+    now = in_force()
+    if now.block.__class__ is GeneratorRegions:
+        now = _in_effect()
+    return now.state or THREAD.outside
 
 
 def current_scope() -> RoutingState | None:
@@ -59,12 +68,12 @@ def current_scope() -> RoutingState | None:
 
 def in_any_state() -> bool:
     """Whether anything remembers: a scope, or a block outside any."""
-    return _in_effect()[0] is not None
+    return _in_effect().state is not None
 
 
 def current_block(cluster: str) -> Block | None:
     """Return the innermost block that speaks of the cluster."""
-    block = _in_effect()[1]
+    block = cast("Block | None", _in_effect().block)
     while block is not None and block.cluster is not None and block.cluster != cluster:
         block = block.outer
     return block
@@ -72,28 +81,32 @@ def current_block(cluster: str) -> Block | None:
 
 def writes_are_tracked() -> bool:
     """Whether a write made now counts; not inside ``untracked_writes()``."""
-    return not _in_effect()[2]
+    return not _in_effect().untracked
 
 
 def begin_untracked() -> None:
     """Let the writes made from now on count for nothing."""
-    _untracked.set(True)
+    _in_force.set(replace(in_force(), untracked=True))
 
 
 def begin_block(block: Block) -> None:
     """Put a block in force, inside those that are."""
-    present = _block.get()
-    outside = present.outside if isinstance(present, GeneratorRegions) else present
-    entered_block = replace(block, outer=outside, entry=object())
-    if isinstance(present, GeneratorRegions):
-        _block.set(replace(present, outside=entered_block))
+    now = in_force()
+    entered_block = replace(block, outer=_outside(now), entry=object())
+    if isinstance(now.block, GeneratorRegions):
+        _in_force.set(replace(now, block=replace(now.block, outside=entered_block)))
     else:
-        _block.set(entered_block)
+        _in_force.set(replace(now, block=entered_block))
 
 
 def begin_scope(state: RoutingState) -> None:
     """Make a state the one in force."""
-    _state.set(state)
+    _in_force.set(replace(in_force(), state=state))
+
+
+def _outside(now: InForce) -> Block | None:
+    """Return the innermost block that no generator has opened."""
+    return now.block.outside if isinstance(now.block, GeneratorRegions) else now.block
 
 
 def open_region(region: object, begin: Callable[[], object], caller: FrameType) -> None:
@@ -101,52 +114,52 @@ def open_region(region: object, begin: Callable[[], object], caller: FrameType) 
 
     In a generator, what begins is in force during its steps alone: in between runs whoever consumes it.
     """
-    before = _in_force()
-    present = _block.get()
-    regions = present.unended() if isinstance(present, GeneratorRegions) else ()
+    before = in_force()
+    regions = before.block.unended() if isinstance(before.block, GeneratorRegions) else ()
     in_step = [other.frame for other in regions if other.in_step()]
     frame = generators.generator_of(caller) or (in_step[-1] if in_step else None)
     if frame is None:
         begin()
-        _regions.set((*_regions.get(), (region, before)))
+        now = in_force()
+        _in_force.set(replace(now, regions=(*now.regions, (region, before))))
         return
-    outside = present.outside if isinstance(present, GeneratorRegions) else present
-    state, block, untracked = _in_effect()
-    _put((state, block, untracked, _regions.get()))
+    effective = _in_effect()
+    _in_force.set(effective)
     try:
         begin()
+        now = in_force()
         begun = GeneratorRegion(
             frame=frame,
             region=region,
-            state=None if _state.get() is state else _state.get(),
-            block=None if _block.get() is block else cast("Block", _block.get()),
-            untracked=_untracked.get(),
+            state=None if now.state is effective.state else now.state,
+            block=None if now.block is effective.block else cast("Block", now.block),
+            untracked=now.untracked,
         )
     finally:
-        _put(before)
-    _block.set(GeneratorRegions(outside, (*regions, begun)))
+        _in_force.set(before)
+    _in_force.set(replace(before, block=GeneratorRegions(_outside(before), (*regions, begun))))
 
 
 def close_region(region: object) -> None:
     """Restore what was in force before the region."""
-    present = _block.get()
-    if isinstance(present, GeneratorRegions):
-        for begun in reversed(present.regions):
+    now = in_force()
+    if isinstance(now.block, GeneratorRegions):
+        for begun in reversed(now.block.regions):
             if begun.region is region and begun.in_step():
                 begun.ended = True  # In every context that holds it.
-                _drop_ended(present)
+                _drop_ended(now)
                 return
-    opened = _regions.get()
     # A generator may be closed in another context than it ran in: there is nothing to restore there.
-    if opened and opened[-1][0] is region:
-        _put(opened[-1][1])
-        if isinstance(present := _block.get(), GeneratorRegions):
-            _drop_ended(present)
+    if now.regions and now.regions[-1][0] is region:
+        _drop_ended(now.regions[-1][1])
 
 
-def _drop_ended(present: GeneratorRegions) -> None:
-    regions = present.unended()
-    _block.set(replace(present, regions=regions) if regions else present.outside)
+def _drop_ended(now: InForce) -> None:
+    """Put in force what is given, without what generators have opened and ended since."""
+    if isinstance(now.block, GeneratorRegions):
+        regions = now.block.unended()
+        now = replace(now, block=replace(now.block, regions=regions) if regions else now.block.outside)
+    _in_force.set(now)
 
 
 class Paused:
@@ -156,38 +169,21 @@ class Paused:
     step to step; and nothing of it is seen in between.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_now",)
 
     def __init__(self) -> None:
-        self._values = _in_force()
+        self._now = in_force()
 
     @contextmanager
     def resumed(self) -> Iterator[None]:
         """Go on for one step."""
-        outside = _in_force()
-        _put(self._values)
+        outside = in_force()
+        _in_force.set(self._now)
         try:
             yield
         finally:
-            self._values = _in_force()
-            _put(outside)
-
-
-def _in_force() -> _InForce:
-    return _state.get(), _block.get(), _untracked.get(), _regions.get()
-
-
-def _put(values: _InForce) -> None:
-    # Spelled out, and set only where it differs, as each request comes this way.
-    state, block, untracked, regions = values
-    if _state.get() is not state:
-        _state.set(state)
-    if _block.get() is not block:
-        _block.set(block)
-    if _untracked.get() is not untracked:
-        _untracked.set(untracked)
-    if _regions.get() is not regions:
-        _regions.set(regions)
+            self._now = in_force()
+            _in_force.set(outside)
 
 
 class entered:  # noqa: N801  (used like a function)
@@ -197,20 +193,19 @@ class entered:  # noqa: N801  (used like a function)
     context, and a sync block may end in another one than it began in (``sync_to_async``).
     """
 
-    __slots__ = ("_before", "_entered")
+    __slots__ = ("_before", "_state")
 
     def __init__(self, state: RoutingState) -> None:
-        self._entered = state
+        self._state = state
 
     def __enter__(self) -> RoutingState:
-        self._before = _in_force()
-        if isinstance(self._before[1], GeneratorRegions):
-            _put((*_in_effect(), self._before[3]))
-        _state.set(self._entered)
-        return self._entered
+        self._before = in_force()
+        now = _in_effect() if self._before.block.__class__ is GeneratorRegions else self._before
+        _in_force.set(InForce(self._state, now.block, now.untracked, now.regions))
+        return self._state
 
     def __exit__(self, *_error: object) -> None:
-        _put(self._before)
+        _in_force.set(self._before)
 
 
 class Isolation:
@@ -222,11 +217,11 @@ class Isolation:
     __slots__ = ("_outside",)
 
     def __enter__(self) -> None:
-        self._outside = _in_force()
-        _put((None, None, False, ()))
+        self._outside = in_force()
+        _in_force.set(NOTHING)
 
     def __exit__(self, *_error: object) -> None:
-        _put(self._outside)
+        _in_force.set(self._outside)
 
 
 @contextmanager

@@ -142,9 +142,9 @@ class RoutingState:
 
     __slots__ = (
         "__weakref__",
-        "_clusters",
         "announced_reads",
         "announced_writes",
+        "clusters",
         "generic_reads",
         "is_request",
         "issued",
@@ -195,7 +195,8 @@ class RoutingState:
         """What the URLconf calls the view of a request."""
         self.sealed = False
         """Whether the response's headers are gone: what is written now cannot reach the client's token."""
-        self._clusters: dict[str, ClusterScope] = {}
+        self.clusters: dict[str, ClusterScope] = {}
+        """What it knows of each cluster that it has used. Other threads may add to it."""
         self.announced_reads: dict[str, dict[str, Decision]] = {}
         """By alias and table: reads that the router has decided and no statement has used yet."""
         self.announced_writes: dict[str, dict[str, Decision]] = {}
@@ -216,9 +217,9 @@ class RoutingState:
     def scope(self, cluster: str) -> ClusterScope:
         """Return what is known of a cluster."""
         try:
-            return self._clusters[cluster]
+            return self.clusters[cluster]
         except KeyError:
-            return self._clusters.setdefault(cluster, ClusterScope())
+            return self.clusters.setdefault(cluster, ClusterScope())
 
     def scope_of_view(self, cluster: str) -> ClusterScope | None:
         """Return the scope, of this state or one around it, whose view Django wraps in a transaction."""
@@ -228,10 +229,6 @@ class RoutingState:
                 return scope
             state = state.outer
         return None
-
-    def scopes(self) -> list[tuple[str, ClusterScope]]:
-        """Return the clusters that were used."""
-        return list(self._clusters.items())
 
     def note_write(self, cluster: str) -> None:
         """Remember that the scope, and every scope around it, has written to the cluster."""
@@ -270,7 +267,7 @@ class RoutingState:
     def add_token(self, token: Token) -> None:
         """Merge a token into what the client brought, without looking at that if nobody has."""
         self.settled.clear()
-        for scope in list(self._clusters.values()):
+        for scope in list(self.clusters.values()):
             scope.floors.clear()  # The primary was asked before it is known what the token speaks of.
         if self.token is not None:
             self.token = self.token.merge(token)

@@ -271,16 +271,19 @@ def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
 def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
     """Return the clusters that the scope has used and the settings, which may have changed, still name."""
     clusters = get_topology().clusters
-    return [(clusters[name], scope) for name, scope in state.scopes() if name in clusters]
+    return [(clusters[name], state.clusters[name]) for name in [*state.clusters] if name in clusters]
 
 
 def must_save(state: RoutingState, request: HttpRequest) -> bool:
     """Whether the client may have to be told anything, or a store has to see what is saved of its session."""
-    for name, scope in state.scopes():
-        if scope.wrote or scope.read_primary or scope.replica is not None:
-            cluster = get_topology().clusters.get(name)
-            if cluster is not None and (scope.wrote or cluster.settings.monotonic_reads):
-                return True
+    clusters = get_topology().clusters
+    for name in [*state.clusters]:
+        scope = state.clusters[name]
+        if name in clusters and (
+            scope.wrote
+            or (clusters[name].settings.monotonic_reads and (scope.read_primary or scope.replica is not None))
+        ):
+            return True
     used = in_use()
     if used.may_block and state.token:
         return True
@@ -389,7 +392,7 @@ def outlives_response(store: Store) -> bool:
 
 def save_late(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
     """Save what was written while a streamed body was sent, in the stores that can still do so."""
-    if any(scope.wrote_late for _name, scope in state.scopes()):
+    if any(scope.wrote_late for scope in [*state.clusters.values()]):
         keepers = [store for store in in_use().stores if outlives_response(store)]
         _keep_in(keepers, issue(state), request, response)
 

@@ -24,7 +24,7 @@ from django_rwrouter import (
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.routing import decide
 from django_rwrouter.routing.decide import decide_write
-from django_rwrouter.scope.context import current_state, state_in_force
+from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.servers.breaker import health
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import reason
@@ -109,7 +109,7 @@ def a_token(stack):
     with routing_scope():
         Book.objects.create(title="new")
         token = current_token()
-    state_in_force()._clusters.clear()  # It is told of the write by the token alone.
+    in_force().state.clusters.clear()  # It is told of the write by the token alone.
     restore_token(token)
 
 
@@ -321,7 +321,7 @@ def test_a_pin_ends_in_time(settings, monkeypatch):
         token = current_token()
     with routing_scope(safe=True, token=token):
         assert read() == "default"
-        settled = state_in_force().settled[Book]
+        settled = in_force().state.settled[Book]
         assert 1004.0 < settled.until <= 1005.0
         now[0] = settled.until
         monkeypatch.setattr("django_rwrouter.routing.decide.time.time", lambda: 4e9)

@@ -11,10 +11,10 @@ from asgiref.sync import sync_to_async
 from django_rwrouter import routing_scope, untracked_writes, use_primary, use_replica
 from django_rwrouter.scope.context import (
     Isolation,
-    block_in_force,
     current_block,
     current_scope,
     entered,
+    in_force,
     writes_are_tracked,
 )
 from django_rwrouter.scope.generators import GeneratorRegions
@@ -111,7 +111,7 @@ def test_a_generator_that_ends_in_another_block_leaves_that_in_force():
         steps.close()
         assert kind() is BlockKind.PRIMARY
     assert kind() is None
-    assert block_in_force() is None
+    assert in_force().block is None
 
 
 def test_a_generator_that_fails_leaves_nothing():
@@ -122,7 +122,7 @@ def test_a_generator_that_fails_leaves_nothing():
 
     with pytest.raises(ZeroDivisionError):
         list(failing())
-    assert block_in_force() is None
+    assert in_force().block is None
 
 
 def test_the_same_for_scopes_and_untracked_writes():
@@ -176,7 +176,7 @@ def test_a_block_through_a_stack_or_a_manager_is_the_generators_as_well():
 
     for manager in (use_primary, managed, Managed):
         assert [(step, kind()) for step in through(manager)] == [(BlockKind.PRIMARY, None)] * 2
-    assert block_in_force() is None
+    assert in_force().block is None
 
 
 # --- managers that are generators --------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_generators_left_by_a_loop_do_not_pile_up():
                 break
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        present = block_in_force()
+        present = in_force().block
         return len(present.regions) if isinstance(present, GeneratorRegions) else 0
 
     assert asyncio.run(main()) <= 10
