@@ -1,4 +1,4 @@
-"""What the subcommands' arguments may be."""
+"""Types of the subcommands' arguments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from typing import Final
 
 _LONGEST: Final = 365 * 86_400
-"""Seconds. More is a mistake, and more than drivers, locks and calendars can count."""
+"""Seconds. More is a mistake, and overflows drivers, locks and calendars."""
 
 
 def seconds(text: str) -> float:
@@ -24,7 +24,7 @@ def age(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= _LONGEST:  # Nothing is more or less than NaN.
+    if not 0 <= value <= _LONGEST:  # NaN compares with nothing.
         raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {_LONGEST}.")
     return value
 

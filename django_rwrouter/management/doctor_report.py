@@ -45,7 +45,7 @@ def _finding(finding: Finding, style: Style) -> Iterator[str]:
         Severity.ERROR: style.ERROR,
     }[finding.severity]
     first, *others = _wrapped(finding.message)
-    # Coloured after it was filled: the codes have a length, too.
+    # Coloured after padding, as the colour codes have a length, too.
     yield f"  {colour(f'{finding.severity.value:8}')} {finding.topic:14} {first}"
     yield from (_INDENT + line for line in others)
     if finding.advice:

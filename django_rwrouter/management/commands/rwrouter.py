@@ -1,4 +1,4 @@
-"""``manage.py rwrouter``: what can be asked of the router on a terminal."""
+"""``manage.py rwrouter``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from django_rwrouter.management.subcommands import SUBCOMMANDS
 
 
 class Command(BaseCommand):
-    """Hands over to the subcommand."""
+    """Dispatches to the subcommands."""
 
     help = "Shows and steers where reads and writes go."
-    # A subcommand may be what finds out why the project cannot start.
+    # `doctor` may have to explain why the project does not pass its checks.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the subcommands, each with its own arguments."""
         subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
         for name, subcommand in SUBCOMMANDS.items():
-            doc = (subcommand.__doc__ or "").partition("\n")[0]
-            own = subparsers.add_parser(name, help=doc, description=doc)
+            summary = subcommand.summary
+            own = subparsers.add_parser(name, help=summary, description=summary)
             subcommand.add_arguments(own)
 
     def handle(self, *args: object, subcommand: str, **options: Any) -> None:

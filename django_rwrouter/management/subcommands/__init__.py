@@ -1,4 +1,4 @@
-"""What ``manage.py rwrouter`` can do: one module for each subcommand, registered by name."""
+"""The subcommands of ``manage.py rwrouter``, registered by name."""
 
 from __future__ import annotations
 
@@ -7,29 +7,24 @@ from typing import Any, Final, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_rwrouter.management.subcommands import (
-    doctor,
-    drain,
-    explain,
-    status,
-    switch_off,
-    switch_on,
-    undrain,
-)
+from django_rwrouter.management.subcommands import doctor, explain, status
+from django_rwrouter.management.subcommands.overrides import DRAIN, SWITCH_OFF, SWITCH_ON, UNDRAIN
 
 
 class Subcommand(Protocol):
-    """A module; the first line of its docstring is its help."""
+    """A module or an object."""
 
     @property
-    def __doc__(self) -> str | None: ...  # type: ignore[override]
+    def summary(self) -> str:
+        """One sentence, shown as its help."""
+        ...
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add its arguments."""
+        """Add the subcommand's arguments."""
         ...
 
     def run(self, command: BaseCommand, **options: Any) -> None:
-        """Do it. ``command`` has the output and its style; raises ``CommandError``."""
+        """Run the subcommand; write to ``command.stdout`` in its style. Raises ``CommandError``."""
         ...
 
 
@@ -37,8 +32,8 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "status": status,
     "explain": explain,
     "doctor": doctor,
-    "drain": drain,
-    "undrain": undrain,
-    "switch_off": switch_off,
-    "switch_on": switch_on,
+    "drain": DRAIN,
+    "undrain": UNDRAIN,
+    "switch_off": SWITCH_OFF,
+    "switch_on": SWITCH_ON,
 }

@@ -1,13 +1,10 @@
-"""Asks the real servers for what the router needs of them, and says what to do where it is missing.
-
-Exits with 1 if there is an error, for CI and deployments.
-"""
+"""`doctor`: examines the real servers. Exits with 1 if there is an error, for CI and deployments."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -18,9 +15,13 @@ from django_rwrouter.management.doctor_report import as_json, as_lines
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.doctor.findings import Severity
 
+summary: Final = (
+    "Asks the real servers for what the router needs of them, and says what to do where it is missing."
+)
+
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add the form of the output, and how long to be patient."""
+    """Add the form of the output, the cluster and the timeout."""
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--cluster", metavar="NAME", help="this cluster alone")
     parser.add_argument(
@@ -33,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(command: BaseCommand, **options: Any) -> None:
-    """Examine the clusters, and print what was found."""
+    """Examine the clusters and print the findings."""
     try:
         topology = get_topology()
     except ImproperlyConfigured as error:

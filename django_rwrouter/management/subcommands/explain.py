@@ -1,13 +1,10 @@
-"""Explains where a read of a model would go, rule by rule.
-
-No server is asked but the primary, for what is drained or switched off.
-"""
+"""`explain`: the routing rules applied to a read. Asks only the primary, for overrides."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -18,17 +15,18 @@ from django_rwrouter import events
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Level
 from django_rwrouter.management.arguments import age
-from django_rwrouter.management.operators import plain_errors
+from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.explain import Explanation, Outcome, Question, RuleVerdict, Told, explain
 from django_rwrouter.printable import printable
 from django_rwrouter.scope.state import BlockKind
 
+summary: Final = "Explains where a read of a model would go, rule by rule."
 _SIGNS = {RuleVerdict.PASSED: "no", RuleVerdict.APPLIES: "yes", RuleVerdict.NOT_REACHED: "-"}
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add what the read is like."""
+    """Add the properties of the read."""
     parser.add_argument("model", metavar="app.Model")
     inside = parser.add_mutually_exclusive_group()
     inside.add_argument("--method", default="GET", help="of the request (default: GET)")
@@ -57,7 +55,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(command: BaseCommand, **options: Any) -> None:
-    """Ask the engine, and print what it says."""
+    """Print what each rule says of the read, and where it goes."""
     with plain_errors():
         question = Question(
             model=_model(options["model"]),
@@ -94,7 +92,7 @@ def _model(label: str) -> Any:
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
-    """Return it as plain data."""
+    """Return an explanation as plain data."""
     return {
         "model": explanation.question.model._meta.label,
         "cluster": explanation.cluster,

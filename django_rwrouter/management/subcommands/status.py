@@ -1,28 +1,28 @@
-"""Shows each cluster as it is now: servers, lag, what is drained or switched off, and where reads go.
-
-Exits with 1 if a primary does not answer. The loss of a replica is shown, and is no failure: reads go on.
-"""
+"""`status`: the clusters as they are now. Exits with 1 if a primary does not answer."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_rwrouter.management.arguments import minutes, seconds
-from django_rwrouter.management.operators import plain_errors
+from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.management.status_report import as_json, as_lines
 from django_rwrouter.operations.status import MINUTES, Overview, overview
 from django_rwrouter.servers.server_state import Condition
 
+summary: Final = (
+    "Shows each cluster as it is now: servers, lag, what is drained or switched off, and where reads go."
+)
 _CLEAR = "\x1b[H\x1b[2J"
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add the form of the output, and how often and how patiently to ask."""
+    """Add the form of the output, the interval, the timeout and the span of the statistics."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for programs")
     form.add_argument(
@@ -48,7 +48,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(command: BaseCommand, **options: Any) -> None:
-    """Look, and print what is there."""
+    """Print the status, once or repeatedly."""
     if options["watch"] is not None:
         _watch(command, options)
         return
