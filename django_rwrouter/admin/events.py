@@ -20,7 +20,8 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import sentence
 from django_rwrouter.events.incidents import ENDED_BY, Holders, Incident, incidents
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.servers.server_state import Condition, ServerState
+from django_rwrouter.operations.status import states_by_process
+from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats.counters import PROCESS_LENGTH
 from django_rwrouter.stats.queries import Report
 from django_rwrouter.stats.summary import Span, Summary
@@ -101,10 +102,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def _holders(report: Report) -> Holders:
     """Return which of the processes that are alive take which servers for out."""
     holders: defaultdict[str, set[str]] = defaultdict(set)
-    for process in report.processes:
-        for state in filter(None, map(ServerState.from_json, process.servers)):
+    for process, states in states_by_process(report).items():
+        for alias, state in states.items():
             if state.condition in (Condition.EJECTED, Condition.UNREACHABLE):
-                holders[state.alias].add(process.process[:PROCESS_LENGTH])
+                holders[alias].add(process[:PROCESS_LENGTH])
     return holders
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
+from django.template.defaultfilters import floatformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -18,31 +18,12 @@ from django_rwrouter.admin.statistics import origins
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, sentence
+from django_rwrouter.operations.columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
 from django_rwrouter.servers.server_state import Condition
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
-
-KINDS: Final = {
-    Condition.HEALTHY: "good",
-    Condition.EJECTED: "bad",
-    Condition.DRAINED: "bad",
-    Condition.UNREACHABLE: "bad",
-}
-"""How bad a condition is."""
-NO_STATISTICS: Final[dict[str, _StrPromise]] = {
-    "missing": gettext_lazy(
-        "The table for the statistics does not exist yet: run “manage.py migrate django_rwrouter”."
-    ),
-    "off": gettext_lazy('Nothing is counted, because RWROUTER["STATS"]["BACKEND"] is "off".'),
-    "elsewhere": gettext_lazy(
-        "A backend of this project's own receives the statistics: reads, latencies and errors are not known"
-        " here."
-    ),
-    "unreachable": gettext_lazy("The primary with the statistics does not answer."),
-}
-
 
 LAGS: Final[dict[str, _StrPromise]] = {
     "level": gettext_lazy("level"),
@@ -52,41 +33,8 @@ LAGS: Final[dict[str, _StrPromise]] = {
 """How far a replica is behind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerRow:
-    """A server, as the table shows it."""
-
-    server: ServerNow
-    machine: str
-    """Its label and address, as far as they are known and may be seen."""
-    kind: str
-    text: str
-    since: str
-    """The time from when on it is so, empty where that is not known."""
-    others: str
-    """What other processes say, where they do not agree."""
-    action: str
-    """What can be done: ``drain``, ``undrain``, or nothing."""
-    is_counted: bool
-
-    @property
-    def why(self) -> str:
-        """Why it is so; empty where the state says it already."""
-        why = self.server.state.why
-        return "" if why.startswith(NO_ANSWER) else sentence(why)
-
-    @property
-    def lag(self) -> str:
-        """How far it is behind, as far as that is known."""
-        word, seconds = ("", 0.0) if self.server.is_primary else self.server.lag_bound
-        return str(LAGS[word]) % {"seconds": number_format(seconds, 1)} if word else ""
-
-    @property
-    def role(self) -> str:
-        """Its role, as verified, or else as in the settings."""
-        server = self.server
-        by_settings = "primary" if server.is_primary else "replica"
-        return word_for(ROLES, by_settings if server.state.role == "unknown" else server.state.role)
+RICH: Final = frozenset({"alias", "role", "condition", "replica_share"})
+"""Columns with a template of their own, ``_server_<name>.html``; the others show their value alone."""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -94,19 +42,19 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if get_settings().inert:
         return {"inert": True}
     now = overview()
-    is_counted = now.statistics == "here"
     machine = machines(request)
     return {
-        "clusters": [_cluster(cluster, machine, is_counted=is_counted) for cluster in now.clusters],
-        "note": NO_STATISTICS.get(now.statistics, ""),
+        "columns": [column for column in COLUMNS if column.heading],
+        "clusters": [_cluster(cluster, machine) for cluster in now.clusters],
+        "state": now.statistics,
         "failure": sentence(now.overrides_failure),
-        "ineffective": [each.target for each in now.ineffective],
+        "ineffective": [override.target for override in now.ineffective],
         "origins": origins(now.summary),
-        "sources": _sources(now) if is_counted else "",
+        "sources": _sources(now) if now.statistics == "here" else "",
     }
 
 
-def _cluster(cluster: ClusterNow, machine: Callable[[str], str], *, is_counted: bool) -> dict[str, Any]:
+def _cluster(cluster: ClusterNow, machine: Callable[[str], str]) -> dict[str, Any]:
     kind, text = _verdict(cluster)
     return {
         "now": cluster,
@@ -114,7 +62,7 @@ def _cluster(cluster: ClusterNow, machine: Callable[[str], str], *, is_counted: 
         "text": text,
         "switched_off": cluster.routing == "switched_off",
         "override": shown(cluster.switched_off),
-        "rows": [_row(server, machine(server.alias), is_counted=is_counted) for server in cluster.servers],
+        "rows": [_row(server, machine(server.alias)) for server in cluster.servers],
     }
 
 
@@ -140,20 +88,46 @@ def _verdict(cluster: ClusterNow) -> tuple[str, str]:
     return "good", _("all is well")
 
 
-def _row(server: ServerNow, machine: str, *, is_counted: bool) -> ServerRow:
-    action = ""
-    if not server.is_primary:
-        action = "undrain" if server.state.condition is Condition.DRAINED else "drain"
-    return ServerRow(
-        server=server,
-        machine=machine,
-        kind=KINDS[server.state.condition],
-        text=word_for(STATES, server.state.condition.value),
-        since=stamp(server.state.since) if server.state.since else "",
-        others=_others(server),
-        action=action,
-        is_counted=is_counted,
-    )
+def _row(server: ServerNow, machine: str) -> dict[str, Any]:
+    state = server.state
+    is_drained = state.condition is Condition.DRAINED
+    role = state.role if state.role != "unknown" else "primary" if server.is_primary else "replica"
+    return {
+        "server": server,
+        "machine": machine,
+        "kind": "good" if server.is_usable else "bad",
+        "text": word_for(STATES, state.condition.value),
+        "role": word_for(ROLES, role),
+        "since": stamp(state.since) if state.since else "",
+        # What an operator wrote stays as it is; the state says already that it does not answer.
+        "why": state.why if is_drained else "" if state.why.startswith(NO_ANSWER) else sentence(state.why),
+        "others": _others(server),
+        "cells": [_cell(column, server) for column in COLUMNS if column.heading],
+        "action": "" if server.is_primary else "undrain" if is_drained else "drain",
+    }
+
+
+def _cell(column: Column, server: ServerNow) -> dict[str, Any]:
+    value = column.cell(server)
+    is_rich = column.name in RICH and value is not None
+    return {
+        "column": column,
+        "text": "\N{EN DASH}" if value is None else _text(column.unit, value),
+        "template": f"admin/django_rwrouter/_server_{column.name}.html" if is_rich else "",
+        "is_alarm": column.unit == "failures" and bool(value),
+    }
+
+
+def _text(unit: Unit, value: Any) -> str:
+    """Write a value in the language in force."""
+    if unit == "lag":
+        word, seconds = value
+        return str(LAGS[word]) % {"seconds": number_format(seconds, 1)} if word else "\N{EN DASH}"
+    if unit == "milliseconds":
+        return f"{floatformat(value, '2g')} ms"
+    if unit == "rate":
+        return str(floatformat(value, "1g"))
+    return str(floatformat(value, "0g")) if unit in ("number", "failures") else str(value)
 
 
 def _others(server: ServerNow) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -12,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from django_rwrouter.admin.wording import REASONS, Texts, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.stats.counters import OTHER
-from django_rwrouter.stats.queries import Report, report
+from django_rwrouter.stats.queries import Report, recorded
 from django_rwrouter.stats.summary import Span, Summary
 
 NAMELESS: Final[dict[str, Texts]] = {
@@ -31,7 +30,7 @@ class Statistics:
 
     report: Report | None
     context: dict[str, Any] = field(default_factory=dict)
-    """For ``_nothing.html``: ``state`` says why there is nothing; ``"data"`` where there is something."""
+    """For ``_nothing.html``: ``state`` says why there is nothing; ``"here"`` where there is something."""
 
 
 def statistics(span: Span) -> Statistics:
@@ -40,13 +39,8 @@ def statistics(span: Span) -> Statistics:
     context: dict[str, Any] = {"flush_seconds": settings.stats.flush_seconds}
     if settings.inert:
         return Statistics(None, context | {"state": "inert"})
-    if settings.stats.backend != "database":
-        state = "off" if settings.stats.backend == "off" else "elsewhere"
-        return Statistics(None, context | {"state": state})
-    found = report(span, time.time())
-    if found is None:
-        return Statistics(None, context | {"state": "missing"})
-    return Statistics(found, context | {"state": "data"})
+    state, report = recorded(span)
+    return Statistics(report, context | {"state": state})
 
 
 def origins(summary: Summary | None) -> dict[str, Any]:

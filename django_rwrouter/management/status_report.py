@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from django.core.management.color import Style
 
+from django_rwrouter.operations.columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow
 from django_rwrouter.printable import printable
 from django_rwrouter.servers.server_state import Condition
 
 _WIDTH: Final = 100
-_HEADINGS: Final = (
-    *("database", "role", "state", "since", "lag"),
-    *("reads/s", "share", "weight", "p50", "p95", "writes/s", "errors"),
-)
-_LEFT: Final = 4
-"""So many columns are texts, and flush left; the others are numbers."""
-_STATE: Final = 2
 _ROUTING: Final = {
     "on": "reads are routed",
     "off": "switched off in the settings: all reads go to the primary",
@@ -41,65 +35,31 @@ _STATISTICS: Final = {
 
 def as_json(overview: Overview) -> dict[str, Any]:
     """Return it as plain data; names and units stay the same from version to version."""
+    keys = ("at", "processes", "statistics", "seconds", "reasons", "overrides_failure")
     return {
-        "at": overview.at,
-        "processes": overview.processes,
-        "statistics": overview.statistics,
-        "seconds": overview.seconds,
-        "reasons": dict(overview.reasons),
-        "overrides_failure": overview.overrides_failure,
+        **{key: getattr(overview, key) for key in keys},
         "clusters": [_cluster_as_json(cluster) for cluster in overview.clusters],
         "ineffective": [
-            {"kind": each.kind.value, "target": each.target, **_override_as_json(each)}
-            for each in overview.ineffective
+            {"kind": override.kind.value, "target": override.target, **_plain(override)}
+            for override in overview.ineffective
         ],
     }
 
 
 def _cluster_as_json(cluster: ClusterNow) -> dict[str, Any]:
+    keys = ("name", "level", "routing", "switched_off", "spilled", "degraded")
     return {
-        "name": cluster.name,
-        "level": cluster.level,
-        "routing": cluster.routing,
-        "switched_off": cluster.switched_off and _override_as_json(cluster.switched_off),
-        "spilled": cluster.spilled,
-        "degraded": cluster.degraded,
-        "servers": [_server_as_json(server) for server in cluster.servers],
+        **{key: _plain(getattr(cluster, key)) for key in keys},
+        "servers": [
+            {column.name: _plain(column.value(server)) for column in COLUMNS} for server in cluster.servers
+        ],
     }
 
 
-def _server_as_json(server: ServerNow) -> dict[str, Any]:
-    traffic = server.traffic
-    return {
-        "alias": server.alias,
-        "label": server.label,
-        "is_primary": server.is_primary,
-        "role": server.state.role,
-        "condition": server.state.condition.value,
-        "since": server.state.since,
-        "why": server.state.why,
-        "failure": server.state.failure,
-        "drained": server.drained and _override_as_json(server.drained),
-        "lag": server.state.lag,
-        "lag_at_least": server.state.lag_at_least,
-        "is_level": server.is_level,
-        "position": server.state.position,
-        "opinions": dict(server.opinions),
-        "weight_share": server.weight_share,
-        "reads": traffic.reads,
-        "reads_per_second": traffic.reads_per_second,
-        "share": traffic.share,
-        "replica_share": traffic.replica_share,
-        "writes": traffic.writes,
-        "writes_per_second": traffic.writes_per_second,
-        "p50_milliseconds": traffic.p50_milliseconds,
-        "p95_milliseconds": traffic.p95_milliseconds,
-        "errors": traffic.errors,
-    }
-
-
-def _override_as_json(override: Override) -> dict[str, Any]:
-    return {"reason": override.reason, "by": override.by, "at": override.at}
+def _plain(value: Any) -> Any:
+    if isinstance(value, Override):
+        return {"reason": value.reason, "by": value.by, "at": value.at}
+    return value
 
 
 # --- for people ----------------------------------------------------------------------------------
@@ -153,70 +113,50 @@ def _cluster(cluster: ClusterNow, overview: Overview, style: Style) -> Iterator[
 
 
 def _table(cluster: ClusterNow, overview: Overview, style: Style) -> Iterator[str]:
-    rows = [_row(server, overview) for server in cluster.servers]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    yield "  " + style.MIGRATE_LABEL(_line(_HEADINGS, widths))
-    for server, row in zip(cluster.servers, rows, strict=True):
+    columns = [column for column in COLUMNS if column.title]
+    rows = [[_text(column, server, overview.at) for column in columns] for server in cluster.servers]
+    lines = [[column.title for column in columns], *rows]
+    widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
+    for place, line in enumerate(lines):
+        cells = [
+            text.rjust(width) if column.is_number else text.ljust(width)
+            for column, text, width in zip(columns, line, widths, strict=True)
+        ]
+        if place == 0:
+            yield "  " + style.MIGRATE_LABEL("  ".join(cells).rstrip())
+            continue
         # Coloured after it was filled: the codes have a length, too.
-        cells = _filled(row, widths)
-        cells[_STATE] = _colour(server, style)(cells[_STATE])
-        if server.role_is_wrong:
-            cells[1] = style.ERROR(cells[1])
+        server = cluster.servers[place - 1]
+        bad = {"condition": not server.is_usable, "role": server.role_is_wrong}
+        for index, column in enumerate(columns):
+            if bad.get(column.name):
+                cells[index] = style.ERROR(cells[index])
+            elif column.name == "condition":
+                cells[index] = style.SUCCESS(cells[index])
         yield "  " + "  ".join(cells).rstrip()
 
 
-def _filled(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [
-        cell.ljust(width) if place < _LEFT else cell.rjust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(_filled(row, widths)).rstrip()
-
-
-def _row(server: ServerNow, overview: Overview) -> tuple[str, ...]:
-    traffic = server.traffic
-    known = overview.statistics == "here"
-    shares = server.state.condition is not Condition.DRAINED
-    return (
-        server.alias,
-        server.state.role,
-        server.state.condition.value,
-        _since(server.state.since, overview.at) if server.state.since else "",
-        _lag(server),
-        f"{traffic.reads_per_second:.1f}" if known else "",
-        f"{traffic.share:.0f} %" if known and shares else "",
-        f"{server.weight_share:.0f} %" if shares and not server.is_primary else "",
-        _milliseconds(traffic.p50_milliseconds),
-        _milliseconds(traffic.p95_milliseconds),
-        f"{traffic.writes_per_second:.1f}" if known else "",
-        str(traffic.errors) if known else "",
-    )
-
-
-def _colour(server: ServerNow, style: Style) -> Callable[[str], str]:
-    colours: dict[Condition, Callable[[str], str]] = {
-        Condition.HEALTHY: style.SUCCESS,
-        Condition.DRAINED: style.ERROR,
-        Condition.EJECTED: style.ERROR,
-        Condition.UNREACHABLE: style.ERROR,
-    }
-    return colours[server.state.condition]
-
-
-def _lag(server: ServerNow) -> str:
-    if server.is_primary:
+def _text(column: Column, server: ServerNow, now: float) -> str:
+    value = column.cell(server)
+    if value is None:
         return ""
-    word, seconds = server.lag_bound
-    if word == "level":
-        return word
-    return f"{word} {seconds:.1f} s" if word else "?"
+    if column.unit == "time":
+        return _since(value, now) if value else ""
+    return _WRITE[column.unit](value) if column.unit in _WRITE else str(value)
 
 
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g} ms"
+def _lag(bound: tuple[str, float]) -> str:
+    word, seconds = bound
+    return word if word == "level" else f"{word} {seconds:.1f} s" if word else "?"
+
+
+_WRITE: Final[Mapping[Unit, Callable[[Any], str]]] = {
+    "lag": _lag,
+    "rate": "{:.1f}".format,
+    "percent": "{:.0f} %".format,
+    "milliseconds": "{:.3g} ms".format,
+}
+"""How the table writes a value; all others as they are."""
 
 
 def _notes(server: ServerNow, overview: Overview) -> Iterator[str]:

@@ -18,7 +18,6 @@ from django.db import Error
 from django_rwrouter import events, monitor
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
@@ -28,33 +27,13 @@ from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.cluster_state import known_state, server_states
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import RESOLUTION
-from django_rwrouter.stats.queries import report
-from django_rwrouter.stats.summary import Span, Summary, percent
+from django_rwrouter.stats.queries import Report, StatisticsState, recorded
+from django_rwrouter.stats.summary import Database, Span, Summary, percent
 
 MINUTES: Final = 5
 """How much of the statistics counts as now: the running minute and those before it."""
 
 Routing = Literal["on", "off", "shadow", "switched_off"]
-StatisticsState = Literal["here", "missing", "off", "elsewhere", "unreachable"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """What a server was used for in the last minutes, by all processes."""
-
-    reads: int = 0
-    reads_per_second: float = 0.0
-    share: float = 0.0
-    """Its part of the cluster's reads, in percent."""
-    replica_share: float = 0.0
-    """A replica's part of what all replicas read, in percent: to be held against its weight."""
-    writes: int = 0
-    writes_per_second: float = 0.0
-    p50_milliseconds: float | None = None
-    """What half of the reads did not exceed, or ``None`` where that is not known."""
-    p95_milliseconds: float | None = None
-    errors: int = 0
-    """How often it failed somebody: ejected, a read lost, a write refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +54,10 @@ class ServerNow:
     """How many of the processes that wrote lately call it ``healthy``, ``ejected`` and so on."""
     weight_share: float = 0.0
     """A replica's part of the weights of all that are not drained, in percent."""
-    traffic: Traffic = Traffic()
+    used: Database
+    """What all processes used it for in the last minutes; nothing where that is not known."""
+    seconds: float = 0.0
+    """The time that this is of; 0 without statistics."""
 
     @property
     def alias(self) -> str:
@@ -91,6 +73,21 @@ class ServerNow:
     def is_usable(self) -> bool:
         """Whether it may answer."""
         return self.state.condition is Condition.HEALTHY
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there are statistics of it."""
+        return self.seconds > 0
+
+    @property
+    def reads_per_second(self) -> float:
+        """Reads in a second; 0 without statistics."""
+        return self.used.reads.count / self.seconds if self.seconds else 0.0
+
+    @property
+    def writes_per_second(self) -> float:
+        """Writes in a second; 0 without statistics."""
+        return self.used.writes.count / self.seconds if self.seconds else 0.0
 
     @property
     def lag_bound(self) -> tuple[Literal["level", "at most", "at least", ""], float]:
@@ -141,14 +138,17 @@ class Overview:
     """The time that the traffic is of."""
     statistics: StatisticsState
     """Whether there are any: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    """How many reads went where they went for each reason."""
     summary: Summary | None = None
     """What was counted in this time, where there are statistics."""
     overrides_failure: str = ""
     """Why it is not known what operators want; empty if it is."""
     ineffective: tuple[Override, ...] = ()
     """Overrides of what the settings do not name."""
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many reads went where they went for each reason."""
+        return {} if self.summary is None else {cause.reason: cause.reads for cause in self.summary.causes}
 
 
 def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: int = MINUTES) -> Overview:
@@ -166,16 +166,22 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
         for cluster in clusters:
             answers.update(server_states(cluster, patience))
     wanted, failure = _wanted(answers)
-    counted = _count(now, minutes, answers)
-    view = _View(answers=answers, wanted=wanted, counted=counted)
+    span = Span(minutes * RESOLUTION, RESOLUTION)
+    statistics, recorded = _recorded(span, now, answers)
+    view = _View(
+        answers=answers,
+        processes=list(states_by_process(recorded).values()),
+        wanted={(override.kind, override.target): override for override in wanted},
+        summary=recorded.summary if recorded else None,
+        seconds=now - span.steps(now)[0] if recorded else 0.0,
+    )
     return Overview(
         at=now,
         clusters=tuple(map(view.cluster, clusters)),
-        processes=len(counted.processes),
-        seconds=counted.seconds,
-        statistics=counted.statistics,
-        reasons=counted.reasons,
-        summary=counted.summary,
+        processes=len(view.processes),
+        seconds=view.seconds,
+        statistics=statistics,
+        summary=view.summary,
         overrides_failure=failure,
         ineffective=tuple(override for override in wanted if not _has_effect(override, clusters)),
     )
@@ -194,6 +200,16 @@ def own_states() -> list[dict[str, Any]]:
     ]
     knows_anything = answers or any(state.condition is not Condition.HEALTHY for state in states)
     return [state.as_json() for state in states] if knows_anything else []
+
+
+def states_by_process(report: Report | None) -> dict[str, dict[str, ServerState]]:
+    """Return the servers' states by alias, as each process that is alive knows them; the newest first."""
+    return {
+        process.process: {
+            state.alias: state for state in map(ServerState.from_json, process.servers) if state
+        }
+        for process in (report.processes if report else ())
+    }
 
 
 def _clusters() -> Collection[Cluster]:
@@ -225,55 +241,16 @@ def _has_effect(override: Override, clusters: Collection[Cluster]) -> bool:
     return any(override.target in cluster.replica_aliases for cluster in clusters)
 
 
-# --- what was counted ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Counted:
-    """What all processes wrote lately."""
-
-    statistics: StatisticsState
-    seconds: float = 0.0
-    summary: Summary | None = None
-    processes: Sequence[Mapping[str, ServerState]] = ()
-    """The servers' states by alias, as each process that is alive knows them; the newest first."""
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """The number of reads for each reason."""
-        return {} if self.summary is None else {cause.reason: cause.reads for cause in self.summary.causes}
-
-    def opinions(self, alias: str) -> list[ServerState]:
-        """Return what the processes know of one server."""
-        return [states[alias] for states in self.processes if alias in states]
-
-
-def _count(now: float, minutes: int, answers: Mapping[str, ServerState]) -> _Counted:
+def _recorded(
+    span: Span, now: float, answers: Mapping[str, ServerState]
+) -> tuple[StatisticsState, Report | None]:
     """Read the statistics, where there are any."""
-    settings = get_settings()
-    if settings.stats.backend != "database":
-        return _Counted(statistics="off" if settings.stats.backend == "off" else "elsewhere")
-    if _away(answers):
-        return _Counted(statistics="unreachable")
-    span = Span(minutes * RESOLUTION, RESOLUTION)
+    if get_settings().stats.backend == "database" and _away(answers):
+        return "unreachable", None
     try:
-        recorded = report(span, now)
+        return recorded(span, now)
     except Error:
-        return _Counted(statistics="unreachable")
-    if recorded is None:
-        return _Counted(statistics="missing")
-    return _Counted(
-        statistics="here",
-        seconds=now - span.steps(now)[0],
-        summary=recorded.summary,
-        processes=[
-            {state.alias: state for state in map(ServerState.from_json, process.servers) if state}
-            for process in recorded.processes
-        ],
-    )
-
-
-# --- putting it together -------------------------------------------------------------------------
+        return "unreachable", None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,11 +259,13 @@ class _View:
 
     answers: Mapping[str, ServerState]
     """What each server said, by alias; without those that nobody has asked."""
-    wanted: Sequence[Override]
-    counted: _Counted
+    processes: Sequence[Mapping[str, ServerState]]
+    wanted: Mapping[tuple[OverrideKind, str], Override]
+    summary: Summary | None
+    seconds: float
 
     def cluster(self, cluster: Cluster) -> ClusterNow:
-        switched_off = self._override(OverrideKind.PRIMARY_ONLY, cluster.name)
+        switched_off = self.wanted.get((OverrideKind.PRIMARY_ONLY, cluster.name))
         routing: Routing = "on"
         if not cluster.enabled:
             routing = "off"
@@ -294,54 +273,50 @@ class _View:
             routing = "switched_off"
         elif cluster.shadow:
             routing = "shadow"
-        traffic = self._traffic(cluster)
         weights = {
             replica.alias: replica.weight
             for replica in cluster.replicas
-            if self._override(OverrideKind.DRAIN, replica.alias) is None
+            if (OverrideKind.DRAIN, replica.alias) not in self.wanted
         }
-        primary = ServerNow(
-            state=self._state(cluster, cluster.primary, None),
-            is_primary=True,
-            opinions=self._opinions(cluster.primary),
-            traffic=traffic[cluster.primary],
-        )
         return ClusterNow(
             name=cluster.name,
             level=cluster.settings.consistency.value,
             routing=routing,
             switched_off=switched_off,
-            primary=primary,
-            replicas=tuple(self._replica(cluster, replica, weights, traffic) for replica in cluster.replicas),
+            primary=self._server(cluster, cluster.primary),
+            replicas=tuple(
+                replace(
+                    self._server(cluster, replica.alias),
+                    label=replica.label,
+                    weight_share=percent(weights.get(replica.alias, 0), sum(weights.values())),
+                )
+                for replica in cluster.replicas
+            ),
             spilled=self._happened(EventKind.READ_SPILLED, cluster),
             degraded=self._happened(EventKind.READ_DEGRADED, cluster),
         )
 
-    def _replica(
-        self,
-        cluster: Cluster,
-        replica: ReplicaSettings,
-        weights: Mapping[str, float],
-        traffic: Mapping[str, Traffic],
-    ) -> ServerNow:
-        alias = replica.alias
-        drained = self._override(OverrideKind.DRAIN, alias)
-        state = self._state(cluster, alias, drained)
+    def _server(self, cluster: Cluster, alias: str) -> ServerNow:
+        is_primary = alias == cluster.primary
+        drained = None if is_primary else self.wanted.get((OverrideKind.DRAIN, alias))
+        opinions = [states[alias] for states in self.processes if alias in states]
+        state = self._state(cluster, alias, opinions, drained)
+        used = {database.alias: database for database in self.summary.databases} if self.summary else {}
         return ServerNow(
             state=state,
-            is_primary=False,
-            label=replica.label,
+            is_primary=is_primary,
             drained=drained,
-            is_level=state.lag == 0 or self._is_level(cluster, alias),
-            opinions=self._opinions(alias),
-            weight_share=100 * weights[alias] / sum(weights.values()) if alias in weights else 0.0,
-            traffic=traffic[alias],
+            is_level=not is_primary and (state.lag == 0 or self._is_level(cluster, alias)),
+            opinions=dict(Counter(opinion.condition.value for opinion in opinions)),
+            used=used.get(alias) or Database(cluster.name, alias, is_primary),
+            seconds=self.seconds,
         )
 
-    def _state(self, cluster: Cluster, alias: str, drained: Override | None) -> ServerState:
+    def _state(
+        self, cluster: Cluster, alias: str, opinions: Sequence[ServerState], drained: Override | None
+    ) -> ServerState:
         """Return a server's state; what this process does not know is filled in from the others."""
         state = known_state(cluster, alias, self.answers.get(alias))
-        opinions = self.counted.opinions(alias)
         if state.role == "unknown":
             state = replace(state, role=next((opinion.role for opinion in opinions), state.role))
         if not state.position:
@@ -361,40 +336,11 @@ class _View:
 
     def _is_level(self, cluster: Cluster, alias: str) -> bool:
         """Whether a replica stands where the primary does, both as one and the same observer saw them."""
-        for states in (self.answers, *self.counted.processes):
+        for states in (self.answers, *self.processes):
             replica, primary = states.get(alias), states.get(cluster.primary)
             if replica and primary and replica.position and primary.position:
                 return replica.position == primary.position
         return False
 
-    def _opinions(self, alias: str) -> dict[str, int]:
-        return dict(Counter(state.condition.value for state in self.counted.opinions(alias)))
-
-    def _override(self, kind: OverrideKind, target: str) -> Override | None:
-        return next((each for each in self.wanted if (each.kind, each.target) == (kind, target)), None)
-
     def _happened(self, event: str, cluster: Cluster) -> int:
-        summary = self.counted.summary
-        return 0 if summary is None else summary.events.get(event, Counter())[cluster.name]
-
-    def _traffic(self, cluster: Cluster) -> dict[str, Traffic]:
-        """Return what each server of a cluster was used for."""
-        summary, seconds = self.counted.summary, self.counted.seconds
-        if summary is None:
-            return dict.fromkeys(cluster.aliases, Traffic())
-        databases = [database for database in summary.databases if database.alias in cluster.aliases]
-        by_replicas = sum(database.reads.count for database in databases if not database.is_primary)
-        return {
-            database.alias: Traffic(
-                reads=database.reads.count,
-                reads_per_second=database.reads.count / seconds,
-                share=database.share,
-                replica_share=0.0 if database.is_primary else percent(database.reads.count, by_replicas),
-                writes=database.writes.count,
-                writes_per_second=database.writes.count / seconds,
-                p50_milliseconds=database.reads.p50_milliseconds,
-                p95_milliseconds=database.reads.p95_milliseconds,
-                errors=database.errors,
-            )
-            for database in databases
-        }
+        return 0 if self.summary is None else self.summary.events.get(event, Counter())[cluster.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from django.db import DatabaseError, transaction
 
@@ -18,6 +18,9 @@ from django_rwrouter.stats.sums import Sum
 from django_rwrouter.stats.table import Recorded, RoutingStatistics, RoutingStatisticsQuerySet
 
 T = TypeVar("T")
+
+StatisticsState = Literal["here", "missing", "off", "elsewhere", "unreachable"]
+"""Whether there are statistics: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,15 @@ def report(span: Span, now: float | None = None) -> Report | None:
     summary = summarize(((row.start, row.data) for row in rows), steps=steps, aliases=aliases)
     alive = 3 * get_settings().stats.flush_seconds + 10
     return Report(span, now, summary, processes(rows, since=now - alive))
+
+
+def recorded(span: Span, now: float | None = None) -> tuple[StatisticsState, Report | None]:
+    """Return what happened in the time up to now, or why that is not known."""
+    backend = get_settings().stats.backend
+    if backend != "database":
+        return "off" if backend == "off" else "elsewhere", None
+    answer = report(span, now)
+    return "here" if answer else "missing", answer
 
 
 def totals() -> Sum | None:

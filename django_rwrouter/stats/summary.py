@@ -81,6 +81,8 @@ class Database:
     """Reads that it would have answered, had all that was decided in shadow mode been done."""
     share: float = 0.0
     """Its part of its cluster's reads, in percent."""
+    replica_share: float = 0.0
+    """A replica's part of what all replicas of its cluster read, in percent."""
     would_be_share: float = 0.0
     """The same in percent, of the reads that it would have answered."""
     failures: Counter[str] = field(default_factory=Counter)
@@ -93,7 +95,7 @@ class Database:
     @property
     def errors(self) -> int:
         """How often it failed somebody: ejected, a statement failed or run elsewhere, a write refused."""
-        return self.failures.total()
+        return sum(self.failures.values())
 
 
 @dataclass(slots=True)
@@ -335,6 +337,9 @@ class _Work:
         for each in summary.databases:
             peers = [peer for peer in summary.databases if peer.cluster == each.cluster]
             each.share = percent(each.reads.count, sum(peer.reads.count for peer in peers))
+            if not each.is_primary:
+                on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
+                each.replica_share = percent(each.reads.count, on_replicas)
             each.would_be_share = percent(each.would_be_reads, sum(peer.would_be_reads for peer in peers))
         summary.causes = sorted(self.causes.values(), key=lambda each: (not each.primary, -each.reads))
         for cause in summary.causes:
@@ -361,7 +366,7 @@ def summarize(
     return work.done()
 
 
-def percent(count: int, whole: int) -> float:
+def percent(count: float, whole: float) -> float:
     """Return ``count`` as a part of ``whole``; 0 of nothing.
 
     At most 100: what is counted at a request's start and at its end may fall into different times.

@@ -11,6 +11,7 @@ from django_rwrouter.operations.status import ServerNow, overview
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.summary import Database
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 
@@ -122,11 +123,11 @@ def test_the_shares_of_the_reads_and_of_the_weights(cluster, settings):
     stats.flush()
     now = cluster()
     assert [server.weight_share for server in now.servers] == [0, 75, 25]
-    assert [server.traffic.reads for server in now.servers] == [20, 60, 20]
-    assert [server.traffic.share for server in now.servers] == [20, 60, 20]
-    assert [server.traffic.replica_share for server in now.servers] == [0, 75, 25]
-    assert now.primary.traffic.writes == 1
-    assert 20 / 300 <= now.primary.traffic.reads_per_second <= 20 / 240
+    assert [server.used.reads.count for server in now.servers] == [20, 60, 20]
+    assert [server.used.share for server in now.servers] == [20, 60, 20]
+    assert [server.used.replica_share for server in now.servers] == [0, 75, 25]
+    assert now.primary.used.writes.count == 1
+    assert 20 / 300 <= now.primary.reads_per_second <= 20 / 240
     assert (now.spilled, now.degraded) == (1, 0)
 
 
@@ -135,10 +136,10 @@ def test_how_long_reads_took_and_what_failed(cluster):
         stats.count_statement("default", "replica1", "read", "window", "", milliseconds / 1000)
     stats.count_event("replica_ejected", "replica1")
     stats.flush()
-    traffic = cluster().replicas[0].traffic
-    assert 0.5 < traffic.p50_milliseconds <= 1
-    assert 50 < traffic.p95_milliseconds <= 160
-    assert traffic.errors == 1
+    used = cluster().replicas[0].used
+    assert 0.5 < used.reads.p50_milliseconds <= 1
+    assert 50 < used.reads.p95_milliseconds <= 160
+    assert used.errors == 1
 
 
 @pytest.fixture
@@ -213,7 +214,9 @@ def test_a_replica_that_stands_where_its_primary_stands_is_level(cluster, positi
     ],
 )
 def test_how_far_a_replica_is_behind_is_rounded_to_the_safe_side(known, text):
-    assert ServerNow(state=ServerState(alias="replica1", **known), is_primary=False).lag_bound == text
+    state = ServerState(alias="replica1", **known)
+    used = Database("default", "replica1", is_primary=False)
+    assert ServerNow(state=state, is_primary=False, used=used).lag_bound == text
 
 
 @pytest.mark.parametrize(
@@ -230,7 +233,7 @@ def test_without_the_tables(cluster):
         cursor.execute("DROP TABLE django_rwrouter_routingoverride")
     now = overview()
     assert (now.statistics, now.overrides_failure) == ("missing", "")
-    assert [server.traffic.reads for server in now.clusters[0].servers] == [0, 0, 0]
+    assert [server.used.reads.count for server in now.clusters[0].servers] == [0, 0, 0]
 
 
 def test_with_the_primary_away_the_rest_is_known_all_the_same(monkeypatch, tmp_path):

@@ -184,7 +184,7 @@ def test_before_migrate(show):
     with connection.schema_editor() as editor:
         editor.delete_model(RoutingStatistics)
     try:
-        assert "run “manage.py migrate django_rwrouter”" in show().text
+        assert "Run manage.py migrate django_rwrouter" in show().text
     finally:
         with connection.schema_editor() as editor:
             editor.create_model(RoutingStatistics)
