@@ -12,6 +12,7 @@ from django.db import connections
 from django_rwrouter import process
 from django_rwrouter.conf import require_app
 from django_rwrouter.conf.clusters import get_topology, is_historical, label_of
+from django_rwrouter.routing.bound_alias import BoundAlias, is_generic
 from django_rwrouter.routing.decide import decide_read, decide_write
 from django_rwrouter.routing.decision_cache import recall, recall_write
 
@@ -72,8 +73,13 @@ class ReadWriteRouter:
         if not hints and (alias := recall(model)) is not None:
             return alias
         route = get_topology().route(model)
-        decision = None if route is None else decide_read(route, hints.get("instance"))
-        return None if decision is None else decision.alias
+        instance = hints.get("instance")
+        decision = None if route is None else decide_read(route, instance)
+        if decision is None:
+            return None
+        if instance is not None and is_generic(instance, model):
+            return BoundAlias(decision.alias)
+        return decision.alias
 
     @staticmethod
     def db_for_write(

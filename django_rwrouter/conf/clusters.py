@@ -160,11 +160,15 @@ class Topology:
         alias = instance._state.db
         if alias is None:
             return None
-        cluster = self.by_alias.get(alias) or self.mirrors.get(alias)
+        cluster = self.cluster_of(alias)
         if cluster is None and alias not in connections.settings:
             route = self.route(type(instance))
             return None if route is None else route.cluster
         return cluster
+
+    def cluster_of(self, alias: str) -> Cluster | None:
+        """Return the cluster whose data an alias shows, also a second one."""
+        return self.by_alias.get(alias) or self.mirrors.get(alias)
 
     def is_foreign(self, alias: str) -> bool:
         """Whether an object that remembers this alias came from a database that is not ours."""

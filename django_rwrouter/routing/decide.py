@@ -19,6 +19,7 @@ from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
+from django_rwrouter.routing.bound_alias import is_generic
 from django_rwrouter.routing.decision_cache import Settled, SettledWrite, settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
 from django_rwrouter.routing.rules import Demand, Place, ReadFields
@@ -78,16 +79,11 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if not decision.reason.on_primary:
         state.routed_reads[decision.alias, route.table] = decision
-        if instance is not None and _is_generic(instance, route.model):
+        if instance is not None and is_generic(instance, route.model):
             state.generic_reads[decision.alias, route.table] = decision
     if instance_alias is None:
         settle(decision, route, state, block, scope.by_thread[this_thread()])
     return decision
-
-
-def _is_generic(instance: Model, model: type[Model] | None) -> bool:
-    """Whether an object leads to a model by a generic relation."""
-    return any(field.one_to_many and field.related_model is model for field in instance._meta.private_fields)
 
 
 def _tell(decision: Decision, cluster: Cluster) -> None:

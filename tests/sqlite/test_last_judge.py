@@ -1,11 +1,13 @@
 """What was decided for a read holds until its statement comes; then the cursor judges again."""
 
+import copy
+import pickle
 from contextlib import nullcontext, suppress
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
-from django.db.models import signals
+from django.db.models import Case, Exists, OuterRef, Subquery, When, signals
 
 from django_rwrouter import (
     ReplicaWriteError,
@@ -214,6 +216,86 @@ def test_it_is_counted_where_it_ran(shelf, build):
     assert [(each.alias, each.reason.value, each.model) for each in decisions] == [
         ("default", "use_primary", Note)
     ]
+
+
+# --- subqueries that are bound to another database than the query around them -------------------------
+
+
+@pytest.fixture
+def shelf_and_author(shelf):
+    """The note of the shelf has the number of the author, too."""
+    Author.objects.update(name="new")
+    Book.objects.create(title="old", author=Author.objects.get())
+    replicate()
+    Author.objects.update(name="newer")
+
+
+AROUND = {
+    "in": lambda notes: Author.objects.filter(pk__in=notes.values("object_id")),
+    "not in": lambda notes: Author.objects.exclude(pk__in=notes.filter(text="x").values("object_id")),
+    "in, by a foreign key": lambda notes: Author.objects.filter(
+        books__in=Book.objects.filter(author__in=notes.values_list("object_id", flat=True))
+    ),
+    "Exists()": lambda notes: Author.objects.filter(Exists(notes.filter(object_id=OuterRef("pk")))),
+    "Subquery()": lambda notes: Author.objects.filter(pk=Subquery(notes.values("object_id")[:1])),
+    "Case()": lambda notes: Author.objects.filter(
+        Case(When(pk__in=notes.values("object_id"), then=True), default=False)
+    ),
+    "union()": lambda notes: Author.objects.none().union(
+        Author.objects.filter(pk__in=notes.values("object_id"))
+    ),
+    "a deep copy": lambda notes: copy.deepcopy(Author.objects.filter(pk__in=notes.values("object_id"))),
+}
+AFTER_A_WRITE = {"a write": lambda: Tag.objects.create(name="red") and nullcontext()}
+
+
+@pytest.mark.parametrize("build", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize(
+    "moment", [*MOMENTS.values(), *AFTER_A_WRITE.values()], ids=[*MOMENTS, *AFTER_A_WRITE]
+)
+def test_a_subquery_goes_with_the_query_around_it(shelf_and_author, build, moment):
+    with routing_scope(safe=True):
+        notes = Shelf.objects.get().notes.all()
+        authors = build(notes)
+        assert [author.name for author in build(notes)] == ["new"]
+        with moment():
+            assert [author.name for author in authors] == ["newer"]
+
+
+@pytest.mark.parametrize("build", AROUND.values(), ids=AROUND)
+def test_replicas_that_are_drawn_for_each_query(shelf_and_author, settings, build):
+    settings.RWROUTER = {**settings.RWROUTER, "REPLICA_PER": "query", "BALANCER": "round_robin"}
+    with routing_scope(safe=True):
+        for _query in range(2):
+            assert [author.name for author in build(Shelf.objects.get().notes.all())] == ["new"]
+
+
+WRITES_AROUND = {
+    "an update": lambda authors: authors.update(name="z"),
+    "a deletion": lambda authors: authors.delete()[1]["app.Author"],
+    "bulk_update()": lambda authors: Author.objects.bulk_update(authors, ["name"]),
+}
+
+
+@pytest.mark.parametrize("write", WRITES_AROUND.values(), ids=WRITES_AROUND)
+@pytest.mark.parametrize("around", [nullcontext, use_replica, transaction.atomic])
+def test_a_subquery_of_a_write_is_the_primarys(shelf_and_author, write, around):
+    with routing_scope(safe=True):
+        notes = Shelf.objects.get().notes.all()
+        with around():
+            assert write(Author.objects.filter(pk__in=notes.values("object_id"))) == 1
+
+
+def test_databases_of_two_clusters_are_two(shelf_and_author):
+    with routing_scope(safe=True), pytest.raises(ValueError, match="different databases"):
+        Author.objects.using("other").filter(pk__in=Shelf.objects.get().notes.values("object_id")).exists()
+
+
+def test_what_is_loaded_so_remembers_a_plain_alias_when_it_is_pickled(shelf):
+    with routing_scope(safe=True):
+        note = pickle.loads(pickle.dumps(Shelf.objects.get().notes.get()))
+        assert type(note._state.db) is str
+        assert note._state.db != "default"
 
 
 def test_a_cursor_of_read_connection_is_judged_at_each_statement(shelf):
