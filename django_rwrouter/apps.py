@@ -1,4 +1,4 @@
-"""The app: it registers what has to be there from the start."""
+"""The app configuration: registers checks, hooks and receivers."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class ReadWriteConfig(AppConfig):
         pre_migrate.connect(refuse_migrating, dispatch_uid="django_rwrouter")
         user_logged_out.connect(_look_at_token, dispatch_uid="django_rwrouter")
         for connection in connections.all(initialized_only=True):
-            if connection.connection is not None:  # Opened by another app, before us.
+            if connection.connection is not None:  # Opened by an app that is ready earlier.
                 try:
                     sessions.prepare(connection=connection)
                 except ImproperlyConfigured:
-                    return  # The checks explain it.
+                    return  # The system checks report it.
 
 
 def _prepare(**kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""For the tests of projects that use this package."""
+"""Helpers for the tests of projects that use this package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MACHINERY: Final = tuple(
     for file in (django.__file__, asgiref.__file__, __file__, threading.__file__)
     if file is not None
 )
-"""Where code is not the user's: Django, asgiref, this package and the standard library."""
+"""Directories of code that is not the user's: Django, asgiref, this package, the standard library."""
 
 
 @contextmanager
@@ -93,7 +93,7 @@ class _Write:
 
 
 class _Auditor:
-    """Remembers the writes of each scope, and follows them through the tokens that were made of them."""
+    """Records the writes of each scope, and follows them through the tokens made of them."""
 
     def __init__(self, *, allow_eventual: bool) -> None:
         self.findings: list[str] = []
@@ -102,7 +102,7 @@ class _Auditor:
         self._lock = threading.Lock()
 
     def listen(self, *, alias: str, decision: Decision, sql: str, wrote: bool, **_kwargs: object) -> None:
-        """Take in one statement (receiver of ``statement_routed``)."""
+        """Record a statement, and check a read (receiver of ``statement_routed``)."""
         state = current_scope()
         if state is None:
             return

@@ -1,4 +1,4 @@
-"""What the project says in its ``RWROUTER`` setting: read lazily, validated whole, never written back."""
+"""The ``RWROUTER`` setting: read lazily, validated whole, never modified."""
 
 from django_rwrouter.conf.parser import SETTING, Problem, read
 from django_rwrouter.conf.project import DOCUMENTATION, get_settings, require_app

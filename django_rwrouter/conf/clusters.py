@@ -1,4 +1,4 @@
-"""Which databases there are, and which models each cluster serves."""
+"""The clusters of the project, and how models and aliases map to them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 OWN_APP: Final = "django_rwrouter"
 _ALWAYS_PRIMARY: Final = frozenset({"contenttypes", "django_cache", OWN_APP})
-"""``django_cache`` is what the database cache calls itself when it asks a router."""
+"""App labels; ``django_cache`` is the label of the database cache's stand-in model."""
 _SITES: Final = "django.contrib.sites.models"
-"""Kept in memory for the life of the process (``SITE_CACHE``): what is old when it is read stays so."""
+"""Its rows are cached for the life of the process (``SITE_CACHE``), so a stale one would stay."""
 _DATABASE_CACHE: Final = "django.core.cache.backends.db.DatabaseCache"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
-    """A primary, its replicas, and the settings that hold for them."""
+    """A primary, its replicas, and their settings."""
 
     settings: ClusterSettings
     enabled: bool
@@ -59,7 +59,7 @@ class Cluster:
 
 
 class ModelRoute:
-    """What never changes about routing one model, and its decisions, made once and shared."""
+    """The constant part of routing one model, and its decisions, which are shared."""
 
     __slots__ = ("_decisions", "cluster", "fixed", "model", "replicas", "table", "timely_replicas")
 
@@ -67,15 +67,15 @@ class ModelRoute:
         self.cluster = cluster
         self.model = model
         self.fixed = fixed
-        """Why all reads of the model go to the primary, if they always do."""
+        """Why all reads of the model go to the primary; ``None`` if they do not."""
         self.table = "" if model is None else table_name(model._meta.db_table)
-        """As statements name it, without quotes."""
+        """The table, as :func:`table_name` returns it."""
         self.replicas = tuple(
             replica for replica in cluster.replicas if model is None or not _is_named(replica.excepted, model)
         )
-        """Those that replicate the model."""
+        """The replicas that replicate the model."""
         self.timely_replicas = tuple(replica for replica in self.replicas if not replica.delayed)
-        """Those of them that are not late on purpose."""
+        """Those of them that are not ``DELAYED``."""
         self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
 
     def decide(
@@ -85,7 +85,7 @@ class ModelRoute:
         operation: Operation = "read",
         would_be: str | None = None,
     ) -> Decision:
-        """Return the decision with these values; the same object for the same values."""
+        """Return the decision with these values: always the same object for the same values."""
         key = (alias, reason, operation, would_be)
         decision = self._decisions.get(key)
         if decision is None:
@@ -115,22 +115,22 @@ class Topology:
         self.by_alias: Mapping[str, Cluster] = (
             {} if self.inert else {alias: each for each in self.clusters.values() for alias in each.aliases}
         )
-        """The cluster of each database of ours; empty where nothing is configured."""
+        """The cluster of each alias in the setting; empty if nothing is configured."""
         self.mirrors: Mapping[str, Cluster] = {
             alias: self.by_alias[mirrored]
             for alias, options in connections.settings.items()
             if alias not in self.by_alias and (mirrored := mirrored_by(options)) in self.by_alias
         }
-        """The cluster of each alias outside the setting whose ``TEST["MIRROR"]`` names a database of ours: a
-        second alias of a server, or a replica that was taken out."""
+        """The cluster of each alias outside the setting whose ``TEST["MIRROR"]`` names one inside: a second
+        alias of a server, or a replica that was taken out of the setting."""
         self.lifetimes = {
             each.name: Lifetime(each.pin_seconds, each.token_seconds) for each in settings.clusters
         }
-        """Seconds that a client's mark lives, by cluster."""
+        """For how many seconds a client's mark lives, by cluster."""
         self.unsafe_paths = tuple(entry for entry in settings.unsafe_views if entry.startswith("/"))
-        """Path prefixes whose requests are treated like a POST, whatever their method."""
+        """Path prefixes whose requests are treated like a POST whatever their method."""
         self.unsafe_views = frozenset(settings.unsafe_views).difference(self.unsafe_paths)
-        """The same, by view name."""
+        """View names whose requests are treated so."""
         self._owners = {
             label: self.clusters[each.name] for each in settings.clusters for label in each.models or ()
         }
@@ -141,21 +141,21 @@ class Topology:
         self._raw = {name: ModelRoute(each, None, None) for name, each in self.clusters.items()}
 
     def route(self, model: type[Model]) -> ModelRoute | None:
-        """Return how a model is routed, or ``None`` for one that is not ours."""
+        """Return how a model is routed, or ``None`` if no cluster serves it."""
         try:
             return self._routes[model]
         except KeyError:
             route = self._make_route(model)
-            # A migration makes its historical models anew each time, and the database cache its stand-in:
-            # keeping them would leak them.
+            # Each migration makes new historical models, and the database cache a new stand-in each time:
+            # caching those would leak them.
             if isinstance(model, ModelBase) and not is_historical(model):
                 self._routes[model] = route
             return route
 
     def home(self, instance: Model) -> Cluster | None:
-        """Return the cluster whose data an object shows, or ``None`` for one of a database that is not ours.
+        """Return the cluster that an object was loaded from, or ``None`` if that is outside the setting.
 
-        A cached object may remember an alias that is in no setting any more: then its model tells.
+        A cached object may carry an alias that no setting has any more: then its model decides.
         """
         alias = instance._state.db
         if alias is None:
@@ -171,7 +171,7 @@ class Topology:
         return self.by_alias.get(alias) or self.mirrors.get(alias)
 
     def is_foreign(self, alias: str) -> bool:
-        """Whether an object that remembers this alias came from a database that is not ours."""
+        """Whether an alias is of a database outside all clusters."""
         return alias not in self.by_alias and alias not in self.mirrors and alias in connections.settings
 
     def raw_route(self, cluster: str) -> ModelRoute:
@@ -186,25 +186,25 @@ class Topology:
             raise ValueError(f"There is no cluster {name!r} in {SETTING}; the clusters are: {known}.")
 
     def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
-        """Return the cluster that a model or a whole app belongs to; case does not matter."""
+        """Return the cluster that a model or a whole app belongs to, ignoring case."""
         app_label = app_label.lower()
         owner = self._owners.get(f"{app_label}.{model_name.lower()}") if model_name else None
         return owner or self._owners.get(app_label) or self._catch_all
 
     def owners(self, app_label: str, model_name: str | None) -> frozenset[Cluster]:
-        """Return the clusters that a migration of this model, or of anything in this app, is for."""
+        """Return the clusters that a migration of this model, or of any model of the app, concerns."""
         app_label = app_label.lower()
         if model_name:
-            found = {self.owner(app_label, model_name)}
+            owners = {self.owner(app_label, model_name)}
         else:
-            found = {
+            owners = {
                 owner
                 for label, owner in self._owners.items()
                 if label == app_label or label.startswith(f"{app_label}.")
             }
             if app_label not in self._owners:
-                found.add(self._catch_all)
-        return frozenset(owner for owner in found if owner is not None)
+                owners.add(self._catch_all)
+        return frozenset(owner for owner in owners if owner is not None)
 
     @cached_property
     def primary_only_tables(self) -> frozenset[str]:
@@ -215,12 +215,12 @@ class Topology:
             route = self.route(model)
             if route is not None:
                 (fixed if route.fixed is Reason.PRIMARY_ONLY else others).add(route.table)
-        # A table that another model shows, too (of which this one is a proxy, say), is read from replicas.
+        # If another model of the same table is read from replicas, writes to it do pin.
         return frozenset(fixed - others)
 
     @cached_property
     def tables_on_primary(self) -> frozenset[str]:
-        """Tables that ``PRIMARY_ONLY`` names: whatever reads them, if only in a join, reads the primary."""
+        """Tables of ``PRIMARY_ONLY``: any statement that reads one, even in a join, runs on the primary."""
         return frozenset(
             route.table
             for model in apps.get_models(include_auto_created=True)
@@ -238,7 +238,7 @@ class Topology:
 
     @cached_property
     def excepted_tables(self) -> Mapping[str, frozenset[str]]:
-        """The tables that a replica does not replicate, by alias; of those alone that leave some out."""
+        """The tables that a replica does not replicate, by alias; only for replicas with ``EXCEPT``."""
         return {
             replica.alias: frozenset(
                 table_name(model._meta.db_table)
@@ -275,7 +275,7 @@ class Topology:
 
 
 def mirrored_by(options: Mapping[str, Any]) -> str | None:
-    """Return the alias that a database of ``DATABASES`` says it mirrors in tests."""
+    """Return the alias that an entry of ``DATABASES`` mirrors in tests."""
     mirrored: str | None = options["TEST"]["MIRROR"]
     return mirrored
 
@@ -283,8 +283,8 @@ def mirrored_by(options: Mapping[str, Any]) -> str | None:
 def label_of(model: type[Model]) -> tuple[str, str]:
     """Return app label and lower-case name.
 
-    A many-to-many table counts as the model that declares it, and a proxy as the model whose table it shows.
-    Not ``_meta.label``: the database cache asks with a stand-in that has none.
+    An automatic many-to-many model counts as the model that declares it, and a proxy as its concrete model.
+    The database cache's stand-in has no ``_meta.label``, so that is not used.
     """
     meta = model._meta
     declared_by = getattr(meta, "auto_created", None)
@@ -302,7 +302,7 @@ def is_historical(model: type[Model]) -> bool:
 
 
 def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
-    # An abstract model: it can be imported once the apps are ready, whether they have sessions or not.
+    # An abstract model: importable once the apps are ready, even if sessions are not installed.
     from django.contrib.sessions.base_session import AbstractBaseSession
 
     if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
@@ -323,7 +323,7 @@ def _is_named(labels: frozenset[str], model: type[Model]) -> bool:
 def _labels(model: type[Model]) -> set[tuple[str, str]]:
     """Return all labels under which a setting may name a model."""
     own = (model._meta.app_label.lower(), str(model._meta.model_name))
-    # Reads of a child join the tables of its parents, whose writes pin nobody.
+    # A child's reads join its parents' tables, and writes to PRIMARY_ONLY tables pin nobody.
     parents = map(label_of, model._meta.get_parent_list()) if isinstance(model, ModelBase) else ()
     return {own, label_of(model), *parents}
 
@@ -344,9 +344,9 @@ process.derives(get_topology.cache_clear, [SETTING, "CACHES", "SESSION_ENGINE"])
 
 
 def table_name(db_table: str) -> str:
-    """Return a model's ``db_table`` in the form in which statements name it.
+    """Return a model's ``db_table`` without quotes, with a dot between schema and table.
 
-    Django quotes it as a whole unless it is quoted already, which sites use to name a schema:
+    Django quotes the whole name unless it is quoted already, which sites use to name a schema:
     ``'"schema"."table"'`` or ``'schema"."table'``.
     """
     quoted = len(db_table) > 1 and db_table[0] in _OPENING and db_table[-1] in _CLOSING
@@ -359,6 +359,6 @@ _SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
 
 
 def home_of(model_name: str) -> str:
-    """Return the database with a table of ours."""
+    """Return the alias of the database that has a table of this package."""
     owner = get_topology().owner(OWN_APP, model_name)
     return owner.primary if owner else DEFAULT_DB_ALIAS

@@ -1,4 +1,4 @@
-"""What the ``RWROUTER`` setting says, as checked values with their defaults."""
+"""The parsed ``RWROUTER`` setting, with its defaults."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class ReplicaSettings:
     weight: float = 1.0
     """Its share of the reads, relative to the other replicas' weights."""
     zone: str = ""
-    """Where the server runs."""
+    """The zone that the server runs in."""
     label: str = ""
-    """What people call the machine; shown beside the alias."""
+    """A name for the machine, shown beside the alias."""
     excepted: frozenset[str] = frozenset()
-    """Lower-case ``app`` and ``app.model`` labels of what it does not replicate."""
+    """Lower-case ``app`` and ``app.model`` labels that it does not replicate."""
     delayed: bool = False
-    """Late on purpose: it takes ``eventual`` and ``bounded`` reads alone."""
+    """Whether it is late on purpose, and takes only ``eventual`` and ``bounded`` reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """One primary and its replicas, with everything that may differ between clusters."""
+    """The options of one cluster."""
 
     name: str
     primary: str = DEFAULT_DB_ALIAS
     replicas: tuple[ReplicaSettings, ...] = ()
     models: frozenset[str] | None = None
-    """Lower-case ``app`` and ``app.model`` labels; ``None`` takes whatever no other cluster names."""
+    """Lower-case ``app`` and ``app.model`` labels; ``None`` takes all models that no other cluster names."""
     consistency: Level = Level.WINDOW
     pin_seconds: float = 5.0
     token_seconds: float = 600.0
@@ -49,7 +49,7 @@ class ClusterSettings:
     outside_request: Literal["primary", "replica"] = "primary"
     read_only_sessions: bool = True
     replica_session: str | None = None
-    """The dotted path of a function that gives a replica's session the state of the primary's."""
+    """Dotted path of a function that copies session state from the primary's connection to a replica's."""
     wait_timeout: float = 0.05
     max_lag: float | None = None
     """Seconds; ``None`` follows ``pin_seconds``."""
@@ -74,31 +74,31 @@ class CookieSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsSettings:
-    """Where statistics are kept."""
+    """The options in ``STATS``."""
 
     backend: str = "database"
     flush_seconds: float = 10.0
     retention_days: float = 7.0
     top: int = 10
-    """How many views, and models, that read from the primary are named; with 0 they are not counted."""
+    """How many views and models that read from the primary are counted by name; 0 counts none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorSettings:
-    """How a process watches its replicas."""
+    """The options in ``MONITOR``."""
 
     mode: Literal["thread", "inline", "off"] = "thread"
     interval: float = 1.0
     timeout: float = 1.0
     end_primary_statements: bool = False
-    """Whether to end what hangs on a primary that cannot be reached, as on a replica."""
+    """Whether to cut off hung statements on an unreachable primary, as on a replica."""
     share: Literal["host", "none"] = "host"
-    """Whether one process of a host asks the servers for all that have the same settings."""
+    """Whether one process of a host probes the servers for all that have the same settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole of ``RWROUTER``, checked."""
+    """The whole of ``RWROUTER``, parsed."""
 
     enabled: Literal[True, False, "shadow"] = True
     stores: tuple[str, ...] = ("cookie",)
@@ -106,14 +106,14 @@ class Settings:
     header: str = "X-Read-Your-Writes"
     zone: str = ""
     unsafe_views: tuple[str, ...] = ()
-    """View names, and path prefixes, which begin with a slash."""
+    """View names and path prefixes; a prefix begins with a slash."""
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     stats: StatsSettings = field(default_factory=StatsSettings)
     clusters: tuple[ClusterSettings, ...] = (ClusterSettings(name=DEFAULT_CLUSTER),)
 
     @property
     def inert(self) -> bool:
-        """Whether nothing is configured, so that the project behaves as without this package."""
+        """Whether nothing is configured, so that Django behaves as without this package."""
         return not any(cluster.replicas or cluster.primary != DEFAULT_DB_ALIAS for cluster in self.clusters)
 
 
@@ -121,6 +121,6 @@ class Lifetime(NamedTuple):
     """How long a cluster's mark lives, in seconds."""
 
     pin: float
-    """Where no position was asked for: the level then counts the time alone."""
+    """Without a position, at levels that need none."""
     position: float
-    """With a position, or where one was asked for in vain."""
+    """With a position, or if the primary could not be asked for one."""

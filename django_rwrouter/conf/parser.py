@@ -1,7 +1,7 @@
-"""The ``RWROUTER`` setting: read lazily, checked whole, and never written back.
+"""Parses the ``RWROUTER`` setting.
 
-:func:`read` turns the raw dict into a :class:`Settings` and a list of what is wrong with it; the system
-checks report that list, and :func:`get_settings` raises it.
+:func:`read` turns the raw dict into :class:`Settings` or a list of problems. The system checks report the
+problems; :func:`get_settings` raises them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SETTING: Final = "RWROUTER"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with the setting."""
+    """A problem of the setting."""
 
     id: str
     """The check's id without the app's label, such as ``"E002"``."""
@@ -75,8 +75,8 @@ def _replicas(value: object) -> tuple[ReplicaSettings, ...]:
         aliases = sequence(value)
     except ValueError as error:
         _problem, *hint = error.args
-        found = "is a string, and " if isinstance(value, str) else ""
-        raise ValueError(f"{found}must be a list of aliases, or a dict of alias to options", *hint) from None
+        string = "is a string, and " if isinstance(value, str) else ""
+        raise ValueError(f"{string}must be a list of aliases, or a dict of alias to options", *hint) from None
     return tuple(_replica(alias, {}) for alias in aliases)
 
 
@@ -154,9 +154,9 @@ _MODELS_KEY: Final[Keys] = {"MODELS": ("models", labels)}
 
 # --- reading the whole -------------------------------------------------------------------------
 def read(raw: object, databases: Collection[str]) -> tuple[Settings | None, list[Problem]]:
-    """Check the raw setting against the aliases in ``databases``.
+    """Parse the raw setting and check it against the aliases in ``databases``.
 
-    Returns the settings, or ``None`` where they are unusable, and all the problems found.
+    Return the settings, or ``None`` if they are unusable, and all problems.
     """
     if not isinstance(raw, Mapping):
         hint = f"Write {SETTING} = {{'REPLICAS': ['replica1']}}."
@@ -182,7 +182,7 @@ def read(raw: object, databases: Collection[str]) -> tuple[Settings | None, list
 def _values(
     where: str, raw: Mapping[object, object], keys: Keys, problems: list[Problem]
 ) -> dict[str, object]:
-    """Return the checked values of one dict by attribute, noting what is wrong."""
+    """Return the valid values of one dict by attribute, and append its problems to ``problems``."""
     values: dict[str, object] = {}
     for key, value in raw.items():
         if key not in keys:
@@ -236,7 +236,7 @@ def _cluster(name: str, values: Mapping[str, object]) -> ClusterSettings:
 def _alias_problems(
     clusters: Sequence[ClusterSettings], databases: Collection[str], *, named: bool
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the aliases; ``named`` tells whether the clusters stand in ``CLUSTERS``."""
+    """Yield the problems of aliases; ``named`` tells whether the clusters are entries of ``CLUSTERS``."""
     places: dict[str, str] = {}
     for cluster in clusters:
         where = f"{SETTING}['CLUSTERS'][{cluster.name!r}]" if named else SETTING

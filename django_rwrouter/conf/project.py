@@ -23,7 +23,7 @@ class AppNotInstalledError(ImproperlyConfigured, SystemCheckError):
 
 
 def require_app() -> None:
-    """Raise ``AppNotInstalledError`` where there is no ``ready()`` to register checks and hooks."""
+    """Raise ``AppNotInstalledError`` if the app, and with it checks and hooks, is not installed."""
     if apps.ready and not apps.is_installed("django_rwrouter"):
         raise AppNotInstalledError(
             "?: (django_rwrouter.E026) INSTALLED_APPS lacks 'django_rwrouter', which MIDDLEWARE or"
@@ -37,13 +37,13 @@ def require_app() -> None:
 def get_settings() -> Settings:
     """Return the checked settings of this project.
 
-    Raises ``ImproperlyConfigured`` with everything that is wrong with them.
+    Raises ``ImproperlyConfigured`` with all their problems.
     """
     raw = getattr(django_settings, SETTING, {})
-    found, problems = read(raw, django_settings.DATABASES or {DEFAULT_DB_ALIAS: {}})
-    if found is None:
+    parsed, problems = read(raw, django_settings.DATABASES or {DEFAULT_DB_ALIAS: {}})
+    if parsed is None:
         raise ImproperlyConfigured("\n".join(map(str, problems)))
-    return found
+    return parsed
 
 
 process.derives(get_settings.cache_clear, [SETTING])

@@ -1,6 +1,6 @@
-"""Checks of single values: each takes what stands in the settings, and returns what is meant.
+"""Validators of single values: each takes the raw value and returns the parsed one.
 
-A validator raises ``ValueError("must be ...")``; a second argument is a hint.
+A validator raises ``ValueError("must be ...")``, with a hint as the second argument where it has one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ T = TypeVar("T")
 Validator = Callable[[object], T]
 
 Keys = Mapping[str, tuple[str, Validator[object]]]
-"""Key of the setting to the attribute that holds it and its validator."""
+"""By key of the setting, the attribute that holds it and its validator."""
 
 
 def text(value: object) -> str:
-    """Accept a string that is not empty."""
+    """Accept a non-empty string."""
     if not isinstance(value, str) or not value:
         raise ValueError("must be a string that is not empty")
     return value
@@ -43,7 +43,7 @@ def dotted_path(value: object) -> str:
 
 
 def cookie_name(value: object) -> str:
-    """Accept what a cookie may be called."""
+    """Accept a valid name of a cookie."""
     name = text(value)
     try:
         SimpleCookie()[name] = ""
@@ -53,7 +53,7 @@ def cookie_name(value: object) -> str:
 
 
 def header_name(value: object) -> str:
-    """Accept what a header may be called."""
+    """Accept a valid name of a header."""
     name = text(value)
     if not re.fullmatch(r"[A-Za-z0-9-]+", name):
         raise ValueError("must be the name of a header: letters, digits and hyphens")
@@ -61,7 +61,7 @@ def header_name(value: object) -> str:
 
 
 def _refuse_string(value: object, expected: str, kind: str) -> None:
-    """Refuse a string in place of a number or flag: what comes from the environment is one."""
+    """Refuse a string in place of a number or flag, as values from the environment are strings."""
     if isinstance(value, str):
         raise ValueError(  # noqa: TRY004
             f"is a string, and {expected}",
@@ -127,7 +127,7 @@ def one_of(*allowed: object) -> Validator[object]:
         if isinstance(value, str) and value.lower() in {"true", "false"} and True in allowed:
             _refuse_string(value, f"must be one of {', '.join(map(repr, allowed))}", "bool")
         for choice in allowed:
-            # 1 == True, and is not what anybody means by it.
+            # 1 == True, but nobody means True by it.
             if value == choice and isinstance(value, bool) == isinstance(choice, bool):
                 return choice
         names = ", ".join(repr(choice) for choice in allowed)
@@ -137,7 +137,7 @@ def one_of(*allowed: object) -> Validator[object]:
 
 
 def level(value: object) -> Level:
-    """Accept the name of a level of consistency that a project can have."""
+    """Accept a level that may be a project's default: all but ``bounded``."""
     name = value.value if isinstance(value, Level) else value
     if name == Level.BOUNDED.value:
         raise ValueError(
@@ -189,7 +189,7 @@ def views(value: object) -> tuple[str, ...]:
 
 
 def nested(cls: Callable[..., object], keys: Keys) -> Validator[object]:
-    """Validate a dict that is merged with its defaults."""
+    """Return a validator of a dict, whose missing keys have their defaults."""
 
     def validate(value: object) -> object:
         if not isinstance(value, Mapping):

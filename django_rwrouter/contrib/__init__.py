@@ -1,1 +1,1 @@
-"""What connects this package to others; each module here imports the one that it is for, and is optional."""
+"""Integrations with other packages. Each module imports the package that it is for, and is optional."""

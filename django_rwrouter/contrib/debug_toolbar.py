@@ -31,12 +31,12 @@ STEPS: Final[dict[str, str | Promise]] = {
     "AskReplica": _("asked where it stands"),
     "WaitFor": _("waited for it to catch up"),
 }
-"""What people call the steps of a decision; one of a newer version has its own name."""
+"""Labels of a decision's steps; unknown ones are shown by name."""
 REASONS: Final = {reason.value: reason.label for reason in Reason}
 
 
 class RoutingPanel(Panel):
-    """Lists the statements of the request on databases of ours."""
+    """Lists the statements of the request on routed databases."""
 
     is_async = True
     title = _("Read/write routing")
@@ -49,7 +49,7 @@ class RoutingPanel(Panel):
 
     @classmethod
     def ready(cls) -> None:
-        """Have the statements sent."""
+        """Connect the receiver of the statements."""
         listen()
 
     def enable_instrumentation(self) -> None:
@@ -61,7 +61,7 @@ class RoutingPanel(Panel):
         self._recording.end()
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Store what was recorded, as plain data."""
+        """Store the recording as plain data."""
         statements = self._recording.statements
         databases: dict[str, dict[str, Any]] = {}
         for statement in statements:
@@ -81,7 +81,7 @@ class RoutingPanel(Panel):
 
     @property
     def nav_subtitle(self) -> str:
-        """How many statements, and how many of them a replica answered."""
+        """The number of statements, and of those that a replica answered."""
         queries = self._stored().get("queries", [])
         replicas = sum(not query["is_primary"] for query in queries)
         return ngettext(
@@ -92,7 +92,7 @@ class RoutingPanel(Panel):
 
     @property
     def content(self) -> str:
-        """The panel, from what is stored."""
+        """The panel, rendered from the stored data."""
         stats = self._stored()
         queries = [
             {
@@ -101,7 +101,7 @@ class RoutingPanel(Panel):
                 "steps": [
                     {
                         "text": STEPS.get(name, name),
-                        "alias": "" if name == "LoadToken" else alias,  # A token is in no database of ours.
+                        "alias": "" if name == "LoadToken" else alias,  # Tokens are in no routed database.
                         "milliseconds": milliseconds,
                     }
                     for name, alias, milliseconds in query["steps"]
@@ -117,7 +117,7 @@ class RoutingPanel(Panel):
 
 
 def _plain(statement: RecordedStatement) -> dict[str, Any]:
-    """Return a statement as what any of the toolbar's stores can keep."""
+    """Return a statement in types that every store of the toolbar can keep."""
     return {
         "alias": statement.alias,
         "is_primary": statement.is_primary,
@@ -133,7 +133,7 @@ def _plain(statement: RecordedStatement) -> dict[str, Any]:
 
 
 def _clusters(state: RoutingState | None) -> Iterator[dict[str, Any]]:
-    """Yield what the request remembered, for each cluster that it used."""
+    """Yield the routing state of the request for each cluster that it used."""
     for name, scope in () if state is None else [*state.clusters.items()]:
         cluster = get_topology().clusters.get(name)
         if state is None or cluster is None:
@@ -149,7 +149,7 @@ def _clusters(state: RoutingState | None) -> Iterator[dict[str, Any]]:
 
 
 def _token(state: RoutingState, cluster: Cluster) -> dict[str, Any]:
-    """Return what the client brought; does not look for it if nobody has, as that may cost a query."""
+    """Return the client's token if it was loaded; loading it here could cost a query."""
     if state.token is None:
         return {"token": "unseen"}
     mark = state.token.marks.get(cluster.name)

@@ -1,7 +1,7 @@
-"""What the statements of a request were, for those who show it while the request is still there to be asked.
+"""Records the statements of a request, for the debug toolbar and the ``Server-Timing`` header.
 
-One that listens to each statement finds out in which request it ran by a context variable: what a child task
-or a worker thread of the request runs is seen too, and what other requests run is not.
+The receiver finds the recording of its request in a context variable: it covers child tasks and worker
+threads of the request, and nothing of other requests.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from django_rwrouter.signals import statement_routed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedStatement:
-    """One statement."""
+    """A statement of the request."""
 
     cluster: str
     alias: str
-    """The database that ran it."""
+    """The database that ran the statement."""
     is_primary: bool
     operation: Operation
-    """``"write"`` if it counts as one."""
+    """``"write"`` if the statement counts as a write."""
     reason: Reason
     level: str
-    """The level that was in force."""
+    """The level in force."""
     model: str
-    """The label of the model that the router was asked for, or nothing."""
+    """The label of the model that the router was asked for, or an empty string."""
     would_be: str
-    """Under ``ENABLED: "shadow"``, the replica that would have been read."""
+    """Under ``ENABLED: "shadow"``, the replica that would have answered."""
     seconds: float
     sql: str
-    """With placeholders."""
+    """The statement with its placeholders."""
     steps: tuple[tuple[str, str, float], ...]
-    """What its decision took beyond knowledge: each step's name, its database, and seconds."""
+    """The steps that its decision took: name, database, and seconds."""
 
 
 class Recording:
@@ -47,22 +47,22 @@ class Recording:
     def __init__(self) -> None:
         self.statements: list[RecordedStatement] = []
         self.state: RoutingState | None = None
-        """What the request remembered."""
+        """The routing state of the request."""
         self._outer: tuple[Recording, ...] = ()
         self._seen: dict[str, list[tuple[str, str, float]]] = {}
 
     def begin(self) -> None:
-        """Record what this context runs from now on."""
+        """Record the statements of this context from now on."""
         self._outer = _recordings.get()
         _recordings.set((*self._outer, self))
 
     def end(self) -> None:
-        """Stop. To be called in the context that called :meth:`begin`."""
-        # Not by the variable's own reset token: that refuses to work in a copy of the context.
+        """Stop recording; called in the context that called :meth:`begin`."""
+        # A reset token would be refused in a copy of the context.
         _recordings.set(self._outer)
 
     def take(self, *, alias: str, decision: Decision, sql: str, seconds: float, wrote: bool) -> None:
-        """Take in one statement."""
+        """Record a statement (receiver of ``statement_routed``)."""
         cluster = get_topology().by_alias[alias]
         self.state = state = current_scope() or self.state
         steps = () if state is None else self._new_steps(cluster.name, state.scope(cluster.name).steps)
@@ -85,7 +85,7 @@ class Recording:
     def _new_steps(
         self, cluster: str, steps: list[tuple[str, str, float]]
     ) -> tuple[tuple[str, str, float], ...]:
-        """Return the steps if no statement has had them: each decision that takes any makes a new list."""
+        """Return the steps of a decision once: they belong to its first statement."""
         if self._seen.get(cluster) is steps:
             return ()
         self._seen[cluster] = steps
@@ -96,12 +96,12 @@ _recordings: Final[ContextVar[tuple[Recording, ...]]] = ContextVar("rwrouter_rec
 
 
 def listen() -> None:
-    """Have the statements sent here; may be called again."""
+    """Connect the receiver; may be called again."""
     statement_routed.connect(_take, dispatch_uid="django_rwrouter.contrib.recording")
 
 
 def level_in_force(cluster: Cluster) -> str:
-    """Return the level of the innermost block that speaks of the cluster, or that of the settings."""
+    """Return the level of the innermost block that applies to the cluster, or that of the settings."""
     block = current_block(cluster.name)
     level = cluster.settings.consistency if block is None or block.level is None else block.level
     return level.value

@@ -1,7 +1,7 @@
-"""What tasks of every kind have in common: a token from the publisher, and a scope of their own.
+"""The routing scope of background tasks, whichever library runs them.
 
-A task is published in one process and runs in another, later. The publisher's token says what the task must
-see; in the worker, each task is treated like a request of its own.
+A task is published in one process and runs later in another. It carries a token of what its publisher has
+written, and runs in a scope of its own, like a request.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ NO_OPTIONS: Final = TaskOptions()
 def token_for_task(options: TaskOptions | None = None, *, saw_all: bool = False) -> str:
     """Return the token that a task needs to see what its publisher has written, or an empty string.
 
-    Inside ``atomic()`` it carries the time alone, since nothing is committed yet. Where nothing remembers
-    what was written, that is outside any scope, a database that this thread is connected to counts as written
-    to. ``saw_all`` is for a publisher that stands for many who wrote elsewhere, and have ended: then each
-    cluster counts as written to.
+    Inside ``atomic()`` the token has no position, since nothing is committed yet. Outside any scope, where
+    writes are not recorded, every database that this thread is connected to counts as written to. With
+    ``saw_all`` every cluster does: for a publisher that stands for many tasks which wrote elsewhere.
     """
     topology = get_topology()
     if topology.inert:
@@ -82,10 +81,9 @@ def _issue(state: RoutingState, options: TaskOptions | None) -> str:
 
 
 class TaskScope:
-    """Runs one task: nothing of what is in force outside reaches it, and nothing of it is left behind.
+    """The scope of one task, isolated from the scope around it. Entered once.
 
-    Where a task runs inside a request, because the project runs tasks at once, the request counts as having
-    written what the task has. Entered once.
+    If a task runs inside a request, as with eager tasks, the request takes over the task's writes.
     """
 
     __slots__ = ("_isolation", "_options", "_token")
@@ -96,7 +94,7 @@ class TaskScope:
         self._isolation = Isolation()
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Open the scope."""
         block = self._options.block()
         outer = current_scope()
         self._isolation.__enter__()
@@ -110,5 +108,5 @@ class TaskScope:
             raise
 
     def __exit__(self, *_error: object) -> None:
-        """End; what is still open inside ends with it."""
+        """Close the scope, and what is still open inside it."""
         self._isolation.__exit__()

@@ -26,7 +26,7 @@ WRAPS: Final = "WRAPS"
 
 
 class _Routed:
-    """What is added to a backend's class of tasks."""
+    """The options that are added to a backend's task class."""
 
     __slots__ = ()
 
@@ -36,7 +36,7 @@ class _Routed:
         max_staleness: float | None
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing; raises ``ValueError``."""
+        """Raise ``ValueError`` for invalid options."""
         self.routing_options()
         super().__post_init__()  # type: ignore[misc]
 
@@ -75,7 +75,7 @@ def routed_task(base: type) -> type[Task[Any, Any]]:
 
 
 RoutedTask: Final = routed_task(Task)
-"""What ``@task`` makes where a backend has no class of tasks of its own."""
+"""The task class for backends that have none of their own."""
 
 
 @lru_cache
@@ -89,7 +89,7 @@ def routed_backend(base: Any) -> type[BaseTaskBackend]:
             return super().enqueue(task, args, _with_token(task, kwargs))
 
         async def aenqueue(self, task: Task[Any, Any], args: Any, kwargs: Any) -> Any:
-            # In a thread, where the primary can be asked where it stands.
+            # In a thread, where the primary can be asked for its position.
             kwargs = await sync_to_async(_with_token)(task, kwargs)
             return await super().aenqueue(task, args, kwargs)
 

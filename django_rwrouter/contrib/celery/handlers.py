@@ -1,4 +1,4 @@
-"""What happens when a task is published, begins and ends: receivers of Celery's signals.
+"""Receivers of the signals that Celery sends when a task is published, begins and ends.
 
 Signals rather than a base class for tasks: they are sent for every task, however it is published (by name, by
 beat, in a chain, as a retry) and whatever its class is. A task that is called like a function sends none, and
@@ -29,7 +29,7 @@ _running: Final[ContextVar[tuple[tuple[str, TaskScope], ...]]] = ContextVar(
 
 
 def connect() -> None:
-    """Listen to Celery's signals; may be called again."""
+    """Connect the receivers; may be called again."""
     for signal, receiver in (
         (signals.before_task_publish, before_publish),
         (signals.task_prerun, begin),

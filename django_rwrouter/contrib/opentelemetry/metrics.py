@@ -21,7 +21,7 @@ from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.server_state import Condition
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
-"""Seconds; those that the semantic conventions recommend for ``db.client.operation.duration``."""
+"""Bucket bounds in seconds that the semantic conventions recommend for ``db.client.operation.duration``."""
 STATES: Final = (Condition.HEALTHY, Condition.EJECTED, Condition.DRAINED)
 """Those of a replica, as far as one process can tell without asking it."""
 
@@ -58,7 +58,7 @@ def record(known: dict[str, str], system: str, seconds: float, failure: BaseExce
 
 
 def connect() -> None:
-    """Listen to what happens, and offer what there is to observe. To be called once."""
+    """Connect the counters to the signals and register the gauges. Called once."""
     for kind in EventKind:
         if kind.signal is not None:
             uid = f"django_rwrouter.{__name__}.{kind.value}"
