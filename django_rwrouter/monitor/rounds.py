@@ -57,18 +57,17 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
 
 
 def cut_off(alias: str, hung_for: float = 0.0) -> int:
-    """Shut down this process's connections to a server that cannot be reached; return how many were in use.
+    """Shut down this process's connections to a server that cannot be reached; return how many hung.
 
     psycopg has no read timeout, and mysqlclient's is often long for the sake of slow queries. A statement, a
     ping, a probe or a pool's check on a frozen server would otherwise wait for very long. Statements younger
     than ``hung_for`` seconds are spared.
     """
     load = loads[alias]
-    young = load.younger_than(hung_for) if hung_for else []
-    hung = len(load.running) - len(young)
-    sockets.sever_all(alias, spare=young)
+    running = [connection for connection, _began in list(load.running.values())]
+    severed = sockets.sever_all(alias, spare=load.younger_than(hung_for) if hung_for else ())
     pools.end_unused(alias)
-    return max(0, hung)
+    return sum(connection in severed for connection in running)
 
 
 def end_hung(alias: str, hung_for: float) -> None:

@@ -34,18 +34,17 @@ def openers(alias: str) -> list[BaseDatabaseWrapper]:
     return [connection for reference in references if (connection := reference()) is not None]
 
 
-def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> int:
-    """Shut down the connections to an unreachable database, but for those to ``spare``; return how many.
+def sever_all(alias: str, spare: Collection[BaseDatabaseWrapper] = ()) -> list[BaseDatabaseWrapper]:
+    """Shut down the connections to an unreachable database, but for ``spare``; return which were shut down.
 
     A thread that waits on one gets the error of a lost connection. An idle one is found dead by its next user
     at once, where a ping would have hung.
     """
-    severed = 0
-    for connection in openers(alias):
-        raw = None if connection in spare else connection.connection
-        if raw is not None:
-            severed += sever(raw)
-    return severed
+    return [
+        connection
+        for connection in openers(alias)
+        if connection not in spare and connection.connection is not None and sever(connection.connection)
+    ]
 
 
 def retire_all(alias: str) -> None:
@@ -142,11 +141,23 @@ def disarm(raw: Any) -> None:
 
 def _number(raw: Any) -> int | None:
     """Return the file descriptor of an open connection; raises the driver's error for a closed one."""
+    holder = raw if hasattr(raw, "fileno") else _held_socket(raw)
+    if holder is None:
+        return None
     try:
-        number: int = raw.fileno()
+        number: int = holder.fileno()
     except Exception as error:
         # mysqlclient (2.2.5): "already in use from another thread". So it is open, with the same descriptor.
         if type(error).__name__ != "ProgrammingError":
             raise
         return getattr(raw, _NUMBER, None)
     return number
+
+
+def _held_socket(raw: Any) -> socket.socket | None:
+    """Return the socket of a driver written in Python: its connection holds it, or an object there does."""
+    for holder in (raw, *vars(raw).values()):
+        for value in getattr(holder, "__dict__", {}).values():
+            if isinstance(value, socket.socket):
+                return value
+    return None

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,6 +94,15 @@ def test_it_is_asked_at_last_whether_that_is_wanted(raw):
 def test_a_connection_without_a_socket_cannot_be_shut_down():
     sockets.remember(object())
     assert not sockets.sever(object())
+
+
+def test_a_driver_written_in_python_is_shut_down_by_the_socket_that_it_holds(raw):
+    connection, driver = SimpleNamespace(_sock=raw.socket), SimpleNamespace(stream=None, sock=raw.socket)
+    assert sockets._number(connection) == sockets._number(SimpleNamespace(_socket=driver)) == raw.fileno()
+    assert sockets.sever(connection)
+    assert raw.server.recv(1) == b""
+    driver.sock = None
+    assert not sockets.sever(SimpleNamespace(_socket=driver))
 
 
 def test_a_disarmed_connection_leads_nowhere(raw):
