@@ -16,6 +16,7 @@ from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, mirrored_by
 from django_rwrouter.conf.options import ClusterSettings, Settings
 from django_rwrouter.databases import has_positions
+from django_rwrouter.databases.private_connections import connect_timeout
 from django_rwrouter.decision import Level
 from django_rwrouter.monitor import runtime_directory
 from django_rwrouter.stores.cache import CacheStore
@@ -300,7 +301,7 @@ def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[Check
 def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str) -> Iterator[CheckMessage]:
     """Check how long a replica that is frozen or gone holds up a request."""
     driver = options["OPTIONS"]
-    if vendor in _CONNECT_TIMEOUT and not driver.get("connect_timeout"):
+    if vendor in _CONNECT_TIMEOUT and not connect_timeout(driver):
         yield found(
             "W008",
             f"DATABASES[{alias!r}] is a replica without connect_timeout in OPTIONS: while its server is"

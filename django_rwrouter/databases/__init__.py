@@ -15,6 +15,7 @@ from django_rwrouter.databases.base import Driver, ErrorCodes, Position, Product
 from django_rwrouter.databases.galera import GaleraPosition
 from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition, MariaDBReader
 from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition, MySQLReader
+from django_rwrouter.databases.mysql_family import is_mariadb
 from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition, PostgreSQLReader
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def register(
 
 def product(connection: BaseDatabaseWrapper) -> str:
     """Return the database's name, with MariaDB and MySQL told apart."""
-    if connection.vendor == "mysql" and getattr(connection, "mysql_is_mariadb", False):
+    if connection.vendor == "mysql" and is_mariadb(connection):
         return "mariadb"
     return connection.vendor
 

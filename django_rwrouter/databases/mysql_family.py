@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.db import Error
+from django.db import DatabaseError, Error, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.databases.base import ErrorCodes, Loss, Progress
 
@@ -19,9 +20,10 @@ _SYNTAX: Final = 1064
 TIMEOUTS: Final = {
     "MySQLdb": ("connect_timeout", "read_timeout", "write_timeout"),
     "pymysql": ("connect_timeout", "read_timeout", "write_timeout"),
-    "mysql": ("connection_timeout",),
+    "mysql": ("connection_timeout", "read_timeout", "write_timeout"),
 }
-"""By the driver's package, the options that bound how long it waits, in whole seconds."""
+"""By the driver's package, the options that bound how long it waits, in whole seconds. The last driver has
+those of one statement from version 9.2 on."""
 
 # --- errors -------------------------------------------------------------------------------------
 
@@ -43,6 +45,11 @@ LOST_CONNECTION: Final = frozenset(
 """Of the client library: no connection, gone away, lost, TLS broken (2026), a packet cut off (2027); 0 is
 for a connection that was closed on our side. Of the server: aborted, interrupted, killed (1927; 3169 on
 MySQL), closed after ``wait_timeout`` (4031, MySQL from 8.0.24 on)."""
+CLOSED: Final = -1
+"""mysql.connector's number for a connection that it has closed, and for mistakes of other classes."""
+TIMED_OUT: Final = 3024
+"""mysql.connector's number for an answer that did not come in time, with a class of its own; the server's for
+a statement that took too long, which is a ``DatabaseError``."""
 LOST_SERVER: Final = frozenset({1040, 1047, 1053, 1077, 1079, 1203, 3032, 9001})
 """Shutting down (1053, 1077, 1079), no connection left (1040, 1203: a proxy's answer to a statement), a
 Galera node outside its cluster (1047), MySQL's offline mode (3032), a ProxySQL without servers (9001)."""
@@ -55,10 +62,27 @@ ONLY_ON_PRIMARY: Final = frozenset({1049, 1054, 1128, 1146, 1176, 1191, 1305, 11
 READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
 
 
+def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a connection leads to MariaDB; never asks the server, and says no of one that was never open.
+
+    By the version, which every backend keeps: not all of them tell the two products apart.
+    """
+    kept = vars(connection).keys() & {"mysql_server_data", "mysql_server_info"}
+    if connection.connection is None and not kept:
+        return False
+    return "mariadb" in str(getattr(connection, "mysql_server_info", "")).lower()
+
+
 def code_of(error: BaseException) -> int | None:
     """Return the number of an error."""
     code = error.args[0] if error.args else None
     return code if isinstance(code, int) else None
+
+
+def _is_connectors_loss(error: Error, code: int | None) -> bool:
+    if code == CLOSED:
+        return isinstance(error, OperationalError)
+    return code == TIMED_OUT and not isinstance(error, DatabaseError)
 
 
 class MySQLFamilyErrors(ErrorCodes):
@@ -69,16 +93,25 @@ class MySQLFamilyErrors(ErrorCodes):
         code = code_of(error)
         if code in LOST_SERVER:
             return Loss.SERVER
+        if _is_connectors_loss(error, code):
+            return Loss.CONNECTION
         return Loss.CONNECTION if code in LOST_CONNECTION else None
 
     def was_never_reached(self, error: BaseException) -> bool:
-        """Tell by the client library's numbers, and by what it was reading."""
-        return code_of(error) in (2002, 2003) or "initial communication packet" in str(error)
+        """Tell by the client library's numbers, by what it was reading, or by the class of mysql.connector.
+
+        PyMySQL's error does not tell: there a silent server is found by its read_timeout alone.
+        """
+        return (
+            code_of(error) in (2002, 2003)
+            or "initial communication packet" in str(error)
+            or type(error.__cause__).__name__ == "ConnectionTimeoutError"
+        )
 
     def may_have_written(self, error: Error) -> bool:
         """Tell whether the connection broke before the outcome came."""
         code = code_of(error)
-        return code is None or code in CLIENT_ERRORS or code in GONE
+        return code is None or code in CLIENT_ERRORS or code in GONE or _is_connectors_loss(error, code)
 
     def is_refusal(self, error: Error) -> bool:
         """Tell by the number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import connections
@@ -13,6 +14,11 @@ from django_rwrouter.databases import mysql_family, postgresql
 _TIMEOUTS: Final = {**mysql_family.TIMEOUTS, **postgresql.TIMEOUTS}
 _POOL_OPTIONS: Final = ("pool", "MAX_CONNS", "REUSE_CONNS")
 """What Django's pool and that of ``django_db_geventpool`` take; no driver knows them."""
+
+
+def connect_timeout(options: Mapping[str, Any]) -> Any:
+    """Return what an alias' ``OPTIONS`` say; mysql.connector takes two names for it."""
+    return options.get("connect_timeout") or options.get("connection_timeout")
 
 
 def own_connection(alias: str, timeout: float | None = None) -> BaseDatabaseWrapper:
@@ -28,8 +34,15 @@ def own_connection(alias: str, timeout: float | None = None) -> BaseDatabaseWrap
     for option in _POOL_OPTIONS:
         options.pop(option, None)
     if timeout is not None:
-        driver = getattr(getattr(connection, "Database", None), "__name__", "").partition(".")[0]
-        options |= dict.fromkeys(_TIMEOUTS.get(driver, ()), math.ceil(timeout))
+        library = getattr(connection, "Database", None)
+        driver = getattr(library, "__name__", "").partition(".")[0]
+        # Older versions of mysql.connector do not have them all, and say so.
+        accepted = getattr(getattr(library, "constants", None), "DEFAULT_CONFIGURATION", None)
+        options |= {
+            option: math.ceil(timeout)
+            for option in _TIMEOUTS.get(driver, ())
+            if accepted is None or option in accepted
+        }
     connection.settings_dict = {
         **connection.settings_dict,
         "ATOMIC_REQUESTS": False,

@@ -876,6 +876,7 @@ IN_ORDER = {
         "RWROUTER": routing(STATS={"BACKEND": f"{HERE}.StatisticsThatConnect"}),
     },
     "MySQL": {"databases": on("mysql")},
+    "mysql.connector's name for it": {"databases": on("mysql", {"connection_timeout": 2, "read_timeout": 5})},
     "MySQL, connections kept": {"databases": on("mysql", CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)},
     "PostgreSQL": {"databases": on("postgresql", {"connect_timeout": 2})},
     "Oracle": {

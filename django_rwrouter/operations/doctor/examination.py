@@ -131,9 +131,9 @@ def _why(error: Exception, timeout: float) -> str:
     if not isinstance(error, Error):
         return f"it cannot be asked ({type(error).__name__})"
     cause = error.__cause__ or error
-    code = getattr(cause, "sqlstate", None) or next(
-        (each for each in error.args if isinstance(each, int)), None
-    )
+    # The number first: one driver of MySQL's adds an SQLSTATE, mostly HY000 for "general error".
+    number = next((value for value in error.args if isinstance(value, int)), None)
+    code = number or getattr(cause, "sqlstate", None)
     if code is None and isinstance(error, OperationalError):
         return (
             f"it does not answer ({type(cause).__name__})"  # PostgreSQL's client knows no codes of its own.

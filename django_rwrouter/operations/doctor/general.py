@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases.private_connections import connect_timeout
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
 
@@ -129,6 +130,7 @@ def _clock(facts: Facts, notes: Notes) -> None:
 def _timeouts(facts: Facts, notes: Notes) -> None:
     """Judge what bounds a server that says nothing, and how long connections live."""
     options = facts.options.get("OPTIONS", {})
+    options = {**options, "connect_timeout": connect_timeout(options)}
     wanted = ["connect_timeout"] if facts.product == "postgresql" else ["connect_timeout", "read_timeout"]
     missing = [name for name in wanted if not options.get(name)]
     if missing and not facts.is_primary:

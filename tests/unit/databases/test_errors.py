@@ -2,7 +2,9 @@
 
 import pytest
 from django.db import (
+    DatabaseError,
     DataError,
+    Error,
     IntegrityError,
     InterfaceError,
     InternalError,
@@ -57,6 +59,8 @@ CONNECTION = {
     "killed, MariaDB": mysql(1927),
     "killed, MySQL": mysql(3169, InternalError),
     "idle for too long, MySQL": mysql(4031),
+    "closed by mysql.connector": mysql(-1),
+    "no answer in time, mysql.connector": mysql(3024, Error),
 }
 SERVER = {
     "shutting down": mysql(1053),
@@ -70,6 +74,8 @@ SERVER = {
 NOTHING = {
     "KILL QUERY": mysql(1317),
     "max_execution_time": mysql(3024),
+    "max_execution_time, mysql.connector": mysql(3024, DatabaseError),
+    "a mistake that mysql.connector finds itself": mysql(-1, ProgrammingError),
     "max_statement_time": mysql(1969),
     "deadlock": mysql(1213),
     "lock wait": mysql(1205),

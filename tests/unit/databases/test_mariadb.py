@@ -1,10 +1,13 @@
 """MariaDB's positions: a GTID for each domain."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition
+from django_rwrouter.databases.mysql_family import is_mariadb
 from tests.unit.databases import position_properties as properties
 
 numbers = st.integers(0, 2**32 - 1)
@@ -177,3 +180,19 @@ def test_waiting_is_one_statement_in_the_server():
     assert MariaDBDriver().wait(cursor, at("0-1-7"), 0.05) is True
     assert cursor.asked == [("SELECT MASTER_GTID_WAIT(%s, %s)", ("0-1-7", 0.05))]
     assert MariaDBDriver().wait(Cursor(-1), at("0-1-7"), 0.05) is False
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept", "is_one"),
+    [
+        ("open", {"mysql_server_info": "10.11.14-MariaDB-log"}, True),
+        ("open", {"mysql_server_info": "9.7.0"}, False),
+        (None, {"mysql_server_info": "10.11.14-MariaDB-log"}, True),
+        (None, {}, False),
+    ],
+    ids=["MariaDB", "MySQL", "was open before", "was never open"],
+)
+def test_a_server_is_known_by_its_version_and_never_asked(raw, kept, is_one):
+    """What a backend says besides is not looked at: that of mysql.connector takes all servers for MySQL."""
+    connection = SimpleNamespace(vendor="mysql", connection=raw, mysql_is_mariadb=not is_one, **kept)
+    assert is_mariadb(connection) is is_one

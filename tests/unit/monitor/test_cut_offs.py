@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError
+from django.db import Error, OperationalError
 
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.databases.errors import was_never_reached
@@ -71,6 +71,27 @@ def test_only_what_has_itself_hung_for_longer_is_ended(monkeypatch):
     sockets.reset()
 
 
+def test_what_cannot_be_ended_is_not_said_to_be(monkeypatch):
+    in_flight.reset()
+    sockets.reset()
+    connection = SimpleNamespaceWithReference(alias="replica1", connection=object())
+    sockets.note_opened(connection)
+    in_flight.loads["replica1"].running["only"] = connection, time.perf_counter() - 100
+    assert rounds.cut_off("replica1", 50) == 0
+    in_flight.reset()
+    sockets.reset()
+
+
+class ConnectionTimeoutError(Exception):
+    """What mysql.connector raises."""
+
+
+def caused_by(cause):
+    error = Error(3024, "The Read Operation timed out")
+    error.__cause__ = cause
+    return error
+
+
 class SimpleNamespaceWithReference(SimpleNamespace):
     __hash__ = object.__hash__
 
@@ -83,6 +104,8 @@ class SimpleNamespaceWithReference(SimpleNamespace):
         ("mysql", OperationalError(2013, "at 'handshake: reading initial communication packet'"), True),
         ("mysql", OperationalError(2013, "Lost connection to server during query"), False),
         ("mysql", OperationalError(1040, "Too many connections"), False),
+        ("mysql", caused_by(ConnectionTimeoutError()), True),
+        ("mysql", caused_by(None), False),
         (
             "postgresql",
             OperationalError("server login has been failing, try again later (server_login_retry)"),
