@@ -209,6 +209,36 @@ ALL = ("r1", "r2", "r3")
 # Name: (the world, what is read, what is done for it, where it goes).
 LADDER = {
     "no token: no question": ({"where": three(0, 0, 0), "opened": ALL}, EMPTY, [], ("r1", Reason.CAUSAL)),
+    "one that lacks the model takes no read of it": (
+        {"where": three(7, 7, 7), "opened": ALL, "known": ALL, "lacking": ("r1",)},
+        wrote(At(5)),
+        [],
+        ("r2", Reason.CAUSAL),
+    ),
+    "one that is late on purpose is not even asked": (
+        {"where": three(7, 0, 7), "opened": ALL, "delayed": ("r1",), "lacking": ("r2",)},
+        wrote(At(5)),
+        ["AskReplica r3"],
+        ("r3", Reason.CAUSAL),
+    ),
+    "nor drawn for a client that has not written": (
+        {"where": three(0, 0, 0), "opened": ALL, "delayed": ("r1",)},
+        EMPTY,
+        [],
+        ("r2", Reason.CAUSAL),
+    ),
+    "but it takes what may be old": (
+        {"where": three(0, 0, 0), "opened": ALL, "delayed": ("r1",), "consistency": Level.EVENTUAL},
+        wrote(At(5)),
+        [],
+        ("r1", Reason.EVENTUAL),
+    ),
+    "none has the model": (
+        {"where": three(7, 7, 7), "opened": ALL, "known": ALL, "lacking": ALL},
+        wrote(At(5)),
+        [],
+        (PRIMARY, Reason.NO_REPLICA),
+    ),
     "known to have it: no question": (
         {"where": three(0, 7, 7), "opened": ALL, "known": ALL},
         wrote(At(5)),

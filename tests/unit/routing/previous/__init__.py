@@ -1,1 +1,0 @@
-"""The engine as it was, for comparison."""
