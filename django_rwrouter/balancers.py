@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Final, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
@@ -32,11 +30,15 @@ class RandomBalancer:
 
     def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
         """Return one of ``replicas``."""
-        if len(replicas) == 1:
-            return replicas[0]
-        bounds = _bounds(tuple(replica.weight for replica in replicas))
-        # The first whose bound is above the draw; random() < 1, so it stays below the last.
-        return replicas[bisect_right(bounds, random.random() * bounds[-1])]
+        weight = 0.0
+        for replica in replicas:
+            weight += replica.weight
+        left = random.random() * weight
+        for replica in replicas:
+            left -= replica.weight
+            if left < 0:
+                return replica
+        return replicas[-1]  # By a rounding error.
 
 
 class RoundRobinBalancer:
@@ -107,11 +109,6 @@ LAG_TIE: Final = 0.1
 
 def _busy(replica: ReplicaSettings) -> float:
     return (len(loads[replica.alias].running) + 1) / replica.weight
-
-
-@lru_cache(maxsize=64)
-def _bounds(weights: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(accumulate(weights))
 
 
 BALANCERS: Final[dict[str, type[Balancer]]] = {

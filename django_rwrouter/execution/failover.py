@@ -304,7 +304,7 @@ def _leave(
     if lost is Loss.SERVER:
         asking.pass_over(alias, cast("Error", error))
         return False
-    return timed_out and not health.is_ejected(alias) and open_replica(alias) is Opening.OPENED
+    return timed_out and not health.is_ejected(alias) and open_replica(connection) is Opening.OPENED
 
 
 def _patience(connection: BaseDatabaseWrapper) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import Error, connections
 
@@ -25,14 +25,12 @@ from django_rwrouter.routing.opening import Opening, open_primary, open_replica
 from django_rwrouter.routing.rules import Demand, Place, ReadFields
 from django_rwrouter.routing.snapshot import Candidates, Standings
 from django_rwrouter.routing.steps import (
-    LOAD_TOKEN,
     UNTRIED,
     AskFloor,
     AskPrimary,
     AskReplica,
     Attempts,
     Draw,
-    LoadToken,
     OnPrimary,
     Open,
     Spill,
@@ -59,6 +57,8 @@ from django_rwrouter.servers.freshness import knowledge
 if TYPE_CHECKING:
     from django.db.models import Model
 
+_BECAUSE_OF_LAG: Final = frozenset({Reason.SPILLED, Reason.DEGRADED})
+
 
 def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | None:
     """Decide one read, and open the connection that it will use.
@@ -72,41 +72,28 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     state = current_state()
     scope = state.scope(cluster.name)
     block = current_block(cluster.name)
-    decision = _take_steps(route, state, scope, block, instance_alias)
+    here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
+    unusable = health.unusable()
+    attempts = Attempts(unusable=unusable) if unusable else UNTRIED
+    decision = _decide(route, state, scope, block, instance_alias, here, attempts)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
-    _tell(decision, cluster)
+    if decision.reason in _BECAUSE_OF_LAG:
+        _tell(decision, cluster)
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if not decision.reason.on_primary:
         state.routed_reads[decision.alias, route.table] = decision
         if instance is not None and is_generic(instance, route.model):
             state.generic_reads[decision.alias, route.table] = decision
     if instance_alias is None:
-        settle(decision, route, state, block, scope.by_thread[this_thread()])
+        settle(decision, route, state, block, here)
     return decision
 
 
 def _tell(decision: Decision, cluster: Cluster) -> None:
     """Tell of a read that is where it is only because replicas lag."""
-    if decision.reason is Reason.SPILLED:
-        events.read_spilled(cluster.name)
-    elif decision.reason is Reason.DEGRADED:
-        events.read_degraded(cluster.name)
-
-
-def _take_steps(
-    route: ModelRoute,
-    state: RoutingState,
-    scope: ClusterScope,
-    block: Block | None,
-    instance_alias: str | None,
-) -> Decision:
-    """Ask the engine, do what it asks for, and ask again until it has decided."""
-    cluster = route.cluster
-    here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    unusable = health.unusable()
-    attempts = Attempts(unusable=unusable) if unusable else UNTRIED
-    return _decide(route, state, scope, block, instance_alias, here, attempts)
+    tell = events.read_spilled if decision.reason is Reason.SPILLED else events.read_degraded
+    tell(cluster.name)
 
 
 def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) -> Decision:
@@ -132,7 +119,8 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     better = _decide(route, state, scope, block, None, here, attempts)
     if better.reason.on_primary:
         _remember(better, scope, block, cluster)
-    _tell(better, cluster)
+    if better.reason in _BECAUSE_OF_LAG:
+        _tell(better, cluster)
     return better
 
 
@@ -153,21 +141,24 @@ def _decide(
     )
     enabled = cluster.enabled and cluster.name not in health.switched_off
     rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
+    if rule.demand is Demand.PRIMARY:
+        return route.decide(cluster.primary, reason)
+    on_loop = on_event_loop()
     if state.token is None and rule.demand in rules.NEED_TOKEN:
-        if not on_event_loop():
+        if not on_loop:
             if attempts is UNTRIED:
                 attempts, scope.steps = Attempts(), []
             began = time.perf_counter()
-            _take_step(LOAD_TOKEN, state, scope, block, cluster, here, attempts)
+            state.known_token()
             scope.steps.append(("LoadToken", cluster.primary, time.perf_counter() - began))
         elif not state.may_block:
             state.known_token()
         else:
             return route.decide(cluster.primary, Reason.EVENT_LOOP)
         rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
-    if rule.demand is Demand.PRIMARY:
-        return route.decide(cluster.primary, reason)
-    return _find_replica(rule.demand, reason, route, state, scope, block, here, attempts)
+        if rule.demand is Demand.PRIMARY:
+            return route.decide(cluster.primary, reason)
+    return _find_replica(rule.demand, reason, route, state, scope, block, here, attempts, on_loop=on_loop)
 
 
 def _facts(
@@ -221,6 +212,8 @@ def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the
     block: Block | None,
     here: ThreadConnections,
     attempts: Attempts,
+    *,
+    on_loop: bool,
 ) -> Decision:
     """Take the steps that the ladder asks for, until a replica may answer, or the primary has to."""
     cluster = route.cluster
@@ -271,11 +264,11 @@ def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the
         match result:
             case Decision():
                 return result
-            case Open(alias=alias, bound=False) if on_event_loop():
+            case Open(alias=alias, bound=False) if on_loop:
                 # On the loop's own thread nothing may wait: what is known already has to do.
                 scope.replica = alias
                 return route.decide(alias, result.reason)
-            case step if on_event_loop() and not isinstance(step, Spill):
+            case step if on_loop and not isinstance(step, Spill):
                 if attempts.known_only:
                     return route.decide(cluster.primary, Reason.EVENT_LOOP)
                 attempts = replace(attempts, known_only=True)
@@ -334,7 +327,7 @@ def _hand_back(attempts: Attempts, kept: str | None, state: RoutingState, cluste
         attempts.drawn.remove(connection)
 
 
-def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
+def _take_step(  # noqa: C901  (one branch for each step)
     step: Step,
     state: RoutingState,
     scope: ClusterScope,
@@ -345,12 +338,10 @@ def _take_step(  # noqa: C901, PLR0912  (one branch for each step)
 ) -> None:
     """Do one thing that the engine asks for, and note how it went."""
     match step:
-        case LoadToken():
-            state.known_token()
         case Open(alias=alias):
             if _open(alias, here, attempts):
                 scope.replica = alias
-                if step.identify and identity.is_new(connections[alias]):
+                if step.identify and identity.is_new(here.opened[alias]):
                     _ask(alias, cluster, attempts)
         case AskFloor():
             scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, here.primary)
@@ -383,7 +374,7 @@ def _open(alias: str, here: ThreadConnections, attempts: Attempts) -> bool:
     """Open a replica's connection; return whether that could be done."""
     connection = connections[alias]
     was_open = connection.connection is not None
-    opening = open_replica(alias)
+    opening = open_replica(connection)
     if opening is Opening.OPENED:
         here.opened[alias] = connection
         if not was_open and pools.pool_of(connection) is not None:
@@ -436,11 +427,12 @@ def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Clust
     ``connections[alias]`` costs as much as all the rest of a decision. They are kept until the thread ends,
     as Django's are, or the scope does.
     """
+    thread = this_thread()
     primary = wrapper.install(connections[cluster.primary])
     balancer = get_balancer(cluster.settings.balancer)
-    here = scope.by_thread[this_thread()] = ThreadConnections(primary, balancer)
+    here = scope.by_thread[thread] = ThreadConnections(primary, balancer)
     here.standings = Standings(cluster, primary, here.opened, here.satisfied)
-    forget = partial(_forget_thread, scope, state.settled, state.settled_writes, this_thread())
+    forget = partial(_forget_thread, scope, state.settled, state.settled_writes, thread)
     here.end_of_thread = when_thread_ends(forget)
     return here
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from django.db import Error, connections
+from django.db import Error
 
 from django_rwrouter import events
 from django_rwrouter.conf import get_settings
@@ -44,14 +44,14 @@ def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
     return True
 
 
-def open_replica(alias: str) -> Opening:
+def open_replica(connection: BaseDatabaseWrapper) -> Opening:
     """Open a replica's connection, or make sure that the open one still works.
 
     This has to happen before Django uses it: a dead server fails in ``connect()``, or in the ping of
     ``CONN_HEALTH_CHECKS``, and neither is seen by an execute wrapper. Bounded by the timeouts in the
     database's ``OPTIONS``, and for a pool by the monitor's ``TIMEOUT``.
     """
-    connection = wrapper.install(connections[alias])
+    alias = wrapper.install(connection).alias
     if is_forbidden(connection):
         return Opening.FORBIDDEN
     if not health.begin_trial(alias):
@@ -60,13 +60,13 @@ def open_replica(alias: str) -> Opening:
         if connection.connection is not None:
             with loads[alias].waiting(connection):  # The ping of a frozen server may last for ever.
                 connection.close_if_health_check_failed()
-            if health.watched and health.is_ejected(alias):
+            if health.is_ejected(alias) and health.watched:
                 return Opening.FAILED
-        # The read can go elsewhere, so a pool is not worth waiting for longer than a server.
-        pools.connect(connection, get_settings().monitor.timeout)
+        if connection.connection is None:
+            # The read can go elsewhere, so a pool is not worth waiting for longer than a server.
+            pools.connect(connection, get_settings().monitor.timeout)
         if health.is_ejected(alias):
-            # Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
-            asking.ask_replica(get_topology().by_alias[alias], connection)
+            _take_back(connection)
     except AssertionError as error:
         if type(error).__name__ == "DatabaseOperationForbidden":  # In other threads, Django tells only here.
             return Opening.FORBIDDEN
@@ -74,12 +74,22 @@ def open_replica(alias: str) -> Opening:
     except Error as error:
         asking.pass_over(alias, error)
         return Opening.FAILED
+    return Opening.OPENED
+
+
+def _take_back(connection: BaseDatabaseWrapper) -> None:
+    """Take back a replica whose trial has opened a connection.
+
+    Restarted, thawed and restored servers answer with the past: it has to say where it stands now.
+    """
+    alias = connection.alias
+    asking.ask_replica(get_topology().by_alias[alias], connection)
     seconds = health.works(alias)
     if seconds is not None:
         events.replica_restored(alias, seconds)
-    return Opening.OPENED
 
 
 def is_forbidden(connection: BaseDatabaseWrapper) -> bool:
     """Whether Django's test case has disarmed the connection, as it does for all but ``databases``."""
-    return type(vars(connection).get("cursor")).__name__ == "_DatabaseFailure"
+    own = connection.__dict__
+    return "cursor" in own and type(own["cursor"]).__name__ == "_DatabaseFailure"

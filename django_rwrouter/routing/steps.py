@@ -48,11 +48,6 @@ class Draw:
 
 # --- the next steps ----------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class LoadToken:
-    """Look at what the client brought."""
-
-
-@dataclass(frozen=True, slots=True)
 class Open:
     """Open the connection of the replica that was drawn."""
 
@@ -98,10 +93,9 @@ class Spill:
     """Take one of the few places on the primary for reads that are there because replicas lag."""
 
 
-Step = LoadToken | Open | AskFloor | AskPrimary | AskReplica | WaitFor | Spill
+Step = Open | AskFloor | AskPrimary | AskReplica | WaitFor | Spill
 Verdict = OnPrimary | Draw | AskFloor | AskPrimary | WaitFor | Spill
 """What the ladder says. A draw becomes a decision, or the step ``Open`` or ``AskReplica``."""
-LOAD_TOKEN: Final = LoadToken()
 ASK_FLOOR: Final = AskFloor()
 SPILL: Final = Spill()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -33,18 +31,12 @@ class Load:
         self.fresh_at = -math.inf
         """Monotonic time up to which the server is known to have every commit; the later, the fresher."""
 
-    @contextmanager
-    def waiting(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+    def waiting(self, connection: BaseDatabaseWrapper) -> _Probe:
         """Register one of this package's own probes as in flight, so that ``cut_off()`` ends it, too.
 
         It is not counted as a read.
         """
-        key = object()
-        self.running[key] = connection, perf_counter()
-        try:
-            yield
-        finally:
-            self.running.pop(key, None)
+        return _Probe(self.running, connection)
 
     def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Return the connections whose statement in flight began less than ``seconds`` ago."""
@@ -56,6 +48,24 @@ class Load:
         taken = self.count, self.seconds
         self.count, self.seconds = 0, 0.0
         return taken
+
+
+class _Probe:
+    """Is in flight inside its block; a generator would take twice the calls."""
+
+    __slots__ = ("_connection", "_running")
+
+    def __init__(
+        self, running: dict[object, tuple[BaseDatabaseWrapper, float]], connection: BaseDatabaseWrapper
+    ) -> None:
+        self._running = running
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._running[self] = self._connection, perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
+        self._running.pop(self, None)
 
 
 class _Loads(dict[str, Load]):

@@ -187,7 +187,7 @@ def test_who_hangs_in_the_check_of_a_pool_is_freed(filled, rwrouter, routed):
 def test_a_statement_that_does_not_hang_goes_on(filled):
     with routing_scope(safe=True):
         connection = connections["replica1"]
-        assert open_replica("replica1") is Opening.OPENED
+        assert open_replica(connection) is Opening.OPENED
         with connection.cursor() as cursor, loads["replica1"].waiting(connection):
             cut_off("replica1", hung_for=60)
             cursor.execute("SELECT 1")
@@ -220,9 +220,11 @@ def opened_beside(monkeypatch):
     """By replica that a read opens, the pooled connections that it holds at that moment."""
     held = []
 
-    def open_watched(alias):
-        held.append((alias, [other for other in REPLICAS if connections[other].connection is not None]))
-        return open_replica(alias)
+    def open_watched(connection):
+        held.append(
+            (connection.alias, [other for other in REPLICAS if connections[other].connection is not None])
+        )
+        return open_replica(connection)
 
     monkeypatch.setattr(decide, "open_replica", open_watched)
     return held

@@ -12,7 +12,6 @@ from django_rwrouter.routing import decide
 from django_rwrouter.routing.ladder import CLOCK_MARGIN, MAX_ASKED
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,
-    LOAD_TOKEN,
     AskPrimary,
     AskReplica,
     Attempts,
@@ -446,11 +445,10 @@ def test_with_a_draw_for_each_query_it_does_not_matter():
 
 
 def test_the_token_is_looked_at_first():
-    world = World(three(0, 0, 0), opened=ALL)
-    world.state.token = None
-    with pytest.raises(AssertionError):
-        world.read(None)
-    assert world.steps == [LOAD_TOKEN]
+    world = World(three(7, 7, 7), opened=ALL)
+    world.state.load_token = lambda: wrote(At(5))
+    assert world.read(None) == ("r1", Reason.CAUSAL)
+    assert [name for name, *_rest in world.scope.steps] == ["LoadToken", "AskReplica"]
 
 
 def test_a_database_without_positions_has_a_window():
