@@ -61,7 +61,16 @@ class Cluster:
 class ModelRoute:
     """The constant part of routing one model, and its decisions, which are shared."""
 
-    __slots__ = ("_decisions", "cluster", "fixed", "model", "replicas", "table", "timely_replicas")
+    __slots__ = (
+        "_decisions",
+        "cluster",
+        "fixed",
+        "is_plain",
+        "model",
+        "replicas",
+        "table",
+        "timely_replicas",
+    )
 
     def __init__(self, cluster: Cluster, model: type[Model] | None, fixed: Reason | None) -> None:
         self.cluster = cluster
@@ -76,6 +85,8 @@ class ModelRoute:
         """The replicas that replicate the model."""
         self.timely_replicas = tuple(replica for replica in self.replicas if not replica.delayed)
         """Those of them that are not ``DELAYED``."""
+        self.is_plain = model is not None and fixed is None and len(self.replicas) == len(cluster.replicas)
+        """Whether nothing in the settings tells the model from others of its cluster."""
         self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
 
     def decide(

@@ -441,7 +441,7 @@ def _forget_thread(
     scope: ClusterScope, settled: dict[Any, Settled], settled_writes: dict[Any, SettledWrite], thread: object
 ) -> None:
     scope.forget_thread(thread)
-    for model in [model for model, entry in list(settled.items()) if entry.thread is thread]:
+    for model in [model for model, entry in list(settled.items()) if entry.basis.thread is thread]:
         settled.pop(model, None)
     for model in [model for model, entry in list(settled_writes.items()) if entry.thread is thread]:
         settled_writes.pop(model, None)

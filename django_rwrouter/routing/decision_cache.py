@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.clusters import Cluster, ModelRoute
+from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
@@ -53,12 +53,10 @@ AGEING: Final = frozenset({Reason.PINNED, Reason.WINDOW, Reason.BOUNDED})
 
 
 @dataclass(slots=True, eq=False)
-class Settled:
-    """A decision for all reads of one model in one scope and thread, and what it rests on."""
+class Basis:
+    """What a decision rests on, in one scope and thread."""
 
     alias: str
-    decision: Decision
-    table: str
     announced: dict[str, Decision]
     """Where a read is announced to the statement that follows."""
     block: Block | None
@@ -78,6 +76,15 @@ class Settled:
     """Monotonic seconds."""
 
 
+@dataclass(slots=True, eq=False)
+class Settled:
+    """A decision for all reads of one model."""
+
+    decision: Decision
+    table: str
+    basis: Basis
+
+
 def recall(model: type[Model]) -> str | None:
     """Announce one more read of a model, and return where it goes; ``None`` if that has to be decided.
 
@@ -86,19 +93,37 @@ def recall(model: type[Model]) -> str | None:
     now = in_force()
     state = now.state or THREAD.outside
     settled: Settled | None = state.settled.get(model)
+    is_first = settled is None
+    if is_first and state.settled:
+        settled = _as_another(model, state)
     if (
         settled is not None
-        and now.block is settled.block
-        and THREAD.outside is settled.thread
-        and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
-        and primary.autocommit is settled.autocommit
-        and settled.connection.connection is settled.opened
-        and health.version == settled.version
-        and (settled.until is inf or monotonic() < settled.until)
+        and now.block is (basis := settled.basis).block
+        and THREAD.outside is basis.thread
+        and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
+        and primary.autocommit is basis.autocommit
+        and basis.connection.connection is basis.opened
+        and health.version == basis.version
+        and (basis.until is inf or monotonic() < basis.until)
     ):
-        settled.announced[settled.table] = settled.decision
-        return settled.alias
+        basis.announced[settled.table] = decision = settled.decision
+        if is_first:
+            state.settled[model] = settled
+            if not decision.reason.on_primary:
+                state.routed_reads[basis.alias, settled.table] = decision
+        return basis.alias
     return None
+
+
+def _as_another(model: type[Model], state: RoutingState) -> Settled | None:
+    """Return the newest decision of a model's cluster, for the model, if no setting tells it from others."""
+    route = get_topology().route(model)
+    if route is None or not route.is_plain:
+        return None
+    other: Settled | None = state.settled.get(route.cluster.name)
+    if other is None:
+        return None
+    return Settled(route.decide(other.basis.alias, other.decision.reason), route.table, other.basis)
 
 
 def is_settled(decision: Decision, state: RoutingState) -> bool:
@@ -106,14 +131,14 @@ def is_settled(decision: Decision, state: RoutingState) -> bool:
 
     On the path of every read of a replica, too. ``False`` says that it has to be looked at.
     """
-    settled: Settled | None = state.settled.get(decision.model)  # type: ignore[arg-type]
+    settled: Settled | None = state.settled.get(decision.model)
     return (
         settled is not None
         and settled.decision is decision
-        and in_force().block is settled.block
-        and THREAD.outside is settled.thread
-        and (primary := settled.primary).in_atomic_block is settled.in_atomic_block
-        and primary.autocommit is settled.autocommit
+        and in_force().block is (basis := settled.basis).block
+        and THREAD.outside is basis.thread
+        and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
+        and primary.autocommit is basis.autocommit
     )
 
 
@@ -199,10 +224,8 @@ def settle(
         # A monitor ends all of them at each of its looks, so that they need no clock.
         if until >= health.watched_until and health.watched:
             until = inf
-    state.settled[route.model] = Settled(
+    basis = Basis(
         decision.alias,
-        decision,
-        route.table,
         state.announced_reads[decision.alias],
         innermost,
         this_thread(),
@@ -214,6 +237,9 @@ def settle(
         health.version,
         until,
     )
+    settled = state.settled[route.model] = Settled(decision, route.table, basis)
+    if route.is_plain:
+        state.settled[route.cluster.name] = settled
 
 
 def _seconds_left(

@@ -207,8 +207,9 @@ class RoutingState:
         when they are built; a statement of theirs may come when its announcement is long gone."""
         self.generic_reads: dict[tuple[str, str], Decision] = {}
         """The same for reads through generic relations alone."""
-        self.settled: dict[type[Model], Any] = {}
-        """By model, the decision that holds for its reads until something changes (a ``settled.Settled``)."""
+        self.settled: dict[object, Any] = {}
+        """By model, the decision that holds for its reads until something changes (a
+        ``decision_cache.Settled``); by cluster, the newest for a model like any other."""
         self.settled_writes: dict[type[Model], Any] = {}
         """The same for its writes (a ``settled.SettledWrite``)."""
         self.spilled: dict[tuple[object, str], object] = {}

@@ -156,11 +156,12 @@ def a_transaction_by_hand(stack):
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_it_is_decided_again_after(decided, change, after):
+@pytest.mark.parametrize("model", [Book, Tag], ids=["the same model", "another model"])
+def test_it_is_decided_again_after(decided, change, after, model):
     with scope(), ExitStack() as stack:
         change(stack)
         decided.clear()
-        assert reason() == after
+        assert reason(model) == after
     assert decided
 
 
@@ -193,11 +194,40 @@ def test_another_thread_decides_for_itself(decided):
     assert found == ["default"]
 
 
-def test_models_are_decided_one_by_one(decided):
+def test_a_model_like_any_other_goes_where_the_one_before_it_went(decided, routed):
+    with scope():
+        decided.clear()
+        list(Tag.objects.all())
+        assert decided == []
+        assert [(decision.model, decision.reason.value) for decision in routed] == [(Tag, "window")]
+        assert routed[0].alias == read()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"PRIMARY_ONLY": ["app.Tag"]}, {"REPLICAS": {"replica1": {}, "replica2": {"EXCEPT": ["app.Tag"]}}}],
+)
+def test_a_model_that_the_settings_name_is_decided_for_itself(settings, decided, named):
+    settings.RWROUTER = settings.RWROUTER | named
     with scope():
         decided.clear()
         read(Tag)
-    assert decided
+        assert decided
+        decided.clear()
+        read()
+        assert decided == []
+
+
+def test_another_model_of_another_cluster_is_decided_for_itself(settings, decided):
+    replicas = {"PRIMARY": "replica1", "REPLICAS": ["replica2"]}
+    settings.RWROUTER = {
+        "CLUSTERS": {
+            "tags": {**replicas, "MODELS": ["app.Tag"]},
+            "others": {"PRIMARY": "default", "REPLICAS": []},
+        }
+    }
+    with scope():
+        assert read(Tag) == "replica2"
 
 
 def test_each_query_draws_anew_if_so_configured(settings):
@@ -321,9 +351,9 @@ def test_a_pin_ends_in_time(settings, monkeypatch):
         token = current_token()
     with routing_scope(safe=True, token=token):
         assert read() == "default"
-        settled = in_force().state.settled[Book]
-        assert 1004.0 < settled.until <= 1005.0
-        now[0] = settled.until
+        until = in_force().state.settled[Book].basis.until
+        assert 1004.0 < until <= 1005.0
+        now[0] = until
         monkeypatch.setattr("django_rwrouter.routing.decide.time.time", lambda: 4e9)
         assert read() != "default"
 
