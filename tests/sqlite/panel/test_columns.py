@@ -5,32 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from django_rwrouter import stats
 from django_rwrouter.admin import now
 from django_rwrouter.management import status_report
 from django_rwrouter.operations.columns import COLUMNS, Column
-from tests.sqlite.panel.conftest import Shown
+from tests.sqlite.panel.conftest import read, record
 from tests.sqlite.test_operator_commands import rwrouter
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
 
-def test_a_new_column_is_one_entry(databases, admin_client, monkeypatch):
+def test_a_new_column_is_one_entry(show, monkeypatch):
     column = Column("used.would_be_reads", "would-be", "Would-be reads", "number", is_counted=True)
     for module in (status_report, now):
         assert module.COLUMNS is COLUMNS
         monkeypatch.setattr(module, "COLUMNS", (*COLUMNS, column))
-    stats.reset()
-    stats.count_statement("default", "default", "read", "window", "replica1", 0.001)
-    stats.flush()
+    record(read("default", would_be="replica1"))
     [cluster] = json.loads(rwrouter("status", "--json"))["clusters"]
     assert [server["would_be_reads"] for server in cluster["servers"]] == [0, 1, 0]
     _cluster, titles, *servers = rwrouter("status").splitlines()[:5]
     assert [line.split()[-1] for line in (titles, *servers)] == ["would-be", "0", "1", "0"]
-    page = admin_client.get("/admin/django_rwrouter/routingstatistics/").content.decode()
-    header, *rows = Shown(page).tables["Databases of the cluster “default”"]
+    header, *rows = show().tables["Databases of the cluster “default”"]
     place = header.index("Would-be reads")
     assert [row[place] for row in rows] == ["0", "1", "0"]
 
