@@ -114,7 +114,7 @@ def _event(incident: Incident, summary: Summary) -> Event:
     until, severity = "", SEVERITIES.get(name, "quiet")
     if incident.goes_on:
         until = _("goes on")
-    elif incident.end is not None and incident.end > incident.begin:
+    elif incident.end is not None and stamp(incident.end) != stamp(incident.begin):
         until = _("until %(time)s") % {"time": stamp(incident.end)}
     if name in ENDED_BY and not incident.goes_on:
         severity = "quiet"

@@ -18,7 +18,7 @@ from django_rwrouter.servers.server_state import Condition
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-Unit = Literal["text", "time", "lag", "number", "failures", "rate", "percent", "milliseconds"]
+Unit = Literal["text", "time", "lag", "number", "failures", "rate", "percent", "share", "milliseconds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether it is set flush right."""
-        return self.unit not in ("text", "time", "lag")
+        return self.unit not in ("text", "time", "lag", "share")
 
     def value(self, server: ServerNow) -> Any:
         """Return the value for the JSON."""
@@ -60,7 +60,7 @@ class Column:
         if (
             (self.is_counted and not server.is_counted)
             or (self.of_replicas and server.is_primary)
-            or (self.unit == "percent" and server.state.condition is Condition.DRAINED)
+            or (self.unit in ("percent", "share") and server.state.condition is Condition.DRAINED)
         ):
             return None
         return server.lag_bound if self.unit == "lag" else self.value(server)
@@ -100,7 +100,7 @@ COLUMNS: Final = (
         hint=_("95 % of the reads took no longer"),
     ),
     # The panel shows the three shares in this cell.
-    Column("used.replica_share", "", _("Share of reads"), "percent", is_counted=True),
+    Column("used.replica_share", "", _("Share of reads"), "share", is_counted=True),
     Column("used.writes.count", key="writes"),
     Column("writes_per_second", "writes/s", unit="rate", is_counted=True),
     Column("used.errors", "errors", _("Errors"), "failures", is_counted=True),
