@@ -110,32 +110,32 @@ $(VENV)/.made:
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	@echo "Installing what the demo needs into $(VENV)"
-	@$(PIP) --editable '.[charts,environ]' --group demo
+	@$(PIP) --editable '.[environ]' --group demo
 	@touch $@
 
 $(VENV)/.demo-mysql: $(VENV)/.demo pyproject.toml
 	@echo "Installing mysqlclient into $(VENV)"
-	@$(PIP) --editable '.[charts,environ,mysql]' --group demo
+	@$(PIP) --editable '.[environ,mysql]' --group demo
 	@touch $@
 
 $(VENV)/.demo-postgresql: $(VENV)/.demo pyproject.toml
 	@echo "Installing psycopg into $(VENV)"
-	@$(PIP) --editable '.[charts,environ]' --group demo --group clusters
+	@$(PIP) --editable '.[environ]' --group demo --group clusters
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing the development tools into $(VENV)"
-	@$(PIP) --editable '.[charts,environ]' --group dev
+	@$(PIP) --editable '.[environ]' --group dev
 	@touch $@ $(VENV)/.demo $(VENV)/.test
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml
 	@echo "Installing what the tests on SQLite need into $(VENV)"
-	@$(PIP) --editable '.[charts,environ]' --group test --group lint
+	@$(PIP) --editable '.[environ]' --group test --group lint
 	@touch $@
 
 $(VENV)/.test-all: $(VENV)/.dev pyproject.toml
 	@echo "Installing mysqlclient into $(VENV)"
-	@$(PIP) --editable '.[charts,environ,mysql]' --group dev
+	@$(PIP) --editable '.[environ,mysql]' --group dev
 	@touch $@ $(VENV)/.demo-mysql
 
 # --- system packages: only looked for, and installed where one is missing -----------------

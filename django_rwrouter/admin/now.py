@@ -12,6 +12,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from django_rwrouter.admin import colors
 from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.statistics import origins
@@ -102,6 +103,7 @@ def _row(server: ServerNow, machine: str) -> dict[str, Any]:
         # What an operator wrote stays as it is; the state says already that it does not answer.
         "why": state.why if is_drained else "" if state.why.startswith(NO_ANSWER) else sentence(state.why),
         "others": _others(server),
+        "color": colors.of_database(server.alias),
         "cells": [_cell(column, server) for column in COLUMNS if column.heading],
         "action": "" if server.is_primary else "undrain" if is_drained else "drain",
     }

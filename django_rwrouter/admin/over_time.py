@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_rwrouter.admin import svg
-from django_rwrouter.admin.chart import Axis, Chart, bars, lines
+from django_rwrouter.admin import colors
+from django_rwrouter.admin.chart import Axis, Chart, Series, bars, lines
 from django_rwrouter.admin.statistics import origins, statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
 from django_rwrouter.conf.clusters import get_topology
@@ -32,7 +32,7 @@ CHOICES: Final[dict[str, _StrPromise]] = {
 FIRST: Final = "1h"
 """What is shown unless something else was chosen."""
 CAUSES_DRAWN: Final = 5
-"""Reasons with a colour of their own; the others are put together."""
+"""Reasons that are drawn; the others are put together."""
 STEPS_DRAWN: Final = 12
 """The fewest steps of time that a chart shows, however young the site is."""
 SHOWN_APART: Final = frozenset({EventKind.REQUEST, EventKind.PINNED_REQUEST})
@@ -53,7 +53,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
     context = found.context | {
         "spans": [(name, label, name == chosen) for name, label in CHOICES.items()],
         "span": CHOICES[chosen],
-        "has_charts": svg.available(),
     }
     if found.report is None:
         return context
@@ -65,7 +64,11 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "since": stamp(summary.steps[0].start),
         "until": stamp(found.report.now),
         "several_clusters": len(get_topology().clusters) > 1,
-        "causes": [(word_for(REASONS, cause.reason), cause) for cause in summary.causes],
+        "databases": [(database, colors.of_database(database.alias)) for database in summary.databases],
+        "causes": [
+            (word_for(REASONS, cause.reason), colors.of_reason(cause.reason), cause)
+            for cause in summary.causes
+        ],
         "pinned": _pinned(summary),
         "events": list(_events(summary)),
         "origins": origins(summary),
@@ -110,17 +113,35 @@ def _charts(report: Report) -> list[Chart]:
     summary = report.summary
     steps = _of_the_site(summary.steps)
     axis = Axis(span=report.span, moments=[moment(step.start) for step in steps])
-    aliases = [database.alias for database in summary.databases]
-    replicas = [database.alias for database in summary.databases if not database.is_primary]
+
+    def by_database(
+        measure: Callable[[TimeStep, str], float | None], *, primaries: bool = True
+    ) -> list[Series]:
+        return [
+            Series(
+                database.alias,
+                colors.of_database(database.alias),
+                [measure(step, database.alias) for step in steps],
+            )
+            for database in summary.databases
+            if primaries or not database.is_primary
+        ]
+
     title = _("Reads by database")
     if summary.shadow_reads:
         title = _("Reads by the database that would have answered")
+    pinned = [step.pinned_share if step.events[EventKind.REQUEST] else None for step in steps]
+    spills = [
+        Series(word_for(EVENTS, name), place, [step.events[name] for step in steps])
+        for place, name in enumerate(SPILLS)
+        if summary.total(name)
+    ]
     return [
         bars(
             "reads",
             title,
             axis,
-            {alias: [step.reads[alias] for step in steps] for alias in aliases},
+            by_database(lambda step, alias: step.reads[alias]),
             empty=_("There were no reads."),
         ),
         bars(
@@ -134,11 +155,7 @@ def _charts(report: Report) -> list[Chart]:
             "pinned",
             _("Requests of pinned clients"),
             axis,
-            {
-                _("Share of requests"): [
-                    step.pinned_share if step.events[EventKind.REQUEST] else None for step in steps
-                ]
-            },
+            [Series(_("Share of requests"), 0, pinned)],
             unit="%",
             empty=_("There were no requests."),
         ),
@@ -146,16 +163,15 @@ def _charts(report: Report) -> list[Chart]:
             "lag",
             _("Lag of each replica, at most"),
             axis,
-            {alias: [step.lag.get(alias) for step in steps] for alias in replicas},
+            by_database(lambda step, alias: step.lag.get(alias), primaries=False),
             unit=_("s"),
-            colors=[aliases.index(alias) for alias in replicas],  # A database has the same colour everywhere.
             empty=_("No lag was measured: the monitor measures it, where the database has positions."),
         ),
         lines(
             "latency",
             _("What 95 % of the reads took at most"),
             axis,
-            {alias: [step.milliseconds(alias, 0.95) for step in steps] for alias in aliases},
+            by_database(lambda step, alias: step.milliseconds(alias, 0.95)),
             unit=_("ms"),
             empty=_("There were no reads."),
         ),
@@ -163,11 +179,7 @@ def _charts(report: Report) -> list[Chart]:
             "spills",
             _("Spills, failovers and ejections"),
             axis,
-            {
-                word_for(EVENTS, name): [step.events[name] for step in steps]
-                for name in SPILLS
-                if summary.total(name)
-            },
+            spills,
             empty=_("None: no read was spilled or failed over, no replica was ejected."),
         ),
     ]
@@ -179,17 +191,24 @@ def _of_the_site(steps: list[TimeStep]) -> list[TimeStep]:
     return steps[max(0, min(first, len(steps) - STEPS_DRAWN)) :]
 
 
-def _reasons(steps: list[TimeStep]) -> dict[str, list[int]]:
+def _reasons(steps: list[TimeStep]) -> list[Series]:
     """Return the reads of the primary by reason, the rarer ones put together."""
     totals: Counter[str] = Counter()
     for step in steps:
         totals.update(step.primary_reasons)
     drawn = [reason for reason, _count in totals.most_common(CAUSES_DRAWN)]
-    series = {word_for(REASONS, reason): [step.primary_reasons[reason] for step in steps] for reason in drawn}
+    series = [
+        Series(
+            word_for(REASONS, reason),
+            colors.of_reason(reason),
+            [step.primary_reasons[reason] for step in steps],
+        )
+        for reason in drawn
+    ]
     if len(totals) > CAUSES_DRAWN:
         rest = [
-            sum(count for reason, count in step.primary_reasons.items() if reason not in drawn)
+            step.primary_reasons.total() - sum(step.primary_reasons[reason] for reason in drawn)
             for step in steps
         ]
-        series[_("other reasons")] = rest
+        series.append(Series(_("other reasons"), colors.MORE, rest))
     return series
