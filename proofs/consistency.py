@@ -194,8 +194,8 @@ class Report:
         )
 
 
-def run(database: str, server: str, level: str, options: argparse.Namespace) -> Report:
-    """Let users write and read back on a cluster of its own.
+def run(cluster: Any, database: str, server: str, level: str, options: argparse.Namespace) -> Report:
+    """Let users write and read back on a running cluster, which is level again afterwards.
 
     Under ``window`` no read can be stale as long as each comes within ``PIN_SECONDS`` of its write. Raises
     :class:`WebServerError` without the web server: Django's own is one process, which would prove nothing.
@@ -210,20 +210,20 @@ def run(database: str, server: str, level: str, options: argparse.Namespace) -> 
         "RWROUTER_SYNC_REPLICAS": "all" if sync else "0",
         "RWROUTER_SYNC_TIMEOUT": str(SYNC_TIMEOUT_SECONDS),
     }
-    with new_cluster(database, replicas=2) as cluster:
-        version = cluster.primary.sql("SELECT VERSION()")[0][0] or ""
-        with served(cluster, environment, server=server, workers=options.workers) as board:
-            load = Load(
-                host=board.host,
-                port=board.port,
-                user=partial(Writer, board, options.pairs, level == "strong"),
-                users=options.users,
-            )
-            with _held_up(cluster, options.replicas, gently=sync) as disturbances:
-                started = time.monotonic()
-                with load.running():
-                    load.finish()
-                seconds = time.monotonic() - started
+    version = cluster.primary.sql("SELECT VERSION()")[0][0] or ""
+    with served(cluster, environment, server=server, workers=options.workers) as board:
+        load = Load(
+            host=board.host,
+            port=board.port,
+            user=partial(Writer, board, options.pairs, level == "strong"),
+            users=options.users,
+        )
+        with _held_up(cluster, options.replicas, gently=sync) as disturbances:
+            started = time.monotonic()
+            with load.running():
+                load.finish()
+            seconds = time.monotonic() - started
+    cluster.heal()
     return Report(
         users=options.users,
         level=level,
@@ -311,11 +311,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def prove(options: argparse.Namespace, command: str) -> bool:
     """Run all that is asked for. Returns whether all of it went as promised."""
     reports: list[Report] = []
-    for database, server, level in itertools.product(options.db, options.server, options.level):
-        reports.append(run(database, server, level, options))
-        print(reports[-1].summary(), end="\n\n", flush=True)
-        if options.output is not None:
-            options.output.write_text(written(reports, options, command), encoding="utf-8")
+    for database in options.db:
+        with new_cluster(database, replicas=2) as cluster:
+            for server, level in itertools.product(options.server, options.level):
+                reports.append(run(cluster, database, server, level, options))
+                print(reports[-1].summary(), end="\n\n", flush=True)
+                if options.output is not None:
+                    options.output.write_text(written(reports, options, command), encoding="utf-8")
     if options.output is None:
         print(written(reports, options, command))
     return all(report.is_as_promised for report in reports)
