@@ -11,6 +11,7 @@ from typing import Any
 from django_rwrouter import databases
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.mariadb import MariaDBPosition
+from django_rwrouter.databases.sqlite import SQLite
 
 
 class FixedPositions:
@@ -35,10 +36,6 @@ class FixedPositions:
         """Return the position: all are of one history."""
         return position
 
-    def make_read_only(self, cursor: Any, _primary: str | None) -> None:
-        """Let the session refuse writes."""
-        cursor.execute("PRAGMA query_only = ON")
-
     def wait(self, _cursor: Any, _position: Any, _seconds: float) -> bool:
         """Say that the position is reached."""
         return True
@@ -50,6 +47,14 @@ class FixedPositions:
         return MariaDBPosition.decode(cursor.fetchone()[0])
 
 
+class FixedSQLite(SQLite):
+    """SQLite with positions, although no server of it has any."""
+
+    code = "m"
+    position = MariaDBPosition
+    driver = FixedPositions()
+
+
 def register() -> None:
-    """Give SQLite positions, although no server of it has any."""
-    databases.register("sqlite", code="m", position=MariaDBPosition, driver=FixedPositions())
+    """Give SQLite its positions."""
+    databases.register(FixedSQLite())

@@ -11,18 +11,14 @@ from django.db import connections
 
 from django_rwrouter.blocks import used_levels
 from django_rwrouter.checks.messages import found
-from django_rwrouter.checks.project import backend_of, store_of, vendor_of
+from django_rwrouter.checks.project import backend_of, product_of, store_of, vendor_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, mirrored_by
 from django_rwrouter.conf.options import ClusterSettings, Settings
-from django_rwrouter.databases import has_positions
-from django_rwrouter.databases.private_connections import connect_timeout
 from django_rwrouter.decision import Level
 from django_rwrouter.monitor import runtime_directory
 from django_rwrouter.stores.cache import CacheStore
 
-_CONNECT_TIMEOUT: Final = frozenset({"mysql", "postgresql"})
-"""Vendors whose drivers wait for ever for a server that accepts a connection and then says nothing."""
 _POOLER_PORTS: Final = frozenset({"6432", "6033"})
 """Where PgBouncer and ProxySQL listen unless they are told otherwise."""
 
@@ -42,14 +38,13 @@ def replicas(settings: Settings) -> Iterator[CheckMessage]:
         yield from _zones(cluster, settings.zone)
         for replica in cluster.replicas:
             options = connections.settings[replica.alias]
-            vendor = vendor_of(replica.alias)
             yield from _mirror(cluster, replica.alias, options)
             yield from _transactions(replica.alias, options)
             yield from _tenants(cluster, replica.alias)
             yield from _pooler(cluster, replica.alias, options)
-            if vendor is not None:
-                yield from _server(cluster, replica.alias, vendor)
-                yield from _patience(replica.alias, options, vendor, settings.monitor.mode)
+            if vendor_of(replica.alias) is not None:
+                yield from _server(cluster, replica.alias)
+                yield from _patience(replica.alias, options, settings.monitor.mode)
 
 
 def _monitor(settings: Settings) -> Iterator[CheckMessage]:
@@ -76,7 +71,7 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
 def statistics(settings: Settings) -> Iterator[CheckMessage]:
     """Look for statistics in a file of SQLite's whose transactions fail where another process writes."""
     cluster = Topology(settings).owner("django_rwrouter", "RoutingStatistics")
-    if settings.stats.backend != "database" or cluster is None or vendor_of(cluster.primary) != "sqlite":
+    if settings.stats.backend != "database" or cluster is None or not product_of(cluster.primary).is_file:
         return
     options = connections.settings[cluster.primary]
     mode = options["OPTIONS"].get("transaction_mode")
@@ -152,7 +147,7 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
         }.items()
         if used
     ]
-    if vendor is None or has_positions(vendor) or not wanting:
+    if not (vendor and wanting) or product_of(cluster.primary).driver:
         return
     yield found(
         "W013",
@@ -166,7 +161,8 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
 def _bounded(cluster: ClusterSettings) -> Iterator[CheckMessage]:
     """Check that a bound which the code asks for can be promised."""
     vendor = vendor_of(cluster.primary)
-    if Level.BOUNDED in used_levels and cluster.replicas and vendor and not has_positions(vendor):
+    lacks_positions = vendor and not product_of(cluster.primary).driver
+    if Level.BOUNDED in used_levels and cluster.replicas and lacks_positions:
         yield found(
             "W023",
             f"The code has consistency('bounded'), and the cluster {cluster.name!r} is on {vendor!r}, where"
@@ -180,8 +176,8 @@ def _same_server(cluster: ClusterSettings) -> Iterator[CheckMessage]:
     seen = {_address(cluster.primary): cluster.primary}
     for replica in cluster.replicas:
         other = seen.setdefault(_address(replica.alias), replica.alias)
-        # SQLite's are on a machine of a developer, where there is no other server.
-        if other != replica.alias and vendor_of(replica.alias) != "sqlite":
+        # Files are on a machine of a developer, where there is no other server.
+        if other != replica.alias and not product_of(replica.alias).is_file:
             role = "the primary, which takes those reads, too" if other == cluster.primary else "drawn twice"
             yield found(
                 "W020",
@@ -280,8 +276,8 @@ def _transactions(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessa
         )
 
 
-def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[CheckMessage]:
-    expected = vendor_of(cluster.primary)
+def _server(cluster: ClusterSettings, alias: str) -> Iterator[CheckMessage]:
+    vendor, expected = vendor_of(alias), vendor_of(cluster.primary)
     if expected not in (None, vendor):
         yield found(
             "E020",
@@ -289,7 +285,7 @@ def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[Check
             f" {expected!r}: one cannot replay the other's log.",
             f"Correct ENGINE of one of the two, or remove {alias!r} from {SETTING}['REPLICAS'].",
         )
-    if cluster.read_only_sessions and vendor != "sqlite" and not has_positions(vendor):
+    if cluster.read_only_sessions and not product_of(alias).read_only_statement(lambda: None):
         yield found(
             "W011",
             f"DATABASES[{alias!r}] is a replica on {vendor!r}, where sessions cannot be made read-only: a"
@@ -298,17 +294,18 @@ def _server(cluster: ClusterSettings, alias: str, vendor: str) -> Iterator[Check
         )
 
 
-def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str) -> Iterator[CheckMessage]:
+def _patience(alias: str, options: Mapping[str, Any], monitor: str) -> Iterator[CheckMessage]:
     """Check how long a replica that is frozen or gone holds up a request."""
-    driver = options["OPTIONS"]
-    if vendor in _CONNECT_TIMEOUT and not connect_timeout(driver):
+    product, driver = product_of(alias), options["OPTIONS"]
+    missing = product.missing_timeouts(driver)
+    if "connect_timeout" in missing:
         yield found(
             "W008",
             f"DATABASES[{alias!r}] is a replica without connect_timeout in OPTIONS: while its server is"
             " frozen or out of reach, requests wait for it for minutes, or for ever.",
             f"Write 'OPTIONS': {{'connect_timeout': 2}} (whole seconds) in DATABASES[{alias!r}].",
         )
-    if vendor == "mysql" and not driver.get("read_timeout"):
+    if "read_timeout" in missing:
         yield found(
             "W009",
             f"DATABASES[{alias!r}] is a replica without read_timeout in OPTIONS: when its server freezes,"
@@ -319,21 +316,21 @@ def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str)
     kept = "pooled" if driver.get("pool") else ""
     if options["CONN_MAX_AGE"] != 0:
         kept = f"kept (CONN_MAX_AGE {options['CONN_MAX_AGE']!r})"
-    if vendor != "sqlite" and kept and not options["CONN_HEALTH_CHECKS"]:
+    if not product.is_file and kept and not options["CONN_HEALTH_CHECKS"]:
         yield found(
             "W010",
             f"DATABASES[{alias!r}] is a replica whose connections are {kept} without CONN_HEALTH_CHECKS:"
             " after the server restarts, each of them fails a request.",
             f"Write 'CONN_HEALTH_CHECKS': True in DATABASES[{alias!r}].",
         )
-    if vendor == "postgresql" and _is_serializable(driver):
+    if product.is_serializable(driver):
         yield found(
             "W024",
             f"DATABASES[{alias!r}] is a replica with serializable transactions in OPTIONS, which no"
             " standby has: each read fails there, and is run again on the primary.",
             f"Leave that out of the OPTIONS in DATABASES[{alias!r}]. The primary may keep it.",
         )
-    if vendor == "postgresql" and kept and monitor != "thread":
+    if product.reads_can_hang and kept and monitor != "thread":
         yield found(
             "W017",
             f"DATABASES[{alias!r}] is a replica whose connections are {kept} while {SETTING}['MONITOR'] has"
@@ -341,11 +338,3 @@ def _patience(alias: str, options: Mapping[str, Any], vendor: str, monitor: str)
             "Use MODE 'thread', which ends such reads, or write 'CONN_MAX_AGE': 0, and no pool, in"
             f" DATABASES[{alias!r}].",
         )
-
-
-def _is_serializable(driver: Mapping[str, Any]) -> bool:
-    words = str(driver.get("options", "")).replace("\\", "").replace("'", "")
-    level = driver.get("isolation_level")
-    return (
-        "default_transaction_isolation=serializable" in words or getattr(level, "name", "") == "SERIALIZABLE"
-    )

@@ -12,6 +12,8 @@ from django.db.utils import load_backend
 from django.utils.module_loading import import_string
 
 from django_rwrouter.conf.options import Settings
+from django_rwrouter.databases import by_name
+from django_rwrouter.databases.base import Product
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.stores import get_store
 
@@ -90,3 +92,8 @@ def vendor_of(alias: str) -> str | None:
     """Return a database's vendor as its backend names it, or ``None`` if that cannot be loaded."""
     backend = backend_of(alias)
     return None if backend is None else backend.vendor
+
+
+def product_of(alias: str) -> Product:
+    """Return what is known of a database's product without connecting to it: MariaDB counts as MySQL."""
+    return by_name(vendor_of(alias) or "")

@@ -1,100 +1,104 @@
-"""How far a server has got in the log that its primary writes.
+"""What differs between databases: one module for each product, and their registry.
 
-One module for each product, with a value (a position), a driver (the router's queries) and a reader (those of
-the page "Replication"), registered by the name that Django gives the database; MariaDB and MySQL share theirs
-and are told apart by the connection. A database that nobody has registered has no positions: the levels that
-need one fall back to ``window``.
+A product that nobody has registered has no positions: the levels that need one fall back to ``window``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
-from django_rwrouter.databases import errors
-from django_rwrouter.databases.base import Driver, ErrorCodes, Position, Product, Reader
-from django_rwrouter.databases.galera import GaleraPosition
-from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition, MariaDBReader
-from django_rwrouter.databases.mysql import MySQLDriver, MySQLPosition, MySQLReader
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.databases.base import Driver, Position, Product
+from django_rwrouter.databases.mariadb import Galera, MariaDB
+from django_rwrouter.databases.mysql import MySQL
 from django_rwrouter.databases.mysql_family import is_mariadb
-from django_rwrouter.databases.postgresql import PostgreSQLDriver, PostgreSQLPosition, PostgreSQLReader
+from django_rwrouter.databases.others import Oracle, SQLServer
+from django_rwrouter.databases.postgresql import PostgreSQL
+from django_rwrouter.databases.sqlite import SQLite
 
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
+_UNKNOWN: Final = Product()
 _products: Final[dict[str, Product]] = {}
-"""By the name of the product."""
 
 
-def register(
-    name: str,
-    *,
-    code: str,
-    position: type[Position],
-    driver: Driver,
-    reader: Reader | None = None,
-    error_codes: ErrorCodes | None = None,
-) -> None:
-    """Teach the package where servers of a database product stand. Call it in an app's ``ready()``.
+def register(product: Product) -> None:
+    """Teach the package a database product. Call it in an app's ``ready()``.
 
-    ``name`` is what Django's backend calls the database (its ``vendor``); registering it again replaces what
-    was registered before. ``code`` is the letter that marks this kind of position in tokens. One instance of
-    ``driver``, ``reader`` and ``error_codes`` serves all threads. Raises ``ValueError`` where the letter
-    marks another kind of position: tokens could not be read.
+    Registering a name again replaces what was registered before. Raises ``ValueError`` where the letter is
+    none, or marks another kind of position: tokens could not be read.
     """
-    if len(code) != 1 or not code.isascii() or not code.isalpha():
-        raise ValueError(f"code is {code!r}, and must be one letter from a to z or A to Z.")
-    for other, registered in _products.items():
-        if other != name and registered.code == code and registered.position is not position:
-            raise ValueError(f"code {code!r} marks positions of {other!r} already: give {name!r} another.")
-    if error_codes is not None:
-        errors.register(name, error_codes)
-    _products[name] = Product(code=code, position=position, driver=driver, reader=reader)
+    name, code = product.name, product.code
+    if product.position is not None:
+        if len(code) != 1 or not code.isascii() or not code.isalpha():
+            raise ValueError(f"code is {code!r}, and must be one letter from a to z or A to Z.")
+        for other in _products.values():
+            if other.name != name and other.code == code and other.position is not product.position:
+                raise ValueError(
+                    f"code {code!r} marks positions of {other.name!r} already: give {name!r} another."
+                )
+    _products[name] = product
 
 
-def product(connection: BaseDatabaseWrapper) -> str:
-    """Return the database's name, with MariaDB and MySQL told apart."""
-    if connection.vendor == "mysql" and is_mariadb(connection):
-        return "mariadb"
-    return connection.vendor
+def by_name(name: str) -> Product:
+    """Return the product of this name, or one of which nothing is known."""
+    return _products.get(name, _UNKNOWN)
+
+
+def get_product(connection: BaseDatabaseWrapper) -> Product:
+    """Return a connection's product; never asks the server.
+
+    MariaDB and MySQL share Django's backend, and are told apart once a connection was open.
+    """
+    name = connection.vendor
+    if name == MySQL.name and is_mariadb(connection):
+        name = MariaDB.name
+    return _products.get(name, _UNKNOWN)
+
+
+def code_of(error: BaseException) -> object:
+    """Return the code of an error of any product, or ``None`` where it has none."""
+    codes = (product.errors.code(error) for product in _products.values())
+    return next((code for code in codes if code is not None), None)
+
+
+def meaning_of(code: str) -> str:
+    """Return what a server did, as the product says that has this code; empty if none has."""
+    meanings = (product.errors.meanings.get(code) for product in _products.values())
+    return next(filter(None, meanings), "")
+
+
+def timeouts_of(driver: str) -> Sequence[str]:
+    """Return the options that bound how long a driver waits, by the name of its package."""
+    products = _products.values()
+    return next((each.driver_timeouts[driver] for each in products if driver in each.driver_timeouts), ())
 
 
 def has_positions(vendor: str) -> bool:
     """Whether there is a driver for what Django calls by this name."""
-    return vendor in _products
+    return by_name(vendor).driver is not None
 
 
 def get_driver(connection: BaseDatabaseWrapper) -> Driver | None:
     """Return the driver for an open connection, or ``None`` for a database without positions."""
-    registered = _products.get(product(connection))
-    return None if registered is None else registered.driver
-
-
-def get_reader(connection: BaseDatabaseWrapper) -> Reader | None:
-    """Return what reads an open connection's replication progress, or ``None`` where nothing does."""
-    registered = _products.get(product(connection))
-    return None if registered is None else registered.reader
+    return get_product(connection).driver
 
 
 def encode(position: Position) -> str:
     """Return a position as text, with the letter of its type in front."""
-    for registered in _products.values():
-        if type(position) is registered.position:
-            return registered.code + position.encode()
+    for product in _products.values():
+        if type(position) is product.position:
+            return product.code + position.encode()
     raise TypeError(f"{type(position).__qualname__} has no letter: register() its product.")
 
 
 def decode(text: str) -> Position:
     """Read what :func:`encode` wrote; raises ``ValueError`` for anything else."""
-    for registered in _products.values():
-        if registered.code == text[:1]:
-            return registered.position.decode(text[1:])
+    for product in _products.values():
+        if product.position is not None and product.code == text[:1]:
+            return product.position.decode(text[1:])
     raise ValueError(f"{text[:1]!r} stands for no kind of position")
 
 
-register("mariadb", code="m", position=MariaDBPosition, driver=MariaDBDriver(), reader=MariaDBReader())
-# A node of Galera is a MariaDB server, whose driver sees at each question what it is.
-register("galera", code="g", position=GaleraPosition, driver=MariaDBDriver(), reader=MariaDBReader())
-register("mysql", code="y", position=MySQLPosition, driver=MySQLDriver(), reader=MySQLReader())
-register(
-    "postgresql", code="p", position=PostgreSQLPosition, driver=PostgreSQLDriver(), reader=PostgreSQLReader()
-)
+for _class in (MariaDB, Galera, MySQL, PostgreSQL, SQLite, Oracle, SQLServer):
+    register(_class())

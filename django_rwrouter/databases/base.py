@@ -1,23 +1,30 @@
-"""What the package needs of a database product: positions, a driver, a reader of replication progress.
+"""What differs between database products: a :class:`Product` says it all, with defaults for what is unknown.
 
-A project that registers a product of its own (:func:`django_rwrouter.databases.register`) writes classes with
-these methods; they need no base class.
+A project registers one of its own with :func:`django_rwrouter.databases.register`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-from django.db import Error
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from django.utils.translation import gettext_noop
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from typing_extensions import Self  # typing's own came with Python 3.11
-
-P = TypeVar("P", bound="Position")
 
 
 @runtime_checkable
@@ -90,13 +97,6 @@ class Driver(Protocol):
         """Return which server this is, how far it has replayed, and whether it takes writes."""
         ...
 
-    def make_read_only(self, cursor: Any, primary: str | None) -> None:
-        """Make the session read-only, by one statement, unless it leads to the primary.
-
-        A pooler would hand that session to writers. ``primary`` is the primary's ``server``, if it is known.
-        """
-        ...
-
     def place(self, position: Any, primary: Any) -> Position | None:
         """Put a tentative position into the primary's history; ``None`` if it cannot belong there."""
         ...
@@ -104,9 +104,6 @@ class Driver(Protocol):
     def wait(self, cursor: Any, position: Any, seconds: float) -> bool:
         """Wait until the server has replayed ``position``, for so many seconds; tell whether it has."""
         ...
-
-
-Detect = Callable[["BaseDatabaseWrapper"], str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,10 +135,6 @@ class Reader(Protocol):
         """What :meth:`gap` counts: ``"transactions"`` and ``"bytes"`` are named on the page."""
         ...
 
-    def written(self, cursor: Any) -> Any:
-        """Return up to where the primary has written its log, or ``None``."""
-        ...
-
     def progress(self, cursor: Any) -> Progress:
         """Return what a replica says of itself."""
         ...
@@ -166,52 +159,170 @@ class Loss(Enum):
     """This run alone: the standby had to cancel it to go on replaying."""
 
 
-class ErrorCodes:
-    """What the errors of one product mean; pure functions of an error of ``django.db``.
+FULL: Final = gettext_noop("has no connection left")
+REFUSED_USER: Final = gettext_noop("refused user or password")
+REFUSED_DATABASE: Final = gettext_noop("has no such database, or no right to it for this user")
+STOPPING: Final = gettext_noop("is shutting down")
+LOST: Final = gettext_noop("lost the connection")
+"""Meanings of errors that every server has."""
 
-    The answers here are those for a database of which nothing is known: they run nothing twice.
+
+class ErrorCodes:
+    """What the errors of one product mean.
+
+    A product with codes lists them; another one overrides the methods. What is left out is answered as for a
+    database of which nothing is known: then nothing is run twice.
     """
 
-    def loss(self, error: Error, *, closed: bool) -> Loss | None:
-        """Return what a read has lost, or ``None`` if it would fail elsewhere as well."""
+    lost_server: Collection[object] = ()
+    """A server says itself that it does not answer now."""
+    refusals: Collection[object] = ()
+    """A server does not do what this package asked for, or not for this user."""
+    only_on_primary: Collection[object] = ()
+    """What a replica may lack that the primary has."""
+    refused_writes: Collection[object] = ()
+    """The session, the transaction or the server is read-only."""
+    missing_table: Collection[object] | None = None
+    """``None`` where no code tells."""
+    meanings: Mapping[str, str] = {}
+    """What a server did, by the code as text: a translatable sentence about it, without the server."""
+
+    def code(self, error: BaseException) -> object:
+        """Return the code of an error of ``django.db``, or ``None`` where it has none."""
         return None
+
+    def loss(self, error: BaseException, *, closed: bool) -> Loss | None:
+        """Return what a read has lost, or ``None`` if it would fail elsewhere as well.
+
+        Nothing is lost by a statement that was cancelled (by ``KILL QUERY``, ``statement_timeout``,
+        ``max_statement_time``), by a deadlock, or by a mistake. ``closed`` says whether the driver takes the
+        connection for closed: PostgreSQL's library has no code for that.
+        """
+        return Loss.SERVER if self.code(error) in self.lost_server else None
 
     def was_never_reached(self, error: BaseException) -> bool:
         """Whether a new connection failed before the server itself has said a word."""
         return False
 
-    def may_have_written(self, error: Error) -> bool:
-        """Whether a statement that failed may have changed something all the same."""
+    def may_have_written(self, error: BaseException) -> bool:
+        """Whether a single statement that failed may have changed something all the same."""
+        if isinstance(error, (DataError, IntegrityError, ProgrammingError, NotSupportedError)):
+            return False
+        if isinstance(error, InterfaceError) or not isinstance(error, Error):
+            return True
+        return self.hides_the_outcome(error)
+
+    def hides_the_outcome(self, error: Error) -> bool:
+        """Whether the connection may have broken before the outcome of a statement came."""
         return True
 
-    def is_refusal(self, error: Error) -> bool:
-        """Whether a server does not do what this package asked for, or not for this user."""
-        return False
+    def is_refusal(self, error: BaseException) -> bool:
+        """Whether a server has answered that it does not do what it was asked for.
 
-    def may_work_on_primary(self, error: Error) -> bool:
-        """Whether a read may have failed only because a replica is one, or is late."""
-        return False
+        Meant for the questions of this package alone, which are well-formed.
+        """
+        return self.code(error) in self.refusals
 
-    def is_unsupported(self, error: Error) -> bool:
+    def may_work_on_primary(self, error: BaseException) -> bool:
+        """Whether a read may have failed only because a replica is one, or is late.
+
+        A mistake in the statement looks the same; only the primary can tell.
+        """
+        return self.code(error) in self.only_on_primary
+
+    def may_lack_table(self, error: BaseException) -> bool:
+        """Whether a statement may have failed because its table does not exist."""
+        return self.missing_table is None or self.code(error) in self.missing_table
+
+    def is_unsupported(self, error: BaseException) -> bool:
         """Whether a replica cannot open a transaction as the settings ask, so that no write gets through."""
         return False
 
-    def is_refused_write(self, error: Error) -> bool:
+    def is_refused_write(self, error: BaseException) -> bool:
         """Whether a statement was refused because session or server are read-only."""
+        return self.code(error) in self.refused_writes
+
+    def is_read_only_server(self, error: BaseException, connection: BaseDatabaseWrapper) -> bool:
+        """Whether a write was refused on ``connection`` because the server is read-only as a whole."""
         return False
 
-    def is_read_only_server(self, error: Error) -> bool:
-        """Whether a write was refused because the server is read-only as a whole."""
-        return False
+
+class Busy(Exception):  # noqa: N818  (a state that passes)
+    """Whoever else wrote to the database now would make the site's own writes fail."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What is registered of a database product."""
+    """A database product. One instance serves all threads.
 
-    code: str
-    """The letter before an encoded position."""
-    position: type[Position]
-    driver: Driver
-    reader: Reader | None
+    The values here are those of a database of which nothing is known: the router uses its replicas, and no
+    level that needs a position.
+    """
+
+    name: str = ""
+    """What Django's backend calls it (its ``vendor``)."""
+
+    # --- positions ----------------------------------------------------------------------------------
+
+    code: str = ""
+    """The letter that marks its positions in tokens."""
+    position: type[Position] | None = None
+    driver: Driver | None = None
+    """``None``, as without a ``position``: nobody can tell where a server stands."""
+    reader: Reader | None = None
     """``None`` leaves the page "Replication" without progress."""
+
+    # --- errors and sessions --------------------------------------------------------------------------
+
+    errors: ErrorCodes = ErrorCodes()
+    read_only_query: str = ""
+    """A query that returns 1 or ``on`` in a session that is read-only."""
+    impatient_select: str = "SELECT %s"
+    """A query that waits no longer than a quarter of a second for a lock, by a setting that ends with it: one
+    of the session would reach others through a pooler."""
+
+    def read_only_statement(self, primary: Callable[[], str | None]) -> Sequence[Any]:
+        """Return the one statement that makes a replica's session read-only, and its parameters.
+
+        Empty where no session can be made so. It must do nothing where the session leads to the primary, as
+        a pooler would hand it to writers. ``primary()`` is the primary's ``server``, if that is known.
+        """
+        return ()
+
+    @contextmanager
+    def beginning(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Let a transaction of the site begin; it may wait for :meth:`writing`."""
+        yield
+
+    @contextmanager
+    def writing(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Write statistics; raises :class:`Busy` where the site's own writes would suffer."""
+        yield
+
+    # --- connections ----------------------------------------------------------------------------------
+
+    timeouts: Sequence[str] = ()
+    """The options of ``OPTIONS`` that bound connecting and reading, and that each replica should have."""
+    driver_timeouts: Mapping[str, Sequence[str]] = {}
+    """By the driver's package, all options that bound how long it waits, in whole seconds."""
+    reads_can_hang: bool = False
+    """Whether no option of the driver ends a read from an open connection to a server that is frozen."""
+    hello: bytes = b""
+    """What a server answers with one byte before it asks who is there; empty where the driver itself tells
+    that a server says nothing."""
+    is_file: bool = False
+    """Whether a database is a file: no server restarts, several aliases may share it, and its name is a path
+    on the disk."""
+    system: str = "other_sql"
+    """``db.system.name`` in OpenTelemetry's conventions."""
+
+    def missing_timeouts(self, options: Mapping[str, Any]) -> Sequence[str]:
+        """Return those of :attr:`timeouts` that ``OPTIONS`` do not have."""
+        return [name for name in self.timeouts if not options.get(name)]
+
+    def patience(self, options: Mapping[str, Any]) -> float:
+        """Return the seconds after which the driver takes a silent server for gone, by its ``OPTIONS``."""
+        return math.inf
+
+    def is_serializable(self, options: Mapping[str, Any]) -> bool:
+        """Whether ``OPTIONS`` ask for transactions that no replica can open."""
+        return False

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter.databases import galera
-from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.base import Position, Progress, Reading
 from django_rwrouter.databases.galera import GaleraPosition
-from django_rwrouter.databases.mysql_family import as_text, progress_of, replica_status
+from django_rwrouter.databases.mysql_family import MySQLFamily, read_progress
 
 _GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
 _SERVER_IDENTITY: Final = "@@server_id, @@hostname, @@port"
@@ -27,8 +27,6 @@ REPLICA_QUESTION: Final = f"SELECT @@GLOBAL.wsrep_on, {_REPLAYED}, {_SERVER}{_UI
 """What a replica is asked."""
 _UNKNOWN_VARIABLE: Final = 1193
 """ER_UNKNOWN_SYSTEM_VARIABLE: a build without Galera, or an older server, which has no ``server_uid``."""
-_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
-SESSION_IS_READ_ONLY: Final = "SELECT @@session.tx_read_only"
 _WAIT: Final = "SELECT MASTER_GTID_WAIT(%s, %s)"
 
 
@@ -113,14 +111,6 @@ class MariaDBDriver:
             writable=read_only in {0, "0", "OFF"},
         )
 
-    def make_read_only(self, cursor: Any, primary: str | None) -> None:
-        """Compare the server's identity, and set the session, in one statement."""
-        if primary is None:
-            cursor.execute(_READ_ONLY)
-        else:
-            identity = _SERVER_IDENTITY + (_UID if primary.count("/") > 2 else "")  # noqa: PLR2004
-            cursor.execute(f"IF CONCAT_WS('/', {identity}) <> %s THEN {_READ_ONLY}; END IF", (primary,))
-
     def place(self, position: Any, primary: Any) -> Any:
         """Return the position: it says itself where it belongs."""
         return position
@@ -153,32 +143,23 @@ def _ask(cursor: Any, columns: str, tail: str = "") -> tuple[bool, Sequence[Any]
     return is_node in {1, "1", "ON"}, row
 
 
-_PRIVILEGE: Final = "REPLICA MONITOR"
-
-
 class MariaDBReader:
     """Asks MariaDB. ``Gtid_IO_Pos`` is shown with the privilege ``REPLICA MONITOR`` alone."""
 
     unit = "transactions"
 
-    def written(self, cursor: Any) -> MariaDBPosition | GaleraPosition | None:
-        """Return the end of the binary log."""
-        return MariaDBDriver().read_primary(cursor)
-
     def progress(self, cursor: Any) -> Progress:
-        """Return what the status shows, and then what was replayed: so this is never behind the other."""
+        """Return what the status shows, or what a node tells of its queue."""
         if _ask(cursor, "1")[0]:
             return galera.progress(cursor)
-        status = replica_status(cursor)
-        progress = progress_of(status, "Slave", _PRIVILEGE)
-        progress.replayed = MariaDBDriver().read_replica(cursor).position
-        received = as_text((status or {}).get("Gtid_IO_Pos"))
-        if received:
-            progress.received = MariaDBPosition.decode(received)
-            if progress.replayed is not None:
-                # A receiving thread that was restarted begins to count where the other one was.
-                progress.received = progress.received.merge(progress.replayed)
-        return progress
+        return read_progress(
+            cursor,
+            MariaDBDriver(),
+            MariaDBPosition.decode,
+            word="Slave",
+            received="Gtid_IO_Pos",
+            privilege="REPLICA MONITOR",
+        )
 
     def gap(self, ahead: Any, behind: Any) -> int | None:
         """Return the difference of the sequence numbers, in all domains."""
@@ -196,3 +177,32 @@ class MariaDBReader:
         """Return it as MariaDB writes it."""
         encoded: str = position.encode()
         return encoded.replace(",", ", ")
+
+
+class MariaDB(MySQLFamily):
+    """MariaDB 10.2 or later. Django's backend calls it ``mysql``; the connection tells the two apart."""
+
+    name = "mariadb"
+    system = "mariadb"
+    code = "m"
+    position: type[Position] | None = MariaDBPosition
+    driver = MariaDBDriver()
+    reader = MariaDBReader()
+    read_only_query = "SELECT @@session.tx_read_only"
+    impatient_select = "SET STATEMENT max_statement_time = 0.25 FOR SELECT %s"
+
+    def read_only_unless(self, primary: str) -> Sequence[Any]:
+        """Compare what the driver returned: an older server has no ``server_uid``."""
+        identity = _SERVER_IDENTITY + (_UID if primary.count("/") > 2 else "")  # noqa: PLR2004
+        return (
+            f"IF CONCAT_WS('/', {identity}) <> %s THEN SET SESSION TRANSACTION READ ONLY; END IF",
+            (primary,),
+        )
+
+
+class Galera(MariaDB):
+    """A node's positions. The node is a MariaDB server, whose driver sees at each question what it is."""
+
+    name = "galera"
+    code = "g"
+    position = GaleraPosition

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter.databases.base import Progress, Reading
-from django_rwrouter.databases.mysql_family import as_text, progress_of, replica_status
+from django_rwrouter.databases.mysql_family import MySQLFamily, read_progress
 
 Interval = tuple[int, int]
 """First and last transaction number, both in it."""
@@ -25,8 +25,6 @@ _TAG: Final = re.compile(r"[a-z_][a-z0-9_]{0,31}", re.ASCII)
 _EXECUTED: Final = "SELECT @@GLOBAL.gtid_executed"
 # super_read_only is never on without read_only.
 _DESCRIPTION: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid, @@GLOBAL.read_only"
-_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
-SESSION_IS_READ_ONLY: Final = "SELECT @@session.transaction_read_only"
 _WAIT: Final = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
 
 
@@ -58,8 +56,7 @@ class MySQLPosition:
         parts = []
         for source, intervals in sorted(self.sources.items()):
             uuid, _, tag = source.partition(":")
-            numbers = ":".join(f"{a}-{b}" if a != b else str(a) for a, b in intervals)
-            parts.append(":".join(filter(None, (uuid.replace("-", ""), tag, numbers))))
+            parts.append(":".join(filter(None, (uuid.replace("-", ""), tag, _numbers(intervals)))))
         return ",".join(parts)
 
     @classmethod
@@ -135,24 +132,13 @@ class MySQLDriver:
         text, uuid, read_only = cursor.fetchone()
         return Reading(str(uuid), _position(text), writable=not int(read_only))
 
-    def make_read_only(self, cursor: Any, primary: str | None) -> None:
-        """Compare the server's UUID, and set the session, in one statement."""
-        if primary is None:
-            cursor.execute(_READ_ONLY)
-        else:
-            cursor.execute("SET SESSION transaction_read_only = (@@server_uuid <> %s)", (primary,))
-
     def place(self, position: MySQLPosition, primary: MySQLPosition | None) -> MySQLPosition:
         """Return the position: it says itself where it belongs."""
         return position
 
     def wait(self, cursor: Any, position: MySQLPosition, seconds: float) -> bool:
         """Wait in the server."""
-        text = ",".join(
-            f"{source}:" + ":".join(f"{a}-{b}" for a, b in intervals)
-            for source, intervals in position.sources.items()
-        )
-        cursor.execute(_WAIT, (text, seconds))
+        cursor.execute(_WAIT, (_text(position), seconds))
         return bool(cursor.fetchone()[0] == 0)
 
 
@@ -162,33 +148,23 @@ def _position(text: str | bytes | None) -> MySQLPosition | None:
     return MySQLPosition.decode(text.replace("\n", "")) if text else None
 
 
-_PRIVILEGE: Final = "REPLICATION CLIENT"
-
-
 class MySQLReader:
     """Asks MySQL. ``Retrieved_Gtid_Set`` is shown with the privilege ``REPLICATION CLIENT`` alone."""
 
     unit = "transactions"
 
-    def written(self, cursor: Any) -> MySQLPosition | None:
-        """Return all transactions that the primary has committed."""
-        return MySQLDriver().read_primary(cursor)
-
     def progress(self, cursor: Any) -> Progress:
-        """Return what the status shows, and then what was replayed: so this is never behind the other."""
-        status = replica_status(cursor)
-        progress = progress_of(status, "Replica", _PRIVILEGE)
-        progress.replayed = MySQLDriver().read_replica(cursor).position
-        if status:
-            # What was retrieved since the relay log was begun; what was replayed had been received before.
-            text = as_text(status.get("Retrieved_Gtid_Set")).replace("\n", "")
-            progress.received = MySQLPosition.decode(text) if text else None
-            if progress.replayed is not None:
-                progress.received = (
-                    progress.replayed
-                    if progress.received is None
-                    else progress.received.merge(progress.replayed)
-                )
+        """Return what the status shows: it counts what was retrieved since the relay log was begun."""
+        progress = read_progress(
+            cursor,
+            MySQLDriver(),
+            MySQLPosition.decode,
+            word="Replica",
+            received="Retrieved_Gtid_Set",
+            privilege="REPLICATION CLIENT",
+        )
+        if progress.replicates and progress.received is None:
+            progress.received = progress.replayed  # It had been received before.
         return progress
 
     def gap(self, ahead: MySQLPosition, behind: MySQLPosition) -> int | None:
@@ -200,10 +176,17 @@ class MySQLReader:
 
     def text(self, position: MySQLPosition) -> str:
         """Return it as MySQL writes it."""
-        return ", ".join(
-            f"{source}:" + ":".join(f"{first}-{last}" if last > first else f"{first}" for first, last in all_)
-            for source, all_ in sorted(position.sources.items())
-        )
+        return _text(position)
+
+
+def _text(position: MySQLPosition) -> str:
+    return ", ".join(
+        f"{source}:{_numbers(intervals)}" for source, intervals in sorted(position.sources.items())
+    )
+
+
+def _numbers(intervals: Iterable[Interval]) -> str:
+    return ":".join(f"{first}-{last}" if last > first else f"{first}" for first, last in intervals)
 
 
 def _count(intervals: tuple[Interval, ...]) -> int:
@@ -216,3 +199,20 @@ def _common(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> int:
         for first, last in some
         for other_first, other_last in others
     )
+
+
+class MySQL(MySQLFamily):
+    """MySQL 8.0 or later."""
+
+    name = "mysql"
+    system = "mysql"
+    code = "y"
+    position = MySQLPosition
+    driver = MySQLDriver()
+    reader = MySQLReader()
+    read_only_query = "SELECT @@session.transaction_read_only"
+    impatient_select = "SELECT /*+ MAX_EXECUTION_TIME(250) */ %s"
+
+    def read_only_unless(self, primary: str) -> Sequence[Any]:
+        """Compare the server's UUID."""
+        return "SET SESSION transaction_read_only = (@@server_uuid <> %s)", (primary,)

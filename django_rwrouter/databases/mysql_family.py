@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from django.db import DatabaseError, Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.translation import gettext_noop
 
-from django_rwrouter.databases.base import ErrorCodes, Loss, Progress
+from django_rwrouter.databases.base import (
+    FULL,
+    LOST,
+    REFUSED_DATABASE,
+    REFUSED_USER,
+    STOPPING,
+    Driver,
+    ErrorCodes,
+    Loss,
+    Product,
+    Progress,
+)
 
 _NOT_ALLOWED: Final = frozenset({1044, 1045, 1142, 1143, 1227})
 """ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED,
@@ -17,20 +29,10 @@ ER_SPECIFIC_ACCESS_DENIED."""
 _SYNTAX: Final = 1064
 """ER_PARSE_ERROR: a version that does not know the statement."""
 
-TIMEOUTS: Final = {
-    "MySQLdb": ("connect_timeout", "read_timeout", "write_timeout"),
-    "pymysql": ("connect_timeout", "read_timeout", "write_timeout"),
-    "mysql": ("connection_timeout", "read_timeout", "write_timeout"),
-}
-"""By the driver's package, the options that bound how long it waits, in whole seconds. The last driver has
-those of one statement from version 9.2 on."""
-
 # --- errors -------------------------------------------------------------------------------------
 
 OPTION_PREVENTS_STATEMENT: Final = 1290
-READ_ONLY_TRANSACTION: Final = 1792
 READ_ONLY_MODE: Final = 1836
-READ_ONLY_ERRORS: Final = frozenset({OPTION_PREVENTS_STATEMENT, READ_ONLY_TRANSACTION, READ_ONLY_MODE})
 CLIENT_ERRORS: Final = range(2000, 3000)
 """Errors that the client library makes when a connection fails (CR_MIN_ERROR to CR_MAX_ERROR)."""
 GONE: Final = frozenset({1053, 1077, 1152, 1159, 1160, 1161, 1184, 1927})
@@ -50,15 +52,6 @@ CLOSED: Final = -1
 TIMED_OUT: Final = 3024
 """mysql.connector's number for an answer that did not come in time, with a class of its own; the server's for
 a statement that took too long, which is a ``DatabaseError``."""
-LOST_SERVER: Final = frozenset({1040, 1047, 1053, 1077, 1079, 1203, 3032, 9001})
-"""Shutting down (1053, 1077, 1079), no connection left (1040, 1203: a proxy's answer to a statement), a
-Galera node outside its cluster (1047), MySQL's offline mode (3032), a ProxySQL without servers (9001)."""
-REFUSED: Final = frozenset({1142, 1193, 1227, 1305, 1370})
-"""No privilege for a table, a variable or a function (1142, 1227, 1370), or there is no such thing on this
-server (1193, 1305)."""
-ONLY_ON_PRIMARY: Final = frozenset({1049, 1054, 1128, 1146, 1176, 1191, 1305, 1142, 1143, 1370})
-"""What a replica may lack that the primary has: a database, column, table, index or function; a privilege
-(1142, 1143, 1370). So does whatever is temporary."""
 READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
 
 
@@ -73,13 +66,7 @@ def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
     return "mariadb" in str(getattr(connection, "mysql_server_info", "")).lower()
 
 
-def code_of(error: BaseException) -> int | None:
-    """Return the number of an error."""
-    code = error.args[0] if error.args else None
-    return code if isinstance(code, int) else None
-
-
-def _is_connectors_loss(error: Error, code: int | None) -> bool:
+def _is_connectors_loss(error: BaseException, code: int | None) -> bool:
     if code == CLOSED:
         return isinstance(error, OperationalError)
     return code == TIMED_OUT and not isinstance(error, DatabaseError)
@@ -88,14 +75,45 @@ def _is_connectors_loss(error: Error, code: int | None) -> bool:
 class MySQLFamilyErrors(ErrorCodes):
     """Errors by their numbers."""
 
-    def loss(self, error: Error, *, closed: bool) -> Loss | None:
+    # Shutting down (1053, 1077, 1079), no connection left (1040, 1203: a proxy's answer to a statement), a
+    # Galera node outside its cluster (1047), MySQL's offline mode (3032), a ProxySQL without servers (9001).
+    lost_server = frozenset({1040, 1047, 1053, 1077, 1079, 1203, 3032, 9001})
+    # No privilege for a table, a variable or a function (1142, 1227, 1370), or there is no such thing on this
+    # server (1193, 1305).
+    refusals = frozenset({1142, 1193, 1227, 1305, 1370})
+    # A database, column, table, index or function; a privilege (1142, 1143, 1370). So does whatever is
+    # temporary.
+    only_on_primary = frozenset({1049, 1054, 1128, 1146, 1176, 1191, 1305, 1142, 1143, 1370})
+    # 1792 is the session's or the transaction's.
+    refused_writes = frozenset({OPTION_PREVENTS_STATEMENT, 1792, READ_ONLY_MODE})
+    missing_table = (1146,)
+    meanings = {
+        **dict.fromkeys(("1040", "1203"), FULL),
+        **dict.fromkeys(("1044", "1049"), REFUSED_DATABASE),
+        "1045": REFUSED_USER,
+        "1047": gettext_noop("is outside its Galera cluster"),
+        **dict.fromkeys(("1053", "1077", "1079"), STOPPING),
+        **dict.fromkeys(("1152", "1158", "1159", "1160", "1161", "1184"), LOST),
+        **dict.fromkeys(("1927", "3169", "4031"), gettext_noop("ended the connection")),
+        **dict.fromkeys(("2002", "2003"), gettext_noop("refused the connection, or could not be reached")),
+        "2005": gettext_noop("has a host name that is not known"),
+        "2006": gettext_noop("went away"),
+        "2013": gettext_noop("stopped answering, or went away"),
+        "2026": gettext_noop("could not agree on an encrypted connection"),
+        "3032": gettext_noop("is in offline mode"),
+        "9001": gettext_noop("is not there behind its proxy"),
+    }
+
+    def code(self, error: BaseException) -> int | None:
+        """Return the number."""
+        code = error.args[0] if isinstance(error, Error) and error.args else None
+        return code if isinstance(code, int) else None
+
+    def loss(self, error: BaseException, *, closed: bool) -> Loss | None:
         """Tell by the number alone."""
-        code = code_of(error)
-        if code in LOST_SERVER:
-            return Loss.SERVER
-        if _is_connectors_loss(error, code):
-            return Loss.CONNECTION
-        return Loss.CONNECTION if code in LOST_CONNECTION else None
+        code = self.code(error)
+        is_lost = code in LOST_CONNECTION or _is_connectors_loss(error, code)
+        return super().loss(error, closed=closed) or (Loss.CONNECTION if is_lost else None)
 
     def was_never_reached(self, error: BaseException) -> bool:
         """Tell by the client library's numbers, by what it was reading, or by the class of mysql.connector.
@@ -103,34 +121,53 @@ class MySQLFamilyErrors(ErrorCodes):
         PyMySQL's error does not tell: there a silent server is found by its read_timeout alone.
         """
         return (
-            code_of(error) in (2002, 2003)
+            self.code(error) in (2002, 2003)
             or "initial communication packet" in str(error)
             or type(error.__cause__).__name__ == "ConnectionTimeoutError"
         )
 
-    def may_have_written(self, error: Error) -> bool:
-        """Tell whether the connection broke before the outcome came."""
-        code = code_of(error)
+    def hides_the_outcome(self, error: Error) -> bool:
+        """Tell by the number."""
+        code = self.code(error)
         return code is None or code in CLIENT_ERRORS or code in GONE or _is_connectors_loss(error, code)
 
-    def is_refusal(self, error: Error) -> bool:
-        """Tell by the number."""
-        return code_of(error) in REFUSED
-
-    def may_work_on_primary(self, error: Error) -> bool:
-        """Tell by the number."""
-        return code_of(error) in ONLY_ON_PRIMARY
-
-    def is_refused_write(self, error: Error) -> bool:
-        """Tell by the number."""
-        return code_of(error) in READ_ONLY_ERRORS
-
-    def is_read_only_server(self, error: Error) -> bool:
+    def is_read_only_server(self, error: BaseException, connection: BaseDatabaseWrapper) -> bool:
         """Tell a read-only server from other options that prevent statements."""
-        code = code_of(error)
+        code = self.code(error)
         if code == OPTION_PREVENTS_STATEMENT:
             return bool(READ_ONLY_OPTION.search(str(error)))
         return code == READ_ONLY_MODE
+
+
+class MySQLFamily(Product):
+    """What both say alike. Which server it is decides whether a session is the primary's."""
+
+    errors = MySQLFamilyErrors()
+    timeouts = ("connect_timeout", "read_timeout")
+    driver_timeouts = {
+        "MySQLdb": ("connect_timeout", "read_timeout", "write_timeout"),
+        "pymysql": ("connect_timeout", "read_timeout", "write_timeout"),
+        # Those of one statement from version 9.2 on.
+        "mysql": ("connection_timeout", "read_timeout", "write_timeout"),
+    }
+
+    def read_only_statement(self, primary: Callable[[], str | None]) -> Sequence[Any]:
+        """Set the session, where the server is not known to be the primary."""
+        server = primary()
+        return ("SET SESSION TRANSACTION READ ONLY",) if server is None else self.read_only_unless(server)
+
+    def read_only_unless(self, primary: str) -> Sequence[Any]:
+        """Return one statement that compares the server's identity, and sets the session."""
+        raise NotImplementedError
+
+    def missing_timeouts(self, options: Mapping[str, Any]) -> Sequence[str]:
+        """Take either name of the first for it: mysql.connector has two."""
+        connecting = options.get("connect_timeout") or options.get("connection_timeout")
+        return super().missing_timeouts({**options, "connect_timeout": connecting})
+
+    def patience(self, options: Mapping[str, Any]) -> float:
+        """Return ``read_timeout``."""
+        return float(options.get("read_timeout") or "inf")
 
 
 # --- replication's progress -----------------------------------------------------------------------
@@ -153,6 +190,25 @@ def replica_status(cursor: Any) -> Mapping[str, Any] | None:
             return {}
         return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
     return None
+
+
+def read_progress(
+    cursor: Any, driver: Driver, decode: Callable[[str], Any], *, word: str, received: str, privilege: str
+) -> Progress:
+    """Return what the status shows, and then what was replayed: so this is never behind the other.
+
+    ``word`` is what the server calls a replica in its columns, ``received`` the column of what it has got.
+    """
+    status = replica_status(cursor)
+    progress = progress_of(status, word, privilege)
+    progress.replayed = driver.read_replica(cursor).position
+    text = as_text((status or {}).get(received)).replace("\n", "")
+    if text:
+        progress.received = decode(text)
+        if progress.replayed is not None:
+            # What was received before the thread or the relay log began anew is counted no more.
+            progress.received = progress.received.merge(progress.replayed)
+    return progress
 
 
 def progress_of(status: Mapping[str, Any] | None, word: str, privilege: str) -> Progress:

@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import Error, InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.translation import gettext_noop
 
-from django_rwrouter.databases.base import ErrorCodes, Loss, Progress, Reading
+from django_rwrouter.databases.base import (
+    FULL,
+    LOST,
+    REFUSED_DATABASE,
+    REFUSED_USER,
+    STOPPING,
+    ErrorCodes,
+    Loss,
+    Product,
+    Progress,
+    Reading,
+)
 
-_TEXT: Final = re.compile(r"([0-9A-F]{1,8})@([0-9A-F]{1,8})/([0-9A-F]{1,8})")
+_HEXADECIMAL: Final = re.compile(r"[0-9A-F]{1,8}")
 _LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _POLL_SECONDS: Final = 0.001
 _WAITS: Final = 190000
@@ -51,8 +66,7 @@ _REPLICA: Final = (
 _READ_ONLY: Final = (
     "SELECT set_config('default_transaction_read_only', 'on', false) WHERE pg_is_in_recovery()"
 )
-SESSION_IS_READ_ONLY: Final = "SHOW transaction_read_only"
-SERVER_IS_READ_ONLY: Final = """
+_SERVER_IS_READ_ONLY: Final = """
     SELECT pg_is_in_recovery() OR EXISTS (
         SELECT FROM pg_settings
         WHERE name = 'default_transaction_read_only'
@@ -61,46 +75,50 @@ SERVER_IS_READ_ONLY: Final = """
 """
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 
-TIMEOUTS: Final = {"psycopg": ("connect_timeout",), "psycopg2": ("connect_timeout",)}
-"""By the driver's package, the options that bound how long it waits, in whole seconds."""
-
 # --- errors -------------------------------------------------------------------------------------
 
-LOST_SERVER: Final = frozenset({"08P01", "53300", "57P03"})
-"""Not accepting connections; the first two are PgBouncer's answers to a statement."""
-REFUSED: Final = frozenset({"0A000", "42501", "42883"})
-"""Not supported (Aurora, of functions of the log), no privilege, no such function."""
 NOT_SUPPORTED: Final = "0A000"
-ONLY_ON_PRIMARY: Final = frozenset(
-    {"3F000", "42703", "42704", "42883", "42P01", "42501", NOT_SUPPORTED, "55000"}
-)
-"""What a replica may lack that the primary has: a schema, column, type, function or table; a privilege
-(42501). And what no standby can do: unlogged tables, the isolation level "serializable" (0A000), the state of
-a session on the primary (55000)."""
-READ_ONLY_TRANSACTION: Final = "25006"
-"""read_only_sql_transaction"""
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """Return the SQLSTATE of an error; the library's own errors have none."""
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 class PostgreSQLErrors(ErrorCodes):
     """Errors by their SQLSTATE. ``08`` and ``57P`` are the server's words for a broken connection."""
 
-    def loss(self, error: Error, *, closed: bool) -> Loss | None:
+    # Not accepting connections; the first two are PgBouncer's answers to a statement.
+    lost_server = frozenset({"08P01", "53300", "57P03"})
+    # Not supported (Aurora, of functions of the log), no privilege, no such function.
+    refusals = frozenset({NOT_SUPPORTED, "42501", "42883"})
+    # A schema, column, type, function or table; a privilege (42501). And what no standby can do: unlogged
+    # tables, the isolation level "serializable" (0A000), the state of a session on the primary (55000).
+    only_on_primary = frozenset(
+        {"3F000", "42703", "42704", "42883", "42P01", "42501", NOT_SUPPORTED, "55000"}
+    )
+    refused_writes = ("25006",)
+    missing_table = ("42P01",)
+    meanings = {
+        **dict.fromkeys(("08006", "08P01"), LOST),
+        **dict.fromkeys(("28000", "28P01"), REFUSED_USER),
+        "3D000": REFUSED_DATABASE,
+        "53300": FULL,
+        "57P01": STOPPING,
+        "57P02": gettext_noop("has crashed"),
+        "57P03": gettext_noop("is starting, or takes no connections yet"),
+    }
+
+    def code(self, error: BaseException) -> str | None:
+        """Return the SQLSTATE; the library's own errors have none."""
+        cause = error.__cause__ if isinstance(error, Error) else None
+        return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+    def loss(self, error: BaseException, *, closed: bool) -> Loss | None:
         """Tell by the SQLSTATE; where there is none, by whether the driver has closed the connection."""
-        state = sqlstate(error)
+        state = self.code(error)
         if state is None:
             broken = closed and isinstance(error, (OperationalError, InterfaceError))
             return Loss.CONNECTION if broken else None
-        if state in LOST_SERVER:
-            return Loss.SERVER
         if state == "40001":  # A read outside a transaction meets it as a recovery conflict alone.
             return Loss.CONNECTION if closed else Loss.STATEMENT
-        return Loss.CONNECTION if state.startswith(("08", "57P")) else None
+        lost = Loss.CONNECTION if state.startswith(("08", "57P")) else None
+        return super().loss(error, closed=closed) or lost
 
     def was_never_reached(self, error: BaseException) -> bool:
         """Tell only where PgBouncer says so of the server behind it.
@@ -111,30 +129,31 @@ class PostgreSQLErrors(ErrorCodes):
         text = str(error)
         return "server_login_retry" in text and ("cached error" not in text or "connect" in text)
 
-    def may_have_written(self, error: Error) -> bool:
-        """Tell whether the connection broke before the outcome came."""
-        state = sqlstate(error)
+    def hides_the_outcome(self, error: Error) -> bool:
+        """Tell by the SQLSTATE."""
+        state = self.code(error)
         return state is None or state.startswith(("08", "57P"))
 
-    def is_refusal(self, error: Error) -> bool:
-        """Tell by the SQLSTATE."""
-        return sqlstate(error) in REFUSED
-
-    def may_work_on_primary(self, error: Error) -> bool:
-        """Tell by the SQLSTATE."""
-        return sqlstate(error) in ONLY_ON_PRIMARY
-
-    def is_unsupported(self, error: Error) -> bool:
+    def is_unsupported(self, error: BaseException) -> bool:
         """Tell by the SQLSTATE: a standby runs nothing at the level "serializable"."""
-        return sqlstate(error) == NOT_SUPPORTED
+        return self.code(error) == NOT_SUPPORTED
 
-    def is_refused_write(self, error: Error) -> bool:
-        """Tell by the SQLSTATE."""
-        return sqlstate(error) == READ_ONLY_TRANSACTION
+    def is_read_only_server(self, error: BaseException, connection: BaseDatabaseWrapper) -> bool:
+        """Ask the server: the error is the same where the session or the transaction is read-only.
 
-    def is_read_only_server(self, error: Error) -> bool:
-        """Tell as far as the error does: it is the same where the session or the transaction is read-only."""
-        return self.is_refused_write(error)
+        In a transaction that has failed no question is possible, but servers from version 14 on have told it.
+        """
+        if not self.is_refused_write(error):
+            return False
+        if not connection.in_atomic_block and connection.autocommit:
+            try:
+                with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+                    cursor.execute(_SERVER_IS_READ_ONLY)
+                    return bool(cursor.fetchone()[0])
+            except Error:
+                return True
+        info = getattr(connection.connection, "info", None)
+        return info is not None and info.parameter_status("in_hot_standby") == "on"
 
 
 # --- positions ------------------------------------------------------------------------------------
@@ -167,10 +186,10 @@ class PostgreSQLPosition:
     @classmethod
     def decode(cls, text: str) -> PostgreSQLPosition:
         """Read what :meth:`encode` writes; raises ``ValueError``."""
-        match = _TEXT.fullmatch(text)
-        if match is None:
+        timeline, _, lsn = text.partition("@")
+        if not _HEXADECIMAL.fullmatch(timeline):
             raise ValueError(f"{text!r} is not a place in a log")
-        return cls(int(match[1], 16), (int(match[2], 16) << 32) + int(match[3], 16))
+        return cls(int(timeline, 16), _lsn(lsn))
 
 
 class PostgreSQLDriver:
@@ -204,10 +223,6 @@ class PostgreSQLDriver:
         streaming = receiver is not None
         position = PostgreSQLPosition(_STREAMING if streaming else 0, _lsn(lsn))
         return Reading(server, position, tentative=True, writable=False)
-
-    def make_read_only(self, cursor: Any, primary: str | None) -> None:
-        """Set the session of a standby alone: any other server may be the primary."""
-        cursor.execute(_READ_ONLY)
 
     def place(
         self, position: PostgreSQLPosition, primary: PostgreSQLPosition | None
@@ -267,10 +282,6 @@ class PostgreSQLReader:
 
     unit = "bytes"
 
-    def written(self, cursor: Any) -> PostgreSQLPosition | None:
-        """Return the end of the flushed log."""
-        return PostgreSQLDriver().read_primary(cursor)
-
     def progress(self, cursor: Any) -> Progress:
         """Return what a standby tells everybody."""
         cursor.execute(_STANDBY)
@@ -298,4 +309,36 @@ class PostgreSQLReader:
 
 
 def _place(text: str | None, timeline: int | None) -> PostgreSQLPosition | None:
-    return PostgreSQLPosition.decode(f"{timeline or 0:X}@{text}") if text else None
+    return PostgreSQLPosition(timeline or 0, _lsn(text)) if text else None
+
+
+class PostgreSQL(Product):
+    """PostgreSQL 12 or later."""
+
+    name = "postgresql"
+    system = "postgresql"
+    code = "p"
+    position = PostgreSQLPosition
+    driver = PostgreSQLDriver()
+    reader = PostgreSQLReader()
+    errors = PostgreSQLErrors()
+    read_only_query = "SHOW transaction_read_only"
+    impatient_select = "SET LOCAL lock_timeout = 250; SELECT %s"
+    timeouts = ("connect_timeout",)
+    driver_timeouts = {"psycopg": timeouts, "psycopg2": timeouts}
+    reads_can_hang = True
+    hello = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # SSLRequest
+
+    def read_only_statement(self, primary: Callable[[], str | None]) -> Sequence[Any]:
+        """Set the session of a standby alone: any other server may be the primary."""
+        return (_READ_ONLY,)
+
+    def patience(self, options: Mapping[str, Any]) -> float:
+        """Return ``tcp_user_timeout``, which is in milliseconds."""
+        return float(options.get("tcp_user_timeout") or "inf") / 1000
+
+    def is_serializable(self, options: Mapping[str, Any]) -> bool:
+        """Look at what libpq sends, and at what Django's backend sets: no standby has that level."""
+        words = str(options.get("options", "")).replace("\\", "").replace("'", "")
+        level = getattr(options.get("isolation_level"), "name", "")
+        return "default_transaction_isolation=serializable" in words or level == "SERIALIZABLE"

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter.databases import mysql_family, postgresql
+from django_rwrouter.databases import timeouts_of
 
-_TIMEOUTS: Final = {**mysql_family.TIMEOUTS, **postgresql.TIMEOUTS}
 _POOL_OPTIONS: Final = ("pool", "MAX_CONNS", "REUSE_CONNS")
 """What Django's pool and that of ``django_db_geventpool`` take; no driver knows them."""
-
-
-def connect_timeout(options: Mapping[str, Any]) -> Any:
-    """Return what an alias' ``OPTIONS`` say; mysql.connector takes two names for it."""
-    return options.get("connect_timeout") or options.get("connection_timeout")
 
 
 def own_connection(alias: str, timeout: float | None = None) -> BaseDatabaseWrapper:
@@ -40,7 +33,7 @@ def own_connection(alias: str, timeout: float | None = None) -> BaseDatabaseWrap
         accepted = getattr(getattr(library, "constants", None), "DEFAULT_CONFIGURATION", None)
         options |= {
             option: math.ceil(timeout)
-            for option in _TIMEOUTS.get(driver, ())
+            for option in timeouts_of(driver)
             if accepted is None or option in accepted
         }
     connection.settings_dict = {

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from weakref import WeakSet
 
 from django.db import Error, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
-from django_rwrouter.databases.base import ErrorCodes
+from django_rwrouter.databases.base import Busy, ErrorCodes, Product
 
-READ_ONLY: Final = "PRAGMA query_only = ON"
-SESSION_IS_READ_ONLY: Final = "PRAGMA query_only"
 ONLY_ON_PRIMARY: Final = "no such "
 """How an error begins that says that a table, column or function is not there."""
 READ_ONLY_ERROR: Final = "readonly"
@@ -27,15 +25,15 @@ _LOCKED: Final = "is locked"
 class SQLiteErrors(ErrorCodes):
     """Errors by their texts."""
 
-    def may_have_written(self, error: Error) -> bool:
+    def hides_the_outcome(self, error: Error) -> bool:
         """Return ``False``: a statement that fails is undone before its error is raised."""
         return False
 
-    def may_work_on_primary(self, error: Error) -> bool:
+    def may_work_on_primary(self, error: BaseException) -> bool:
         """Tell whether something is missing."""
-        return str(error).startswith(ONLY_ON_PRIMARY)
+        return isinstance(error, Error) and str(error).startswith(ONLY_ON_PRIMARY)
 
-    def is_refused_write(self, error: Error) -> bool:
+    def is_refused_write(self, error: BaseException) -> bool:
         """Tell by the text."""
         return isinstance(error, OperationalError) and READ_ONLY_ERROR in str(error)
 
@@ -75,8 +73,8 @@ class WriterGate:
                 self._beginning -= 1
 
     @contextmanager
-    def writing(self, connection: BaseDatabaseWrapper) -> Iterator[bool]:
-        """Write in one transaction, and yield ``True``; or ``False`` where the site would be in its way.
+    def writing(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Write in one transaction; raises :class:`Busy` where the site would be in its way.
 
         It waits for no lock, as transactions of the site wait for it. It locks the whole file: readers in a
         transaction of another process keep it from that, rather than being failed by it later.
@@ -86,12 +84,15 @@ class WriterGate:
             if is_free:
                 self._writer = threading.get_ident()
         if not is_free:
-            yield False
-            return
+            raise Busy
         try:
             connection.settings_dict["OPTIONS"] |= {"timeout": 0, "transaction_mode": "EXCLUSIVE"}
             with transaction.atomic(using=connection.alias):
-                yield True
+                yield
+        except OperationalError as error:
+            if _LOCKED in str(error):
+                raise Busy from error
+            raise
         finally:
             with self._changed:
                 self._writer = None
@@ -106,6 +107,17 @@ gate: Final = WriterGate()
 process.owns(gate.renew)
 
 
-def is_locked(error: Error) -> bool:
-    """Whether somebody else has locked the file."""
-    return isinstance(error, OperationalError) and _LOCKED in str(error)
+class SQLite(Product):
+    """SQLite. What it has no word for stays as it is for an unknown database."""
+
+    name = "sqlite"
+    system = "sqlite"
+    errors = SQLiteErrors()
+    read_only_query = "PRAGMA query_only"
+    is_file = True
+    beginning = staticmethod(gate.beginning)
+    writing = staticmethod(gate.writing)
+
+    def read_only_statement(self, primary: Callable[[], str | None]) -> Sequence[Any]:
+        """Set the session, whichever file it leads to: nobody else gets this connection."""
+        return ("PRAGMA query_only = ON",)

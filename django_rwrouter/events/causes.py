@@ -1,4 +1,4 @@
-"""Reasons for ejecting a server, and what the codes of drivers mean: one table of sentences.
+"""Reasons for ejecting a server, and how they are shown.
 
 A cause is stored as a program wants it, in logs, signals and statistics: in English, or as a driver's error
 with its code, such as ``OperationalError 2013``. Pages show it as a sentence, in the reader's language.
@@ -10,6 +10,9 @@ import re
 from typing import Final
 
 from django.utils.translation import gettext, gettext_noop
+
+from django_rwrouter.databases import meaning_of
+from django_rwrouter.databases.base import LOST
 
 TIMEOUT: Final = gettext_noop("timeout")
 """The server did not answer in time."""
@@ -23,37 +26,12 @@ SLOW: Final = gettext_noop("slow: %(own)s ms, its peers %(peers)s ms")
 SECONDS: Final = gettext_noop("%(seconds)s s")
 """For how long the server was ejected."""
 
-_FULL: Final = gettext_noop("has no connection left")
-_REFUSED_USER: Final = gettext_noop("refused user or password")
-_REFUSED_DATABASE: Final = gettext_noop("has no such database, or no right to it for this user")
-_STOPPING: Final = gettext_noop("is shutting down")
-_UNREACHABLE: Final = gettext_noop("refused the connection, or could not be reached")
-_ENDED: Final = gettext_noop("ended the connection")
-_LOST: Final = gettext_noop("lost the connection")
-
-SENTENCES: Final = {
-    **dict.fromkeys(("1040", "1203", "53300"), _FULL),
-    **dict.fromkeys(("1045", "28000", "28P01"), _REFUSED_USER),
-    **dict.fromkeys(("1044", "1049", "3D000"), _REFUSED_DATABASE),
-    "1047": gettext_noop("is outside its Galera cluster"),
-    **dict.fromkeys(("1053", "1077", "1079", "57P01"), _STOPPING),
-    **dict.fromkeys(("1152", "1158", "1159", "1160", "1161", "1184", "08P01", "08006"), _LOST),
-    **dict.fromkeys(("1927", "3169", "4031"), _ENDED),
-    **dict.fromkeys(("2002", "2003"), _UNREACHABLE),
-    "2005": gettext_noop("has a host name that is not known"),
-    "2006": gettext_noop("went away"),
-    "2013": gettext_noop("stopped answering, or went away"),
-    "2026": gettext_noop("could not agree on an encrypted connection"),
-    "3032": gettext_noop("is in offline mode"),
-    "9001": gettext_noop("is not there behind its proxy"),
-    "57P02": gettext_noop("has crashed"),
-    "57P03": gettext_noop("is starting, or takes no connections yet"),
+_BY_TYPE: Final = {
     # Clients of PostgreSQL and SQLite have no code for a connection that fails.
     "OperationalError": gettext_noop("could not be reached, or lost the connection"),
-    "InterfaceError": _LOST,
+    "InterfaceError": LOST,
 }
-"""What a server did, by the error's code (MariaDB's and MySQL's numbers, PostgreSQL's SQLSTATE), or else its
-type."""
+"""What a server did, by the type of an error without a code."""
 
 _ERROR: Final = re.compile(r"(\w+Error)(?: (\w+))?")
 """An error as :func:`django_rwrouter.events.why` writes it."""
@@ -79,4 +57,5 @@ def sentence(cause: str) -> str:
             return gettext(text) % match.groupdict()
     error = _ERROR.fullmatch(cause)
     code = error[error.lastindex or 0] if error else ""
-    return f"{gettext(SENTENCES[code])} ({code})" if code in SENTENCES else cause
+    text = _BY_TYPE.get(code) or meaning_of(code)
+    return f"{gettext(text)} ({code})" if text else cause

@@ -8,7 +8,7 @@ from typing import Final
 
 from django_rwrouter import process, signals, stats
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.databases.postgresql import sqlstate
+from django_rwrouter.databases import code_of
 from django_rwrouter.events.causes import SECONDS
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.events.watcher import is_told_elsewhere, once_for_a_host, own_ejections
@@ -28,7 +28,7 @@ def cluster_of(alias: str) -> str:
 
 def why(error: BaseException) -> str:
     """Return an error's type and code. Its text may contain host, user and data."""
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else sqlstate(error) or ""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else code_of(error) or ""
     return f"{type(error).__name__} {code}".rstrip()
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final, NamedTuple, cast
@@ -26,15 +26,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.databases import postgresql
-from django_rwrouter.databases.errors import (
-    Loss,
-    is_read_only_server,
-    is_refused_write,
-    loss,
-    may_have_written,
-    may_work_on_primary,
-)
+from django_rwrouter.databases import get_product
+from django_rwrouter.databases.base import Loss
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.exceptions import ReplicaWriteError
@@ -90,8 +83,8 @@ def rescue(
             setattr(context["cursor"], RAW_DECISION, rerun.decision)
         return rerun
     connection = context["connection"]
-    alias, vendor = connection.alias, connection.vendor
-    if alias != cluster.primary and is_refused_write(error, vendor):
+    alias, errors = connection.alias, get_product(connection).errors
+    if alias != cluster.primary and errors.is_refused_write(error):
         stats.note_event("replica_write_refused", alias)
         raise _replica_write_error(alias, statement) from error
     if isinstance(error, (OperationalError, InterfaceError, InternalError)):
@@ -99,7 +92,7 @@ def rescue(
     if (
         statement.writes
         and pins(statement, get_topology())
-        and (many or statement.in_parts or may_have_written(error, vendor))
+        and (many or statement.in_parts or errors.may_have_written(error))
     ):
         note_write(state, cluster.name)
     if alias == cluster.primary:
@@ -188,7 +181,7 @@ def _may_work_on_primary(error: BaseException, connection: BaseDatabaseWrapper, 
         and not connection.in_atomic_block
         and connection.autocommit
         and not (block is not None and block.strict)
-        and may_work_on_primary(error, connection.vendor)
+        and get_product(connection).errors.may_work_on_primary(error)
     )
 
 
@@ -214,8 +207,7 @@ def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor:
     Inside ``atomic()`` that waits for the end of the outermost block, as inner ones roll back to their
     savepoints, and the code may catch the error and go on.
     """
-    vendor = connection.vendor
-    if not is_read_only_server(error, vendor) or (vendor == "postgresql" and not _is_standby(connection)):
+    if not get_product(connection).errors.is_read_only_server(error, connection):
         return
     alias = connection.alias
     stats.note_event("primary_read_only", alias, events.why(error))
@@ -276,7 +268,7 @@ def _loss(
     if connection.in_atomic_block or not connection.autocommit:
         return None  # What ran before it in the same transaction would have to run again, too.
     closed = connection.connection is None or bool(getattr(connection.connection, "closed", False))
-    lost = loss(error, connection.vendor, closed=closed)
+    lost = get_product(connection).errors.loss(error, closed=closed)
     # A primary cancels nothing for the sake of replay.
     return None if on_primary and lost is Loss.STATEMENT else lost
 
@@ -296,7 +288,8 @@ def _leave(
     with suppress(Error):
         connection.close()
     current_state().forget_connection(cluster.name, alias)
-    timed_out = seconds >= _TIMED_OUT * _patience(connection)
+    patience = get_product(connection).patience(connection.settings_dict["OPTIONS"])
+    timed_out = seconds >= _TIMED_OUT * patience
     if alias == cluster.primary:
         if lost is Loss.SERVER:
             asking.note_lost_primary(cluster, cast("Error", error))
@@ -305,14 +298,6 @@ def _leave(
         asking.pass_over(alias, cast("Error", error))
         return False
     return timed_out and not health.is_ejected(alias) and open_replica(connection) is Opening.OPENED
-
-
-def _patience(connection: BaseDatabaseWrapper) -> float:
-    """Return the seconds after which the driver takes a silent server for gone."""
-    options = connection.settings_dict["OPTIONS"]
-    if connection.vendor == "mysql":
-        return float(options.get("read_timeout") or "inf")
-    return float(options.get("tcp_user_timeout") or "inf") / 1000
 
 
 def replace_cursor(wrapper: Any, connection: BaseDatabaseWrapper, *, chunked: bool) -> None:
@@ -332,22 +317,6 @@ def _close(cursor: Any) -> None:
     """
     with suppress(Exception):
         cursor.close()
-
-
-def _is_standby(connection: BaseDatabaseWrapper) -> bool:
-    """Whether PostgreSQL's server is read-only, not merely the session or the transaction.
-
-    In a transaction that has failed no question is possible, but servers from version 14 on have told it.
-    """
-    if not connection.in_atomic_block and connection.autocommit:
-        try:
-            with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-                cursor.execute(postgresql.SERVER_IS_READ_ONLY)
-                return bool(cursor.fetchone()[0])
-        except Error:
-            return True
-    info = getattr(connection.connection, "info", None)
-    return info is not None and info.parameter_status("in_hot_standby") == "on"
 
 
 def _replica_write_error(alias: str, statement: Statement) -> ReplicaWriteError:

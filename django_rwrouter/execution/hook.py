@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
-from django_rwrouter.databases import mariadb, mysql, postgresql, product, sqlite
+from django_rwrouter.databases import get_product
 from django_rwrouter.databases.sql import STATEMENTS, Kind, Statement, text_of
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.execution import failover, judge, replica_sessions
@@ -25,12 +25,6 @@ from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.signals import statement_routed
 
 logger = logging.getLogger("django_rwrouter")
-_IS_READ_ONLY: Final = {
-    "mariadb": mariadb.SESSION_IS_READ_ONLY,
-    "mysql": mysql.SESSION_IS_READ_ONLY,
-    "postgresql": postgresql.SESSION_IS_READ_ONLY,
-    "sqlite": sqlite.SESSION_IS_READ_ONLY,
-}
 _UPKEEP: Final = ("django_migrations", "sqlite_master", "pg_catalog.", "information_schema.")
 """How the names of tables begin that Django reads to see whether all is migrated."""
 _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
@@ -60,8 +54,8 @@ def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its
     if cluster.settings.replica_session is not None or hasattr(connection, "set_tenant"):
         execute = replica_sessions.following(execute, statement, cluster)
     if statement.kind is Kind.CONTROL:
-        if connection.vendor == "sqlite" and text.startswith("BEGIN"):
-            with sqlite.gate.beginning(connection):
+        if text.startswith("BEGIN"):
+            with get_product(connection).beginning(connection):
                 return execute(sql, params, many, context)
         return execute(sql, params, many, context)
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
@@ -152,10 +146,9 @@ def _ran_read_only(connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
     """
     if connection.alias == cluster.primary:
         return False
-    question = _IS_READ_ONLY.get(product(connection), "")
     try:
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(question)
+            cursor.execute(get_product(connection).read_only_query)
             return str(cursor.fetchone()[0]) in {"1", "on"}
     except Exception:  # noqa: BLE001  (each driver has errors of its own; then it counts)
         return False

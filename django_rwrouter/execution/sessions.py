@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.databases import get_driver, sqlite
-from django_rwrouter.databases.errors import is_unsupported
+from django_rwrouter.databases import get_product
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, set_server
@@ -39,20 +39,19 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
             return
     if connection.alias == cluster.primary or not cluster.settings.read_only_sessions:
         return
-    driver = get_driver(connection)
-    if (driver is None and connection.vendor != "sqlite") or is_test_mirror(connection):
+    if is_test_mirror(connection):
         return
-    primary = primary_server(cluster) if connection.vendor == "mysql" else None
+    product = get_product(connection)
+    statement = product.read_only_statement(partial(primary_server, cluster))
+    if not statement:
+        return
     try:
         with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-            if driver is None:
-                cursor.execute(sqlite.READ_ONLY)
-            else:
-                driver.make_read_only(cursor, primary)
+            cursor.execute(*statement)
             if not connection.autocommit:
                 connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.
     except BaseException as error:
-        if is_unsupported(error, connection.vendor):
+        if product.errors.is_unsupported(error):
             return  # Each read will say so, and move on.
         connection.close()  # Never leave a replica's connection open that can be written to.
         raise

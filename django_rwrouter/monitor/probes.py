@@ -14,9 +14,8 @@ from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events
-from django_rwrouter.databases import get_driver
+from django_rwrouter.databases import get_driver, get_product
 from django_rwrouter.databases.base import Driver, Reading
-from django_rwrouter.databases.errors import is_refusal, was_never_reached
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.monitor.questions import ProbeQuestion
 from django_rwrouter.scope.context import silenced
@@ -28,9 +27,6 @@ it within a fraction of a millisecond, and would otherwise seem a whole interval
 BARE_PART: Final = 0.8
 """Part of the timeout (of a second at most) that a bare connection waits for a server's first byte: the
 result is there when the server's second chance is over."""
-_SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""PostgreSQL and its poolers answer this with one byte before any authentication. MySQL would count such a
-visit as an error of the host, but there the driver itself reports that nothing was received."""
 RENEW_SECONDS: Final = 60.0
 """For how long a connection is kept: its address may lead to another server by now."""
 
@@ -102,8 +98,8 @@ class Prober:
         """Whether the server did not answer the last time."""
         self.unreachable = False
         """Whether the last new connection received nothing from the server."""
-        self._vendor = connections.create_connection(alias).vendor
-        self.reads_in_bounded_time = self._vendor != "postgresql"
+        self._product = get_product(connections.create_connection(alias))
+        self.reads_in_bounded_time = not self._product.reads_can_hang
         """Whether the driver has a read timeout."""
 
     def probe(self, sample: PrimarySample, *, patience: float = 0.0, fresh: bool = False) -> ProbeResult:
@@ -130,7 +126,7 @@ class Prober:
         except Error as error:
             self.close()
             self._in_doubt = True
-            self.unreachable = self.unreachable or was_never_reached(error, self._vendor)
+            self.unreachable = self.unreachable or self._product.errors.was_never_reached(error)
             why = events.why(error)
             return ProbeResult(alias=self.alias, began=started, failure=why, unreachable=self.unreachable)
         except Exception as error:  # noqa: BLE001  (a receiver of connection_created may raise anything)
@@ -162,18 +158,18 @@ class Prober:
             sockets.sever(connection.connection)
 
     def _doubt(self) -> None:
-        """Test in another thread whether PostgreSQL's server answers at all.
+        """Test in another thread whether the server answers at all, where the driver does not tell.
 
         libpq's attempt to connect may last two seconds, which is the least that it allows.
         """
         self._in_doubt = True
-        peer = self._peer
-        if self._vendor != "postgresql" or peer is None or self._knocking.locked():
+        peer, hello = self._peer, self._product.hello
+        if not hello or peer is None or self._knocking.locked():
             return
 
         def knock() -> None:
             with self._knocking:
-                answered = peer.answers(_SSL_REQUEST, min(self._timeout, 1.0) * BARE_PART)
+                answered = peer.answers(hello, min(self._timeout, 1.0) * BARE_PART)
                 self.unreachable = self._in_doubt and not answered
 
         with suppress(RuntimeError):  # The system allows no more threads: then nothing is cut off.
@@ -208,7 +204,7 @@ class Prober:
             try:
                 reading = (_describe if self.is_primary else _read)(connection, driver)
             except Error as error:
-                if not is_refusal(error, connection.vendor):
+                if not self._product.errors.is_refusal(error):
                     raise
                 self._refusal = events.why(error)
         seconds = monotonic() - began

@@ -15,14 +15,14 @@ from time import monotonic
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, process, stats
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, get_topology
 from django_rwrouter.conf.validators import did_you_mean
-from django_rwrouter.databases import product
+from django_rwrouter.databases import get_product
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.scope.context import silenced
@@ -30,14 +30,6 @@ from django_rwrouter.servers.breaker import health
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
-
-_IMPATIENT: Final = {
-    "mariadb": "SET STATEMENT max_statement_time = 0.25 FOR SELECT %s",
-    "mysql": "SELECT /*+ MAX_EXECUTION_TIME(250) */ %s",
-    "postgresql": "SET LOCAL lock_timeout = 250; SELECT %s",
-}
-"""How a query waits no longer than a quarter of a second for a lock, by a setting that ends with it: one of
-the session would reach others through a pooler."""
 
 _KINDS: Final = frozenset(kind.value for kind in OverrideKind)
 _BEGUN: Final = {
@@ -291,7 +283,7 @@ def _is_replica(alias: str, topology: Topology) -> bool:
 def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[Override]:
     quote = connection.ops.quote_name
     columns = ", ".join(map(quote, ("kind", "target", "reason", "made_by", "made_at")))
-    query = "SELECT %s" if patiently else _IMPATIENT.get(product(connection), "SELECT %s")
+    query = "SELECT %s" if patiently else get_product(connection).impatient_select
     statement = query % f"{columns} FROM {quote(RoutingOverride._meta.db_table)}"
     connection.validate_thread_sharing()
     with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
@@ -312,7 +304,7 @@ def _overrides(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
 
 def _may_lack_the_table(error: DatabaseError, connection: BaseDatabaseWrapper) -> bool:
     """Whether a statement failed because there is no table yet; asks the database."""
-    if isinstance(error, OperationalError) and connection.vendor in ("mysql", "postgresql"):
+    if not get_product(connection).errors.may_lack_table(error):
         return False  # The server itself failed: asking it again would take as long again.
     with silenced(), connection.cursor() as cursor:
         return RoutingOverride._meta.db_table not in connection.introspection.table_names(cursor)

@@ -6,7 +6,7 @@ Where a database shows a step to privileged users alone and ours is none, that s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_reader
-from django_rwrouter.databases.base import Progress, Reader
+from django_rwrouter.databases import get_product
+from django_rwrouter.databases.base import Product, Progress, Reader
 from django_rwrouter.servers.survey import in_words, plain_cursor, survey
 
 TIMEOUT: Final = 1.0
@@ -100,8 +100,8 @@ def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[
     The primaries are asked last: no replica can have more than its primary had written by then.
     """
     replicas = [replica.alias for cluster in clusters for replica in cluster.replicas]
-    answers = _ask_all(replicas, "progress", timeout)
-    primaries = _ask_all([cluster.primary for cluster in clusters], "written", timeout)
+    answers = _ask_all(replicas, _progress_of, timeout)
+    primaries = _ask_all([cluster.primary for cluster in clusters], _written, timeout)
     return [
         _progress(
             cluster,
@@ -149,13 +149,16 @@ class _Reply(NamedTuple):
     why: str = ""
 
 
-def _ask_all(aliases: Collection[str], method: str, timeout: float) -> dict[str, _Reply]:
+def _ask_all(
+    aliases: Collection[str], ask: Callable[[Product, Any], Any], timeout: float
+) -> dict[str, _Reply]:
+    def reply(connection: BaseDatabaseWrapper) -> _Reply:
+        with plain_cursor(connection) as cursor:
+            product = get_product(connection)
+            return _Reply(ask(product, cursor), product.reader)
+
     outcomes = survey(
-        aliases,
-        lambda connection: _ask(connection, method),
-        timeout=timeout,
-        deadline=2 * timeout,
-        topic=f"replication: {method}",
+        aliases, reply, timeout=timeout, deadline=2 * timeout, topic=f"replication: {ask.__name__}"
     )
     return {
         alias: outcome if isinstance(outcome, _Reply) else _Reply(why=in_words(outcome))
@@ -163,10 +166,9 @@ def _ask_all(aliases: Collection[str], method: str, timeout: float) -> dict[str,
     }
 
 
-def _ask(connection: BaseDatabaseWrapper, method: str) -> _Reply:
-    connection.ensure_connection()
-    reader = get_reader(connection)
-    if reader is None:
-        return _Reply(Progress() if method == "progress" else None)
-    with plain_cursor(connection) as cursor:
-        return _Reply(getattr(reader, method)(cursor), reader)
+def _progress_of(product: Product, cursor: Any) -> Progress:
+    return Progress() if product.reader is None else product.reader.progress(cursor)
+
+
+def _written(product: Product, cursor: Any) -> Any:
+    return None if product.reader is None or product.driver is None else product.driver.read_primary(cursor)

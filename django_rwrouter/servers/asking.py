@@ -13,9 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, stats
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_driver
+from django_rwrouter.databases import get_driver, get_product
 from django_rwrouter.databases.base import Driver
-from django_rwrouter.databases.errors import is_refusal, loss
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
@@ -47,7 +46,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         with raw_cursor(connection) as cursor:
             position = driver.read_primary(cursor)
     except Error as error:
-        if is_refusal(error, connection.vendor):
+        if get_product(connection).errors.is_refusal(error):
             health.found_primary(cluster.name)
             learn_refusal(cluster, connection.alias, events.why(error), began)
             return None
@@ -70,7 +69,7 @@ def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:
     """Close a connection that was lost, so that its next use opens a new one."""
     closed = bool(getattr(connection.connection, "closed", False))
     in_transaction = connection.in_atomic_block or not connection.autocommit
-    if not in_transaction and loss(error, connection.vendor, closed=closed) is not None:
+    if not in_transaction and get_product(connection).errors.loss(error, closed=closed) is not None:
         with suppress(Error):
             connection.close()
 
@@ -98,7 +97,7 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
         with raw_cursor(connection) as cursor:
             reading = driver.read_replica(cursor)
     except Error as error:
-        if not is_refusal(error, connection.vendor):
+        if not get_product(connection).errors.is_refusal(error):
             raise
         learn_refusal(cluster, connection.alias, events.why(error), began)
         return

@@ -11,8 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_driver
-from django_rwrouter.databases.errors import is_refusal
+from django_rwrouter.databases import get_driver, get_product
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.asking import ask_replica, pass_over, raw_cursor
 from django_rwrouter.servers.breaker import health
@@ -90,7 +89,7 @@ def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seco
         with raw_cursor(connection) as cursor:
             there = driver.wait(cursor, position, seconds)
     except Error as error:
-        if not is_refusal(error, connection.vendor):
+        if not get_product(connection).errors.is_refusal(error):
             raise
         return False
     # The wait is blind to timelines: the position is only reached if the replica is on the same history.

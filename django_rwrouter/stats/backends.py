@@ -6,13 +6,14 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
-from django.db import DatabaseError, OperationalError, connections
+from django.db import DatabaseError, connections
 
 from django_rwrouter.conf import get_settings
-from django_rwrouter.databases import private_connections, sqlite
+from django_rwrouter.databases import get_product, private_connections
+from django_rwrouter.databases.base import Busy
 from django_rwrouter.stats.counters import Row
 
 if TYPE_CHECKING:
@@ -147,17 +148,10 @@ def temporary_connection(alias: str) -> Iterator[bool]:
 
 @contextmanager
 def _out_of_the_way(alias: str, *, is_own: bool) -> Iterator[None]:
-    """On SQLite, write while the site has no transaction open, or not at all."""
+    """Write where the site's own writes do not suffer, or not at all."""
     connection = connections[alias]
-    if connection.vendor != "sqlite" or not is_own:
-        yield
-        return
     try:
-        with sqlite.gate.writing(connection) as is_free:
-            if not is_free:
-                raise StatisticsPutOff
+        with get_product(connection).writing(connection) if is_own else nullcontext():
             yield
-    except OperationalError as error:
-        if sqlite.is_locked(error):
-            raise StatisticsPutOff from error
-        raise
+    except Busy as error:
+        raise StatisticsPutOff from error

@@ -18,7 +18,6 @@ from django.http.response import HttpResponseBase
 from django_rwrouter import databases, process, stats
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.decision import Level
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope import token
 from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
@@ -229,23 +228,14 @@ def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> 
 
 def _mark_without_position(at: float, cluster: Cluster) -> Mark:
     """Return the mark of a write that a store has lost, as the cluster's own level needs it."""
-    needs_position = _level_wants_position(cluster) and databases.has_positions(
+    needs_position = cluster.settings.needs_positions and databases.has_positions(
         connections[cluster.primary].vendor
     )
     return Mark(at, None, at if needs_position else 0.0)
 
 
 def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
-    return state.wants_position or _level_wants_position(cluster)
-
-
-def _level_wants_position(cluster: Cluster) -> bool:
-    settings = cluster.settings
-    return bool(
-        settings.consistency in (Level.CAUSAL, Level.STRONG)
-        or settings.monotonic_reads
-        or settings.sync_replicas
-    )
+    return state.wants_position or cluster.settings.needs_positions
 
 
 def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:

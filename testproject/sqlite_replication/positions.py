@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from django_rwrouter import databases
 from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.sqlite import SQLite
 
 _CREATE_TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS replication_counter ("
@@ -43,7 +44,6 @@ _STATE: Final = (
     "SELECT file, history, changes, delay FROM pragma_database_list, replication_counter WHERE name = 'main'"
 )
 _FILE: Final = "SELECT file FROM pragma_database_list WHERE name = 'main'"
-_READ_ONLY: Final = "PRAGMA query_only = ON"
 _TEXT: Final = re.compile(r"([0-9a-f]{8})@(\d{1,19})", re.ASCII)
 _POLL_SECONDS: Final = 0.005
 
@@ -74,9 +74,7 @@ def mark_as_copy(content: sqlite3.Connection, delay: float) -> None:
 
 def register() -> None:
     """Teach the router these positions."""
-    databases.register(
-        "sqlite", code="s", position=SQLitePosition, driver=SQLiteDriver(), reader=SQLiteReader()
-    )
+    databases.register(ReplicatedSQLite())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +128,6 @@ class SQLiteDriver:
         writable = None if state.position is None else state.delay is None
         return Reading(state.file, state.position, writable=writable)
 
-    def make_read_only(self, cursor: Any, primary: str | None) -> None:
-        """Make the session read-only, whichever file it is: nobody else gets this connection."""
-        cursor.execute(_READ_ONLY)
-
     def place(self, position: SQLitePosition, primary: SQLitePosition | None) -> SQLitePosition:
         """Return the position: it says itself where it belongs."""
         return position
@@ -156,10 +150,6 @@ class SQLiteReader:
 
     unit = "changes"
 
-    def written(self, cursor: Any) -> SQLitePosition | None:
-        """Return the primary's counter."""
-        return _state(cursor).position
-
     def progress(self, cursor: Any) -> Progress:
         """Return the counter that was copied, and the delay of the simulator that did."""
         state = _state(cursor)
@@ -176,6 +166,15 @@ class SQLiteReader:
     def text(self, position: SQLitePosition) -> str:
         """Return it as tokens have it."""
         return position.encode()
+
+
+class ReplicatedSQLite(SQLite):
+    """SQLite, with positions."""
+
+    code = "s"
+    position = SQLitePosition
+    driver = SQLiteDriver()
+    reader = SQLiteReader()
 
 
 @dataclass(frozen=True, slots=True)

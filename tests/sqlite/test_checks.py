@@ -17,6 +17,7 @@ from django_rwrouter.checks import installation
 from django_rwrouter.checks import project as checks_of_projects
 from django_rwrouter.checks import servers as checks_of_servers
 from django_rwrouter.conf import DOCUMENTATION
+from django_rwrouter.databases.postgresql import PostgreSQL
 from django_rwrouter.decision import Level
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.operations.doctor import postgresql
@@ -759,7 +760,7 @@ def test_a_project_without_the_app_is_told_by_the_command(command):
 
 def diagnosis(alias, cluster, **variables):
     """What the doctor says of a PostgreSQL server that answers this."""
-    facts = Facts(cluster=cluster, alias=alias, product="postgresql", variables=variables)
+    facts = Facts(cluster=cluster, alias=alias, product=PostgreSQL(), variables=variables)
     notes = Notes("default", alias)
     postgresql.judge(facts, None, notes)
     return notes.findings

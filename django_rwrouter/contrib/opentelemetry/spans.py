@@ -32,18 +32,11 @@ from django_rwrouter import __version__
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.contrib.opentelemetry import metrics
 from django_rwrouter.contrib.recording import level_in_force
+from django_rwrouter.databases import get_product
 from django_rwrouter.databases.sql import classify, text_of
 from django_rwrouter.decision import Decision
 from django_rwrouter.execution import announcements, hook
 
-SYSTEMS: Final = {
-    "mysql": "mysql",
-    "postgresql": "postgresql",
-    "sqlite": "sqlite",
-    "oracle": "oracle.db",
-    "microsoft": "microsoft.sql_server",
-}
-"""``db.system.name`` in the semantic conventions, by Django's vendor."""
 SUPPRESSED: Final = "suppress_instrumentation"
 """Set in OpenTelemetry's context where no instrumentation shall make spans."""
 _VERB: Final = re.compile(r"\s*\(*\s*(\w+)")
@@ -141,7 +134,7 @@ def observe(
     finally:
         seconds = perf_counter() - before
         _running.reset(token)
-        system = _system(connection)
+        system = get_product(connection).system
         metrics.record(known, system, seconds, failure)
         if with_spans and not running.has_span:
             _make_span(known, system, connection, text, decision, started, seconds, failure)
@@ -189,7 +182,7 @@ def _make_span(
     attributes: dict[str, str] = {"db.system.name": system, "db.query.text": text, **known}
     if summary:
         attributes["db.query.summary"] = summary
-    if connection.vendor != "sqlite":  # There it is a path on the disk.
+    if not get_product(connection).is_file:
         attributes["db.namespace"] = str(connection.settings_dict["NAME"])
     if failure is not None:
         attributes["error.type"] = type(failure).__qualname__
@@ -199,11 +192,3 @@ def _make_span(
     if failure is not None:
         span.set_status(Status(StatusCode.ERROR))
     span.end(end_time=started + round(seconds * 1e9))
-
-
-def _system(connection: BaseDatabaseWrapper) -> str:
-    """Return ``db.system.name``; never asks the server."""
-    # Django has asked when it opened the connection.
-    if "mysql_server_data" in vars(connection) and getattr(connection, "mysql_is_mariadb", False):
-        return "mariadb"
-    return SYSTEMS.get(connection.vendor, "other_sql")

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from types import ModuleType
+from collections.abc import Collection
 from typing import Any, Final
 
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_driver, product
-from django_rwrouter.databases.galera import UNPREPARED_NODE
-from django_rwrouter.databases.mysql_family import code_of
-from django_rwrouter.events.causes import SENTENCES
-from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
+from django_rwrouter.databases import code_of, get_product, meaning_of
+from django_rwrouter.databases.base import Loss
+from django_rwrouter.operations.doctor import DOCTORS, general
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
 from django_rwrouter.servers.survey import plain_cursor, survey
-
-DOCTORS: Final[Mapping[str, ModuleType]] = {
-    "mariadb": mariadb,
-    "mysql": mysql,
-    "postgresql": postgresql,
-}
-"""By product: a module with ``ask(cursor, facts)`` and ``judge(facts, primary, notes)``."""
 
 NO_POSITION: Final = "See what the driver registered for this database product reads its position from."
 """What to do where a product of the project's own does not say where it stands."""
@@ -61,11 +51,11 @@ def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = 
 
 def _judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
     where = "the primary" if facts.is_primary else "a replica"
-    notes.ok("connection", f"{facts.version or facts.product} answers; by the settings it is {where}")
-    doctor = DOCTORS.get(facts.product)
+    notes.ok("connection", f"{facts.version} answers; by the settings it is {where}")
+    doctor = DOCTORS.get(facts.product.name)
     if doctor is not None:
         doctor.judge(facts, primary, notes)
-    elif facts.has_driver:
+    elif facts.product.driver is not None:
         general.judge_position(facts, notes, NO_POSITION)
     else:
         general.judge_without_positions(facts, notes)
@@ -88,16 +78,19 @@ def _ask_all(cluster: Cluster, aliases: list[str], floor: Any, timeout: float) -
 def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, timeout: float) -> Facts:
     alias = connection.alias
     with plain_cursor(connection) as cursor:
+        product = get_product(connection)
         facts = Facts(
-            cluster=cluster, alias=alias, product=product(connection), options=connections.settings[alias]
+            cluster=cluster,
+            alias=alias,
+            product=product,
+            options=connections.settings[alias],
+            version=connection.vendor,
         )
-        doctor = DOCTORS.get(facts.product)
-        driver = get_driver(connection)
-        if driver is None:
-            return facts
-        facts.has_driver = True
+        doctor, driver = DOCTORS.get(product.name), product.driver
         if doctor is not None:
             doctor.ask(cursor, facts)
+        if driver is None:
+            return facts
         if facts.is_primary:
             facts.position = _primary_position(driver, cursor)
             return facts
@@ -106,8 +99,8 @@ def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, ti
                 driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
             reading = driver.read_replica(cursor)
         except OperationalError as error:
-            if code_of(error) == UNPREPARED_NODE and doctor is not None:
-                return facts  # They say why: the node is a donor, say.
+            if doctor is not None and product.errors.loss(error, closed=False) is Loss.SERVER:
+                return facts  # They say why: a node of Galera is a donor, say.
             raise
     facts.position = reading.position
     if reading.tentative and reading.position is not None:
@@ -130,13 +123,8 @@ def _why(error: Exception, timeout: float) -> str:
         return f"it has not answered within {timeout:g} s"
     if not isinstance(error, Error):
         return f"it cannot be asked ({type(error).__name__})"
-    cause = error.__cause__ or error
-    # The number first: one driver of MySQL's adds an SQLSTATE, mostly HY000 for "general error".
-    number = next((value for value in error.args if isinstance(value, int)), None)
-    code = number or getattr(cause, "sqlstate", None)
+    code = code_of(error)
+    name = type(error.__cause__ or error).__name__
     if code is None and isinstance(error, OperationalError):
-        return (
-            f"it does not answer ({type(cause).__name__})"  # PostgreSQL's client knows no codes of its own.
-        )
-    named = type(cause).__name__ if code is None else code
-    return f"it {SENTENCES.get(str(code), 'cannot be asked')} ({named})"
+        return f"it does not answer ({name})"  # PostgreSQL's client knows no codes of its own.
+    return f"it {meaning_of(str(code)) or 'cannot be asked'} ({code or name})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases.base import Product
 
 
 @dataclass(slots=True, kw_only=True)
@@ -15,11 +17,11 @@ class Facts:
 
     cluster: Cluster
     alias: str
-    product: str
-    """``mariadb``, ``mysql``, ``postgresql``, or what Django calls the database."""
+    product: Product
     options: Mapping[str, Any] = field(default_factory=dict)
     """The alias' own entry of ``DATABASES``."""
     version: str = ""
+    """The product's name and version, or what Django calls it."""
     identity: str = ""
     """Which physical server it is."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -28,12 +30,10 @@ class Facts:
     """How a replica replicates; empty if it does not, ``None`` if that may not be seen."""
     writes_anyway: bool | None = None
     """Whether the connection's user may write although the server is read-only; ``None`` if not known."""
-    clock: float = 0.0
-    """By how many seconds the server's clock is ahead of ours."""
+    clock: float | None = None
+    """By how many seconds the server's clock is ahead of ours; ``None`` if it was not asked."""
     clock_accuracy: float = 0.0
     """How far off that may be, in seconds."""
-    has_driver: bool = False
-    """Whether a driver is registered for its product, and was asked where it stands."""
     position: Any = None
     """Where it stands; ``None`` if it does not say."""
     caught_up: bool | None = None
@@ -49,15 +49,14 @@ class Facts:
         """Whether the settings say that it is late on purpose."""
         return any(replica.delayed and replica.alias == self.alias for replica in self.cluster.replicas)
 
-    @property
-    def needs_positions(self) -> bool:
-        """Whether a level or setting of the cluster rests on positions."""
-        settings = self.cluster.settings
-        return bool(
-            settings.consistency.value in ("causal", "strong")
-            or settings.monotonic_reads
-            or settings.sync_replicas
-        )
+    def ask_clock(self, cursor: Any, query: str) -> None:
+        """Compare the clocks: the server's answer was made between our two looks at ours."""
+        before = time.time()
+        cursor.execute(query)
+        after = time.time()
+        (server,) = cursor.fetchone()
+        self.clock = float(server) - (before + after) / 2
+        self.clock_accuracy = (after - before) / 2
 
     def is_on(self, name: str) -> bool:
         """Whether a variable is on; not if it is not known."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from django_rwrouter.operations.doctor.facts import Facts
+
 
 class Severity(str, Enum):
     """How bad it is."""
@@ -35,21 +37,13 @@ class Notes:
     """Findings about one server, in the order in which they are made."""
 
     def __init__(self, cluster: str, alias: str) -> None:
-        self._cluster = cluster
-        self._alias = alias
+        self._about = {"cluster": cluster, "alias": alias}
         self.findings: list[Finding] = []
 
     def add(self, severity: Severity, topic: str, message: str, advice: str = "") -> None:
         """Note one thing."""
         self.findings.append(
-            Finding(
-                cluster=self._cluster,
-                alias=self._alias,
-                topic=topic,
-                severity=severity,
-                message=message,
-                advice=advice,
-            )
+            Finding(**self._about, topic=topic, severity=severity, message=message, advice=advice)
         )
 
     def ok(self, topic: str, message: str) -> None:
@@ -67,6 +61,13 @@ class Notes:
     def error(self, topic: str, message: str, advice: str) -> None:
         """Note what breaks a promise."""
         self.add(Severity.ERROR, topic, message, advice)
+
+    def expect(self, facts: Facts, name: str, topic: str, consequence: str, advice: str) -> None:
+        """Note whether a variable is on, and warn of what follows if it is off."""
+        if facts.is_on(name):
+            self.ok(topic, f"{name} is on")
+        else:
+            self.warning(topic, f"{name} is off: {consequence}", advice)
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases.private_connections import connect_timeout
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
 
@@ -17,8 +16,9 @@ CLOCK_SECONDS: Final = 1.0
 
 def judge(facts: Facts, notes: Notes) -> None:
     """Judge clock and timeouts."""
-    if facts.product in ("mariadb", "mysql", "postgresql"):
-        _clock(facts, notes)
+    if facts.clock is not None:
+        _clock(facts.clock, facts.clock_accuracy, notes)
+    if facts.product.timeouts:
         _timeouts(facts, notes)
 
 
@@ -27,7 +27,7 @@ def judge_without_positions(facts: Facts, notes: Notes) -> None:
     if facts.is_primary:
         return
     message = "this database has no positions: how far a replica is behind cannot be known"
-    if facts.needs_positions:
+    if facts.cluster.settings.needs_positions:
         notes.warning(
             "position",
             f"{message}, and causal, strong, MONOTONIC_READS and SYNC_REPLICAS are as the level window",
@@ -50,6 +50,16 @@ def judge_session(facts: Facts, notes: Notes) -> None:
         notes.ok("read_only", "it takes writes")
 
 
+def judge_delay(seconds: float, facts: Facts, notes: Notes, remedy: str) -> None:
+    """Judge a delay that was asked for on the server, and perhaps not in the settings."""
+    if seconds and not facts.is_delayed:
+        notes.warning(
+            "replication",
+            f"it is kept {seconds:g} s behind on purpose: it will hardly ever serve a bound read",
+            f"If that is meant, write 'DELAYED': True among its options in REPLICAS; else {remedy}.",
+        )
+
+
 def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
     """Judge where a server stands. ``advice`` is what to do if it does not say."""
     if facts.caught_up is None and not facts.is_primary:
@@ -57,7 +67,7 @@ def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
             "position", "whether it keeps up cannot be told while the primary does not say where it is"
         )
     elif facts.position is None:
-        report = notes.error if facts.needs_positions else notes.warning
+        report = notes.error if facts.cluster.settings.needs_positions else notes.warning
         report("position", "it does not say where it stands", advice)
     elif facts.is_primary:
         notes.ok("position", "it says where it stands")
@@ -114,14 +124,13 @@ def _same_numbers(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
             yield from notes.findings
 
 
-def _clock(facts: Facts, notes: Notes) -> None:
-    ahead = abs(facts.clock) - facts.clock_accuracy
-    if ahead <= CLOCK_SECONDS:
+def _clock(ahead: float, accuracy: float, notes: Notes) -> None:
+    if abs(ahead) - accuracy <= CLOCK_SECONDS:
         notes.ok("clock", "its clock agrees with this machine's")
         return
     notes.warning(
         "clock",
-        f"its clock is {abs(facts.clock):.1f} s {'ahead of' if facts.clock > 0 else 'behind'} this machine's",
+        f"its clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's",
         "Nothing here compares a server's clock, but if it is this machine's that is wrong, a client's "
         "window is shorter by as much: synchronise the machines that run Django.",
     )
@@ -129,10 +138,7 @@ def _clock(facts: Facts, notes: Notes) -> None:
 
 def _timeouts(facts: Facts, notes: Notes) -> None:
     """Judge what bounds a server that says nothing, and how long connections live."""
-    options = facts.options.get("OPTIONS", {})
-    options = {**options, "connect_timeout": connect_timeout(options)}
-    wanted = ["connect_timeout"] if facts.product == "postgresql" else ["connect_timeout", "read_timeout"]
-    missing = [name for name in wanted if not options.get(name)]
+    missing = facts.product.missing_timeouts(facts.options.get("OPTIONS", {}))
     if missing and not facts.is_primary:
         notes.warning(
             "timeouts",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django_rwrouter.databases.mariadb import MariaDB
 from django_rwrouter.databases.mysql_family import replica_status
 from django_rwrouter.operations.doctor import galera, mysql_family
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_position
 
+PRODUCT: Final = MariaDB
 _VARIABLES: Final = (
     "binlog_format",
     "gtid_domain_id",
@@ -40,7 +42,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     facts.writes_anyway = mysql_family.may_write_anyway(
         cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}
     )
-    mysql_family.ask_clock(cursor, facts)
+    facts.ask_clock(cursor, mysql_family.CLOCK)
 
 
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
@@ -49,10 +51,36 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
         galera.judge(facts, notes)
         return
     mysql_family.judge_log(facts, notes)
-    _gtid(facts, notes)
+    notes.expect(
+        facts,
+        "gtid_strict_mode",
+        "gtid",
+        "after a write that went to a replica by mistake, sequence numbers no longer tell what it has"
+        " replayed, and nothing says so",
+        "SET GLOBAL gtid_strict_mode = ON, and write it into the configuration, on every server.",
+    )
     if not facts.is_primary:
-        _relay_log(facts, notes)
-        _replication(facts, primary, notes)
+        notes.expect(
+            facts,
+            "relay_log_recovery",
+            "relay_log",
+            "killed just after its replication has started, it may look for a relay log that is gone, and"
+            " replicates nothing when it is back (error 1201)",
+            "Set relay_log_recovery = ON, and restart it: what it had not applied, it then asks for anew.",
+        )
+        mysql_family.judge_replication(
+            facts,
+            primary,
+            notes,
+            words=("Slave", "Master"),
+            advice="GRANT REPLICA MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) lets it.",
+        )
+        if facts.replication and facts.replication.get("Using_Gtid") == "No":
+            notes.error(
+                "replication",
+                "it replicates by file and offset, so that it does not say where it stands",
+                "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE.",
+            )
     judge_position(
         facts,
         notes,
@@ -61,48 +89,3 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
         else "Let it replicate by GTID: CHANGE MASTER TO MASTER_USE_GTID = slave_pos.",
     )
     mysql_family.judge_read_only(facts, notes, "read_only")
-
-
-def _gtid(facts: Facts, notes: Notes) -> None:
-    if facts.is_on("gtid_strict_mode"):
-        notes.ok("gtid", "gtid_strict_mode is on")
-        return
-    notes.warning(
-        "gtid",
-        "gtid_strict_mode is off: after a write that went to a replica by mistake, sequence numbers no "
-        "longer tell what it has replayed, and nothing says so",
-        "SET GLOBAL gtid_strict_mode = ON, and write it into the configuration, on every server.",
-    )
-
-
-def _relay_log(facts: Facts, notes: Notes) -> None:
-    if facts.is_on("relay_log_recovery"):
-        notes.ok("relay_log", "relay_log_recovery is on")
-        return
-    notes.warning(
-        "relay_log",
-        "relay_log_recovery is off: killed just after its replication has started, it may look for a relay "
-        "log that is gone, and replicates nothing when it is back (error 1201)",
-        "Set relay_log_recovery = ON, and restart it: what it had not applied, it then asks for anew.",
-    )
-
-
-def _replication(facts: Facts, primary: Facts | None, notes: Notes) -> None:
-    status = facts.replication
-    if status is None:
-        notes.unknown(
-            "replication",
-            "whether its threads run, the user is not allowed to see; routing does not need to",
-            "GRANT REPLICA MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) lets it.",
-        )
-        return
-    if not mysql_family.judge_threads(facts, status, notes, "Slave"):
-        return
-    if status.get("Using_Gtid") == "No":
-        notes.error(
-            "replication",
-            "it replicates by file and offset, so that it does not say where it stands",
-            "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE.",
-        )
-    mysql_family.judge_source(status.get("Master_Server_Id"), primary, notes)
-    mysql_family.judge_delay(status.get("SQL_Delay"), facts, notes)

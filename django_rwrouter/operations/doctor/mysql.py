@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django_rwrouter.databases.mysql import MySQL
 from django_rwrouter.databases.mysql_family import replica_status
 from django_rwrouter.operations.doctor import mysql_family
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_position
 
+PRODUCT: Final = MySQL
 _VARIABLES: Final = (
     "binlog_format",
     "enforce_gtid_consistency",
@@ -37,7 +39,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     }
     facts.replication = replica_status(cursor)
     facts.writes_anyway = mysql_family.may_write_anyway(cursor, {"SUPER", "CONNECTION_ADMIN"})
-    mysql_family.ask_clock(cursor, facts)
+    facts.ask_clock(cursor, mysql_family.CLOCK)
 
 
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
@@ -47,7 +49,7 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
     if mode == "ON":
         notes.ok("gtid", "gtid_mode is ON")
     else:
-        report = notes.error if facts.needs_positions else notes.warning
+        report = notes.error if facts.cluster.settings.needs_positions else notes.warning
         report(
             "gtid",
             f"gtid_mode is {mode or 'not set'}: transactions have no ids, and servers no positions",
@@ -61,27 +63,19 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
             "Set enforce_gtid_consistency = ON.",
         )
     if not facts.is_primary:
-        _replication(facts, primary, notes)
+        mysql_family.judge_replication(
+            facts,
+            primary,
+            notes,
+            words=("Replica", "Source"),
+            advice="GRANT REPLICATION CLIENT ON *.* lets it.",
+        )
+        if facts.replication and str(facts.replication.get("Auto_Position")) == "0":
+            notes.warning(
+                "replication",
+                "it looks for its place in the source's log by file and offset",
+                "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1, so that it can follow another"
+                " source.",
+            )
     judge_position(facts, notes, "Turn GTIDs on (gtid_mode).")
     mysql_family.judge_read_only(facts, notes, "super_read_only")
-
-
-def _replication(facts: Facts, primary: Facts | None, notes: Notes) -> None:
-    status = facts.replication
-    if status is None:
-        notes.unknown(
-            "replication",
-            "whether its threads run, the user is not allowed to see; routing does not need to",
-            "GRANT REPLICATION CLIENT ON *.* lets it.",
-        )
-        return
-    if not mysql_family.judge_threads(facts, status, notes, "Replica"):
-        return
-    if str(status.get("Auto_Position")) == "0":
-        notes.warning(
-            "replication",
-            "it looks for its place in the source's log by file and offset",
-            "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1, so that it can follow another source.",
-        )
-    mysql_family.judge_source(status.get("Source_Server_Id"), primary, notes)
-    mysql_family.judge_delay(status.get("SQL_Delay"), facts, notes)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from django_rwrouter.databases.mysql_family import as_text
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
-from django_rwrouter.operations.doctor.general import judge_session
+from django_rwrouter.operations.doctor.general import judge_delay, judge_session
 
+CLOCK: Final = "SELECT UNIX_TIMESTAMP(SYSDATE(6))"
 _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
 
 # --- asking ------------------------------------------------------------------------------------
@@ -20,7 +21,7 @@ def variables(cursor: Any, names: Collection[str]) -> Mapping[str, str]:
     """Return global variables; what a version does not know is left out."""
     wanted = ", ".join(f"'{name}'" for name in names)
     cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({wanted})")
-    return {_text(name).lower(): _text(value) for name, value in cursor.fetchall()}
+    return {as_text(name).lower(): as_text(value) for name, value in cursor.fetchall()}
 
 
 def may_write_anyway(cursor: Any, privileges: Collection[str]) -> bool:
@@ -28,24 +29,10 @@ def may_write_anyway(cursor: Any, privileges: Collection[str]) -> bool:
     cursor.execute("SHOW GRANTS")
     # The text holds the hash of the password: nothing of it leaves this function.
     granted = [
-        match[1].upper() for (text,) in cursor.fetchall() if (match := _GLOBAL_GRANT.match(_text(text)))
+        match[1].upper() for (text,) in cursor.fetchall() if (match := _GLOBAL_GRANT.match(as_text(text)))
     ]
     names = {name.strip() for grant in granted for name in grant.split(",")}
     return bool(names & {"ALL", "ALL PRIVILEGES", *privileges})
-
-
-def ask_clock(cursor: Any, facts: Facts) -> None:
-    """Compare the clocks: the server's answer was made between our two looks at ours."""
-    before = time.time()
-    cursor.execute("SELECT UNIX_TIMESTAMP(SYSDATE(6))")
-    after = time.time()
-    (server,) = cursor.fetchone()
-    facts.clock = float(server) - (before + after) / 2
-    facts.clock_accuracy = (after - before) / 2
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 # --- judging -----------------------------------------------------------------------------------
@@ -71,15 +58,14 @@ def judge_log(facts: Facts, notes: Notes) -> None:
     updates = "log_replica_updates" if "log_replica_updates" in facts.variables else "log_slave_updates"
     if facts.is_primary or not facts.is_on("log_bin"):
         return
-    if facts.is_on(updates):
-        notes.ok("log_updates", f"{updates} is on")
-    else:
-        notes.warning(
-            "log_updates",
-            f"{updates} is off: promoted, it would not have in its log what it has replayed, and tokens "
-            "of before would have to be given up",
-            f"Set {updates} = ON, and restart it.",
-        )
+    notes.expect(
+        facts,
+        updates,
+        "log_updates",
+        "promoted, it would not have in its log what it has replayed, and tokens of before would have to be"
+        " given up",
+        f"Set {updates} = ON, and restart it.",
+    )
 
 
 def _row_format(facts: Facts, notes: Notes) -> None:
@@ -98,41 +84,44 @@ def _row_format(facts: Facts, notes: Notes) -> None:
         )
 
 
-def judge_threads(facts: Facts, status: Mapping[str, Any], notes: Notes, word: str) -> bool:
-    """Judge whether a replica receives and applies; tell whether it is one at all."""
+def judge_replication(
+    facts: Facts, primary: Facts | None, notes: Notes, *, words: tuple[str, str], advice: str
+) -> None:
+    """Judge a replica's threads, its source and its delay.
+
+    ``words`` are what the server calls a replica and its source, ``advice`` how to let the user see them.
+    """
+    status, (replica, source) = facts.replication, words
+    if status is None:
+        notes.unknown(
+            "replication",
+            "whether its threads run, the user is not allowed to see; routing does not need to",
+            advice,
+        )
+        return
     if not status:
         notes.error(
             "replication",
             "it does not replicate from anywhere",
             "Make it a replica of the primary, or take the alias out of REPLICAS.",
         )
-        return False
-    # Not the texts of the errors, which name host and user.
-    receives, applies = str(status.get(f"{word}_IO_Running")), str(status.get(f"{word}_SQL_Running"))
-    if receives == applies == "Yes":
+        return
+    runs = True
+    for thread, fails in (("IO", "receive from the primary"), ("SQL", "apply what it has received")):
+        # Not the texts of the errors, which name host and user.
+        state, number = status.get(f"{replica}_{thread}_Running"), status.get(f"Last_{thread}_Errno")
+        if str(state) != "Yes":
+            runs = False
+            error = f", error {number}" if number and str(number) != "0" else ""
+            notes.error(
+                "replication",
+                f"it does not {fails} ({state}{error})",
+                f"Look at Last_{thread}_Error in SHOW REPLICA STATUS; START {replica.upper()} starts it"
+                " again.",
+            )
+    if runs:
         notes.ok("replication", "it receives and applies")
-        return True
-    if receives != "Yes":
-        notes.error(
-            "replication",
-            f"it does not receive from the primary ({receives}{_error(status.get('Last_IO_Errno'))})",
-            f"Look at Last_IO_Error in SHOW REPLICA STATUS; START {word.upper()} starts it again.",
-        )
-    if applies != "Yes":
-        notes.error(
-            "replication",
-            f"it does not apply what it has received ({applies}{_error(status.get('Last_SQL_Errno'))})",
-            f"Look at Last_SQL_Error in SHOW REPLICA STATUS; START {word.upper()} starts it again.",
-        )
-    return True
-
-
-def _error(number: object) -> str:
-    return f", error {number}" if number and str(number) != "0" else ""
-
-
-def judge_source(server_id: object, primary: Facts | None, notes: Notes) -> None:
-    """Judge whom a replica follows."""
+    server_id = status.get(f"{source}_Server_Id")
     own = None if primary is None else primary.variables.get("server_id")
     if own and server_id and str(server_id) not in ("0", own):
         notes.warning(
@@ -140,16 +129,7 @@ def judge_source(server_id: object, primary: Facts | None, notes: Notes) -> None
             f"it follows the server {server_id}, and the primary is {own}",
             "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
         )
-
-
-def judge_delay(seconds: object, facts: Facts, notes: Notes) -> None:
-    """Judge a delay that was asked for on the server, and perhaps not in the settings."""
-    if seconds and str(seconds) != "0" and not facts.is_delayed:
-        notes.warning(
-            "replication",
-            f"it is kept {seconds} s behind on purpose: it will hardly ever serve a bound read",
-            "If that is meant, write 'DELAYED': True among its options in REPLICAS; else end the delay.",
-        )
+    judge_delay(int(status.get("SQL_Delay") or 0), facts, notes, "end the delay")
 
 
 def session_read_only(cursor: Any) -> Mapping[str, str]:
@@ -172,19 +152,17 @@ def judge_read_only(facts: Facts, notes: Notes, name: str) -> None:
         else:
             judge_session(facts, notes)
         return
-    sessions = facts.cluster.settings.read_only_sessions
-    guarded = "the router's own sessions are read-only, others are not"
-    if not sessions:
-        guarded = "READ_ONLY_SESSIONS is False, so that nothing prevents it"
+    if facts.cluster.settings.read_only_sessions:
+        report, guarded = notes.warning, "the router's own sessions are read-only, others are not"
+    else:
+        report, guarded = notes.error, "READ_ONLY_SESSIONS is False, so that nothing prevents it"
     if not (facts.is_on("read_only") or facts.is_on("super_read_only")):
-        report = notes.warning if sessions else notes.error
         report(
             "read_only",
             f"it can be written to: {guarded}",
             f"SET GLOBAL {name} = ON, and write it into the configuration.",
         )
     elif facts.writes_anyway and not facts.is_on("super_read_only"):
-        report = notes.warning if sessions else notes.error
         report(
             "privileges",
             "the connection's user may write although the server is read-only (SUPER or its like)",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
+from django_rwrouter.databases.postgresql import PostgreSQL
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
-from django_rwrouter.operations.doctor.general import judge_position, judge_session
+from django_rwrouter.operations.doctor.general import judge_delay, judge_position, judge_session
 
+PRODUCT: Final = PostgreSQL
 _SETTINGS: Final = (
     "default_transaction_isolation",
     "hot_standby",
@@ -43,12 +44,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     facts.variables = variables
     facts.version = f"PostgreSQL {variables.get('server_version', '').partition(' ')[0]}"
     facts.identity = f"{host}/{port}/{started}"
-    before = time.time()
-    cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
-    after = time.time()
-    (server,) = cursor.fetchone()
-    facts.clock = float(server) - (before + after) / 2
-    facts.clock_accuracy = (after - before) / 2
+    facts.ask_clock(cursor, "SELECT extract(epoch FROM clock_timestamp())")
 
 
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
@@ -118,14 +114,8 @@ def _replica(facts: Facts, notes: Notes) -> None:
             "it does not replay what it has received: replay is paused",
             "SELECT pg_wal_replay_resume().",
         )
-    delay = facts.variables.get("recovery_min_apply_delay", "0")
-    if delay != "0" and not facts.is_delayed:
-        notes.warning(
-            "replication",
-            f"it is kept {int(delay) / 1000:g} s behind on purpose: it will hardly ever serve a bound read",
-            "If that is meant, write 'DELAYED': True among its options in REPLICAS; else set"
-            " recovery_min_apply_delay = 0.",
-        )
+    delay = int(facts.variables.get("recovery_min_apply_delay", "0")) / 1000
+    judge_delay(delay, facts, notes, "set recovery_min_apply_delay = 0")
     if facts.is_on("pg_monitor"):
         notes.ok("privileges", "its timeline can be seen")
     else:

@@ -57,7 +57,7 @@ from django.db import connections  # noqa: E402
 from django.db.models import F, Func, IntegerField  # noqa: E402
 
 from django_rwrouter import consistency, current_token, routing_scope, stats  # noqa: E402
-from django_rwrouter.databases import product  # noqa: E402
+from django_rwrouter.databases import get_product  # noqa: E402
 from django_rwrouter.models import RoutingStatistics  # noqa: E402
 from django_rwrouter.servers.breaker import health  # noqa: E402
 from django_rwrouter.servers.in_flight import loads  # noqa: E402
@@ -189,7 +189,7 @@ until(lambda: read() is not None and health.watched)
 seen = {"causal": causal(), "window": window(), "queries": queries(), "report": report()}
 seen["killed"] = hit("kill")
 seen["frozen"] = hit("freeze")
-seen["product"] = product(connections["default"])
+seen["product"] = get_product(connections["default"]).name
 driver = connections["default"].Database
 seen["driver"] = f"{driver.__name__} {getattr(driver, '__version__', '')}"
 print(json.dumps(seen), flush=True)

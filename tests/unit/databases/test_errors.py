@@ -1,5 +1,7 @@
 """What drivers' errors mean; each database has words of its own."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.db import (
     DatabaseError,
@@ -13,13 +15,8 @@ from django.db import (
     ProgrammingError,
 )
 
-from django_rwrouter.databases.errors import (
-    Loss,
-    is_read_only_server,
-    is_refusal,
-    loss,
-    may_work_on_primary,
-)
+from django_rwrouter.databases import by_name
+from django_rwrouter.databases.base import Loss
 
 
 class DriverError(Exception):
@@ -105,7 +102,7 @@ NOTHING = {
 @pytest.mark.parametrize("closed", [False, True])
 def test_mysql(error, lost, closed):
     """Its driver does not know when a connection is closed by the other side."""
-    assert loss(error, "mysql", closed=closed) is lost
+    assert by_name("mysql").errors.loss(error, closed=closed) is lost
 
 
 @pytest.mark.parametrize(
@@ -144,12 +141,12 @@ def test_mysql(error, lost, closed):
     ],
 )
 def test_postgresql(error, closed, lost):
-    assert loss(error, "postgresql", closed=closed) is lost
+    assert by_name("postgresql").errors.loss(error, closed=closed) is lost
 
 
 @pytest.mark.parametrize("vendor", ["sqlite", "oracle"])
 def test_of_other_databases_nothing_is_known(vendor):
-    assert loss(mysql(2013), vendor, closed=True) is None
+    assert by_name(vendor).errors.loss(mysql(2013), closed=True) is None
 
 
 @pytest.mark.parametrize(
@@ -168,7 +165,9 @@ def test_of_other_databases_nothing_is_known(vendor):
     ids=str,
 )
 def test_a_server_that_is_read_only(error, vendor, expected):
-    assert is_read_only_server(error, vendor) is expected
+    server = SimpleNamespace(info=SimpleNamespace(parameter_status=lambda name: "on"))
+    connection = SimpleNamespace(in_atomic_block=True, connection=server)
+    assert by_name(vendor).errors.is_read_only_server(error, connection) is expected
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ def test_a_server_that_is_read_only(error, vendor, expected):
     ids=str,
 )
 def test_a_refusal_is_an_answer(error, vendor, expected):
-    assert is_refusal(error, vendor) is expected
+    assert by_name(vendor).errors.is_refusal(error) is expected
 
 
 @pytest.mark.parametrize(
@@ -214,4 +213,4 @@ def test_a_refusal_is_an_answer(error, vendor, expected):
     ],
 )
 def test_what_only_the_primary_may_be_able_to_run(error, vendor, expected):
-    assert may_work_on_primary(error, vendor) is expected
+    assert by_name(vendor).errors.may_work_on_primary(error) is expected

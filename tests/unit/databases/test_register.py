@@ -1,15 +1,31 @@
-"""A project registers a database product, as the built-in ones are registered."""
+"""A database is one class in one file, and its doctor: this one is made up, and takes part in everything."""
 
+import ast
+import sys
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError, connections
 
-from django_rwrouter import databases
-from django_rwrouter.databases import errors
-from django_rwrouter.databases.base import ErrorCodes, Loss
+import django_rwrouter
+from django_rwrouter import databases, events
+from django_rwrouter.checks import databases as checks
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.databases.base import Busy, ErrorCodes, Loss, Product, Progress, Reading
 from django_rwrouter.databases.mariadb import MariaDBPosition
+from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.events import causes
+from django_rwrouter.exceptions import ReplicaWriteError
+from django_rwrouter.execution import hook, sessions
+from django_rwrouter.monitor.probes import Prober
+from django_rwrouter.operations import doctor, overrides, replication
+from django_rwrouter.operations.doctor import examination
+from django_rwrouter.stats import backends
+
+PACKAGE = Path(django_rwrouter.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -32,84 +48,300 @@ class Number:
         return cls(int(text))
 
 
+class AbacusDriver:
+    replicas_are_read_only = True
+
+    def read_primary(self, cursor):
+        return Number(7)
+
+    def read_replica(self, cursor):
+        return Reading("abacus1", Number(6), writable=False)
+
+    def wait(self, cursor, position, seconds):
+        return False
+
+
+class AbacusReader:
+    unit = "beads"
+
+    def progress(self, cursor):
+        return Progress(replicates=True, replayed=Number(6))
+
+    def gap(self, ahead, behind):
+        return ahead.number - behind.number
+
+    def text(self, position):
+        return f"bead {position.number}"
+
+
+class AbacusErrors(ErrorCodes):
+    meanings = {"ABA1": "is being dusted"}
+
+    def code(self, error):
+        code = str(error).partition(":")[0]
+        return code if code.startswith("ABA") else None
+
+    def loss(self, error, *, closed):
+        return Loss.CONNECTION if self.code(error) == "ABA2" else None
+
+    def is_refused_write(self, error):
+        return self.code(error) == "ABA3"
+
+
+class Abacus(Product):
+    name = "abacus"
+    system = "abacus"
+    code = "a"
+    position = Number
+    driver = AbacusDriver()
+    reader = AbacusReader()
+    errors = AbacusErrors()
+    read_only_query = "READ ONLY?"
+    impatient_select = "SELECT HASTILY %s"
+    timeouts = ("connect_timeout",)
+    driver_timeouts = {"abacuslib": ("patience",)}
+    reads_can_hang = True
+    hello = b"?"
+
+    def read_only_statement(self, primary):
+        return "BE READ ONLY UNLESS %s", (primary(),)
+
+    def patience(self, options):
+        return options["patience"]
+
+    def is_serializable(self, options):
+        return "one_by_one" in options
+
+    @contextmanager
+    def beginning(self, connection):
+        connection.executed.append("begins")
+        yield
+
+    @contextmanager
+    def writing(self, connection):
+        raise Busy
+        yield
+
+
+class DatabaseWrapper:
+    """What Django's backend would be."""
+
+    vendor = "abacus"
+    Database = SimpleNamespace(__name__="abacuslib.driver")
+    wrap_database_errors = nullcontext()
+    in_atomic_block = False
+    autocommit = True
+
+    def __init__(self, settings_dict, alias="default"):
+        self.settings_dict, self.alias = settings_dict, alias
+        self.execute_wrappers, self.executed = [], []
+        self.ops = SimpleNamespace(quote_name=str)
+        self.connection = self
+        self.description = ("kind",)
+
+    def cursor(self):
+        return self
+
+    def execute(self, sql, parameters=()):
+        self.executed.append(sql % parameters if parameters else sql)
+
+    def fetchone(self):
+        return (1,)
+
+    def fetchall(self):
+        return []
+
+    def nothing(self):
+        pass
+
+    close = ensure_connection = validate_thread_sharing = nothing
+
+
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
     monkeypatch.setattr(databases, "_products", dict(databases._products))
-    monkeypatch.setattr(errors, "_registered", dict(errors._registered))
+    monkeypatch.setattr(doctor, "DOCTORS", dict(doctor.DOCTORS))
+    monkeypatch.setattr(examination, "DOCTORS", doctor.DOCTORS)
 
 
-def connection(vendor):
-    return SimpleNamespace(vendor=vendor)
+@pytest.fixture
+def replica(monkeypatch):
+    """A connection to a replica on the made-up database, which is registered."""
+    base = ModuleType("abacus_backend.base")
+    base.DatabaseWrapper = DatabaseWrapper
+    monkeypatch.setitem(sys.modules, "abacus_backend.base", base)
+    monkeypatch.setitem(connections.settings["replica1"], "ENGINE", "abacus_backend")
+    databases.register(Abacus())
+    return connections.create_connection("replica1")
 
 
 def test_a_product_that_nobody_has_registered_has_no_positions():
-    assert not databases.has_positions("oracle")
-    assert databases.get_driver(connection("oracle")) is None
-    assert databases.get_reader(connection("oracle")) is None
+    connection = SimpleNamespace(vendor="abacus")
+    assert not databases.has_positions("abacus")
+    assert databases.get_driver(connection) is databases.get_product(connection).reader is None
     with pytest.raises(TypeError, match=r"Number has no letter: register"):
         databases.encode(Number(7))
 
 
-def test_a_registered_product_has_a_driver_a_reader_and_positions_in_tokens():
-    driver, reader = object(), object()
-    databases.register("oracle", code="o", position=Number, driver=driver, reader=reader)
-    assert databases.has_positions("oracle")
-    assert databases.get_driver(connection("oracle")) is driver
-    assert databases.get_reader(connection("oracle")) is reader
-    assert databases.encode(Number(7)) == "o7"
-    assert databases.decode("o7") == Number(7)
+def test_its_positions_travel_in_tokens(replica):
+    assert databases.has_positions("abacus")
+    assert databases.get_driver(replica) is Abacus.driver
+    assert databases.encode(Number(7)) == "a7"
+    assert databases.decode("a7") == Number(7)
 
 
-class OracleErrors(ErrorCodes):
-    """Those that this test knows of."""
-
-    def loss(self, error, *, closed):
-        return Loss.CONNECTION if "ORA-03113" in str(error) else None
-
-    def is_unsupported(self, error):
-        return "ORA-08178" in str(error)
-
-    def is_refused_write(self, error):
-        return "ORA-16000" in str(error)
+def test_its_sessions_become_read_only_and_are_asked_whether_they_are(replica, monkeypatch):
+    monkeypatch.setattr(sessions, "primary_server", lambda cluster: "abacus0")
+    sessions.prepare(connection=replica)
+    assert replica.executed == ["BE READ ONLY UNLESS abacus0"]
+    assert hook._ran_read_only(replica, get_topology().clusters["default"])
+    assert replica.executed[1:] == ["READ ONLY?"]
 
 
-def test_a_registered_product_says_what_its_errors_mean():
-    lost, refused = OperationalError("ORA-03113: end-of-file"), OperationalError("ORA-16000: read-only")
-    assert errors.loss(lost, "oracle") is None
-    databases.register("oracle", code="o", position=Number, driver=object(), error_codes=OracleErrors())
-    assert errors.loss(lost, "oracle") is Loss.CONNECTION
-    assert errors.loss(refused, "oracle") is None
-    assert errors.is_refused_write(refused, "oracle")
-    assert not errors.is_refusal(refused, "oracle")
-    unsupported = OperationalError("ORA-08178: illegal SERIALIZABLE clause")
-    assert errors.is_unsupported(unsupported, "oracle")
-    assert not errors.is_unsupported(unsupported, "postgresql")
-    assert errors.may_have_written(lost, "oracle")  # What is not known is answered on the safe side.
+def run(connection, sql, error=None):
+    def execute(sql, params, many, context):
+        connection.executed.append(sql)
+        if error is not None:
+            raise error
+
+    hook.observe(execute, sql, (), False, {"connection": connection, "cursor": SimpleNamespace()})
+
+
+def test_its_errors_are_understood(replica):
+    with pytest.raises(ReplicaWriteError):
+        run(replica, "INSERT INTO app_book (a) VALUES (1)", InternalError("ABA3: read-only"))
+    errors = databases.get_product(replica).errors
+    assert errors.loss(OperationalError("ABA2: lost"), closed=False) is Loss.CONNECTION
+    assert errors.may_have_written(OperationalError("ABA2: lost"))  # Unknown: the safe side.
+    assert not errors.is_refusal(OperationalError("ABA3: read-only"))
+
+
+def test_it_has_a_say_when_transactions_begin_and_statistics_are_written(replica, monkeypatch):
+    run(replica, "BEGIN")
+    assert replica.executed == ["begins", "BEGIN"]
+    monkeypatch.setattr(backends, "connections", {"replica1": replica})
+    with pytest.raises(backends.StatisticsPutOff), backends._out_of_the_way("replica1", is_own=True):
+        pass
+
+
+def test_its_driver_is_bounded_and_its_servers_probed_as_it_says(replica, monkeypatch):
+    assert own_connection("replica1", 1.5).settings_dict["OPTIONS"]["patience"] == 2
+    monkeypatch.setitem(connections.settings["default"], "ENGINE", "abacus_backend")
+    prober = Prober("replica1", "default", 1.0)
+    assert not prober.reads_in_bounded_time
+    asked = []
+    prober._peer = SimpleNamespace(answers=lambda hello, timeout: asked.append(hello))
+    prober.abort()
+    with prober._knocking:
+        assert asked == [b"?"]
+
+
+def test_it_is_checked_as_it_says(replica):
+    options = {"OPTIONS": {"one_by_one": True}, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": False}
+    ids = [message.id.partition(".")[2] for message in checks._patience("replica1", options, "inline")]
+    assert ids == ["W008", "W010", "W024", "W017"]
+
+
+def test_it_is_asked_impatiently_for_what_operators_have_overridden(replica):
+    assert overrides.load(replica) == []
+    [statement] = replica.executed
+    assert statement.startswith("SELECT HASTILY kind, ")
+
+
+def test_its_progress_is_shown():
+    product = Abacus()
+    reply = replication._Reply(replication._progress_of(product, None), product.reader)
+    written = replication._Reply(replication._written(product, None), product.reader)
+    progress = replication._progress(get_topology().clusters["default"], written, {"replica1": reply})
+    [steps] = progress.replicas
+    assert (progress.written, progress.unit, steps.replayed, steps.to_replay) == (
+        "bead 7",
+        "beads",
+        "bead 6",
+        1,
+    )
+
+
+class AbacusDoctor:
+    def ask(self, cursor, facts):
+        facts.version, facts.identity = "Abacus 3", "abacus1"
+        facts.ask_clock(cursor, "TIME?")
+
+    def judge(self, facts, primary, notes):
+        notes.warning("beads", "some are loose", "Fasten them.")
+
+
+def test_it_is_examined_once_its_doctor_is_registered(replica):
+    cluster = get_topology().clusters["default"]
+    notes = examination.Notes("default", "replica1")
+    examination._judge(examination._take_down(cluster, replica, Number(7), 1.0), None, notes)
+    assert {finding.topic for finding in notes.findings} == {"connection", "position", "timeouts"}
+    doctor.register("abacus", AbacusDoctor())
+    notes = examination.Notes("default", "replica1")
+    examination._judge(examination._take_down(cluster, replica, Number(7), 1.0), None, notes)
+    assert notes.findings[0].message == "Abacus 3 answers; by the settings it is a replica"
+    assert {finding.topic for finding in notes.findings} == {"connection", "beads", "clock", "timeouts"}
+
+
+def test_what_its_errors_mean_is_said_in_sentences(replica):
+    error = OperationalError("ABA1: dust")
+    assert examination._why(error, 1.0) == "it is being dusted (ABA1)"
+    assert events.why(error) == "OperationalError ABA1"
+    assert causes.sentence("OperationalError ABA1") == "is being dusted (ABA1)"
 
 
 def test_a_product_may_be_replaced():
-    driver = object()
-    databases.register("postgresql", code="p", position=Number, driver=driver)
-    assert databases.get_driver(connection("postgresql")) is driver
+    class Other(Abacus):
+        name, code = "postgresql", "p"
+
+    databases.register(Other())
+    assert databases.get_driver(SimpleNamespace(vendor="postgresql")) is Abacus.driver
     assert databases.decode("p7") == Number(7)
 
 
 def test_two_products_may_share_a_kind_of_position():
-    databases.register("oracle", code="m", position=MariaDBPosition, driver=object())
+    class Fork(Abacus):
+        code, position = "m", MariaDBPosition
+
+    databases.register(Fork())
     assert databases.decode("m0-1-5") == MariaDBPosition({0: (1, 5)})
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("letter", "message"),
     [
-        ("p", r"code 'p' marks positions of 'postgresql' already: give 'oracle' another"),
+        ("p", r"code 'p' marks positions of 'postgresql' already: give 'abacus' another"),
         ("", r"code is '', and must be one letter"),
         ("or", r"code is 'or', and must be one letter"),
         ("7", r"code is '7', and must be one letter"),
         ("é", r"code is 'é', and must be one letter"),
     ],
 )
-def test_a_letter_marks_one_kind_of_position(code, message):
+def test_a_letter_marks_one_kind_of_position(letter, message):
+    class Marked(Abacus):
+        code = letter
+
     with pytest.raises(ValueError, match=message):
-        databases.register("oracle", code=code, position=Number, driver=object())
-    assert not databases.has_positions("oracle")
+        databases.register(Marked())
+    assert not databases.has_positions("abacus")
+
+
+def test_nobody_else_names_a_product():
+    """Outside databases/ nothing depends on which one it is: no comparison, and no table by their names."""
+    names = set(databases._products)
+    assert {"mysql", "postgresql", "sqlite"} < names
+    named = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}: {ast.unparse(node)}"
+        for path in PACKAGE.rglob("*.py")
+        if path.parent != PACKAGE / "databases"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Constant) and node.value in names)
+        or (isinstance(node, ast.Compare) and any(map(is_vendor, (node.left, *node.comparators))))
+    ]
+    assert not named, (
+        "Let an attribute or a method of databases.base.Product say what differs:\n" + "\n".join(named)
+    )
+
+
+def is_vendor(node):
+    return getattr(node, "attr", getattr(node, "id", None)) == "vendor"

@@ -9,7 +9,7 @@ import pytest
 from django.db import Error, OperationalError
 
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.databases.errors import was_never_reached
+from django_rwrouter.databases import by_name
 from django_rwrouter.monitor import rounds
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.servers import in_flight, sockets
@@ -127,7 +127,7 @@ class SimpleNamespaceWithReference(SimpleNamespace):
     ],
 )
 def test_whether_a_server_has_said_a_word(vendor, error, never):
-    assert was_never_reached(error, vendor) is never
+    assert by_name(vendor).errors.was_never_reached(error) is never
 
 
 @pytest.mark.parametrize("answers", [True, False])

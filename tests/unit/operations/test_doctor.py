@@ -5,6 +5,7 @@ from django.core.management.color import no_style
 
 from django_rwrouter.conf import read
 from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases import by_name
 from django_rwrouter.management.doctor_report import as_json, as_lines
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
 from django_rwrouter.operations.doctor.facts import Facts
@@ -65,7 +66,7 @@ def facts(product, *, alias="replica1", level="causal", variables=None, **more):
     return Facts(
         cluster=cluster(CONSISTENCY=level, **more.pop("settings", {})),
         alias=alias,
-        product=product,
+        product=by_name(product),
         variables=variables or {},
         **more,
     )

@@ -119,10 +119,13 @@ def test_primaries_are_asked_after_their_replicas(monkeypatch, settings):
     settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"]}
     asked = []
 
-    def ask_all(aliases, method, timeout):
-        asked.append((method, list(aliases)))
+    def ask_all(aliases, ask, timeout):
+        asked.append((ask, list(aliases)))
         return {alias: replication._Reply() for alias in aliases}
 
     monkeypatch.setattr(replication, "_ask_all", ask_all)
     replication.ask_progress([get_topology().clusters["default"]])
-    assert asked == [("progress", ["replica1", "replica2"]), ("written", ["default"])]
+    assert asked == [
+        (replication._progress_of, ["replica1", "replica2"]),
+        (replication._written, ["default"]),
+    ]

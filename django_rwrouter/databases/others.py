@@ -1,0 +1,19 @@
+"""Databases of which nothing is known but their names."""
+
+from __future__ import annotations
+
+from django_rwrouter.databases.base import Product
+
+
+class Oracle(Product):
+    """Oracle Database."""
+
+    name = "oracle"
+    system = "oracle.db"
+
+
+class SQLServer(Product):
+    """Microsoft SQL Server, by the backend ``mssql``."""
+
+    name = "microsoft"
+    system = "microsoft.sql_server"
