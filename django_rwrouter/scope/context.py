@@ -151,7 +151,10 @@ def close_region(region: object) -> None:
                 return
     # A generator may be closed in another context than it ran in: there is nothing to restore there.
     if now.regions and now.regions[-1][0] is region:
-        _drop_ended(now.regions[-1][1])
+        before = now.regions[-1][1]
+        _drop_ended(before)
+        if now.state is not None and now.state is not before.state:
+            now.state.spilled.clear()
 
 
 def _drop_ended(now: InForce) -> None:
@@ -185,6 +188,11 @@ class Paused:
             self._now = in_force()
             _in_force.set(outside)
 
+    def end(self) -> None:
+        """Give back what the state holds, as nothing goes on with it any more."""
+        if self._now.state is not None:
+            self._now.state.spilled.clear()
+
 
 class entered:  # noqa: N801  (used like a function)
     """Makes a state the one in force, and ends whatever is left open inside.
@@ -206,6 +214,7 @@ class entered:  # noqa: N801  (used like a function)
 
     def __exit__(self, *_error: object) -> None:
         _in_force.set(self._before)
+        self._state.spilled.clear()  # An error's traceback may keep the state, and with it these slots.
 
 
 class Isolation:

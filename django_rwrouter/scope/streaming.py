@@ -41,6 +41,7 @@ def _synchronously(
                     return
             yield chunk
     finally:
+        paused.end()
         if at_end is not None:
             with paused.resumed():
                 at_end()
@@ -58,6 +59,7 @@ async def _asynchronously(
                     return
             yield chunk
     finally:
+        paused.end()
         if at_end is not None:
             with paused.resumed():
                 await sync_to_async(at_end)()

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.http import HttpResponse, StreamingHttpResponse
+from django.test import Client
+from django.urls import path
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +25,8 @@ from django_rwrouter import databases as registry
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.replication import Stage, ask_progress
-from django_rwrouter.servers import cluster_state
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.servers import cluster_state, spill_slots
 from tests.app.models import Book
 from tests.settings import DATABASES
 from tests.sqlite.conftest import REPLICAS, ask
@@ -105,6 +109,33 @@ def test_bounded_reads_from_a_replica_that_is_known_to_be_fresh(simulator):
     simulator.synchronise()
     alias, reason = read("bounded", max_staleness=60)
     assert (alias in REPLICAS, reason) == (True, "bounded")
+
+
+def test_what_ends_gives_its_place_on_the_primary_back(simulator, settings):
+    """Somebody may hold on to what it remembered, as the traceback of an error does."""
+    settings.RWROUTER = {**settings.RWROUTER, "MAX_LAG": 0.000001}
+
+    def body():
+        remembered.append(current_state())
+        yield Book.objects.db  # Asked for, and never read.
+
+    def view(_request):
+        remembered.append(current_state())
+        return HttpResponse(Book.objects.db)
+
+    def places():
+        return spill_slots.slots_of("default").taken
+
+    remembered = []
+    with routing_scope(safe=True):
+        remembered.append(current_state())
+        assert Book.objects.db == "default"
+        assert places() == 1
+    assert places() == 0
+    for answer in (view, lambda _request: StreamingHttpResponse(body())):
+        settings.ROOT_URLCONF = (path("", answer),)
+        assert b"".join(Client().get("/")) == b"default"
+        assert places() == 0
 
 
 def test_a_file_that_was_made_anew_is_of_another_history(simulator):
@@ -290,8 +321,8 @@ def test_a_held_replica_stays_and_catches_up_when_it_is_released(tmp_path):
 
     def rows():
         counts = []
-        for path in replicas:
-            with closing(sqlite3.connect(path)) as connection:
+        for file in replicas:
+            with closing(sqlite3.connect(file)) as connection:
                 counts += connection.execute("SELECT count(*) FROM note").fetchone()
         return counts
 
