@@ -276,7 +276,7 @@ def current_token() -> str:
 
     An opaque signed string; empty where nothing was written, and outside any scope. To be taken after the
     commit: inside ``atomic()`` it carries the time alone, and so it does on an event loop's own thread, where
-    the primary cannot be asked (``await sync_to_async(current_token)()`` asks it in a thread).
+    nobody can be asked (``await sync_to_async(current_token)()`` asks in a thread).
     """
     state = current_scope()
     return "" if state is None else exchange.issue(state).encode(databases.encode)

@@ -57,7 +57,7 @@ class ReadWriteMiddleware:
         try:
             with entered(state):
                 response: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]
-                if exchange.must_save(state, request):
+                if exchange.must_save(state, request, response):
                     exchange.save(state, request, response)
                 if response.streaming:
                     _keep(state, request, response)
@@ -72,7 +72,7 @@ class ReadWriteMiddleware:
         try:
             with entered(state):
                 response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-                if exchange.must_save(state, request):
+                if exchange.must_save(state, request, response):
                     if exchange.may_wait(state):
                         await sync_to_async(exchange.save)(state, request, response)
                     else:
@@ -95,6 +95,8 @@ class ReadWriteMiddleware:
         state = in_force().state
         if state is None or state.outside:
             return
+        if state.may_block:
+            exchange.look_before_clearing(state, request)
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled.clear()

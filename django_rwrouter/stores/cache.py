@@ -41,6 +41,12 @@ class CacheStore:
         """Whether the request says who its client is."""
         return _identity(request) is not None
 
+    def moves(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        """Whether the client will be known by another session than before, or by none."""
+        name = django_settings.SESSION_COOKIE_NAME
+        cookie = response.cookies.get(name)
+        return cookie is not None and name in request.COOKIES and cookie.value != request.COOKIES[name]
+
     def load(self, request: HttpRequest) -> Sequence[str]:
         """Return what is stored for the client, also under the hash of a secret key that was replaced."""
         identity = _identity(request)

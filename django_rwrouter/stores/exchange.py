@@ -10,6 +10,7 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 from django.http import HttpRequest
@@ -197,9 +198,10 @@ def _issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]]) ->
             seen = _seen(scope, cluster)
             if seen is not None:
                 made[name] = Mark(position=seen, seen_at=round(time.time(), 6))
-    brought = state.token or EMPTY
-    if state.token is None and (may_wait or not state.may_block):
-        brought = state.known_token()
+    brought = state.token
+    if brought is None:
+        # Where nobody may look, the client counts as one that has just written.
+        brought = state.known_token() if may_wait or not state.may_block else _written_at(time.time())
     if not made:
         return brought
     whole = brought.merge(Token(made))
@@ -264,7 +266,33 @@ def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
     return [(clusters[name], state.clusters[name]) for name in [*state.clusters] if name in clusters]
 
 
-def must_save(state: RoutingState, request: HttpRequest) -> bool:
+def look_before_clearing(state: RoutingState, request: HttpRequest) -> None:
+    """Look at the client's token before its session is emptied: ``flush()`` then deletes what holds it.
+
+    Where that would have to wait on an event loop's thread, the client counts as one that has just written.
+    """
+    session = getattr(request, "session", None)
+    if session is None or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return
+    clear = session.clear
+
+    def look_and_clear() -> None:
+        if state.token is None and not state.loading:
+            if on_event_loop():
+                state.token = _written_at(time.time())
+            else:
+                state.known_token()
+        clear()
+
+    session.clear = look_and_clear
+
+
+def _moving(request: HttpRequest, response: HttpResponseBase) -> Sequence[Store]:
+    """Return the stores that will know the client by another session than before."""
+    return [store for store in in_use().stores if hasattr(store, "moves") and store.moves(request, response)]
+
+
+def must_save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> bool:
     """Whether the client may have to be told anything, or a store has to see what is saved of its session."""
     clusters = get_topology().clusters
     for name in [*state.clusters]:
@@ -275,7 +303,7 @@ def must_save(state: RoutingState, request: HttpRequest) -> bool:
         ):
             return True
     used = in_use()
-    if used.may_block and state.token:
+    if used.may_block and (state.token or _moving(request, response)):
         return True
     if not used.refreshing:
         return False
@@ -308,8 +336,9 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
         # A client that has seen nothing new is told nothing.
         keepers = in_use().stores if wrote or _says_more(made, state.token) else ()
     else:
-        made = state.token or EMPTY
-        keepers = _that_lost_it(made, request) if made.marks else ()
+        moving = _moving(request, response)
+        made = state.known_token() if moving else state.token or EMPTY
+        keepers = list(dict.fromkeys([*moving, *_that_lost_it(made, request)])) if made.marks else ()
     for store in in_use().refreshing:
         if store not in keepers and not _is_suspended(store):
             try:

@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
 
-from django_rwrouter import consistency, current_token, restore_token
+from django_rwrouter import consistency, current_token, restore_token, routing_scope
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.scope.context import Isolation
 from django_rwrouter.testing import capture_routing
@@ -129,6 +129,41 @@ def test_logging_out_keeps_the_pin(user, site, backend, store):
     site.post(write)
     assert site.post(logout).status_code == 200
     assert site.get(who).text == " pinned"
+
+
+@pytest.mark.parametrize("empty", ["flush", "clear"])
+@session_store
+def test_a_session_that_is_emptied_leaves_the_token(site, backend, store, empty):
+    """The view has read nothing yet, so nobody has looked at the token before it is gone."""
+    site.post(write)
+    site.post(lambda request: getattr(request.session, empty)())
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@pytest.mark.parametrize("site", ["asgi"], indirect=True)
+@session_store
+def test_also_where_nobody_may_wait_for_the_session(site, backend, store):
+    site.post(write)
+
+    async def view(request):
+        await request.session.aflush()
+        return HttpResponse()
+
+    site.post(view)
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@pytest.mark.parametrize("site", ["asgi"], indirect=True)
+@pytest.mark.parametrize("store", ["session", "cookie"], indirect=True)
+def test_a_token_asked_for_on_the_event_loop_is_one_of_a_client_that_wrote(site, store):
+    """What the client brought is in its session, which would have to be waited for."""
+    site.post(write)
+
+    async def view(_request):
+        with routing_scope(safe=True, token=current_token()):
+            return HttpResponse(await sync_to_async(reason)())
+
+    assert site.get(view).text == "pinned"
 
 
 @both_stores

@@ -222,6 +222,44 @@ def test_logging_in_keeps_the_token(store, is_pinned, settings):
     assert is_pinned(visitor("after"))
 
 
+def test_a_session_that_is_replaced_takes_the_token_along(store, is_pinned, settings):
+    """In a request that writes nothing, and reads nothing that depends on the token."""
+    store("cache")
+    visitor("before").post("/")
+
+    def cycled(_request):
+        response = HttpResponse()
+        response.set_cookie(SESSION, "after")
+        return response
+
+    settings.ROOT_URLCONF = (path("", cycled),)
+    visitor("before").post("/")
+    settings.ROOT_URLCONF = (path("", store.view),)
+    assert is_pinned(visitor("after"))
+
+
+def test_a_session_that_ends_leaves_the_token_to_the_account(store, is_pinned, settings):
+    store("cache")
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.sessions.middleware.SessionMiddleware"]
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+
+    def view(request):
+        if request.method == "PUT":
+            request.session["basket"] = "full"
+        if request.method == "POST":
+            Book.objects.create(title="new")
+        if request.method == "DELETE":
+            request.session.flush()
+            return HttpResponse()
+        return HttpResponse(Book.objects.count())
+
+    settings.ROOT_URLCONF = (path("", view),)
+    client, account = Client(), {"Authorization": "Bearer 1"}
+    for method in (client.put, client.post, client.delete):
+        method("/", headers=account)
+    assert is_pinned(client, **account)
+
+
 def test_parallel_responses_do_not_overwrite_each_other():
     """Both were read before either was written: each is in a slot of its own."""
     stored, request, response = CacheStore(), visitor_request("s1"), HttpResponse()
