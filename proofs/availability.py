@@ -20,7 +20,7 @@ from typing import Any
 
 from proofs.availability_report import introduction, summary, written
 from proofs.availability_run import REPLICAS, Outcome, Plan, run
-from proofs.board import new_cluster
+from proofs.board import add_site_arguments, new_cluster
 from proofs.faults import FAULTS
 
 
@@ -57,6 +57,7 @@ def running_clusters() -> Iterator[Callable[[str], Any]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the proof can be told."""
+    add_site_arguments(parser)
     parser.add_argument("--db", nargs="+", choices=REPLICAS, default=list(REPLICAS))
     parser.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
     hits = ("one", "all", "primary")

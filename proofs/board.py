@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,12 @@ class Board:
     post: int
     """A post that every database has."""
     host: str = HOST
+
+
+def add_site_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a proof can be told of the site."""
+    parser.add_argument("--server", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes of the site")
 
 
 def new_cluster(database: str, replicas: int) -> Any:

@@ -32,7 +32,7 @@ from typing import Any
 
 import django
 
-from proofs.board import CLUSTERS, Board, new_cluster, served
+from proofs.board import CLUSTERS, Board, add_site_arguments, new_cluster, served
 from proofs.client import Answer, Browser
 from proofs.faults import GENTLE, ROUGH, disturbed
 from proofs.load import Load, Request, Role, User
@@ -294,6 +294,7 @@ def written(reports: Sequence[Report], options: argparse.Namespace, command: str
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the proof can be told."""
+    add_site_arguments(parser)
     parser.add_argument("--db", nargs="+", choices=CLUSTERS, default=list(CLUSTERS))
     parser.add_argument("--level", nargs="+", choices=LEVELS, default=list(PROVEN))
     parser.add_argument("--pairs", type=int, default=50_000, metavar="N", help="posts of each run")

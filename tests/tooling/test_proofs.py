@@ -209,7 +209,9 @@ def test_what_the_benchmarks_count():
 # --- the command ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["consistency", "--help"], ["availability", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["consistency", "--help"], ["availability", "--help"], ["walk", "--help"]]
+)
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
