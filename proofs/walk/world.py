@@ -41,8 +41,6 @@ from sqlite_replication.simulator import SQLiteReplicationSimulator
 
 PRIMARIES = [primary for primary, _replicas in CLUSTERS.values()]
 REPLICAS = [alias for _primary, replicas in CLUSTERS.values() for alias in replicas]
-DEFAULTS = (None, None, False, ())
-"""What is in force outside any request: no state, no block, writes count, nothing open."""
 
 
 class BrokenError(AssertionError):
@@ -252,7 +250,7 @@ class World:
         stores = self.chosen.stores
         browser = client.is_browser and not {"cookie", "session"}.isdisjoint(stores)
         if browser or (not client.is_browser and "header" in stores):
-            self._forget_overwritten(client, answer, scope)
+            self._forget_overwritten(client, answer, scope, session)
             client.needs.update(scope.own)
         if "cache" in stores:
             written = {**scope.own, **scope.own_late}
@@ -265,12 +263,15 @@ class World:
                     written = scope.own
                 kept.update(written)
 
-    def _forget_overwritten(self, client: Client, answer: Answer, scope: Scope) -> None:
+    def _forget_overwritten(self, client: Client, answer: Answer, scope: Scope, session: str) -> None:
         """Forget what another request wrote meanwhile, in another cluster, if its token is overwritten."""
-        stores, engine = self.chosen.stores, self.chosen.engine
-        if "session" in stores and engine != "signed_cookies":
-            return  # There tokens are put beside each other.
-        if "rwrouter" in answer.set_cookies() or answer.header(HEADER):
+        cookies = answer.set_cookies()
+        replaced = (
+            settings.SESSION_COOKIE_NAME in cookies and cookies[settings.SESSION_COOKIE_NAME].value != session
+        )
+        if "session" in self.chosen.stores and session and not replaced:
+            return  # In one session, tokens are put beside each other.
+        if replaced or "rwrouter" in cookies or answer.header(HEADER):
             for slot, commit in list(client.needs.items()):
                 if slot.cluster not in scope.wrote and commit.number > scope.began:
                     del client.needs[slot]
@@ -291,7 +292,7 @@ class World:
 
     def _check(self) -> None:
         self._check_contents()
-        if (left := context._in_force()) != DEFAULTS:  # noqa: SLF001
+        if (left := context.in_force()) != context.NOTHING:
             raise BrokenError(f"the request has left {left} in force")
         for alias in (*PRIMARIES, *REPLICAS):
             self._check_connection(alias)
