@@ -163,7 +163,7 @@ def _run_on(connection: BaseDatabaseWrapper, decision: Decision, call: Call, *, 
     execute, sql, params, many, context = call
     cursor = context["cursor"]
     began = perf_counter()
-    with loads[connection.alias].waiting(connection):
+    with loads[connection.alias].waiting(connection, probe=False):
         replace_cursor(cursor, connection, chunked=chunked)
         again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
         result = execute(sql, params, many, again)

@@ -13,6 +13,7 @@ from django_rwrouter.databases import get_product
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, set_server
+from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.primary_identity import primary_server
 from django_rwrouter.servers.wrapper import install
 
@@ -46,7 +47,11 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if not statement:
         return
     try:
-        with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+        with (
+            connection.wrap_database_errors,
+            loads[connection.alias].waiting(connection),
+            closing(connection.connection.cursor()) as cursor,
+        ):
             cursor.execute(*statement)
             if not connection.autocommit:
                 connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.

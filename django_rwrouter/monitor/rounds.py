@@ -77,6 +77,16 @@ def end_hung(alias: str, hung_for: float) -> None:
         logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
 
 
+def end_hung_probes(alias: str, hung_for: float) -> None:
+    """Cut off this package's own probes on an ejected replica that are older than ``hung_for`` seconds.
+
+    A pooler accepts connections for a frozen server, which is therefore never found unreachable. A read that
+    waits for a probe goes elsewhere. The site's statements are spared: they may be queued in the pooler.
+    """
+    for connection in loads[alias].hung_probes(hung_for):
+        sockets.sever(connection.connection)
+
+
 class _CutOffs:
     """Decides when hung statements on a server are cut off: only if the server cannot be reached.
 

@@ -20,7 +20,7 @@ from django_rwrouter.events.watcher import own_ejections, told_elsewhere
 from django_rwrouter.monitor.election import CannotShareError, HostElection
 from django_rwrouter.monitor.probes import Prober
 from django_rwrouter.monitor.questions import QUESTIONS
-from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, end_hung
+from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, end_hung, end_hung_probes
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import asking
@@ -126,6 +126,8 @@ class Watcher:
     def _step(self) -> None:
         """Run one round as the leader, or read once as a follower."""
         with self._handling:
+            for alias in health.ejections():
+                end_hung_probes(alias, self._settings.timeout)
             leads = self._leads()
         if leads:
             self._ask()

@@ -31,17 +31,27 @@ class Load:
         self.fresh_at = -math.inf
         """Monotonic time up to which the server is known to have every commit; the later, the fresher."""
 
-    def waiting(self, connection: BaseDatabaseWrapper) -> _Probe:
-        """Register one of this package's own probes as in flight, so that ``cut_off()`` ends it, too.
+    def waiting(self, connection: BaseDatabaseWrapper, *, probe: bool = True) -> _Waiting:
+        """Register a statement as in flight, so that ``cut_off()`` ends it, without counting it as a read.
 
-        It is not counted as a read.
+        ``probe`` says whether it is one of this package's own.
         """
-        return _Probe(self.running, connection)
+        return _Waiting(self.running, connection, probe)
 
     def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Return the connections whose statement in flight began less than ``seconds`` ago."""
         since = perf_counter() - seconds
         return [connection for connection, began in list(self.running.values()) if began > since]
+
+    def hung_probes(self, seconds: float) -> list[BaseDatabaseWrapper]:
+        """Return the connections whose probe in flight began ``seconds`` ago or earlier."""
+        before = perf_counter() - seconds
+        running = list(self.running.items())
+        return [
+            connection
+            for key, (connection, began) in running
+            if isinstance(key, _Waiting) and key.is_probe and began <= before
+        ]
 
     def take(self) -> tuple[int, float]:
         """Return the number of reads and their total duration, and start counting from zero."""
@@ -50,16 +60,20 @@ class Load:
         return taken
 
 
-class _Probe:
+class _Waiting:
     """Is in flight inside its block; a generator would take twice the calls."""
 
-    __slots__ = ("_connection", "_running")
+    __slots__ = ("_connection", "_running", "is_probe")
 
     def __init__(
-        self, running: dict[object, tuple[BaseDatabaseWrapper, float]], connection: BaseDatabaseWrapper
+        self,
+        running: dict[object, tuple[BaseDatabaseWrapper, float]],
+        connection: BaseDatabaseWrapper,
+        is_probe: bool,
     ) -> None:
         self._running = running
         self._connection = connection
+        self.is_probe = is_probe
 
     def __enter__(self) -> None:
         self._running[self] = self._connection, perf_counter()

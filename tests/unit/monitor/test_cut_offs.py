@@ -92,6 +92,25 @@ def caused_by(cause):
     return error
 
 
+def test_of_probes_on_an_ejected_replica_those_that_hang_are_ended(monkeypatch):
+    in_flight.reset()
+    severed = []
+    monkeypatch.setattr(sockets, "sever", severed.append)
+    load = in_flight.loads["replica1"]
+    opened = [SimpleNamespace(connection=name) for name in ("old", "young", "statement", "failed over")]
+    with (
+        load.waiting(opened[0]),
+        load.waiting(opened[1]),
+        load.waiting(opened[3], probe=False),
+    ):
+        load.running["statement"] = opened[2], 0.0
+        for key, (connection, began) in load.running.items():
+            load.running[key] = connection, began - (0 if connection is opened[1] else 100)
+        rounds.end_hung_probes("replica1", 50)
+    assert severed == ["old"]
+    in_flight.reset()
+
+
 class SimpleNamespaceWithReference(SimpleNamespace):
     __hash__ = object.__hash__
 
