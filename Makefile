@@ -147,10 +147,10 @@ system-postgresql:
 	@tools/system_packages.sh venv postgresql
 
 system-servers:
-	@tools/system_packages.sh venv compiler headers mariadb postgresql redis galera haproxy
+	@tools/system_packages.sh venv compiler headers mariadb postgresql redis galera haproxy pgbouncer pgpool
 
 system-browser:
 	@tools/system_packages.sh venv compiler headers mariadb chromium fonts
 
 system-tests:
-	@tools/system_packages.sh venv compiler headers mariadb postgresql redis galera haproxy chromium fonts
+	@tools/system_packages.sh venv compiler headers mariadb postgresql redis galera haproxy pgbouncer pgpool chromium fonts

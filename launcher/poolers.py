@@ -106,3 +106,39 @@ class HAProxy(Pooler):
         path = folder / "haproxy.cfg"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return ["-db", "-f", str(path)]
+
+
+class PgBouncer(Pooler):
+    """An entry for each server, under the server's name.
+
+    `entry` is added to each of them; `settings` are those of the section [pgbouncer].
+    """
+
+    program = package = "pgbouncer"
+
+    def __init__(self, servers: Sequence[Server], *, entry: str = "", **settings: str) -> None:
+        super().__init__(servers)
+        self._entry = entry
+        self._settings = settings
+
+    def _arguments(self, folder: Path) -> Sequence[str]:
+        account = self.servers[0].account
+        rest = f"dbname={account.database} {self._entry}"
+        users = folder / "users"
+        users.write_text(f'"{account.user}" "{account.password}"\n', encoding="utf-8")
+        lines = [
+            "[databases]",
+            *(f"{server.name} = host={server.host} port={server.port} {rest}" for server in self.servers),
+            "[pgbouncer]",
+            f"listen_addr = {LOOPBACK}",
+            f"listen_port = {self.port}",
+            "unix_socket_dir =",
+            "auth_type = scram-sha-256",
+            f"auth_file = {users}",
+            "tcp_user_timeout = 5000",
+            "server_connect_timeout = 2",
+            *(f"{name} = {value}" for name, value in self._settings.items()),
+        ]
+        path = folder / "pgbouncer.ini"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return [str(path)]

@@ -144,7 +144,7 @@ class PostgreSQLServer(Server):
     def administration(self) -> str:
         """A command line that opens a session as administrator."""
         host = f"--host={self.socket.parent} --port={self.port}"
-        return f"psql {host} --username={ADMINISTRATOR} {self._account.database}"
+        return f"psql {host} --username={ADMINISTRATOR} {self.account.database}"
 
     def sql(self, statements: str, *, timeout: float = 30.0, database: str | None = None) -> list[Row]:
         r"""Run statements as administrator, in a session of their own, and return their rows.
@@ -154,7 +154,7 @@ class PostgreSQLServer(Server):
         message when a statement fails or the server is away, and TimeoutError if it has not
         answered after `timeout` seconds (it is frozen, or waits for a lock).
         """
-        name = self._account.database if database is None else database
+        name = self.account.database if database is None else database
         command = [
             *(str(self._programs / "psql"), "--no-psqlrc", "--quiet", "--no-password"),
             *("--csv", "--tuples-only", f"--pset=null={NULL}", "--set=ON_ERROR_STOP=1"),

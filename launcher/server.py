@@ -62,7 +62,7 @@ class Server(ABC):
         self.socket = socket
         self.data = folder / "data"
         self.log = folder / "log"
-        self._account = account
+        self.account = account
         self._watchdog = watchdog
         self._system_user = system_user
         self._process: ServerProcess | None = None
@@ -189,7 +189,7 @@ class Server(ABC):
         Without arguments, the database that the cluster was made with, and the server's own port;
         another one is that of a proxy in front of it (see tcp_proxy.py).
         """
-        account = self._account
+        account = self.account
         name = account.database if database is None else database
         user, password = quote(account.user, safe=""), quote(account.password, safe="")
         address = f"{self.host}:{self.port if port is None else port}"

@@ -3,8 +3,8 @@
 #
 #   tools/system_packages.sh [--dry-run] NEED...
 #
-# where a need is one of: venv compiler headers mariadb postgresql redis galera haproxy chromium
-# fonts
+# where a need is one of: venv compiler headers mariadb postgresql redis galera haproxy pgbouncer
+# pgpool chromium fonts
 #
 # It looks for the thing itself (a command, a header), not for a package's name, so that nothing
 # is installed where another package already brought it. On Debian and Ubuntu, as root or with
@@ -61,6 +61,12 @@ missing_of() {
         ;;
     haproxy)
         has haproxy || echo "haproxy|HAProxy (haproxy)"
+        ;;
+    pgbouncer)
+        has pgbouncer || echo "pgbouncer|PgBouncer (pgbouncer)"
+        ;;
+    pgpool)
+        has pgpool || echo "pgpool2|pgpool-II (pgpool)"
         ;;
     redis)
         has redis-server || echo "redis-server|the Redis server (redis-server)"
