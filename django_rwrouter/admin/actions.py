@@ -5,6 +5,7 @@ Each is asked for, confirmed with a POST, and written into the admin's log under
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -43,14 +44,14 @@ class Action:
 
     name: str
     kind: OverrideKind
-    begins: bool
-    """Whether it puts an override into force, or ends one."""
+    act: Callable[..., object]
+    """Puts an override into force, or ends one: then it returns whether there was one."""
     question: _StrPromise
     consequence: _StrPromise
     button: _StrPromise
     done: _StrPromise
     nothing: _StrPromise | None = None
-    """What to say where there was nothing to do."""
+    """What to say where there was none to end; ``None`` for an action that puts one into force."""
 
     def title(self, target: str) -> str:
         """Return the question for one target."""
@@ -61,7 +62,7 @@ ACTIONS: Final = (
     Action(
         name="drain",
         kind=OverrideKind.DRAIN,
-        begins=True,
+        act=overrides.drain,
         question=gettext_lazy("Drain the replica “%(target)s”?"),
         consequence=gettext_lazy(
             "The replica takes no more reads, in any process, until somebody puts it back. Reads that run"
@@ -76,7 +77,7 @@ ACTIONS: Final = (
     Action(
         name="undrain",
         kind=OverrideKind.DRAIN,
-        begins=False,
+        act=overrides.undrain,
         question=gettext_lazy("Put the replica “%(target)s” back?"),
         consequence=gettext_lazy(
             "The replica takes reads again, in all processes, as soon as it is healthy."
@@ -91,7 +92,7 @@ ACTIONS: Final = (
     Action(
         name="switch-off",
         kind=OverrideKind.PRIMARY_ONLY,
-        begins=True,
+        act=overrides.switch_off,
         question=gettext_lazy("Send everything of the cluster “%(target)s” to its primary?"),
         consequence=gettext_lazy(
             "All reads go to the primary, in all processes, until somebody takes the switch back. The primary"
@@ -106,7 +107,7 @@ ACTIONS: Final = (
     Action(
         name="switch-on",
         kind=OverrideKind.PRIMARY_ONLY,
-        begins=False,
+        act=overrides.switch_on,
         question=gettext_lazy("Let replicas of the cluster “%(target)s” answer again?"),
         consequence=gettext_lazy("Reads are spread over the replicas again, in all processes."),
         button=gettext_lazy("Let replicas answer"),
@@ -135,32 +136,25 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what can be done to each replica and each cluster, and what is in force."""
     if get_settings().inert:
         return {"inert": True}
-    found = {(each.kind, each.target): each for each in overrides.in_force()}
+    in_force = {(override.kind, override.target): override for override in overrides.in_force()}
     clusters = list(get_topology().clusters.values())
-    named = {each.name for each in clusters} | {
-        replica.alias for each in clusters for replica in each.replicas
-    }
+    named = {name for cluster in clusters for name in (cluster.name, *cluster.replica_aliases)}
     machine = machines(request)
     return {
         "several_clusters": len(clusters) > 1,
         "replicas": [
-            (
-                cluster.name,
-                replica.alias,
-                machine(replica.alias),
-                shown(found.get((OverrideKind.DRAIN, replica.alias))),
-            )
+            (cluster.name, alias, machine(alias), shown(in_force.get((OverrideKind.DRAIN, alias))))
             for cluster in clusters
-            for replica in cluster.replicas
+            for alias in cluster.replica_aliases
         ],
         "clusters": [
-            (cluster.name, cluster.primary, shown(found.get((OverrideKind.PRIMARY_ONLY, cluster.name))))
+            (cluster.name, cluster.primary, shown(in_force.get((OverrideKind.PRIMARY_ONLY, cluster.name))))
             for cluster in clusters
         ],
         "lost": [
-            ("undrain" if each.kind is OverrideKind.DRAIN else "switch-on", shown(each))
-            for each in found.values()
-            if each.target not in named
+            ("undrain" if kind is OverrideKind.DRAIN else "switch-on", shown(override))
+            for (kind, target), override in in_force.items()
+            if target not in named
         ],
     }
 
@@ -191,16 +185,13 @@ def handle(request: HttpRequest, action: Action, target: str) -> tuple[ActionMes
 
 def _carry_out(request: HttpRequest, action: Action, target: str, reason: str) -> ActionMessage:
     by = cast("AbstractBaseUser", request.user).get_username()
+    reasons = {"reason": reason} if action.nothing is None else {}
     try:
-        if action.begins:
-            begin = overrides.drain if action.kind is OverrideKind.DRAIN else overrides.switch_off
-            begin(target, reason=reason, by=by)
-        else:
-            end = overrides.undrain if action.kind is OverrideKind.DRAIN else overrides.switch_on
-            if not end(target, by=by):
-                return str(action.nothing) % {"target": target}, messages.INFO
+        did_end = action.act(target, by=by, **reasons)
     except ImproperlyConfigured:
         return _("The table does not exist yet: run “manage.py migrate django_rwrouter”."), messages.ERROR
+    if action.nothing is not None and not did_end:
+        return str(action.nothing) % {"target": target}, messages.INFO
     _log(request, action, target, reason)
     return str(action.done) % {"target": target}, messages.SUCCESS
 
@@ -224,10 +215,10 @@ def _is_known(action: Action, target: str) -> bool:
     topology = get_topology()
     if action.kind is OverrideKind.DRAIN:
         cluster = topology.by_alias.get(target)
-        known = cluster is not None and target != cluster.primary
+        is_known = cluster is not None and target != cluster.primary
     else:
-        known = not topology.inert and target in topology.clusters
-    return known or (
-        not action.begins
-        and any(each.kind is action.kind and each.target == target for each in overrides.in_force())
+        is_known = not topology.inert and target in topology.clusters
+    return is_known or (
+        action.nothing is not None
+        and (action.kind, target) in {(override.kind, override.target) for override in overrides.in_force()}
     )

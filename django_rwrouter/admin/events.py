@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django import forms
 from django.core.paginator import Paginator
@@ -30,20 +29,6 @@ PER_PAGE: Final = 50
 DAY: Final = 86_400
 SEVERITIES: Final = {kind.value: kind.severity for kind in EventKind}
 """How bad an event is; one of a newer version, running beside this one, is neither."""
-
-
-class Event(NamedTuple):
-    """A row of the table."""
-
-    moment: datetime
-    time: str
-    until: str
-    """Empty for what was over at once, and where its end is not known."""
-    kind: str
-    label: str
-    subject: str
-    detail: str
-    processes: str
 
 
 class FilterForm(forms.Form):
@@ -74,11 +59,11 @@ class FilterForm(forms.Form):
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     days = math.ceil(get_settings().stats.retention_days)
-    recorded = statistics(Span(days * DAY, DAY))
-    if recorded.report is None:
-        return recorded.context
-    summary = recorded.report.summary
-    happened = incidents(summary.log, _holders(recorded.report))
+    report, context = statistics(Span(days * DAY, DAY))
+    if report is None:
+        return context
+    summary = report.summary
+    happened = incidents(summary.log, _holders(report))
     form = FilterForm(request.GET, happened)
     name, database = form.value("name"), form.value("database")
     wanted = [
@@ -89,7 +74,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     page = Paginator(wanted, PER_PAGE).get_page(request.GET.get("p"))
     query = QueryDict(mutable=True)
     query.update({key: value for key, value in (("name", name), ("database", database)) if value})
-    return recorded.context | {
+    return context | {
         "form": form,
         "filtered": bool(name or database),
         "page_of_events": page,
@@ -109,7 +94,7 @@ def _holders(report: Report) -> Holders:
     return holders
 
 
-def _event(incident: Incident, summary: Summary) -> Event:
+def _event(incident: Incident, summary: Summary) -> dict[str, Any]:
     name, subject = incident.name, incident.subject
     until, severity = "", SEVERITIES.get(name, "quiet")
     if incident.goes_on:
@@ -118,16 +103,17 @@ def _event(incident: Incident, summary: Summary) -> Event:
         until = _("until %(time)s") % {"time": stamp(incident.end)}
     if name in ENDED_BY and not incident.goes_on:
         severity = "quiet"
-    return Event(
-        moment=moment(incident.begin),
-        time=stamp(incident.begin),
-        until=until,
-        kind=severity,
-        label=word_for(OCCURRENCES, name),
-        subject="" if name == EventKind.TOKEN_REJECTED else subject,
-        detail=", ".join(filter(None, (_in_words(name, subject, detail) for detail in incident.details))),
-        processes=_processes(incident, summary),
-    )
+    details = filter(None, (_in_words(name, subject, detail) for detail in incident.details))
+    return {
+        "moment": moment(incident.begin),
+        "time": stamp(incident.begin),
+        "until": until,
+        "kind": severity,
+        "label": word_for(OCCURRENCES, name),
+        "subject": "" if name == EventKind.TOKEN_REJECTED else subject,
+        "detail": ", ".join(details),
+        "processes": _processes(incident, summary),
+    }
 
 
 def _in_words(name: str, subject: str, detail: str) -> str:

@@ -49,20 +49,20 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     chosen = request.GET.get("span", "")
     chosen = chosen if chosen in SPANS else FIRST
-    found = statistics(SPANS[chosen])
-    context = found.context | {
+    report, context = statistics(SPANS[chosen])
+    context |= {
         "spans": [(name, label, name == chosen) for name, label in CHOICES.items()],
         "span": CHOICES[chosen],
     }
-    if found.report is None:
+    if report is None:
         return context
-    summary = found.report.summary
+    summary = report.summary
     if summary.is_empty:
         return context | {"state": "empty"}
     return context | {
         "summary": summary,
         "since": stamp(summary.steps[0].start),
-        "until": stamp(found.report.now),
+        "until": stamp(report.now),
         "several_clusters": len(get_topology().clusters) > 1,
         "databases": [(database, colors.of_database(database.alias)) for database in summary.databases],
         "causes": [
@@ -72,7 +72,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "pinned": _pinned(summary),
         "events": list(_events(summary)),
         "origins": origins(summary),
-        "charts": _charts(found.report),
+        "charts": _charts(report),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from django.utils.formats import number_format
@@ -24,23 +23,14 @@ NAMELESS: Final[dict[str, Texts]] = {
 """What to call the origins that have no name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What there is to show of a span of time."""
+def statistics(span: Span) -> tuple[Report | None, dict[str, Any]]:
+    """Read what all processes counted in the time up to now, with one query.
 
-    report: Report | None
-    context: dict[str, Any] = field(default_factory=dict)
-    """For ``_nothing.html``: ``state`` says why there is nothing; ``"here"`` where there is something."""
-
-
-def statistics(span: Span) -> Statistics:
-    """Read what all processes counted in the time up to now, with one query."""
+    Returns it with what ``_nothing.html`` shows: ``state`` says why there is nothing, or ``"here"``.
+    """
     settings = get_settings()
-    context: dict[str, Any] = {"flush_seconds": settings.stats.flush_seconds}
-    if settings.inert:
-        return Statistics(None, context | {"state": "inert"})
-    state, report = recorded(span)
-    return Statistics(report, context | {"state": state})
+    state, report = ("inert", None) if settings.inert else recorded(span)
+    return report, {"flush_seconds": settings.stats.flush_seconds, "state": state}
 
 
 def origins(summary: Summary | None) -> dict[str, Any]:

@@ -124,8 +124,8 @@ def _settled(table: RoutingStatisticsQuerySet, now: int) -> RoutingStatisticsQue
         written__lte=silent,
         start__lte=silent,
     )
-    found: RoutingStatisticsQuerySet = table.filter(settled).exclude(process=MERGED).order_by("start", "pk")
-    return found
+    rows: RoutingStatisticsQuerySet = table.filter(settled).exclude(process=MERGED).order_by("start", "pk")
+    return rows
 
 
 def _aged(table: RoutingStatisticsQuerySet, now: int) -> RoutingStatisticsQuerySet:
@@ -133,8 +133,8 @@ def _aged(table: RoutingStatisticsQuerySet, now: int) -> RoutingStatisticsQueryS
     aged = models.Q()
     for tier in TIERS:
         aged |= models.Q(resolution=tier.resolution, start__lt=boundary(tier, now))
-    found: RoutingStatisticsQuerySet = table.filter(aged, process=MERGED).order_by("start", "pk")
-    return found
+    rows: RoutingStatisticsQuerySet = table.filter(aged, process=MERGED).order_by("start", "pk")
+    return rows
 
 
 def _add_to_totals(table: RoutingStatisticsQuerySet, rows: Iterable[RoutingStatistics]) -> None:
@@ -156,7 +156,7 @@ def _write(table: RoutingStatisticsQuerySet, sums: dict[tuple[int, int], Sum]) -
         sums[row.resolution, row.start].add(row.start, row.data)
     table.put(
         [
-            Row(process=MERGED, resolution=resolution, start=start, data=each.counts(resolution))
-            for (resolution, start), each in sums.items()
+            Row(process=MERGED, resolution=resolution, start=start, data=total.counts(resolution))
+            for (resolution, start), total in sums.items()
         ]
     )

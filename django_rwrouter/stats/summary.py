@@ -9,6 +9,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
 from django_rwrouter.stats import latency
@@ -87,10 +89,6 @@ class Database:
     """The same in percent, of the reads that it would have answered."""
     failures: Counter[str] = field(default_factory=Counter)
     """How often it failed, by the names of :data:`FAILURES`."""
-    lag: float | None = None
-    """Seconds that it was behind when that was last measured in this time, or ``None``."""
-    most_lag: float | None = None
-    """The most seconds that it was behind."""
 
     @property
     def errors(self) -> int:
@@ -199,11 +197,6 @@ class Summary:
     """How many processes counted at the same time, by when their rows begin."""
 
     @property
-    def minutes(self) -> dict[int, Counter[str]]:
-        """For each step (its begin, seconds since 1970), reads by alias; would-be reads under shadow."""
-        return {step.start: step.reads for step in self.steps}
-
-    @property
     def reads(self) -> int:
         """All reads."""
         return sum(database.reads.count for database in self.databases)
@@ -263,7 +256,6 @@ class _Work:
         }
         self.causes: dict[str, Cause] = {}
         self.summary = Summary([], [], [TimeStep(start) for start in steps], {}, 0)
-        self.lag_at: dict[str, int] = {}
 
     def database(self, cluster: str, alias: str) -> Database:
         # Also what the settings do not name any more; it was a replica, as far as one can tell.
@@ -290,8 +282,8 @@ class _Work:
             latency.add((used.reads if operation == "read" else used.writes).buckets, buckets)
             if operation == "read":
                 latency.add(step.buckets.setdefault(alias, []), buckets)
-        for measured in counts.get("lag", ()):
-            self._add_lag(step, start, *measured[:3])
+        for alias, most, *_last in counts.get("lag", ()):
+            step.lag[alias] = max(most, step.lag.get(alias, 0.0))
         self.summary.log.extend(Happening(*entry[:5]) for entry in counts.get("log", ()))
         for reason, view, model, reads in counts.get("origins", ()):
             self.summary.origins[reason, view, model] += reads
@@ -317,31 +309,22 @@ class _Work:
             else:
                 cause.replicas += count
 
-    def _add_lag(self, step: TimeStep, start: int, alias: str, most: float, last: float) -> None:
-        step.lag[alias] = max(most, step.lag.get(alias, 0.0))
-        measured = self.databases.get(alias)
-        if measured is None:
-            return
-        measured.most_lag = max(most, measured.most_lag or 0.0)
-        before = self.lag_at.get(alias, start)
-        if start >= before:
-            # Of the processes that measured at the same time, the one that saw it the furthest behind.
-            measured.lag = max(last, measured.lag or 0.0) if start == before else last
-            self.lag_at[alias] = start
-
     def done(self) -> Summary:
-        summary = self.summary
-        clusters = self.clusters
-        clusters += sorted({each.cluster for each in self.databases.values()} - set(clusters))
-        summary.databases = sorted(self.databases.values(), key=lambda each: clusters.index(each.cluster))
-        for each in summary.databases:
-            peers = [peer for peer in summary.databases if peer.cluster == each.cluster]
-            each.share = percent(each.reads.count, sum(peer.reads.count for peer in peers))
-            if not each.is_primary:
-                on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
-                each.replica_share = percent(each.reads.count, on_replicas)
-            each.would_be_share = percent(each.would_be_reads, sum(peer.would_be_reads for peer in peers))
-        summary.causes = sorted(self.causes.values(), key=lambda each: (not each.primary, -each.reads))
+        summary, clusters = self.summary, self.clusters
+        clusters += sorted({database.cluster for database in self.databases.values()} - set(clusters))
+        summary.databases = sorted(
+            self.databases.values(), key=lambda database: clusters.index(database.cluster)
+        )
+        for _cluster, group in groupby(summary.databases, attrgetter("cluster")):
+            peers = list(group)
+            reads = sum(peer.reads.count for peer in peers)
+            on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
+            would_be_reads = sum(peer.would_be_reads for peer in peers)
+            for peer in peers:
+                peer.share = percent(peer.reads.count, reads)
+                peer.replica_share = 0.0 if peer.is_primary else percent(peer.reads.count, on_replicas)
+                peer.would_be_share = percent(peer.would_be_reads, would_be_reads)
+        summary.causes = sorted(self.causes.values(), key=lambda cause: (not cause.primary, -cause.reads))
         for cause in summary.causes:
             cause.share = percent(cause.reads, summary.reads)
         summary.log.sort(reverse=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
@@ -22,8 +21,7 @@ PRUNE_AT_ONCE: Final = 500
 """Rows that one statement deletes: a bound on how long it holds locks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A row as it is in the table."""
 
     process: str
@@ -76,9 +74,8 @@ class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
         for row in rows:
             keys |= models.Q(process=row.process, resolution=row.resolution, start=row.start)
         # By primary key: a look-up in an UPDATE would lock, on MySQL, the place of a row that is not there.
-        found = list(self.filter(keys, final=False).values_list("pk", flat=True))
-        if found:
-            self.filter(pk__in=found).update(final=True)
+        if unfinished := list(self.filter(keys, final=False).values_list("pk", flat=True)):
+            self.filter(pk__in=unfinished).update(final=True)
 
     def recorded(self, since: int) -> list[Recorded]:
         """Return the rows from ``since`` on (seconds since 1970): those of processes, and merged ones.
@@ -107,12 +104,8 @@ class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
         return deleted
 
 
-def _recorded(found: models.QuerySet[RoutingStatistics]) -> list[Recorded]:
-    values = found.values_list("process", "resolution", "start", "written", "data")
-    return [
-        Recorded(process=process, resolution=resolution, start=start, written=written, data=data)
-        for process, resolution, start, written, data in values
-    ]
+def _recorded(rows: models.QuerySet[RoutingStatistics]) -> list[Recorded]:
+    return [Recorded(*values) for values in rows.values_list(*Recorded._fields)]
 
 
 class RoutingStatistics(models.Model):

@@ -70,7 +70,7 @@ class TestReport:
         assert 1 < replica.reads.p50_milliseconds <= 1.6
         assert 10 < replica.reads.p95_milliseconds <= 16
         assert replica.writes.p50_milliseconds is None
-        assert (replica.lag, replica.most_lag, replica.errors) == (0.5, 3.0, 5)
+        assert replica.errors == 5
         assert found.steps[-1].lag == {"replica1": 3.0}
         assert found.steps[-1].milliseconds("replica1", 0.95) == replica.reads.p95_milliseconds
         assert found.steps[-1].milliseconds("replica2", 0.95) is None
