@@ -124,7 +124,7 @@ class Chart:
 
 def bars(name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: str) -> Chart:
     """Return a chart of counts, one stacked upon the other, with their sums in the table."""
-    sums = [sum(filter(None, values)) for values in zip(*(each.values for each in series), strict=True)]
+    sums = [sum(filter(None, values)) for values in zip(*(part.values for part in series), strict=True)]
     table = [*series, Series(_("All"), "", sums)] if len(series) > 1 else series
 
     def marks(canvas: _Canvas, values: Series, below: list[float]) -> Iterator[SafeString]:
@@ -154,7 +154,7 @@ def bars(name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: 
 
 def lines(name: str, title: str, axis: Axis, series: Sequence[Series], *, unit: str, empty: str) -> Chart:
     """Return a chart of measurements, which are missing where nothing was measured."""
-    measured = [value for each in series for value in each.values if value is not None]
+    measured = [value for line in series for value in line.values if value is not None]
     steps = fine_ticks(max(measured, default=0.0))
     decimals = 0 if steps[1] >= 1 else -math.floor(math.log10(steps[1]))
 
@@ -203,14 +203,15 @@ def _chart(
     marks: Callable[[_Canvas, Series, list[float]], Iterable[SafeString]],
 ) -> Chart:
     rows = [
-        (moment, [write(each.values[place]) for each in table]) for place, moment in enumerate(axis.moments)
+        (moment, [write(column.values[place]) for column in table])
+        for place, moment in enumerate(axis.moments)
     ]
     chart = Chart(
         name=name,
         title=title,
         axis=axis,
         series=series,
-        columns=[each.name for each in table],
+        columns=[column.name for column in table],
         rows=rows[::-1],
         empty=empty,
     )
@@ -265,8 +266,8 @@ class _Canvas:
                 "",
                 '<g class="color-{}">{}</g>',
                 (
-                    (each.color, mark_safe("".join(marks(self, each, below))))  # noqa: S308  (the same)
-                    for each in chart.series
+                    (part.color, mark_safe("".join(marks(self, part, below))))  # noqa: S308  (the same)
+                    for part in chart.series
                 ),
             ),
         )

@@ -144,12 +144,12 @@ class RoutingAdmin(Base):
 
     def _frame(self, request: HttpRequest, page: Page) -> dict[str, Any]:
         """Return what every page has around its own part."""
-        shown = [each for each in PAGES if request.user.has_perm(each.permission)]
+        shown = [other for other in PAGES if request.user.has_perm(other.permission)]
         return {
             **self.admin_site.each_context(request),
             "title": _("Read/write routing"),
             "page": page,
-            "navigation": [(each.title, self.url_of(each), each is page) for each in shown],
+            "navigation": [(other.title, self.url_of(other), other is page) for other in shown],
             "opts": self.opts,
             "enabled": get_settings().enabled,
         }

@@ -39,12 +39,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "several_clusters": len(clusters) > 1,
         "clusters": [
             (
-                each,
+                cluster,
                 [
                     (steps, machine(steps.alias), steps.stage.value, *VERDICTS[steps.stage])
-                    for steps in each.replicas
+                    for steps in cluster.replicas
                 ],
             )
-            for each in ask_progress(clusters)
+            for cluster in ask_progress(clusters)
         ],
     }

@@ -28,7 +28,7 @@ OCCURRENCES: Final[Texts] = {kind.value: kind.occurrence for kind in EventKind i
 """Of the events that are kept one by one."""
 
 FLAWS: Final[Texts] = {
-    "foreign": _("of no cluster of ours"),
+    "foreign": _("of no cluster in the settings"),
     "forged": _("wrong signature"),
     "malformed": _("malformed"),
     "oversized": _("too long"),

@@ -94,7 +94,11 @@ def _parts(entries: Sequence[Happening], holders: Collection[str]) -> Iterator[_
     unended = sorted([*unended, *begun.values()])
     # Whoever ended what it did not begin has taken over from a process that is gone.
     for entry in strangers:
-        gone = (each for each in unended if each.process not in holders and each.when <= entry.when)
+        gone = (
+            beginning
+            for beginning in unended
+            if beginning.process not in holders and beginning.when <= entry.when
+        )
         if beginning := next(gone, None):
             unended.remove(beginning)
             yield _part(beginning, entry.when)

@@ -122,8 +122,6 @@ class TimeStep:
     """Its begin, seconds since 1970."""
     reads: Counter[str] = field(default_factory=Counter)
     """By alias; under shadow, by the one that would have answered."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """All reads by reason."""
     primary_reasons: Counter[str] = field(default_factory=Counter)
     """Reads of the primary by reason: why it had to answer."""
     events: Counter[str] = field(default_factory=Counter)
@@ -300,7 +298,6 @@ class _Work:
             meant = self.database(cluster, would_be or alias)
             meant.would_be_reads += count
             step.reads[meant.alias] += count
-            step.reasons[reason] += count
             self.summary.shadow_reads += count if would_be else 0
             cause = self.causes.setdefault(reason, Cause(reason))
             if meant.is_primary:
