@@ -36,7 +36,7 @@ def answers(databases: Sequence[str] | None) -> Iterator[CheckMessage]:
 
 def _message(finding: Finding, *, is_primary: bool) -> Iterator[CheckMessage]:
     message = f"DATABASES[{finding.alias!r}]: {finding.message}."
-    if finding.severity is Severity.ERROR and finding.topic == "read_only" and is_primary:
+    if finding.severity is Severity.ERROR and finding.topic in ("read_only", "roles") and is_primary:
         swapped = "If a replica's address stands in the primary's place in DATABASES, swap the two."
         yield found("E028", message, f"{swapped} {finding.advice}")
     elif finding.severity in (Severity.ERROR, Severity.WARNING):

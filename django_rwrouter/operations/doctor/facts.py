@@ -28,6 +28,10 @@ class Facts:
     """Settings of the server, by name."""
     replication: Mapping[str, Any] | None = None
     """How a replica replicates; empty if it does not, ``None`` if that may not be seen."""
+    follows: bool | None = None
+    """Whether it replicates from another server; ``None`` if that may not be seen."""
+    is_subscriber: bool = False
+    """Whether it is a copy by logical replication, which has no position of its primary."""
     writes_anyway: bool | None = None
     """Whether the connection's user may write although the server is read-only; ``None`` if not known."""
     clock: float | None = None

@@ -85,7 +85,8 @@ def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
 
 
 def compare(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
-    """Find aliases that lead to the same server, and servers that cannot be told apart."""
+    """Find servers in each other's place, aliases of one server, and servers that cannot be told apart."""
+    yield from _in_each_others_place(cluster, known)
     yield from _same_numbers(cluster, known)
     aliases: defaultdict[str, list[str]] = defaultdict(list)
     for facts in known:
@@ -107,6 +108,31 @@ def compare(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
                     "Two aliases of one server are drawn twice as often; write WEIGHT if that is meant.",
                 )
             yield from notes.findings
+
+
+def _in_each_others_place(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
+    """Look for a primary that replicates from a server which the settings call its replica.
+
+    Whether it is read-only does not matter. Two servers that follow each other are none of that.
+    """
+    primary = next((facts for facts in known if facts.is_primary), None)
+    if primary is None or not primary.follows:
+        return
+    sources = [
+        facts.alias
+        for facts in known
+        if not facts.is_primary
+        and (facts.follows is False or (facts.follows is None and not facts.caught_up))
+    ]
+    if sources:
+        notes = Notes(cluster.name, primary.alias)
+        notes.error(
+            "roles",
+            f"it replicates from another server, and {' and '.join(map(repr, sources))} from nobody: primary"
+            " and replica are in each other's place",
+            f"Swap their addresses in DATABASES: {primary.alias!r} is where writes go.",
+        )
+        yield from notes.findings
 
 
 def _same_numbers(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django_rwrouter.databases.mariadb import MariaDB
-from django_rwrouter.databases.mysql_family import replica_status
-from django_rwrouter.operations.doctor import galera, mysql_family
+from django_rwrouter.operations.doctor import filters, galera, mysql_family
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_position
@@ -23,6 +22,7 @@ _VARIABLES: Final = (
     "server_id",
     "wait_timeout",
     "wsrep_on",
+    *filters.NAMES,
 )
 
 
@@ -38,7 +38,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     }
     if facts.is_on("wsrep_on"):
         galera.ask(cursor, facts)
-    facts.replication = replica_status(cursor)
+    mysql_family.ask_replication(cursor, facts)
     facts.writes_anyway = mysql_family.may_write_anyway(
         cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}
     )
@@ -76,10 +76,11 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
             advice="GRANT REPLICA MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) lets it.",
         )
         if facts.replication and facts.replication.get("Using_Gtid") == "No":
-            notes.error(
+            notes.warning(
                 "replication",
-                "it replicates by file and offset, so that it does not say where it stands",
-                "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE.",
+                "it looks for its place in the primary's log by file and offset",
+                "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE: so that it can follow"
+                " another server.",
             )
     judge_position(
         facts,

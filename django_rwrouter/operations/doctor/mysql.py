@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django_rwrouter.databases.mysql import MySQL
-from django_rwrouter.databases.mysql_family import replica_status
 from django_rwrouter.operations.doctor import mysql_family
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
@@ -37,7 +36,7 @@ def ask(cursor: Any, facts: Facts) -> None:
         **mysql_family.variables(cursor, _VARIABLES),
         **mysql_family.session_read_only(cursor),
     }
-    facts.replication = replica_status(cursor)
+    mysql_family.ask_replication(cursor, facts)
     facts.writes_anyway = mysql_family.may_write_anyway(cursor, {"SUPER", "CONNECTION_ADMIN"})
     facts.ask_clock(cursor, mysql_family.CLOCK)
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from django_rwrouter.databases.mysql_family import as_text
+from django_rwrouter.databases.mysql_family import as_text, replica_status
+from django_rwrouter.operations.doctor import filters
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_delay, judge_session
@@ -33,6 +34,17 @@ def may_write_anyway(cursor: Any, privileges: Collection[str]) -> bool:
     ]
     names = {name.strip() for grant in granted for name in grant.split(",")}
     return bool(names & {"ALL", "ALL PRIVILEGES", *privileges})
+
+
+def ask_replication(cursor: Any, facts: Facts) -> None:
+    """Ask how the server replicates: its threads are secret, but not whether MariaDB's run."""
+    facts.replication = replica_status(cursor)
+    if facts.replication is not None:
+        facts.follows = bool(facts.replication)
+        return
+    cursor.execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+    row = cursor.fetchone()
+    facts.follows = True if row is not None and int(row[1]) else None
 
 
 # --- judging -----------------------------------------------------------------------------------
@@ -87,10 +99,11 @@ def _row_format(facts: Facts, notes: Notes) -> None:
 def judge_replication(
     facts: Facts, primary: Facts | None, notes: Notes, *, words: tuple[str, str], advice: str
 ) -> None:
-    """Judge a replica's threads, its source and its delay.
+    """Judge a replica's filters, threads, source and delay.
 
     ``words`` are what the server calls a replica and its source, ``advice`` how to let the user see them.
     """
+    filters.judge(facts, notes)
     status, (replica, source) = facts.replication, words
     if status is None:
         notes.unknown(
@@ -124,11 +137,15 @@ def judge_replication(
     server_id = status.get(f"{source}_Server_Id")
     own = None if primary is None else primary.variables.get("server_id")
     if own and server_id and str(server_id) not in ("0", own):
-        notes.warning(
-            "replication",
-            f"it follows the server {server_id}, and the primary is {own}",
-            "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
-        )
+        follows = f"it follows the server {server_id}, and the primary is {own}"
+        if facts.caught_up:
+            notes.ok("replication", f"{follows}: what that one writes arrives all the same")
+        else:
+            notes.warning(
+                "replication",
+                follows,
+                "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
+            )
     judge_delay(int(status.get("SQL_Delay") or 0), facts, notes, "end the delay")
 
 
