@@ -73,6 +73,13 @@ _SERVER_IS_READ_ONLY: Final = """
         AND setting = 'on' AND source NOT IN ('client', 'session')
     )
 """
+SUBSCRIBES: Final = """
+    SELECT EXISTS (
+        SELECT FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
+        WHERE subenabled AND datname = current_database()
+    )
+"""
+"""Whether the database is the copy of another by logical replication. Everybody may see these columns."""
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 
 # --- errors -------------------------------------------------------------------------------------
@@ -211,12 +218,18 @@ class PostgreSQLDriver:
         return Reading(f"{host}/{port}/{started}", position, writable=position is not None)
 
     def read_replica(self, cursor: Any) -> Reading:
-        """Return the server, what it has replayed, and whether it is not in recovery."""
+        """Return the server, what it has replayed, and whether it is not in recovery.
+
+        A logical subscriber has a log of its own: it takes writes as a primary does, and is none.
+        """
         cursor.execute(_REPLICA)
         lsn, recovering, host, port, started, timeline, receiver = cursor.fetchone()
         server = f"{host}/{port}/{started}"
-        if lsn is None or not recovering:
-            return Reading(server, None, writable=not recovering)
+        if not recovering:
+            cursor.execute(SUBSCRIBES)
+            return Reading(server, None, writable=None if cursor.fetchone()[0] else True)
+        if lsn is None:
+            return Reading(server, None, writable=False)
         if timeline is not None:
             return Reading(server, PostgreSQLPosition(timeline, _lsn(lsn)), writable=False)
         # Anybody may see that there is a receiver, but not what it receives.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django_rwrouter.databases.postgresql import PostgreSQL
+from django_rwrouter.databases.postgresql import SUBSCRIBES, PostgreSQL
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_delay, judge_position, judge_session
@@ -41,7 +41,10 @@ def ask(cursor: Any, facts: Facts) -> None:
         "SELECT setting FROM pg_settings WHERE name = 'default_transaction_read_only' AND source = 'session'"
     )
     variables["session_read_only"] = (cursor.fetchone() or ("off",))[0]
+    cursor.execute(SUBSCRIBES)
+    facts.is_subscriber = not facts.is_primary and bool(cursor.fetchone()[0])
     facts.variables = variables
+    facts.follows = facts.is_on("in_recovery") or facts.is_subscriber
     facts.version = f"PostgreSQL {variables.get('server_version', '').partition(' ')[0]}"
     facts.identity = f"{host}/{port}/{started}"
     facts.ask_clock(cursor, "SELECT extract(epoch FROM clock_timestamp())")
@@ -53,6 +56,9 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
         notes.error("version", "it is older than PostgreSQL 12", "Upgrade it.")
     if facts.is_primary:
         _primary(facts, notes)
+    elif facts.is_subscriber:
+        _subscriber(notes)
+        return
     else:
         _replica(facts, notes)
     judge_position(facts, notes, _where_no_position(facts))
@@ -81,6 +87,22 @@ def _primary(facts: Facts, notes: Notes) -> None:
         )
     else:
         notes.ok("commit", f"synchronous_commit is {facts.variables.get('synchronous_commit')}")
+
+
+def _subscriber(notes: Notes) -> None:
+    notes.warning(
+        "replication",
+        "it is a logical subscriber, which has no position of its primary: eventual reads go there, and no"
+        " others",
+        "Make it a standby (pg_basebackup) if it is to take more; and name in 'EXCEPT' among its options in"
+        " REPLICAS what its publication leaves out.",
+    )
+    notes.warning(
+        "read_only",
+        "it can be written to, as every subscriber",
+        "Give the application a user there who may only read: what is written there by mistake stops or"
+        " spoils its copy.",
+    )
 
 
 def _replica(facts: Facts, notes: Notes) -> None:

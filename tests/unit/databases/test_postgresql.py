@@ -121,10 +121,9 @@ class Cursor:
         return self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
 
 
-def standby(lsn="0/5", *, recovering=True, timeline=None, receiver=None, started="now"):
-    return PostgreSQLDriver().read_replica(
-        Cursor((lsn, recovering, "127.0.0.1", 5432, started, timeline, receiver))
-    )
+def standby(lsn="0/5", *, recovering=True, timeline=None, receiver=None, started="now", subscribes=False):
+    row = (lsn, recovering, "127.0.0.1", 5432, started, timeline, receiver)
+    return PostgreSQLDriver().read_replica(Cursor(row, (subscribes,)))
 
 
 def test_the_primary_is_where_it_has_flushed_to_on_its_timeline():
@@ -145,6 +144,7 @@ def test_a_server_that_should_be_the_primary_says_whether_it_is(lsn, timeline, p
 def test_a_server_that_is_no_standby_has_no_position():
     """A promoted one: its last replayed place is of the past."""
     assert (standby(recovering=False).position, standby(recovering=False).writable) == (None, True)
+    assert standby(recovering=False, subscribes=True).writable is None, "a subscriber is no primary"
     assert standby(lsn=None).position is None
     assert not standby(lsn=None).writable
     assert not standby().writable
