@@ -7,6 +7,7 @@ from django_rwrouter.conf import read
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import by_name
 from django_rwrouter.management.doctor_report import as_json, as_lines
+from django_rwrouter.operations.doctor import filters as filters_of_replicas
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes, Severity, worst
@@ -168,7 +169,12 @@ def postgres(alias="replica1", *, changes=None, **more):
         ),
         pytest.param(
             maria(replication={**RUNS, "Using_Gtid": "No"}, position=None),
-            {("replication", "error"), ("position", "error")},
+            {("replication", "warning"), ("position", "error")},
+            id="by file and offset, without a position",
+        ),
+        pytest.param(
+            maria(replication={**RUNS, "Using_Gtid": "No"}),
+            {("replication", "warning")},
             id="by file and offset",
         ),
         pytest.param(
@@ -326,6 +332,69 @@ def test_clock_and_timeouts(changes, expected):
     notes = Notes("default", "replica1")
     general.judge(maria(**changes), notes)
     assert {(each.topic, each.severity.value) for each in notes.findings if each.severity != "ok"} == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "left_out"),
+    [
+        ({}, set()),
+        ({"Replicate_Do_DB": "another"}, {"books", "log_rows"}),
+        ({"Replicate_Do_DB": "another,shop"}, set()),
+        ({"Replicate_Ignore_DB": "shop"}, {"books", "log_rows"}),
+        ({"Replicate_Do_Table": "shop.books"}, {"log_rows"}),
+        ({"Replicate_Ignore_Table": "shop.books,other.log_rows"}, {"books"}),
+        ({"Replicate_Wild_Do_Table": r"sho_.b%,shop.log\_%"}, set()),
+        ({"Replicate_Wild_Do_Table": r"shop.log\_rows"}, {"books"}),
+        ({"Replicate_Wild_Ignore_Table": r"%.log\_%"}, {"log_rows"}),
+        ({"Replicate_Wild_Ignore_Table": r"shop.lo\%%"}, set()),
+        ({"Replicate_Do_Table": "shop.log_rows", "Replicate_Wild_Ignore_Table": "shop.%"}, {"books"}),
+        ({"Replicate_Do_DB": "shop", "Replicate_Ignore_Table": "shop.books"}, {"books"}),
+    ],
+)
+def test_what_filters_leave_out(monkeypatch, filters, left_out):
+    monkeypatch.setattr(filters_of_replicas, "tables_read_there", lambda _facts: {"books", "log_rows"})
+    status = {**RUNS_MYSQL, "Replicate_Do_DB": "", **filters}
+    options = {"NAME": "shop", "OPTIONS": {"connect_timeout": 2, "read_timeout": 2}}
+    notes = Notes("default", "replica1")
+    filters_of_replicas.judge(my(replication=status, options=options), notes)
+    told = {finding.message.rpartition(": ")[2] for finding in notes.findings if finding.severity == "error"}
+    assert told == ({", ".join(sorted(left_out))} if left_out else set())
+
+
+def test_many_tables_are_counted(monkeypatch):
+    monkeypatch.setattr(filters_of_replicas, "tables_read_there", lambda _facts: {f"t{n}" for n in range(9)})
+    notes = Notes("default", "replica1")
+    filters_of_replicas.judge(maria(changes={"replicate_do_db": "another"}, replication=None), notes)
+    assert notes.findings[0].message.endswith("t0, t1, t2, t3, t4 and 4 more")
+
+
+@pytest.mark.parametrize(
+    ("primary", "replica", "told"),
+    [
+        ({"follows": False}, {"follows": True}, False),
+        ({"follows": True}, {"follows": False}, True),
+        ({"follows": True}, {"follows": None, "caught_up": False}, True),
+        ({"follows": True}, {"follows": None}, False),
+        ({"follows": True}, {"follows": True}, False),
+        ({"follows": None}, {"follows": False}, False),
+    ],
+    ids=["in place", "not in place", "secret threads", "secret, and follows", "a ring", "secret both"],
+)
+def test_servers_in_each_others_place(primary, replica, told):
+    known = [
+        maria("default", identity="a", **primary),
+        maria(identity="b", changes={"server_id": "3"}, **replica),
+    ]
+    messages = [finding.message for finding in general.compare(known[0].cluster, known)]
+    assert bool(messages) is told
+    assert all("'replica1'" in message for message in messages)
+
+
+def test_a_logical_subscriber_is_none_of_the_others():
+    subscriber = postgres(
+        changes={"in_recovery": "false"}, position=None, caught_up=False, is_subscriber=True
+    )
+    assert judged(postgresql, subscriber) == {("replication", "warning"), ("read_only", "warning")}
 
 
 def test_servers_are_compared():
