@@ -40,8 +40,9 @@ _KEEPERS_OF_ROWS: Final[Mapping[str, str]] = {
     "waffle": _CACHED,
     "constance": _CACHED,
     "constance.backends.database": _CACHED,
+    "silk": "it writes a row in each request, which sends every client's reads to the primary",
 }
-"""By an app's name, why its tables are better read from the primary."""
+"""By an app's name, why its tables are better read from the primary, and their writes better pin nobody."""
 
 
 def problem(flaw: Problem) -> CheckMessage:

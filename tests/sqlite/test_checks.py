@@ -1000,7 +1000,8 @@ def installed(monkeypatch, *names):
 
 
 @pytest.mark.parametrize(
-    "name", ["rest_framework.authtoken", "knox", "oauth2_provider", "waffle", "constance.backends.database"]
+    "name",
+    ["rest_framework.authtoken", "knox", "oauth2_provider", "waffle", "constance.backends.database", "silk"],
 )
 def test_an_app_whose_rows_are_kept_is_named(project, monkeypatch, name):
     installed(monkeypatch, name)
