@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from hmac import HMAC
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.core import signing
+from django.utils.crypto import salted_hmac
+from django.utils.encoding import force_bytes
 
 from django_rwrouter import process
 from django_rwrouter.conf.options import Lifetime
@@ -234,9 +237,23 @@ def decode(
     return (Token(marks) if marks else EMPTY), None  # To expire is what a token is for, and no flaw.
 
 
+class _Signer(signing.Signer):
+    """Django's signer, with what that makes of a key for each signature made once."""
+
+    def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
+        code = _keyed(key or self.key).copy()
+        code.update(force_bytes(value))
+        return signing.b64_encode(code.digest()).decode()
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: str | bytes) -> HMAC:
+    return salted_hmac(f"{SALT}signer", "", key, algorithm="sha256")
+
+
 @cache
-def _signer() -> signing.Signer:
-    return signing.Signer(salt=SALT)
+def _signer() -> _Signer:
+    return _Signer(salt=SALT)
 
 
 @lru_cache(maxsize=1024)

@@ -138,8 +138,10 @@ OF_NO_SETTING = {
     "_warn_once",  # Of places in the code.
     "_content_type_lookups",  # Of Django's code.
     "_bounds",  # Of numbers.
+    "has_tenants",  # Of classes.
     "_signer",  # Of SECRET_KEY.
     "_verified",
+    "_keyed",
     "_load",  # Of code.
     "_make",
     "routed_task",
