@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
@@ -84,13 +84,7 @@ class ReadWriteMiddleware:
                 stats.count_event(EventKind.REQUEST.code)
         return response
 
-    def process_view(
-        self,
-        request: HttpRequest,
-        view_func: Callable[..., object],
-        view_args: object,
-        view_kwargs: object,
-    ) -> None:
+    def process_view(self, request: HttpRequest, view: Callable[..., object], *_arguments: object) -> None:
         """Note the view before ``ATOMIC_REQUESTS`` opens its transaction."""
         state = in_force().state
         if state is None or state.outside:
@@ -102,19 +96,13 @@ class ReadWriteMiddleware:
             state.settled.clear()
         if request.resolver_match is not None:
             state.view_name = request.resolver_match.view_name
-        state.uncounted = getattr(view_func, UNCOUNTED, False)
+        state.uncounted = getattr(view, UNCOUNTED, False)
         if state.safe:
-            transactions.note_view(state, view_func)
+            transactions.note_view(state, view)
 
-    async def aprocess_view(
-        self,
-        request: HttpRequest,
-        view_func: Callable[..., object],
-        view_args: object,
-        view_kwargs: object,
-    ) -> None:
+    async def aprocess_view(self, *view: Any) -> None:
         """Do what ``process_view`` does, which never waits."""
-        ReadWriteMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
+        ReadWriteMiddleware.process_view(self, *view)
 
 
 def _begin(request: HttpRequest) -> RoutingState:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from time import perf_counter
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import stats
-from django_rwrouter.conf.clusters import Cluster, Topology, get_topology
+from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.databases import get_product
 from django_rwrouter.databases.sql import STATEMENTS, Kind, Statement, text_of
 from django_rwrouter.decision import Decision, Operation, Reason
 from django_rwrouter.execution import failover, judge, replica_sessions
 from django_rwrouter.execution.announcements import DECISION, announced
+from django_rwrouter.execution.replica_sessions import has_tenants
 from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.scope.state import this_thread
+from django_rwrouter.scope.state import RoutingState, this_thread
 from django_rwrouter.servers import spill_slots
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.signals import statement_routed
@@ -31,7 +32,7 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its beginning to its end)
+def observe(
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
@@ -51,13 +52,11 @@ def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its
     cluster = topology.by_alias[alias]
     text = sql if sql.__class__ is str else text_of(sql, connection)
     statement = STATEMENTS[connection.vendor][text]
-    if cluster.settings.replica_session is not None or hasattr(connection, "set_tenant"):
+    if cluster.settings.replica_session is not None or has_tenants(connection.__class__):  # type: ignore[arg-type]
         execute = replica_sessions.following(execute, statement, cluster)
     if statement.kind is Kind.CONTROL:
-        if text.startswith("BEGIN"):
-            with get_product(connection).beginning(connection):
-                return execute(sql, params, many, context)
-        return execute(sql, params, many, context)
+        with get_product(connection).beginning(connection) if text.startswith("BEGIN") else nullcontext():
+            return execute(sql, params, many, context)
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
     decision = announced(state, context, statement)
     if (
@@ -71,7 +70,6 @@ def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its
         operation: Operation = "write" if statement.writes else "read"
         decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
-    is_even = decision is not None and decision.reason not in _UNEVEN
     load = loads[alias]
     key = object()
     started = perf_counter()
@@ -80,41 +78,19 @@ def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its
         try:
             result = execute(sql, params, many, context)
         finally:
-            seconds = perf_counter() - started
+            ended = perf_counter()
+            seconds = ended - started
             del load.running[key]
-            if is_even:
+            if decision is not None and decision.reason not in _UNEVEN:
                 load.count += 1
                 load.seconds += seconds
     except BaseException as error:  # noqa: BLE001  (it is raised again)
         call = execute, sql, params, many, context
         result, decision, seconds = failover.rescue(error, seconds, decision, statement, cluster, call)
-        alias = decision.alias
-        started = perf_counter() - seconds
-    else:
-        if decision is not None and decision.reason is Reason.SPILLED:
-            spill_slots.release(state, this_thread(), cluster.name)
-    if statement.writes and pins(statement, topology) and not _ran_read_only(connection, cluster):
-        note_write(state, cluster.name)
+        alias, ended = decision.alias, perf_counter()
     if decision is None:
         return result  # It reads no data: Django asks for the version when it opens a connection.
-    if alias == cluster.primary and _can_be_followed(statement, decision, topology):
-        state.scope(cluster.name).read_primary = True
-        if decision.operation == "write":
-            state.note_read_to_write(cluster.name)
-    reason = decision.reason
-    if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
-        stats.count_statement(
-            cluster.name,
-            alias,
-            statement.operation,
-            reason.code,
-            decision.would_be or "",
-            seconds,
-            None
-            if alias != cluster.primary or statement.writes or decision.would_be
-            else (state.view_name, decision.model),
-            started + seconds,
-        )
+    _note(decision, statement, state, cluster, connection, seconds, ended)
     if statement_routed.receivers:
         statement_routed.send(
             sender=None, alias=alias, decision=decision, sql=text, seconds=seconds, wrote=statement.writes
@@ -122,16 +98,34 @@ def observe(  # noqa: C901, PLR0912, PLR0915  (the life of a statement, from its
     return result
 
 
-def _can_be_followed(statement: Statement, decision: Decision, topology: Topology) -> bool:
-    """Whether objects were read that are followed on the primary, where they came from, however that was.
-
-    By name, for a write, in a transaction: what has been read there may be on no replica yet.
-    """
-    return (
-        not statement.writes
-        and decision.would_be is None
-        and not statement.tables <= topology.primary_only_tables
-    )
+def _note(
+    decision: Decision,
+    statement: Statement,
+    state: RoutingState,
+    cluster: Cluster,
+    connection: BaseDatabaseWrapper,
+    seconds: float,
+    ended: float,
+) -> None:
+    """Count a statement, and remember what it means for those that follow."""
+    alias, reason, would_be, origin = decision.alias, decision.reason, decision.would_be or "", None
+    if statement.writes:
+        if pins(statement, get_topology()) and not _ran_read_only(connection, cluster):
+            note_write(state, cluster.name)
+    elif alias == cluster.primary and not would_be:
+        origin = state.view_name, decision.model
+        if reason is Reason.SPILLED:
+            spill_slots.release(state, this_thread(), cluster.name)
+        # Objects that were read there are followed there, however that was: by name, for a write, in a
+        # transaction. What has been read there may be on no replica yet.
+        if not statement.tables <= get_topology().primary_only_tables:
+            state.scope(cluster.name).read_primary = True
+            if decision.operation == "write":
+                state.note_read_to_write(cluster.name)
+    if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
+        stats.count_statement(
+            cluster.name, alias, statement.operation, reason.code, would_be, seconds, origin, ended
+        )
 
 
 def _is_upkeep(statement: Statement) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -36,6 +37,12 @@ def get_replica_session(path: str) -> Callable[[BaseDatabaseWrapper, BaseDatabas
     if not callable(function):
         raise ImproperlyConfigured(f"{SETTING}['REPLICA_SESSION'] is {path!r}, which is no function.")
     return function
+
+
+@cache
+def has_tenants(backend: type[BaseDatabaseWrapper]) -> bool:
+    """Whether the connections of a class are django-tenants'."""
+    return hasattr(backend, "set_tenant")
 
 
 def following(execute: Callable[..., Any], statement: Statement, cluster: Cluster) -> Callable[..., Any]:

@@ -20,10 +20,10 @@ def pins(statement: Statement, topology: Topology) -> bool:
 
 def note_write(state: RoutingState, cluster: str) -> None:
     """Remember a write for the scope and those around it, and say so where it comes too late for a client."""
-    each: RoutingState | None = state
-    while each is not None:
-        scope = each.scope(cluster)
-        if each.sealed and not scope.wrote_late:
+    state.note_write(cluster)
+    around: RoutingState | None = state
+    while around is not None:
+        if around.sealed and not (scope := around.scope(cluster)).wrote_late:
             scope.wrote_late = True
             stats.count_event("late_write", cluster)
             logger.warning(
@@ -31,5 +31,4 @@ def note_write(state: RoutingState, cluster: str) -> None:
                 " its next reads may miss it. Write before the response is returned.",
                 extra={"cluster": cluster},
             )
-        each = each.outer
-    state.note_write(cluster)
+        around = around.outer

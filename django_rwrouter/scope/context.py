@@ -73,7 +73,7 @@ def in_any_state() -> bool:
 
 def current_block(cluster: str) -> Block | None:
     """Return the innermost block that speaks of the cluster."""
-    block = cast("Block | None", _in_effect().block)
+    block: Block | None = _in_effect().block  # type: ignore[assignment]
     while block is not None and block.cluster is not None and block.cluster != cluster:
         block = block.outer
     return block

@@ -77,11 +77,6 @@ def generator_of(frame: FrameType | None) -> FrameType | None:
     return None
 
 
-def _is_generator(flags: int) -> bool:
-    """Whether a function with these flags is a generator, and no coroutine of the old kind."""
-    return bool(flags & _GENERATORS) and not flags & inspect.CO_ITERABLE_COROUTINE
-
-
 def _is_around(frame: FrameType) -> bool:
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     return package in _AROUND or frame.f_code.co_name in _ENTERING

@@ -274,11 +274,7 @@ class Counters:
             return
         key = (name, subject)
         with self._lock:
-            if not self._begin <= (now := self._clock()) < self._end:
-                self._turn_to(now)
-            bucket = self._current
-            bucket.events[key] += 1
-            bucket.changed = True
+            self._bucket().events[key] += 1
 
     def note_event(self, name: str, subject: str, detail: str) -> None:
         """Count one event, and keep it with its time if it is one of the first of its kind in this minute."""
@@ -295,21 +291,16 @@ class Counters:
             return
         seconds = round(seconds, 3)
         with self._lock:
-            if not self._begin <= (now := self._clock()) < self._end:
-                self._turn_to(now)
-            most, _last = self._current.lag.get(alias, (seconds, seconds))
-            self._current.lag[alias] = (max(most, seconds), seconds)
-            self._current.changed = True
+            lag = self._bucket().lag
+            most, _last = lag.get(alias, (seconds, seconds))
+            lag[alias] = (max(most, seconds), seconds)
 
     def note_servers(self, servers: Sequence[ServerEntry]) -> None:
         """Keep what the process knows of its servers now."""
         if not self.enabled:
             return
         with self._lock:
-            if not self._begin <= (now := self._clock()) < self._end:
-                self._turn_to(now)
-            self._current.servers = list(servers)
-            self._current.changed = True
+            self._bucket().servers = list(servers)
 
     def take(self, *, ending: bool = False) -> list[Row]:
         """Return what has changed since it was last taken, oldest first, to be written.
@@ -361,10 +352,13 @@ class Counters:
             if bucket is self._current:
                 self._begin = self._end = 0.0
 
-    def _turn_to(self, now: float) -> None:
-        """Make the bucket of this minute the current one, after what has run in those before."""
-        self._put_in_buckets()
-        self._begin_minute(now)
+    def _bucket(self) -> _Bucket:
+        """Return the bucket of this minute, which is about to be changed; under the lock."""
+        if not self._begin <= (now := self._clock()) < self._end:
+            self._put_in_buckets()  # First what has run in the minutes before.
+            self._begin_minute(now)
+        self._current.changed = True
+        return self._current
 
     def _begin_minute(self, now: float) -> None:
         start = int(now) // RESOLUTION * RESOLUTION

@@ -141,7 +141,10 @@ def know_tenants(one, monkeypatch):
             one.setting, one.path = False, path
         return cursor
 
-    monkeypatch.setattr(one, "set_tenant", set_tenant, raising=False)
+    backend = type(one)
+    monkeypatch.setattr(
+        one, "__class__", type("Tenants", (backend,), {"set_tenant": staticmethod(set_tenant)})
+    )
     monkeypatch.setattr(one, "_cursor", _cursor)
     set_tenant(Tenant("public"))
 
