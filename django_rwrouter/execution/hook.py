@@ -19,8 +19,9 @@ from django_rwrouter.execution import failover, judge, replica_sessions
 from django_rwrouter.execution.announcements import DECISION, announced
 from django_rwrouter.execution.replica_sessions import has_tenants
 from django_rwrouter.execution.writes import note_write, pins
-from django_rwrouter.scope.context import current_state
-from django_rwrouter.scope.state import RoutingState, this_thread
+from django_rwrouter.scope.context import current_state, in_force
+from django_rwrouter.scope.generators import GeneratorRegions
+from django_rwrouter.scope.state import THREAD, RoutingState, this_thread
 from django_rwrouter.servers import spill_slots
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.signals import statement_routed
@@ -43,7 +44,8 @@ def observe(
 
     On the path of every statement: the usual one meets no call here that it does not need.
     """
-    state = current_state()
+    now = in_force()
+    state = current_state() if now.block.__class__ is GeneratorRegions else now.state or THREAD.outside
     connection: BaseDatabaseWrapper = context["connection"]
     topology = get_topology()
     alias = connection.alias
@@ -61,7 +63,7 @@ def observe(
     decision = announced(state, context, statement)
     if (
         alias != cluster.primary
-        and (better := judge.overrule(decision, statement, connection, state, cluster)) is not None
+        and (better := judge.overrule(decision, statement, connection, state, now.block, cluster)) is not None
     ):
         decision = better
         execute, context = judge.move(better, execute, context)

@@ -49,6 +49,7 @@ def overrule(
     statement: Statement,
     connection: BaseDatabaseWrapper,
     state: RoutingState,
+    block: object,
     cluster: Cluster,
 ) -> Decision | None:
     """Return the decision that holds for a statement that came to a replica, if it is another one.
@@ -66,7 +67,9 @@ def overrule(
     if (
         not reads_primary
         and connection.alias not in lacking
-        and ((decision is not None and is_settled(decision, state)) or _holds(decision, state, cluster))
+        and (
+            (decision is not None and is_settled(decision, state, block)) or _holds(decision, state, cluster)
+        )
     ):
         return None
     if decision is None:

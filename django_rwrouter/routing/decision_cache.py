@@ -92,10 +92,11 @@ def recall(model: type[Model]) -> str | None:
     """
     now = in_force()
     state = now.state or THREAD.outside
-    settled: Settled | None = state.settled.get(model)
-    is_first = settled is None
-    if is_first and state.settled:
-        settled = _as_another(model, state)
+    settled: Settled | None
+    try:
+        settled, is_first = state.settled[model], False
+    except KeyError:
+        settled, is_first = _as_another(model, state) if state.settled else None, True
     if (
         settled is not None
         and now.block is (basis := settled.basis).block
@@ -126,16 +127,18 @@ def _as_another(model: type[Model], state: RoutingState) -> Settled | None:
     return Settled(route.decide(other.basis.alias, other.decision.reason), route.table, other.basis)
 
 
-def is_settled(decision: Decision, state: RoutingState) -> bool:
-    """Whether a decision holds that was taken for a read whose statement has come.
+def is_settled(decision: Decision, state: RoutingState, block: object) -> bool:
+    """Whether a decision holds that was taken for a read whose statement has come, in the block in force.
 
     On the path of every read of a replica, too. ``False`` says that it has to be looked at.
     """
-    settled: Settled | None = state.settled.get(decision.model)
+    try:
+        settled: Settled = state.settled[decision.model]
+    except KeyError:
+        return False
     return (
-        settled is not None
-        and settled.decision is decision
-        and in_force().block is (basis := settled.basis).block
+        settled.decision is decision
+        and block is (basis := settled.basis).block
         and THREAD.outside is basis.thread
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit

@@ -31,11 +31,13 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
     Called from ``process_view``, when that transaction is not open yet. It matters for requests that may read
     from replicas only.
     """
-    for cluster in get_topology().clusters.values():
-        if connections.settings[cluster.primary]["ATOMIC_REQUESTS"] and (
-            cluster.primary not in getattr(view, "_non_atomic_requests", ())
+    clusters = get_topology().clusters
+    for name in clusters:
+        primary = clusters[name].primary
+        if connections.settings[primary]["ATOMIC_REQUESTS"] and (
+            primary not in getattr(view, "_non_atomic_requests", ())
         ):
-            state.scope(cluster.name).view = view
+            state.scope(name).view = view
             state.settled.clear()
 
 
