@@ -39,7 +39,7 @@ PAST, NOW = ["old"], ["old", "new"]
 def lagging(cluster, rwrouter, routed, monkeypatch):
     """Replicas that lack the newest book, and nobody knows for how long they have."""
     monkeypatch.setattr(snapshot, "ASK_AGAIN_SECONDS", 600.0)
-    monkeypatch.setattr(emit, "_told", {})
+    monkeypatch.setattr(emit, "_logged", {})
     rwrouter(CONSISTENCY="window")
     for replica in cluster.replicas:
         cluster.pause(replica)
