@@ -76,7 +76,7 @@ def timeouts_of(driver: str) -> Sequence[str]:
 
 def has_positions(vendor: str) -> bool:
     """Whether there is a driver for what Django calls by this name."""
-    return by_name(vendor).driver is not None
+    return vendor in _products and _products[vendor].driver is not None
 
 
 def get_driver(connection: BaseDatabaseWrapper) -> Driver | None:

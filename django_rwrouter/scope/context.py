@@ -214,7 +214,8 @@ class entered:  # noqa: N801  (used like a function)
 
     def __exit__(self, *_error: object) -> None:
         _in_force.set(self._before)
-        self._state.spilled.clear()  # An error's traceback may keep the state, and with it these slots.
+        if self._state.spilled:
+            self._state.spilled.clear()  # An error's traceback may keep the state, and with it these slots.
 
 
 class Isolation:

@@ -13,10 +13,10 @@ LIMITS = {
     "one `get()`, wrote a moment ago": (196, 270),
     "page of 12 reads of 4 models": (418, 377),
     "page of 12 reads of 4 models, wrote earlier": (444, 453),
-    "page of 12 reads of 4 models, wrote a moment ago": (377, 453),
+    "page of 12 reads of 4 models, wrote a moment ago": (368, 453),
     "POST with one UPDATE": (276, 353),
     "one `get()`, logged in": (293, 252),
-    "one `get()`, logged in, `session` store": (351, 393),
+    "one `get()`, logged in, `session` store": (358, 400),
     "async GET without a query": (25, 25),
 }
 """At ``window`` and at ``causal``. Lower them when a scene has become cheaper."""
