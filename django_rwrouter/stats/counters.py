@@ -272,9 +272,8 @@ class Counters:
         """Count one event; ``subject`` says of what, such as an alias or a cause."""
         if not self.enabled:
             return
-        key = (name, subject)
         with self._lock:
-            self._bucket().events[key] += 1
+            self._bucket().events[name, subject] += 1
 
     def note_event(self, name: str, subject: str, detail: str) -> None:
         """Count one event, and keep it with its time if it is one of the first of its kind in this minute."""

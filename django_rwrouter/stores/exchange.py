@@ -177,20 +177,16 @@ def _written_at(when: float) -> Token:
     return Token({name: mark for name, mark in marks.items() if mark is not None})
 
 
-def issue(state: RoutingState) -> Token:
+def issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]] | None = None) -> Token:
     """Return the token for what the scope has brought, written and seen, as of now.
 
     To be called after the outermost commit, which neither time nor position may be older than. May ask the
     primary where it stands, once for each cluster that was written to. Where that cannot be done (inside a
     transaction, on an event loop's own thread, where nothing may wait) the token carries the time alone.
     """
-    return _issue(state, _used(state))
-
-
-def _issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]]) -> Token:
     may_wait = not on_event_loop()
     made: dict[str, Mark] = {}
-    for cluster, scope in used:
+    for cluster, scope in used or _used(state):
         name = cluster.name
         if scope.wrote:
             made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
@@ -329,7 +325,7 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
     if wrote or any(
         cluster.settings.monotonic_reads and (scope.read_primary or scope.replica) for cluster, scope in used
     ):
-        made = _issue(state, used)
+        made = issue(state, used)
         if wrote:
             stats.count_event(EventKind.PIN_SET.code)
             _wait_for_replicas(wrote, made)
