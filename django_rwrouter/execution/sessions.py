@@ -12,9 +12,8 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import get_product
 from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
-from django_rwrouter.servers.identity import is_primary, is_test_mirror, set_server
+from django_rwrouter.servers.identity import is_primary, is_test_mirror, primary_server, set_server
 from django_rwrouter.servers.in_flight import loads
-from django_rwrouter.servers.primary_identity import primary_server
 from django_rwrouter.servers.wrapper import install
 
 

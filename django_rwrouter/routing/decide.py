@@ -341,7 +341,7 @@ def _take_step(  # noqa: C901  (one branch for each step)
         case Open(alias=alias):
             if _open(alias, here, attempts):
                 scope.replica = alias
-                if step.identify and identity.is_new(here.opened[alias]):
+                if step.identify and identity.server_of(here.opened[alias]) is None:
                     _ask(alias, cluster, attempts)
         case AskFloor():
             scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, here.primary)

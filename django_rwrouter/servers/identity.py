@@ -1,16 +1,24 @@
-"""Which server a connection has reached."""
+"""Which server a connection has reached, and which one is a cluster's primary."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import closing, suppress
+from typing import Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
+from django_rwrouter.conf import get_settings
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.databases import get_driver
+from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.scope.context import silenced
+from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.freshness import knowledge
 
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
+ASK_AGAIN_SECONDS: Final = 10.0
+"""For how long a primary that did not say who it is is not asked again."""
 
 
 def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) -> bool:
@@ -22,11 +30,6 @@ def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) ->
     own, target = connection.settings_dict, primary.settings_dict
     same = all(own[key] == target[key] for key in ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS"))
     return same or is_test_mirror(connection)
-
-
-def is_new(connection: BaseDatabaseWrapper) -> bool:
-    """Whether nobody has asked yet which server a connection has reached."""
-    return server_of(connection) is None
 
 
 def is_test_mirror(connection: BaseDatabaseWrapper) -> bool:
@@ -51,3 +54,24 @@ def server_of(connection: BaseDatabaseWrapper) -> str | None:
 def set_server(connection: BaseDatabaseWrapper, server: str | None) -> None:
     """Note the server that a connection has reached; ``None`` for a new one, which nobody has asked."""
     setattr(connection, _SERVER, server)
+
+
+def primary_server(cluster: Cluster) -> str | None:
+    """Return which server the primary is; ``None`` if that is not known, and it does not say now.
+
+    The monitor learns it in each round. Without one, a private connection asks once a minute: the thread's
+    own may be in a transaction, or not be wanted at all. Never raises.
+    """
+    server, is_known = knowledge.primary_server(cluster.name)
+    if is_known or health.is_away(cluster.name):
+        return server
+    knowledge.learn_primary_server(cluster.name, None, ASK_AGAIN_SECONDS)
+    timeout = get_settings().monitor.timeout
+    with suppress(Exception), silenced(), closing(own_connection(cluster.primary, timeout)) as connection:
+        connection.ensure_connection()
+        driver = get_driver(connection)
+        if driver is not None:
+            with closing(connection.connection.cursor()) as cursor:
+                server = driver.describe_primary(cursor).server
+            knowledge.learn_primary_server(cluster.name, server)
+    return server

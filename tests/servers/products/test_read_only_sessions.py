@@ -61,7 +61,7 @@ def test_which_server_the_primary_is_is_asked_once(cluster, monkeypatch):
         asked.append(args)
         return own_connection(*args)
 
-    monkeypatch.setattr("django_rwrouter.servers.primary_identity.own_connection", asking)
+    monkeypatch.setattr("django_rwrouter.servers.identity.own_connection", asking)
     for _ in range(3):
         for alias in ("replica1", "replica2"):
             connections[alias].close()
