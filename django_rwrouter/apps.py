@@ -36,8 +36,8 @@ class ReadWriteConfig(AppConfig):
             monitor.ProbeQuestion(
                 name="overrides",
                 database=overrides.database,
-                ask=overrides.load_rows,
-                take_in=overrides.apply_rows,
+                ask=overrides.load,
+                take_in=overrides.apply,
             )
         )
         stats.describe_servers_with(status.own_states)

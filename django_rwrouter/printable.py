@@ -12,7 +12,7 @@ T = TypeVar("T")
 def printable(value: T) -> T:
     """Escape control characters, line breaks and bidirectional marks in all strings of a value.
 
-    Covers dataclasses, tuples, lists and dicts. Letters of every script stay as they are.
+    Covers dataclasses, tuples (named ones too), lists and dicts. Letters of every script stay as they are.
     """
     return cast("T", _printable(value))
 
@@ -25,8 +25,8 @@ def _printable(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value) if field.init]
         return replace(value, **{name: _printable(getattr(value, name)) for name in names})
-    if type(value) in (tuple, list):
-        return type(value)(map(_printable, value))
+    if isinstance(value, (tuple, list)):
+        return getattr(value, "_make", type(value))(map(_printable, value))
     if isinstance(value, dict):
         return {_printable(key): _printable(part) for key, part in value.items()}
     return value

@@ -308,7 +308,7 @@ class _Supposition:
             pinned = time.time() - pinned_at < settings.pin_seconds
         around_views = bool(options["ATOMIC_REQUESTS"] and question.method)
         return Read(
-            enabled=cluster.enabled and cluster.name not in health.switched_off,
+            enabled=cluster.enabled and cluster.name not in health.switches.off,
             fixed=self.route.fixed,
             block=block,
             in_transaction=question.in_transaction or (around_views and not safe),

@@ -8,11 +8,10 @@ it in its own process at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, transaction
@@ -20,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events, process, stats
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.clusters import Topology, get_topology
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.databases import get_product
 from django_rwrouter.events.kinds import EventKind
@@ -32,19 +31,15 @@ LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
 
 _KINDS: Final = frozenset(kind.value for kind in OverrideKind)
-_BEGUN: Final = {
-    OverrideKind.DRAIN: EventKind.REPLICA_DRAINED,
-    OverrideKind.PRIMARY_ONLY: EventKind.SWITCHED_OFF,
+_EVENTS: Final = {
+    OverrideKind.DRAIN: (EventKind.REPLICA_DRAINED, EventKind.REPLICA_UNDRAINED),
+    OverrideKind.PRIMARY_ONLY: (EventKind.SWITCHED_OFF, EventKind.SWITCHED_ON),
 }
-_ENDED: Final = {
-    OverrideKind.DRAIN: EventKind.REPLICA_UNDRAINED,
-    OverrideKind.PRIMARY_ONLY: EventKind.SWITCHED_ON,
-}
+"""What is noted when an override begins, and when it ends."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """One that is in force."""
+class Override(NamedTuple):
+    """One that is in force. JSON has all its values."""
 
     kind: OverrideKind
     target: str
@@ -119,7 +114,7 @@ def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
     alias = database()
     with _writing(alias):
         RoutingOverride.objects.using(alias).update_or_create(kind=kind.value, target=target, defaults=values)
-    _settle(alias, _BEGUN[kind], target, Override(kind=kind, target=target, reason=reason, by=by).why)
+    _settle(alias, _EVENTS[kind][0], target, Override(kind, target, reason, by).why)
 
 
 def _remove(kind: OverrideKind, target: str, by: str) -> bool:
@@ -128,7 +123,7 @@ def _remove(kind: OverrideKind, target: str, by: str) -> bool:
         rows = RoutingOverride.objects.using(alias).filter(kind=kind.value, target=target)
         removed: bool = rows.delete()[0] > 0
     if removed:
-        _settle(alias, _ENDED[kind], target, by)
+        _settle(alias, _EVENTS[kind][1], target, by)
     return removed
 
 
@@ -167,7 +162,7 @@ def _check_replica(alias: str) -> None:
     topology = get_topology()
     cluster = topology.by_alias.get(alias)
     if cluster is None:
-        replicas = [each.alias for cluster in topology.clusters.values() for each in cluster.replicas]
+        replicas = [alias for cluster in topology.clusters.values() for alias in cluster.replica_aliases]
         hint = did_you_mean(alias, replicas, f"The replicas are: {_named(replicas)}.")
         raise ValueError(f"There is no replica {alias!r} in {SETTING}. {hint}")
     if alias == cluster.primary:
@@ -204,25 +199,16 @@ def load(connection: BaseDatabaseWrapper) -> list[Override]:
     migration's would keep the monitor. Nothing is in force before ``manage.py migrate``. Raises
     ``django.db.Error`` if the server does not answer.
     """
-    if monotonic() < _look_again.at:
+    global _missing_until  # noqa: PLW0603
+    if monotonic() < _missing_until:
         return []
     try:
         return _select(connection, patiently=False)
     except DatabaseError as error:
         if not _may_lack_the_table(error, connection):
             raise
-        _look_again.at = monotonic() + LOOK_AGAIN_SECONDS
+        _missing_until = monotonic() + LOOK_AGAIN_SECONDS
         return []
-
-
-def load_rows(connection: BaseDatabaseWrapper) -> list[tuple[str, str, str, str, int]]:
-    """Do as :func:`load`, and return values that JSON has."""
-    return [(each.kind.value, each.target, each.reason, each.by, each.at) for each in load(connection)]
-
-
-def apply_rows(rows: Iterable[Sequence[Any]]) -> None:
-    """Do as :func:`apply`, with what :func:`load_rows` returned."""
-    apply(list(_overrides(rows)))
 
 
 def in_force() -> list[Override]:
@@ -244,40 +230,32 @@ def in_force() -> list[Override]:
             return []
 
 
-def apply(overrides: Collection[Override], *, quietly: bool = False) -> None:
+def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
     """Let these be in force in this process, and no others; tell what has changed, unless ``quietly``.
 
     What the settings do not know has no effect: a row may be older, or newer, than this process's settings.
     """
     topology = get_topology()
-    drained = {
-        each.target: each
-        for each in overrides
-        if each.kind is OverrideKind.DRAIN and _is_replica(each.target, topology)
-    }
-    begun, ended = health.set_drained((each.target, each.at, each.why) for each in drained.values())
-    off = {
-        each.target: each
-        for each in overrides
-        if each.kind is OverrideKind.PRIMARY_ONLY and each.target in topology.clusters
-    }
-    before, health.switched_off = health.switched_off, frozenset(off)
-
+    replicas = {alias for cluster in topology.clusters.values() for alias in cluster.replica_aliases}
+    reasons: dict[OverrideKind, dict[str, str]] = {kind: {} for kind in OverrideKind}
+    drained = []
+    for override in _understood(overrides):
+        if override.target in (replicas if override.kind is OverrideKind.DRAIN else topology.clusters):
+            reasons[override.kind][override.target] = override.why
+            if override.kind is OverrideKind.DRAIN:
+                drained.append((override.target, override.at, override.why))
+    begun, ended = health.switches.set_drained(drained)
+    off, on = health.switches.set_off(reasons[OverrideKind.PRIMARY_ONLY])
     if quietly:
         return
     for alias in sorted(begun):
-        events.replica_drained(alias, drained[alias].why)
+        events.replica_drained(alias, reasons[OverrideKind.DRAIN][alias])
     for alias in sorted(ended):
         events.replica_undrained(alias)
-    for name in sorted(health.switched_off - before):
-        events.switched_off(name, off[name].why)
-    for name in sorted(before - health.switched_off):
+    for name in sorted(off):
+        events.switched_off(name, reasons[OverrideKind.PRIMARY_ONLY][name])
+    for name in sorted(on):
         events.switched_on(name)
-
-
-def _is_replica(alias: str, topology: Topology) -> bool:
-    cluster = topology.by_alias.get(alias)
-    return cluster is not None and alias != cluster.primary
 
 
 def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[Override]:
@@ -291,15 +269,13 @@ def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[
         while cursor.description is None and cursor.nextset():
             pass  # psycopg begins with the results of what came before the query.
         rows = cursor.fetchall()
-    return list(_overrides(sorted(rows)))
+    return list(_understood(sorted(rows)))
 
 
-def _overrides(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
+def _understood(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
     for kind, target, reason, by, at in rows:
         if kind in _KINDS:  # A newer version, running beside this one, may know more.
-            yield Override(
-                kind=OverrideKind(kind), target=target, reason=reason or "", by=by or "", at=int(at)
-            )
+            yield Override(OverrideKind(kind), target, reason or "", by or "", int(at))
 
 
 def _may_lack_the_table(error: DatabaseError, connection: BaseDatabaseWrapper) -> bool:
@@ -310,18 +286,14 @@ def _may_lack_the_table(error: DatabaseError, connection: BaseDatabaseWrapper) -
         return RoutingOverride._meta.db_table not in connection.introspection.table_names(cursor)
 
 
-class _LookAgain:
-    """When a table that was not there is asked for again, in monotonic seconds."""
-
-    at = 0.0
-
-
-_look_again: Final = _LookAgain()
+_missing_until = 0.0
+"""Until when (monotonic) a table that was not there is not asked for again."""
 
 
 def reset() -> None:
     """Forget that the table was not there."""
-    _look_again.at = 0.0
+    global _missing_until  # noqa: PLW0603
+    _missing_until = 0.0
 
 
 process.owns(reset)

@@ -269,7 +269,7 @@ class _View:
         routing: Routing = "on"
         if not cluster.enabled:
             routing = "off"
-        elif switched_off is not None or cluster.name in health.switched_off:
+        elif switched_off is not None or cluster.name in health.switches.off:
             routing = "switched_off"
         elif cluster.shadow:
             routing = "shadow"

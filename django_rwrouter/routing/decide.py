@@ -139,7 +139,7 @@ def _decide(
     here.positions = has_positions(here.primary.vendor) and knowledge.has_positions(
         cluster.name, cluster.replica_aliases
     )
-    enabled = cluster.enabled and cluster.name not in health.switched_off
+    enabled = cluster.enabled and cluster.name not in health.switches.off
     rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
     if rule.demand is Demand.PRIMARY:
         return route.decide(cluster.primary, reason)

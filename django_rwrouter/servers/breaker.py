@@ -12,7 +12,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -20,26 +20,56 @@ from typing import Final
 from django_rwrouter import process
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.server_state import Condition, ServerState
+from django_rwrouter.servers.switches import Switches
 
 
 @dataclass(slots=True)
-class _Breaker:
-    """One replica's."""
+class CircuitBreaker:
+    """One replica's: open while the replica is left alone. Times are monotonic; callers hold a lock."""
 
-    ejected: bool = False
-    since: float = 0.0
-    """Monotonic, when it was ejected."""
+    is_open: bool = False
+    since: float = -math.inf
+    """When it opened last."""
     since_unix: float = 0.0
     why: str = ""
-    pause: float = 0.0
-    until: float = 0.0
-    """Nobody takes it back before."""
     proofs: int = 0
-    restored: float | None = None
+    """How many probes in a row have succeeded since the last failure."""
+    until: float = 0.0
+    """Nobody takes the replica back before."""
+    pause: float = 0.0
+    closed_at: float = -math.inf
+
+    def trip(self, now: float, why: str, pause: float, spread: float) -> bool:
+        """Open it or, if it is open, lengthen its pause; return whether it was closed.
+
+        ``spread`` is the random part of the pause's jitter, from 0 to 1.
+        """
+        was_closed = not self.is_open
+        if was_closed:
+            if now - self.closed_at < POLICY.steady_seconds:
+                pause = max(self.pause * POLICY.flap_growth, pause)
+            self.is_open, self.since, self.since_unix, self.why = True, now, time.time(), why
+        else:
+            pause = self.pause * POLICY.retry_growth
+        self.pause = min(pause, POLICY.longest_pause)
+        self.until = now + self.pause * (1 + POLICY.jitter * spread)
+        return was_closed
+
+    def begin_trial(self, now: float) -> bool:
+        """Whether its pause is over, which then begins anew for all but the caller."""
+        if now < self.until:
+            return False
+        self.until = now + self.pause
+        return True
+
+    def close(self, now: float) -> float:
+        """Close it; return for how many seconds it was open."""
+        self.is_open, self.closed_at, self.proofs = False, now, 0
+        return now - self.since
 
 
 class Health:
-    """What one process knows of the health of its servers.
+    """Which servers may be used: by their breakers, the operators' switches, and whether primaries answer.
 
     ``clock`` returns monotonic seconds, ``jitter`` a number from 0 to 1.
     """
@@ -49,41 +79,38 @@ class Health:
     ) -> None:
         self._clock = clock
         self._jitter = jitter
-        self._lock = threading.Lock()
-        self._breakers: dict[str, _Breaker] = {}
-        self._ejected: frozenset[str] = frozenset()
-        self._drained: dict[str, ServerState] = {}
-        self._away: dict[str, float] = {}
-        self.watched_until = -1.0
         self.version = 0
         """Another one whenever a server, a switch or a setting changes, and when a monitor has looked."""
-        self._switched_off: frozenset[str] = frozenset()
+        self.reset()
 
-    @property
-    def switched_off(self) -> frozenset[str]:
-        """Clusters whose kill switch is thrown."""
-        return self._switched_off
+    def reset(self) -> None:
+        """Forget everything."""
+        # New: in a forked child the old one may be held for ever, by a thread that is not there.
+        self._lock = threading.Lock()
+        self._breakers: dict[str, CircuitBreaker] = {}
+        self._ejected: frozenset[str] = frozenset()
+        self._away: dict[str, float] = {}
+        self.switches = Switches(self._invalidate)
+        self.watched_until = -1.0
+        self._invalidate()
 
-    @switched_off.setter
-    def switched_off(self, clusters: frozenset[str]) -> None:
-        self._switched_off = clusters
+    def _invalidate(self) -> None:
         self.version += 1
 
     # --- asked on the path of each read -----------------------------------------------------------
 
     def unusable(self) -> Collection[str]:
         """Return the aliases that take no reads now."""
-        if not self._ejected and not self._drained:  # The usual case.
+        drained = self.switches.drained
+        if not self._ejected and not drained:  # The usual case.
             return ()
         if not self._ejected or self.watched:
-            return self._ejected.union(self._drained)
+            return self._ejected.union(drained)
         now = self._clock()
-        resting = {
-            alias
-            for alias, breaker in list(self._breakers.items())
-            if breaker.ejected and now < breaker.until
-        }
-        return resting.union(self._drained)
+        breakers = list(self._breakers.items())
+        return {alias for alias, breaker in breakers if breaker.is_open and now < breaker.until}.union(
+            drained
+        )
 
     @property
     def watched(self) -> bool:
@@ -103,17 +130,13 @@ class Health:
         others, until that trial has succeeded: a frozen server costs one request its ``connect_timeout``,
         not all. A watched one is tried by the monitor alone.
         """
-        if alias in self._drained:
+        if alias in self.switches.drained:
             return False
         if alias not in self._ejected:
             return True
         with self._lock:
             breaker = self._breakers[alias]
-            now = self._clock()
-            if breaker.ejected and (self.watched or now < breaker.until):
-                return False
-            breaker.until = now + breaker.pause
-            return True
+            return not breaker.is_open or (not self.watched and breaker.begin_trial(self._clock()))
 
     def ejections(self) -> dict[str, str]:
         """Return the replicas that are ejected, and why."""
@@ -131,24 +154,15 @@ class Health:
     def failed(self, alias: str, why: str = "", *, pause: float = POLICY.first_pause) -> bool:
         """Leave a replica alone, at first for ``pause`` seconds; return whether it was in use until now."""
         with self._lock:
-            now = self._clock()
-            breaker = self._breakers.setdefault(alias, _Breaker())
+            breaker = self._breakers.setdefault(alias, CircuitBreaker())
             breaker.proofs = 0
-            ejected_now = not breaker.ejected
-            if not ejected_now:
-                if self.watched:
-                    return False
-                breaker.pause = min(breaker.pause * POLICY.retry_growth, POLICY.longest_pause)
-            else:
-                flaps = breaker.restored is not None and now - breaker.restored < POLICY.steady_seconds
-                breaker.pause = max(breaker.pause * POLICY.flap_growth, pause) if flaps else pause
-                breaker.pause = min(breaker.pause, POLICY.longest_pause)
-                breaker.ejected = True
-                breaker.since, breaker.since_unix, breaker.why = now, time.time(), why
-                self._ejected |= {alias}
-                self.version += 1
-            breaker.until = now + breaker.pause * (1 + POLICY.jitter * self._jitter())
-            return ejected_now
+            if breaker.is_open and self.watched:
+                return False
+            if not breaker.trip(self._clock(), why, pause, self._jitter()):
+                return False
+            self._ejected |= {alias}
+            self._invalidate()
+            return True
 
     def works(self, alias: str) -> float | None:
         """Take back a replica that a request's trial has opened.
@@ -174,29 +188,16 @@ class Health:
     def lacks_one_proof(self, alias: str) -> bool:
         """Whether one more probe that succeeds is enough to take a replica back."""
         breaker = self._breakers.get(alias)
-        return breaker is not None and breaker.ejected and breaker.proofs == POLICY.proofs - 1
+        return breaker is not None and breaker.is_open and breaker.proofs == POLICY.proofs - 1
 
     def standing(self, alias: str) -> ServerState:
         """Return a replica's condition, since when it is so, and why."""
         breaker = self._breakers.get(alias)
-        if breaker is not None and breaker.ejected:
+        if breaker is not None and breaker.is_open:
             return ServerState(
                 alias=alias, condition=Condition.EJECTED, since=breaker.since_unix, why=breaker.why
             )
-        return self._drained.get(alias) or ServerState(alias=alias)
-
-    def set_drained(self, drained: Iterable[tuple[str, float, str]]) -> tuple[set[str], set[str]]:
-        """Say which replicas are drained: alias, since when (Unix time) and why.
-
-        Returns those that were not before, and those that are not any more.
-        """
-        new = {
-            alias: ServerState(alias=alias, condition=Condition.DRAINED, since=since, why=why)
-            for alias, since, why in drained
-        }
-        old, self._drained = self._drained, new
-        self.version += 1
-        return new.keys() - old.keys(), old.keys() - new.keys()
+        return self.switches.drained.get(alias) or ServerState(alias=alias)
 
     # --- the primary and the monitor --------------------------------------------------------------
 
@@ -213,27 +214,17 @@ class Health:
     def watch(self, seconds: float) -> None:
         """Leave it to a monitor for so long; it has to say so again and again."""
         self.watched_until = self._clock() + seconds
-        self.version += 1
-
-    def reset(self) -> None:
-        """Forget everything."""
-        # New: in a forked child the old one may be held for ever, by a thread that is not there.
-        self._lock = threading.Lock()
-        self._breakers, self._ejected, self._drained, self._away = {}, frozenset(), {}, {}
-        self.watched_until = -1.0
-        self.switched_off = frozenset()
+        self._invalidate()
 
     def restore(self, alias: str) -> float | None:
         """Take a replica back; return for how many seconds it was out, ``None`` if it was not."""
         with self._lock:
             breaker = self._breakers.get(alias)
-            if breaker is None or not breaker.ejected:
+            if breaker is None or not breaker.is_open:
                 return None
-            now = self._clock()
-            breaker.ejected, breaker.restored, breaker.proofs = False, now, 0
             self._ejected -= {alias}
-            self.version += 1
-            return now - breaker.since
+            self._invalidate()
+            return breaker.close(self._clock())
 
 
 health: Final = Health()

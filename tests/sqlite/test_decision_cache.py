@@ -118,11 +118,11 @@ def a_dead_replica(_stack):
 
 
 def a_drained_replica(_stack):
-    health.set_drained([(read(), 0.0, "")])
+    health.switches.set_drained([(read(), 0.0, "")])
 
 
 def a_kill_switch(_stack):
-    health.switched_off = frozenset({"default"})
+    health.switches.set_off(frozenset({"default"}))
 
 
 def a_look_of_the_monitor(_stack):
@@ -307,7 +307,7 @@ def test_outside_it_is_decided_again_after(decided, change, after):
         decided.clear()
         assert reason() == after
     assert decided
-    health.switched_off = frozenset()
+    health.switches.set_off(frozenset())
     assert reason() == "outside_scope"
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import pytest
 
@@ -16,6 +17,10 @@ class Colour(str, Enum):
 class Note:
     text: str
     more: tuple["Note", ...] = ()
+
+
+class Named(NamedTuple):
+    text: str
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,7 @@ class Note:
         ({"\x1b": "\n"}, {r"\x1b": r"\n"}),
         (Note("\x1b", (Note("\n"),)), Note(r"\x1b", (Note(r"\n"),))),
         (Note, Note),
+        (Named("\x1b"), Named(r"\x1b")),
     ],
     ids=repr,
 )

@@ -77,7 +77,7 @@ def route(
     for name, value in (scope or {}).items():
         setattr(known, name, value)
     if switched_off:
-        health.switched_off = frozenset({"shop"})
+        health.switches.set_off(frozenset({"shop"}))
     world = WorldOfOne(
         transaction=transaction, opened=opened, staleness=staleness, away=away, balancer=balancer or First()
     )
@@ -85,7 +85,7 @@ def route(
     try:
         return world.decide(ModelRoute(cluster, None, fixed), state, known, block, instance, attempts)
     finally:
-        health.switched_off = frozenset()
+        health.switches.set_off(frozenset())
 
 
 class StepAskedError(Exception):

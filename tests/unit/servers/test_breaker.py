@@ -190,14 +190,14 @@ def test_a_reason_may_ask_for_a_longer_pause(health, clock):
 
 
 def test_a_drained_replica_takes_no_reads_until_it_is_undrained(health):
-    assert health.set_drained([("r1", 5.0, "new disks")]) == ({"r1"}, set())
+    assert health.switches.set_drained([("r1", 5.0, "new disks")]) == ({"r1"}, set())
     assert health.unusable() == {"r1"}
     assert not health.begin_trial("r1")
     assert health.works("r1") is None
     standing = health.standing("r1")
     assert (standing.condition, standing.since, standing.why) == (Condition.DRAINED, 5.0, "new disks")
-    assert health.set_drained([("r1", 5.0, "new disks")]) == (set(), set())
-    assert health.set_drained([]) == (set(), {"r1"})
+    assert health.switches.set_drained([("r1", 5.0, "new disks")]) == (set(), set())
+    assert health.switches.set_drained([]) == (set(), {"r1"})
     assert not health.unusable()
 
 
@@ -205,7 +205,7 @@ def test_a_drained_replica_takes_no_reads_until_it_is_undrained(health):
 def test_drained_and_ejected_replicas_are_both_left_alone(health, watched):
     if watched:
         health.watch(10)
-    health.set_drained([("r1", 0.0, "")])
+    health.switches.set_drained([("r1", 0.0, "")])
     health.failed("r2")
     assert health.unusable() == {"r1", "r2"}
 
@@ -229,13 +229,13 @@ def test_a_primary_is_away_until_it_answers_or_should_be_asked_again(health, clo
 
 def test_reset_forgets_everything(health):
     health.failed("r1")
-    health.set_drained([("r2", 0.0, "")])
+    health.switches.set_drained([("r2", 0.0, "")])
     health.lost_primary("default")
     health.watch(10)
-    health.switched_off = frozenset({"default"})
+    health.switches.set_off(frozenset({"default"}))
     health.reset()
     assert not health.unusable()
     assert not health.is_away("default")
     assert not health.watched
-    assert not health.switched_off
+    assert not health.switches.off
     assert health.begin_trial("r1")
