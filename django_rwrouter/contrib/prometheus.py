@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from typing import Final, get_args
@@ -219,23 +220,23 @@ def _fill_servers(families: Families, now: Overview) -> None:
 
 
 def _fill_counts(families: Families, totals: Sum) -> None:
-    statements: dict[tuple[str, str, str, str], int] = {}
-    shadow_reads: dict[tuple[str, str], int] = {}
-    seconds: dict[tuple[str, str, str], float] = {}
+    statements: Counter[tuple[str, ...]] = Counter()
+    shadow_reads: Counter[tuple[str, ...]] = Counter()
+    seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for (cluster, alias, operation, reason, would_be), (count, microseconds) in totals.statements.items():
-        key = (cluster, alias, operation, reason)
-        statements[key] = statements.get(key, 0) + count
-        seconds[key[:3]] = seconds.get(key[:3], 0.0) + microseconds / 1e6
+        statements[cluster, alias, operation, reason] += count
+        seconds[cluster, alias, operation] += microseconds / 1e6
         if would_be:
-            shadow_reads[cluster, would_be] = shadow_reads.get((cluster, would_be), 0) + count
-    for key, count in sorted(statements.items()):
-        families.statements.add_metric(key, count)
-    for shadow, count in sorted(shadow_reads.items()):
-        families.shadow_reads.add_metric(shadow, count)
-    for timed, buckets in sorted(totals.latency.items()):
-        families.seconds.add_metric(timed, _cumulative(buckets), seconds.get(timed, 0.0))
-    for event, times in sorted({**_no_events(), **totals.events}.items()):
-        families.events.add_metric(event, times)
+            shadow_reads[cluster, would_be] += count
+    for family, counts in (
+        (families.statements, statements),
+        (families.shadow_reads, shadow_reads),
+        (families.events, {**_no_events(), **totals.events}),
+    ):
+        for labels, count in sorted(counts.items()):
+            family.add_metric(labels, count)
+    for labels, buckets in sorted(totals.latency.items()):
+        families.seconds.add_metric(labels, _cumulative(buckets), seconds[labels])
 
 
 def _no_events() -> dict[tuple[str, str], int]:
