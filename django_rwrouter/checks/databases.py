@@ -32,7 +32,6 @@ def replicas(settings: Settings) -> Iterator[CheckMessage]:
         yield from _monitor(settings)
     for cluster in settings.clusters:
         yield from _positions(cluster)
-        yield from _bounded(cluster)
         yield from _same_server(cluster)
         yield from _lag(cluster)
         yield from _zones(cluster, settings.zone)
@@ -136,33 +135,24 @@ def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) ->
 
 
 def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
-    """Check that the database can say where it stands, where the settings depend on that."""
+    """Check that the database can say where it stands, where the settings or the code depend on that."""
     vendor = vendor_of(cluster.primary)
-    wanting = [
-        key
-        for key, used in {
-            f"CONSISTENCY {cluster.consistency.value!r}": cluster.consistency in (Level.CAUSAL, Level.STRONG),
-            "MONOTONIC_READS": cluster.monotonic_reads,
-            "SYNC_REPLICAS": bool(cluster.sync_replicas),
-        }.items()
-        if used
-    ]
-    if not (vendor and wanting) or product_of(cluster.primary).driver:
+    if not vendor or product_of(cluster.primary).driver:
         return
-    yield found(
-        "W013",
-        f"{' and '.join(wanting)} of the cluster {cluster.name!r} needs positions in the database's log, and"
-        f" {vendor!r} has none that this package can read: 'causal' is treated as 'window', which is only as"
-        " good as PIN_SECONDS, and 'strong' reads from the primary.",
-        "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
-    )
-
-
-def _bounded(cluster: ClusterSettings) -> Iterator[CheckMessage]:
-    """Check that a bound which the code asks for can be promised."""
-    vendor = vendor_of(cluster.primary)
-    lacks_positions = vendor and not product_of(cluster.primary).driver
-    if Level.BOUNDED in used_levels and cluster.replicas and lacks_positions:
+    used = {
+        f"CONSISTENCY {cluster.consistency.value!r}": cluster.consistency in (Level.CAUSAL, Level.STRONG),
+        "MONOTONIC_READS": cluster.monotonic_reads,
+        "SYNC_REPLICAS": cluster.sync_replicas,
+    }
+    if any(used.values()):
+        yield found(
+            "W013",
+            f"{' and '.join(filter(used.get, used))} of the cluster {cluster.name!r} needs positions in the"
+            f" database's log, and {vendor!r} has none that this package can read: 'causal' is treated as"
+            " 'window', which is only as good as PIN_SECONDS, and 'strong' reads from the primary.",
+            "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
+        )
+    if Level.BOUNDED in used_levels and cluster.replicas:
         yield found(
             "W023",
             f"The code has consistency('bounded'), and the cluster {cluster.name!r} is on {vendor!r}, where"

@@ -19,6 +19,7 @@ from django_rwrouter import process
 from django_rwrouter.conf.options import ClusterSettings, Lifetime, ReplicaSettings, Settings
 from django_rwrouter.conf.parser import SETTING
 from django_rwrouter.conf.project import get_settings
+from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Decision, Operation, Reason
 
 if TYPE_CHECKING:
@@ -193,8 +194,9 @@ class Topology:
     def check_cluster(self, name: str) -> None:
         """Raise ``ValueError`` if there is no cluster of that name."""
         if name not in self.clusters:
-            known = ", ".join(map(repr, self.clusters))
-            raise ValueError(f"There is no cluster {name!r} in {SETTING}; the clusters are: {known}.")
+            known = ", ".join(map(repr, self.clusters)) or "none"
+            hint = did_you_mean(name, self.clusters, f"The clusters are: {known}.")
+            raise ValueError(f"There is no cluster {name!r} in {SETTING}. {hint}")
 
     def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
         """Return the cluster that a model or a whole app belongs to, ignoring case."""

@@ -170,7 +170,7 @@ class MySQLReader:
     def gap(self, ahead: MySQLPosition, behind: MySQLPosition) -> int | None:
         """Return how many transactions are in the one set and not in the other."""
         return sum(
-            _count(intervals) - _common(intervals, behind.sources.get(source, ()))
+            _common(intervals, intervals) - _common(intervals, behind.sources.get(source, ()))
             for source, intervals in ahead.sources.items()
         )
 
@@ -189,11 +189,8 @@ def _numbers(intervals: Iterable[Interval]) -> str:
     return ":".join(f"{first}-{last}" if last > first else f"{first}" for first, last in intervals)
 
 
-def _count(intervals: tuple[Interval, ...]) -> int:
-    return sum(last - first + 1 for first, last in intervals)
-
-
 def _common(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> int:
+    """Return how many numbers are in both."""
     return sum(
         max(0, min(last, other_last) - max(first, other_first) + 1)
         for first, last in some

@@ -88,7 +88,7 @@ def switch_off(cluster: str, reason: str = "", by: str = "") -> None:
     In force when :func:`drain` would be. Raises ``ValueError`` for an unknown cluster, and
     ``ImproperlyConfigured`` before ``manage.py migrate``.
     """
-    _check_cluster(cluster)
+    get_topology().check_cluster(cluster)
     _put(OverrideKind.PRIMARY_ONLY, cluster, reason, by)
 
 
@@ -100,7 +100,7 @@ def switch_on(cluster: str, by: str = "") -> bool:
     """
     was_off = _remove(OverrideKind.PRIMARY_ONLY, cluster, by)
     if not was_off:
-        _check_cluster(cluster)
+        get_topology().check_cluster(cluster)
     return was_off
 
 
@@ -163,24 +163,13 @@ def _check_replica(alias: str) -> None:
     cluster = topology.by_alias.get(alias)
     if cluster is None:
         replicas = [alias for cluster in topology.clusters.values() for alias in cluster.replica_aliases]
-        hint = did_you_mean(alias, replicas, f"The replicas are: {_named(replicas)}.")
+        hint = did_you_mean(alias, replicas, f"The replicas are: {', '.join(map(repr, replicas)) or 'none'}.")
         raise ValueError(f"There is no replica {alias!r} in {SETTING}. {hint}")
     if alias == cluster.primary:
         raise ValueError(
             f"{alias!r} is the primary of the cluster {cluster.name!r}, and takes reads whenever no replica"
             " does: it cannot be drained."
         )
-
-
-def _check_cluster(name: str) -> None:
-    clusters = get_topology().clusters
-    if name not in clusters:
-        hint = did_you_mean(name, clusters.keys(), f"The clusters are: {_named(clusters)}.")
-        raise ValueError(f"There is no cluster {name!r} in {SETTING}. {hint}")
-
-
-def _named(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
 
 
 # --- reading and applying them -------------------------------------------------------------------

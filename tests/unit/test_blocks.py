@@ -425,7 +425,7 @@ def test_an_unknown_level(level):
     ids=["use_primary", "use_replica", "consistency", "mark_written", "read_connection"],
 )
 def test_an_unknown_cluster(use):
-    with pytest.raises(ValueError, match=r"no cluster 'shop' in RWROUTER; the clusters are: 'default'"):
+    with pytest.raises(ValueError, match=r"no cluster 'shop' in RWROUTER. The clusters are: 'default'"):
         use()
 
 

@@ -159,7 +159,7 @@ def test_a_migration_of_an_app_is_for_all_who_take_a_part_of_it(app_label, model
 def test_a_cluster_that_is_not_there():
     found = clusters(shop=None, blog=["app"])
     for ask in (found.check_cluster, found.raw_route):
-        with pytest.raises(ValueError, match=r"no cluster 'sohp'.*'shop', 'blog'"):
+        with pytest.raises(ValueError, match=r"no cluster 'sohp' .* mean 'shop'\?"):
             ask("sohp")
 
 
