@@ -100,7 +100,8 @@ def _event(incident: Incident, summary: Summary) -> dict[str, Any]:
     if incident.goes_on:
         until = _("goes on")
     elif incident.end is not None and stamp(incident.end) != stamp(incident.begin):
-        until = _("until %(time)s") % {"time": stamp(incident.end)}
+        text = _("restored %(time)s") if name == EventKind.REPLICA_EJECTED else _("until %(time)s")
+        until = text % {"time": stamp(incident.end)}
     if name in ENDED_BY and not incident.goes_on:
         severity = "quiet"
     details = filter(None, (_in_words(name, subject, detail) for detail in incident.details))

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django_rwrouter.admin.machines import machines
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events.causes import sentence
 from django_rwrouter.operations.replication import Stage, ask_progress
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "clusters": [
             (
                 cluster,
+                sentence(cluster.why),
                 [
-                    (steps, machine(steps.alias), steps.stage.value, *VERDICTS[steps.stage])
+                    (
+                        *(steps, machine(steps.alias), steps.stage.value, *VERDICTS[steps.stage]),
+                        sentence(steps.why),
+                    )
                     for steps in cluster.replicas
                 ],
             )

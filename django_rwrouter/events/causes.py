@@ -30,6 +30,7 @@ _BY_TYPE: Final = {
     # Clients of PostgreSQL and SQLite have no code for a connection that fails.
     "OperationalError": gettext_noop("could not be reached, or lost the connection"),
     "InterfaceError": LOST,
+    "TimeoutError": gettext_noop("did not answer in time"),
 }
 """What a server did, by the type of an error without a code."""
 

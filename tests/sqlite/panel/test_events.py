@@ -46,7 +46,7 @@ def test_newest_first(show, happened):
             "1 of 2 processes",
         ],
         [
-            *("2027-01-15 08:00:20 UTC until 2027-01-15 08:00:25 UTC", "Replica ejected", "replica1"),
+            *("2027-01-15 08:00:20 UTC restored 2027-01-15 08:00:25 UTC", "Replica ejected", "replica1"),
             "refused the connection, or could not be reached (2002)",
             "1 of 2 processes",
         ],
@@ -71,7 +71,7 @@ def test_an_outage_that_forty_processes_saw_is_one_event(show):
     saw(40)
     assert show("events/").table(EVENTS) == [
         [
-            "2027-01-15 08:00:05 UTC until 2027-01-15 08:00:23 UTC",
+            "2027-01-15 08:00:05 UTC restored 2027-01-15 08:00:23 UTC",
             *("Replica ejected", "replica1"),
             "refused the connection, or could not be reached (2002), stopped answering, or went away (2013)",
             "40 of 41 processes",
@@ -92,7 +92,7 @@ def test_what_goes_on_comes_first_and_looks_bad(show):
     shown = show("events/")
     assert [row[:3] for row in shown.table(EVENTS)] == [
         ["2027-01-15 08:00:10 UTC goes on", "Replica ejected", "replica2"],
-        ["2027-01-15 08:00:11 UTC until 2027-01-15 08:00:12 UTC", "Replica ejected", "replica1"],
+        ["2027-01-15 08:00:11 UTC restored 2027-01-15 08:00:12 UTC", "Replica ejected", "replica1"],
     ]
     assert shown.html.count("rwrouter-state rwrouter-bad") == 1
 
