@@ -37,6 +37,14 @@ class SessionStore:
         """Whether the client has a session."""
         return _session(request).session_key is not None
 
+    def moves(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        """Whether the client has another session and does not learn of it, as after a server error."""
+        session = _session(request)
+        if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(session, SessionInCookie):
+            return False
+        key = session.session_key
+        return bool(request.COOKIES.get(django_settings.SESSION_COOKIE_NAME, key) != key)
+
     def load(self, request: HttpRequest) -> Sequence[str]:
         """Return the tokens in the session; a client without a session has none."""
         session = _session(request)

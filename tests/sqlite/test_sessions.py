@@ -140,6 +140,19 @@ def test_a_session_that_is_emptied_leaves_the_token(site, backend, store, empty)
     assert site.get(lambda _request: reason()).text == "pinned"
 
 
+@session_store
+def test_a_session_that_is_replaced_before_a_server_error_leaves_the_token(site, backend, store):
+    """The old one is deleted, and Django does not tell the client of the new one."""
+    site.post(write)
+
+    def view(request):
+        request.session.cycle_key()
+        return HttpResponse(status=500)
+
+    site.post(view)
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
 @pytest.mark.parametrize("site", ["asgi"], indirect=True)
 @session_store
 def test_also_where_nobody_may_wait_for_the_session(site, backend, store):
