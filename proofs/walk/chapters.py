@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import platform
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-
-import django
 
 from proofs.walk.clock import Clock
 from proofs.walk.programs import Configuration, Event, Visit, Writer, configuration, smaller
@@ -20,24 +15,6 @@ from proofs.walk.world import World, prepare
 HAPPENINGS = 150
 """Of a chapter: requests, and what is between them."""
 SHORTENING_SECONDS = 60
-HEADINGS = (
-    "level",
-    "chapters",
-    "requests",
-    "writes",
-    "reads",
-    "answered by a replica",
-    "older than the primary",
-    "missed",
-)
-WHAT_WAS_DONE = """\
-Random requests of a few clients to a small site in one process, with two clusters of SQLite's files whose
-replicas are copied now and then, by a clock that is put forward by hand. Each chapter has settings of its
-own: the level, the stores, the engine of the sessions, the monitor, transactions around views. A read shows
-what is older than the primary where that is allowed: somebody else has written, or a block says that any
-replica will do. It has missed something where the promise forbids it. A chapter fails also if a replica was
-written to, or if a request has left anything behind: a scope, a block, an open transaction, a slot on the
-primary, a session that is read-only or is not."""
 Happenings = Sequence[Visit | Event]
 
 
@@ -62,41 +39,26 @@ class Failure:
         return "\n".join(lines)
 
 
-def walk(options: argparse.Namespace, command: str, clock: Clock) -> bool:
-    """Play chapters until there were enough requests. Returns whether all went as promised."""
-    began = time.perf_counter()
+def walk(
+    numbers: Iterable[int], requests: int, seed: int, level: str | None, clock: Clock
+) -> tuple[dict[str, Counter[str]], list[str]]:
+    """Play chapters until there were enough requests. Returns counts, by level, and the failures."""
     prepare()
     totals: dict[str, Counter[str]] = {}
-    failures: list[Failure] = []
-    requests = 0
-    for number in chapter_numbers(options.chapter):
-        draw = random.Random(f"{options.seed}:{number}")
-        chosen = configuration(draw, options.level)
+    failures: list[str] = []
+    for number in numbers:
+        draw = random.Random(f"{seed}:{number}")
+        chosen = configuration(draw, level)
         writer = Writer(draw, chosen)
         happenings = [writer.next() for _happening in range(HAPPENINGS)]
         world, failed = played(number, chosen, happenings, clock)
-        requests += world.counts["requests"]
-        total = totals.setdefault(chosen.level, Counter())
-        total.update(world.counts, chapters=1)
+        totals.setdefault(chosen.level, Counter()).update(world.counts, chapters=1)
         if failed is not None:
-            failures.append(shortened(failed, clock))
-            print(failures[-1].text(options.seed), end="\n\n", flush=True)
-        if requests >= options.requests or options.chapter is not None:
+            failures.append(shortened(failed, clock).text(seed))
+            print(failures[-1], end="\n\n", flush=True)
+        if sum(total["requests"] for total in totals.values()) >= requests:
             break
-    report = written(totals, failures, options, command, time.perf_counter() - began)
-    if options.output is None:
-        print(report)
-    else:
-        options.output.write_text(report, encoding="utf-8")
-    return not failures and all(total["missed"] for level, total in totals.items() if level == "eventual")
-
-
-def chapter_numbers(only: int | None) -> Iterator[int]:
-    """Yield the numbers of the chapters to play."""
-    number = 1 if only is None else only
-    while True:
-        yield number
-        number += 1
+    return totals, failures
 
 
 def played(
@@ -141,36 +103,3 @@ def shortened(failure: Failure, clock: Clock) -> Failure:
         else:
             at += 1
     return best
-
-
-def written(
-    totals: dict[str, Counter[str]],
-    failures: Sequence[Failure],
-    options: argparse.Namespace,
-    command: str,
-    seconds: float,
-) -> str:
-    """Return the report."""
-    counted = ("chapters", "requests", "writes", "reads", "on replicas", "older", "missed")
-    rows = [[level, *(f"{total[name]:,}" for name in counted)] for level, total in sorted(totals.items())]
-    whole = sum(totals.values(), Counter())
-    rows.append(["all", *(f"{whole[name]:,}" for name in counted)])
-    table = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-    made = (
-        f"Made by `{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, in {seconds / 60:.0f} minutes, with"
-        f" Python {platform.python_version()} and Django {django.get_version()}."
-    )
-    lines = [
-        "# Whatever a request does: the walk",
-        "",
-        made,
-        "",
-        WHAT_WAS_DONE,
-        "",
-        *("| " + " | ".join(cells) + " |" for cells in table),
-        "",
-        f"Failures: {len(failures)}.",
-        "",
-        *(f"```text\n{failure.text(options.seed)}\n```\n" for failure in failures),
-    ]
-    return "\n".join(lines)
