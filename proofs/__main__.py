@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from proofs import availability, consistency, walk
+from proofs import availability, consistency, questions, walk
 
-PROOFS = {"consistency": consistency, "availability": availability, "walk": walk}
+PROOFS = {"consistency": consistency, "availability": availability, "questions": questions, "walk": walk}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -210,7 +210,14 @@ def test_what_the_benchmarks_count():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["consistency", "--help"], ["availability", "--help"], ["walk", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["consistency", "--help"],
+        ["availability", "--help"],
+        ["questions", "--help"],
+        ["walk", "--help"],
+    ],
 )
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -1,5 +1,6 @@
 """What a client has written is seen, also if the primary could not be asked where it stands after it."""
 
+import random
 from contextlib import contextmanager
 
 import pytest
@@ -7,9 +8,10 @@ from django.db import OperationalError, transaction
 from django.test import Client
 
 from django_rwrouter import Reason, current_token, routing_scope
-from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from proofs import questions
+from proofs.questions import every_question
 from tests.app.models import Book
 from tests.servers.products.test_levels import catch_up, paused, reasons, shown  # noqa: F401  (a fixture)
 from tests.servers.products.urls import titles
@@ -21,22 +23,19 @@ def _unwatched(rwrouter):
 
 
 @contextmanager
-def unanswered(monkeypatch, alias, number):
+def unanswered(alias, number):
     """Let one question to a server have no answer: the first, the second..."""
-    cursor, asked = asking.raw_cursor, []
+    asked = []
 
     @contextmanager
-    def failing(connection):
-        if connection.alias == alias:
+    def around(asked_alias, _asker):
+        if asked_alias == alias:
             asked.append(alias)
             if len(asked) == number:
                 raise OperationalError(2013, "made up")
-        with cursor(connection) as opened:
-            yield opened
+        yield
 
-    with monkeypatch.context() as patched:
-        for module in (asking, waiting):
-            patched.setattr(module, "raw_cursor", failing)
+    with every_question(around):
         yield
 
 
@@ -54,20 +53,20 @@ def check(writer, routed, cluster, clock, *, again=lambda: None):
     assert reasons(routed) == {("replica2", Reason.CAUSAL)}
 
 
-def test_the_position_of_a_write(paused, routed, clock, monkeypatch):  # noqa: F811
+def test_the_position_of_a_write(paused, routed, clock):  # noqa: F811
     writer = Client()
-    with unanswered(monkeypatch, "default", 1):
+    with unanswered("default", 1):
         writer.post("/plain/", {"title": "new"})
     check(writer, routed, paused, clock)
 
 
 @pytest.mark.parametrize("alias", ["default", "replica1", "replica2"])
 @pytest.mark.parametrize("number", [1, 2])
-def test_and_one_more_question_of_each_read(paused, routed, clock, monkeypatch, alias, number):  # noqa: F811
+def test_and_one_more_question_of_each_read(paused, routed, clock, alias, number):  # noqa: F811
     writer = Client()
-    with unanswered(monkeypatch, "default", 1):
+    with unanswered("default", 1):
         writer.post("/plain/", {"title": "new"})
-    with unanswered(monkeypatch, alias, number):
+    with unanswered(alias, number):
         for seconds in (0, 6, 300):
             clock(seconds)
             knowledge.reset()
@@ -102,10 +101,20 @@ def test_a_token_made_inside_a_transaction(paused, routed, clock):  # noqa: F811
     assert routed[-1].alias == "replica2"
 
 
-def test_strong_without_a_floor_is_the_primary(paused, routed, rwrouter, monkeypatch):  # noqa: F811
+def test_strong_without_a_floor_is_the_primary(paused, routed, rwrouter):  # noqa: F811
     rwrouter(CONSISTENCY="strong")
     Client().post("/plain/", {"title": "new"})
-    with unanswered(monkeypatch, "default", 1):
+    with unanswered("default", 1):
         routed.clear()
         assert shown(Client().get("/plain/")) == "old,new"
     assert reasons(routed) == {("default", Reason.NO_POSITION)}
+
+
+def test_whichever_question_goes_wrong_no_read_is_stale(cluster, product, rwrouter):
+    """The short form; ``python -m proofs questions`` is the long one, whose report is in proofs/reports."""
+    rwrouter(**questions.SETTINGS)
+    outcome = questions.run(cluster, questions.Outcome(product), seconds=12.0, seed=random.randrange(2**32))
+    assert outcome.errors == []
+    assert outcome.stale == 0, outcome.first_stale
+    assert outcome.on_replicas
+    assert len({question for question, _way in outcome.injected}) > 1
