@@ -272,8 +272,9 @@ class World:
         if "session" in self.chosen.stores and session and not replaced:
             return  # In one session, tokens are put beside each other.
         if replaced or "rwrouter" in cookies or answer.header(HEADER):
+            told = {slot.cluster for slot in scope.own}
             for slot, commit in list(client.needs.items()):
-                if slot.cluster not in scope.wrote and commit.number > scope.began:
+                if slot.cluster not in told and commit.number > scope.began:
                     del client.needs[slot]
 
     # --- what must hold -------------------------------------------------------------------------
