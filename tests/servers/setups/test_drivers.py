@@ -41,17 +41,11 @@ DRIVERS = {
         # Django takes what it finds first.
         "prepare": "import sys; sys.modules['psycopg'] = None",
     },
-    "parameters bound by the server": {
-        "product": "postgresql",
-        "driver": "psycopg",
-        "ENGINE": POSTGRESQL,
-        "OPTIONS": {"connect_timeout": 2, "server_side_binding": True},
-    },
-    "a backend of the site's": {
+    "a backend of the site's, with parameters bound by the server": {
         "product": "postgresql",
         "driver": "psycopg",
         "ENGINE": "tests.servers.setups.own_backend",
-        "OPTIONS": {"connect_timeout": 2},
+        "OPTIONS": {"connect_timeout": 2, "server_side_binding": True},
         "password": lambda password: password[::-1],
     },
 }
