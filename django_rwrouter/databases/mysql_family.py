@@ -175,7 +175,17 @@ class MySQLFamily(Product):
 
 def replica_status(cursor: Any) -> Mapping[str, Any] | None:
     """Return ``SHOW REPLICA STATUS`` by column, empty for no replica; ``None`` if it may not be seen."""
-    for statement in ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS"):
+    return _shown(cursor, "SHOW REPLICA STATUS", "SHOW SLAVE STATUS")
+
+
+def log_status(cursor: Any) -> Mapping[str, Any] | None:
+    """Return the binary log's status by column, empty without a log; ``None`` if it may not be seen."""
+    return _shown(cursor, "SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")
+
+
+def _shown(cursor: Any, *statements: str) -> Mapping[str, Any] | None:
+    """Return the first row of the first statement that this version knows, by column."""
+    for statement in statements:
         try:
             cursor.execute(statement)
         except Exception as error:

@@ -26,6 +26,8 @@ class Facts:
     """Which physical server it is."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Settings of the server, by name."""
+    log: Mapping[str, Any] = field(default_factory=dict)
+    """The status of a primary's binary log, if that may be seen."""
     replication: Mapping[str, Any] | None = None
     """How a replica replicates; empty if it does not, ``None`` if that may not be seen."""
     follows: bool | None = None

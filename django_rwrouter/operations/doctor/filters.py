@@ -52,6 +52,22 @@ def judge(facts: Facts, notes: Notes) -> None:
     )
 
 
+def judge_log(facts: Facts, notes: Notes) -> None:
+    """Judge whether a primary logs what is written to its database, if the user may see that."""
+    only, ignored = (
+        [name.strip() for name in str(facts.log.get(column) or "").split(",") if name]
+        for column in ("Binlog_Do_DB", "Binlog_Ignore_DB")
+    )
+    database = str(facts.options.get("NAME", ""))
+    if database in ignored or (only and database not in only):
+        notes.error(
+            "filters",
+            f"its {'binlog_do_db' if only else 'binlog_ignore_db'} leaves the database {database!r} out of"
+            " its log: nothing of that is replicated, and no position tells",
+            "Take the option away, restart it, and make the replicas anew from a copy of it.",
+        )
+
+
 def tables_read_there(facts: Facts) -> frozenset[str]:
     """Return the tables that the router reads from a replica."""
     routes = filter(None, map(get_topology().route, apps.get_models(include_auto_created=True)))

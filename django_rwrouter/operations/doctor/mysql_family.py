@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from django_rwrouter.databases.mysql_family import as_text, replica_status
+from django_rwrouter.databases.mysql_family import as_text, log_status, replica_status
 from django_rwrouter.operations.doctor import filters
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
@@ -38,6 +38,8 @@ def may_write_anyway(cursor: Any, privileges: Collection[str]) -> bool:
 
 def ask_replication(cursor: Any, facts: Facts) -> None:
     """Ask how the server replicates: its threads are secret, but not whether MariaDB's run."""
+    if facts.is_primary:
+        facts.log = log_status(cursor) or {}
     facts.replication = replica_status(cursor)
     if facts.replication is not None:
         facts.follows = bool(facts.replication)
@@ -66,6 +68,7 @@ def judge_log(facts: Facts, notes: Notes) -> None:
             "its binary log is off: it cannot take the primary's place",
             "Set log_bin, if it is ever to be promoted.",
         )
+    filters.judge_log(facts, notes)
     _row_format(facts, notes)
     updates = "log_replica_updates" if "log_replica_updates" in facts.variables else "log_slave_updates"
     if facts.is_primary or not facts.is_on("log_bin"):

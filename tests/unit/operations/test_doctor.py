@@ -361,6 +361,22 @@ def test_what_filters_leave_out(monkeypatch, filters, left_out):
     assert told == ({", ".join(sorted(left_out))} if left_out else set())
 
 
+@pytest.mark.parametrize(
+    ("log", "left_out"),
+    [
+        ({}, False),
+        ({"Binlog_Do_DB": "", "Binlog_Ignore_DB": ""}, False),
+        ({"Binlog_Do_DB": "another,shop"}, False),
+        ({"Binlog_Do_DB": "another"}, True),
+        ({"Binlog_Ignore_DB": "another, shop"}, True),
+    ],
+)
+def test_a_primary_that_does_not_log_its_database(log, left_out):
+    options = {"NAME": "shop", "OPTIONS": {"connect_timeout": 2, "read_timeout": 2}}
+    expected = {("filters", "error")} if left_out else set()
+    assert judged(mariadb, maria("default", log=log, options=options)) == expected
+
+
 def test_many_tables_are_counted(monkeypatch):
     monkeypatch.setattr(filters_of_replicas, "tables_read_there", lambda _facts: {f"t{n}" for n in range(9)})
     notes = Notes("default", "replica1")
