@@ -142,3 +142,50 @@ class PgBouncer(Pooler):
         path = folder / "pgbouncer.ini"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return [str(path)]
+
+
+class PgPool(Pooler):
+    """pgpool-II in front of a primary, which comes first, and its standbys; `settings` are its own."""
+
+    program = "pgpool"
+    package = "pgpool2"
+
+    def __init__(self, servers: Sequence[Server], **settings: str) -> None:
+        super().__init__(servers)
+        self._settings = settings
+
+    def _arguments(self, folder: Path) -> Sequence[str]:
+        account = self.servers[0].account
+        passwords, access, pcp = folder / "pool_passwd", folder / "pool_hba.conf", folder / "pcp.conf"
+        passwords.write_text(f"{account.user}:TEXT{account.password}\n", encoding="utf-8")
+        access.write_text(f"host all all {LOOPBACK}/32 scram-sha-256\n", encoding="utf-8")
+        pcp.touch()
+        lines = [
+            "backend_clustering_mode = 'streaming_replication'",
+            f"listen_addresses = '{LOOPBACK}'",
+            f"port = {self.port}",
+            f"pcp_listen_addresses = '{LOOPBACK}'",
+            f"pcp_port = {free_port()}",
+            *(
+                f"{name} = '{folder}'"
+                for name in ("socket_dir", "pcp_socket_dir", "wd_ipc_socket_dir", "work_dir", "logdir")
+            ),
+            f"pid_file_name = '{folder / 'pid'}'",
+            "enable_pool_hba = on",
+            f"pool_passwd = '{passwords}'",
+            "num_init_children = 8",
+            # Neither asks the servers as a user of its own.
+            "sr_check_period = 0",
+            "health_check_period = 0",
+        ]
+        for number, server in enumerate(self.servers):
+            lines += [
+                f"backend_hostname{number} = '{server.host}'",
+                f"backend_port{number} = {server.port}",
+                f"backend_weight{number} = 1",
+                f"backend_flag{number} = '{'ALLOW_TO_FAILOVER' if number else 'ALWAYS_PRIMARY'}'",
+            ]
+        lines += [f"{name} = {value}" for name, value in self._settings.items()]
+        path = folder / "pgpool.conf"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return ["-n", "-f", str(path), "-a", str(access), "-F", str(pcp)]

@@ -39,6 +39,8 @@ def _message(finding: Finding, *, is_primary: bool) -> Iterator[CheckMessage]:
     if finding.severity is Severity.ERROR and finding.topic in ("read_only", "roles") and is_primary:
         swapped = "If a replica's address stands in the primary's place in DATABASES, swap the two."
         yield found("E028", message, f"{swapped} {finding.advice}")
+    elif finding.severity is Severity.ERROR and finding.topic == "pooler":
+        yield found("E029", message, finding.advice)
     elif finding.severity in (Severity.ERROR, Severity.WARNING):
         yield found("W025", message, finding.advice)
     elif finding.severity is Severity.UNKNOWN and finding.advice:

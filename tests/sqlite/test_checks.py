@@ -784,6 +784,10 @@ AT_SERVERS = {
             ("W025", ["DATABASES['replica1']", "no standby", "pg_basebackup"]),
         ],
     ),
+    "pgpool-II balances reads itself": (
+        {"default": {"in_recovery": "false", "load_balance_mode": "on"}},
+        [("E029", ["DATABASES['default']", "pgpool-II", "load_balance_mode = off"])],
+    ),
 }
 
 
@@ -1062,5 +1066,5 @@ def test_every_section_says_what_it_has_to():
 
 def test_every_id_has_a_test():
     tested = {number for number, *_ in [*MISTAKES, *OF_EACH_REPLICA, *NEWCOMERS.values()]}
-    tested |= {"E016", "E024", "E026", "E028", "W017", "W025", "W026", "I002", "I003"}
+    tested |= {"E016", "E024", "E026", "E028", "E029", "W017", "W025", "W026", "I002", "I003"}
     assert tested == {*OF_THE_SETTING, *OF_THE_CHECKS}

@@ -21,6 +21,7 @@ _SETTINGS: Final = (
     "wal_level",
 )
 _OLDEST: Final = 120000
+_SYNTAX_ERROR: Final = "42601"
 
 
 def ask(cursor: Any, facts: Facts) -> None:
@@ -43,6 +44,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     variables["session_read_only"] = (cursor.fetchone() or ("off",))[0]
     cursor.execute(SUBSCRIBES)
     facts.is_subscriber = not facts.is_primary and bool(cursor.fetchone()[0])
+    variables["load_balance_mode"] = _load_balance_mode(cursor)
     facts.variables = variables
     facts.follows = facts.is_on("in_recovery") or facts.is_subscriber
     facts.version = f"PostgreSQL {variables.get('server_version', '').partition(' ')[0]}"
@@ -50,10 +52,29 @@ def ask(cursor: Any, facts: Facts) -> None:
     facts.ask_clock(cursor, "SELECT extract(epoch FROM clock_timestamp())")
 
 
+def _load_balance_mode(cursor: Any) -> str:
+    """Ask pgpool-II; to PostgreSQL, that is an error of syntax, and outside a transaction nothing more."""
+    try:
+        cursor.execute("PGPOOL SHOW load_balance_mode")
+        (mode,) = cursor.fetchone()
+    except Exception as error:
+        if getattr(error, "sqlstate", getattr(error, "pgcode", "")) != _SYNTAX_ERROR:
+            raise
+        return ""
+    return str(mode)
+
+
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
     """Judge one server."""
     if int(facts.variables.get("server_version_num", _OLDEST)) < _OLDEST:
         notes.error("version", "it is older than PostgreSQL 12", "Upgrade it.")
+    if facts.is_on("load_balance_mode"):
+        notes.error(
+            "pooler",
+            "it is pgpool-II, whose load_balance_mode is on: it sends reads to servers of its own choice, and"
+            " no level holds, nor does a read of the primary's alias see what was just written",
+            "Write load_balance_mode = off in pgpool.conf, or give the server's own address.",
+        )
     if facts.is_primary:
         _primary(facts, notes)
     elif facts.is_subscriber:

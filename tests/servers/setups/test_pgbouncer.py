@@ -8,7 +8,9 @@ import pytest
 from django.db import OperationalError, connections
 
 from django_rwrouter import Reason, current_token, process, routing_scope
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle
+from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers.breaker import health
 from launcher.poolers import PgBouncer
 from tests.app.models import Book
@@ -105,6 +107,8 @@ def test_replicas_that_are_level_answer_all_reads(cluster, rwrouter, routed, mod
     with pgbouncer(cluster, cluster.servers, pool_mode=mode):
         assert stale_reads() == 0
         assert set(reads_on(routed)) == set(REPLICAS)
+        findings = examine(get_topology().clusters["default"], timeout=5.0)
+        assert [finding for finding in findings if finding.severity in ("error", "warning")] == []
 
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "not read-only"])
