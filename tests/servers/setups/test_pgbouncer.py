@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError, connections
@@ -12,7 +13,8 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers.breaker import health
-from launcher.poolers import PgBouncer
+from launcher.poolers import HAProxy, PgBouncer
+from launcher.ports import LOOPBACK
 from tests.app.models import Book
 from tests.servers.product import on
 from tests.servers.products.conftest import attach, lead_to
@@ -51,10 +53,10 @@ def cluster(running, django_db_blocker, rwrouter):
 
 
 @contextmanager
-def pgbouncer(cluster, entries, **settings):
-    """Start a PgBouncer, and let each alias lead to the entry of one of these servers."""
-    with started(PgBouncer(cluster.servers, **settings)) as pooler:
-        for alias, server in zip(ALIASES, entries, strict=True):
+def pgbouncer(servers, entries, **settings):
+    """Start a PgBouncer in front of servers, and let each alias lead to the entry of one of them."""
+    with started(PgBouncer(servers, **settings)) as pooler:
+        for alias, server in zip(ALIASES, entries, strict=False):
             lead_to(alias, pooler)
             connections.settings[alias]["NAME"] = server.name
         try:
@@ -93,7 +95,7 @@ def reads_on(routed):
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_stale_with_one_replica_late(cluster, rwrouter, routed, mode, level, read_only):
     rwrouter(CONSISTENCY=level, READ_ONLY_SESSIONS=read_only, WAIT_TIMEOUT=0.05)
-    with pgbouncer(cluster, cluster.servers, pool_mode=mode):
+    with pgbouncer(cluster.servers, cluster.servers, pool_mode=mode):
         cluster.pause(cluster.replicas[0])
         assert stale_reads() == 0
         assert "replica2" in reads_on(routed)
@@ -104,7 +106,7 @@ def test_nothing_is_stale_with_one_replica_late(cluster, rwrouter, routed, mode,
 @pytest.mark.parametrize("mode", MODES)
 def test_replicas_that_are_level_answer_all_reads(cluster, rwrouter, routed, mode):
     rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=2.0)
-    with pgbouncer(cluster, cluster.servers, pool_mode=mode):
+    with pgbouncer(cluster.servers, cluster.servers, pool_mode=mode):
         assert stale_reads() == 0
         assert set(reads_on(routed)) == set(REPLICAS)
         findings = examine(get_topology().clusters["default"], timeout=5.0)
@@ -118,7 +120,7 @@ def test_aliases_that_share_the_primarys_entry(cluster, rwrouter, monkeypatch, m
     rwrouter(READ_ONLY_SESSIONS=read_only)
     for alias in REPLICAS:  # A test's mirror is known by that.
         monkeypatch.setitem(connections.settings[alias]["TEST"], "MIRROR", None)
-    with pgbouncer(cluster, [cluster.primary] * 3, pool_mode=mode):
+    with pgbouncer(cluster.servers, [cluster.primary] * 3, pool_mode=mode):
         for kept in (True, False):
             assert stale_reads(30, kept=kept) == 0
             for alias in ALIASES:
@@ -128,6 +130,21 @@ def test_aliases_that_share_the_primarys_entry(cluster, rwrouter, monkeypatch, m
             with connections[alias].cursor() as cursor:
                 cursor.execute("SHOW default_transaction_read_only")
                 assert cursor.fetchone() == ("off",)
+
+
+@pytest.mark.parametrize("level", ["causal", "strong"])
+def test_an_entry_for_several_servers_with_session_pooling(cluster, rwrouter, routed, level):
+    """Two connections of a client may lead to two servers, and each stays where it is."""
+    rwrouter(CONSISTENCY=level, REPLICAS=["replica1"], WAIT_TIMEOUT=0.05)
+    with started(HAProxy(cluster.replicas)) as haproxy:
+        account = cluster.primary.account
+        several = SimpleNamespace(name="several", host=LOOPBACK, port=haproxy.port, account=account)
+        with pgbouncer([cluster.primary, several], [cluster.primary, several], pool_mode="session"):
+            cluster.pause(cluster.replicas[0])
+            with Clients() as clients:
+                until(lambda: clients.reads >= 2 * ROUNDS)
+    assert (clients.stale, clients.errors) == (0, [])
+    assert "replica1" in reads_on(routed)
 
 
 class Clients:
@@ -178,7 +195,7 @@ class Clients:
 def test_no_read_fails_or_is_stale_with_one_replica_gone(cluster, rwrouter, routed, mode, fault):
     settings = {"pool_mode": mode, "query_timeout": str(QUERY_TIMEOUT)}
     with (
-        pgbouncer(cluster, cluster.servers, **settings),
+        pgbouncer(cluster.servers, cluster.servers, **settings),
         watched(rwrouter, CONSISTENCY="causal"),
         Clients() as clients,
     ):
@@ -197,7 +214,7 @@ def test_no_read_fails_or_is_stale_with_one_replica_gone(cluster, rwrouter, rout
 def test_what_the_router_asks_a_frozen_replica_is_ended(cluster, rwrouter, routed, read_only):
     """PgBouncer takes connections for a frozen server, and holds the statements."""
     with (
-        pgbouncer(cluster, cluster.servers, pool_mode="transaction"),
+        pgbouncer(cluster.servers, cluster.servers, pool_mode="transaction"),
         watched(rwrouter, CONSISTENCY="causal", READ_ONLY_SESSIONS=read_only),
     ):
         stale_reads(4)  # PgBouncer has connections to both.
@@ -220,7 +237,7 @@ def test_what_the_router_asks_a_frozen_replica_is_ended(cluster, rwrouter, route
 def test_query_timeout_ends_a_read_on_a_frozen_replica(cluster, rwrouter, routed):
     rwrouter(CONSISTENCY="eventual", REPLICAS=["replica1"])
     settings = {"pool_mode": "transaction", "query_timeout": str(QUERY_TIMEOUT)}
-    with pgbouncer(cluster, cluster.servers, **settings), routing_scope(safe=True):
+    with pgbouncer(cluster.servers, cluster.servers, **settings), routing_scope(safe=True):
         assert not Book.objects.exists()
         cluster.replicas[0].freeze()
         assert not Book.objects.exists()
@@ -232,7 +249,7 @@ def test_options_of_a_session(cluster):
     options = {"options": "-c statement_timeout=5000"}
 
     def statement_timeouts(sent=(), **settings):
-        with pgbouncer(cluster, cluster.servers, pool_mode="transaction", **settings):
+        with pgbouncer(cluster.servers, cluster.servers, pool_mode="transaction", **settings):
             timeouts = set()
             for alias in ALIASES:
                 connections.settings[alias]["OPTIONS"].update(sent)
