@@ -50,6 +50,7 @@ from django_rwrouter.scope.state import (
     this_thread,
     when_thread_ends,
 )
+from django_rwrouter.scope.token import Mark
 from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting, wrapper
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
@@ -73,8 +74,7 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     scope = state.scope(cluster.name)
     block = current_block(cluster.name)
     here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    unusable = health.unusable()
-    attempts = Attempts(unusable=unusable) if unusable else UNTRIED
+    attempts = UNTRIED if health.all_well else Attempts(unusable=health.unusable())
     decision = _decide(route, state, scope, block, instance_alias, here, attempts)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)
@@ -139,26 +139,27 @@ def _decide(
     here.positions = has_positions(here.primary.vendor) and knowledge.has_positions(
         cluster.name, cluster.replica_aliases
     )
-    enabled = cluster.enabled and cluster.name not in health.switches.off
-    rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
+    enabled = cluster.enabled and (health.all_well or cluster.name not in health.switches.off)
+    mark = None if state.token is None else state.token.marks.get(cluster.name)
+    rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, mark, enabled)]
     if rule.demand is Demand.PRIMARY:
         return route.decide(cluster.primary, reason)
     on_loop = on_event_loop()
     if state.token is None and rule.demand in rules.NEED_TOKEN:
-        if not on_loop:
-            if attempts is UNTRIED:
-                attempts, scope.steps = Attempts(), []
-            began = time.perf_counter()
-            state.known_token()
-            scope.steps.append(("LoadToken", cluster.primary, time.perf_counter() - began))
-        elif not state.may_block:
-            state.known_token()
-        else:
+        if on_loop and state.may_block:
             return route.decide(cluster.primary, Reason.EVENT_LOOP)
-        rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, enabled)]
+        if attempts is UNTRIED:
+            attempts, scope.steps = Attempts(), []
+        began = time.perf_counter()
+        mark = state.known_token().marks.get(cluster.name)
+        scope.steps.append(("LoadToken", cluster.primary, time.perf_counter() - began))
+        facts = _facts(route, state, scope, block, instance_alias, here, mark, enabled)
+        rule, reason = rules.FIRST_RULES[facts]
         if rule.demand is Demand.PRIMARY:
             return route.decide(cluster.primary, reason)
-    return _find_replica(rule.demand, reason, route, state, scope, block, here, attempts, on_loop=on_loop)
+    return _find_replica(
+        rule.demand, reason, route, state, scope, block, here, mark, attempts, on_loop=on_loop
+    )
 
 
 def _facts(
@@ -168,6 +169,7 @@ def _facts(
     block: Block | None,
     instance_alias: str | None,
     here: ThreadConnections,
+    mark: Mark | None,
     enabled: bool,
 ) -> ReadFields:
     """Describe one read to the rules: the fields of a ``rules.Read``, as a plain tuple."""
@@ -180,7 +182,6 @@ def _facts(
     transaction = Transaction.NONE
     if primary.in_atomic_block or not primary.autocommit:
         transaction = transaction_of(primary, state, scope, cluster.name)
-    mark = None if state.token is None else state.token.marks.get(cluster.name)
     # A token with a position shows that the database has some.
     if level is Level.CAUSAL and not here.positions and (mark is None or mark.position is None):
         level = Level.WINDOW
@@ -211,13 +212,13 @@ def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the
     scope: ClusterScope,
     block: Block | None,
     here: ThreadConnections,
+    mark: Mark | None,
     attempts: Attempts,
     *,
     on_loop: bool,
 ) -> Decision:
     """Take the steps that the ladder asks for, until a replica may answer, or the primary has to."""
     cluster = route.cluster
-    mark = None if state.token is None else state.token.marks.get(cluster.name)
     demand = ladder.narrowed(demand, cluster.settings, mark, shadow=cluster.shadow, positions=here.positions)
     replicas: Sequence[ReplicaSettings] = route.timely_replicas
     if demand in rules.TAKE_DELAYED:

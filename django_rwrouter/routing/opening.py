@@ -54,18 +54,18 @@ def open_replica(connection: BaseDatabaseWrapper) -> Opening:
     alias = wrapper.install(connection).alias
     if is_forbidden(connection):
         return Opening.FORBIDDEN
-    if not health.begin_trial(alias):
+    if not health.all_well and not health.begin_trial(alias):
         return Opening.FAILED
     try:
         if connection.connection is not None:
             with loads[alias].waiting(connection):  # The ping of a frozen server may last for ever.
                 connection.close_if_health_check_failed()
-            if health.is_ejected(alias) and health.watched:
+            if not health.all_well and health.is_ejected(alias) and health.watched:
                 return Opening.FAILED
         if connection.connection is None:
             # The read can go elsewhere, so a pool is not worth waiting for longer than a server.
             pools.connect(connection, get_settings().monitor.timeout)
-        if health.is_ejected(alias):
+        if not health.all_well and health.is_ejected(alias):
             _take_back(connection)
     except AssertionError as error:
         if type(error).__name__ == "DatabaseOperationForbidden":  # In other threads, Django tells only here.

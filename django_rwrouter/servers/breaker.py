@@ -95,15 +95,17 @@ class Health:
         self._invalidate()
 
     def _invalidate(self) -> None:
+        self.all_well = not (self._ejected or self.switches.drained or self.switches.off)
+        """Whether nothing is ejected, drained or switched off, as a plain attribute: each decision looks."""
         self.version += 1
 
     # --- asked on the path of each read -----------------------------------------------------------
 
     def unusable(self) -> Collection[str]:
         """Return the aliases that take no reads now."""
-        drained = self.switches.drained
-        if not self._ejected and not drained:  # The usual case.
+        if self.all_well:
             return ()
+        drained = self.switches.drained
         if not self._ejected or self.watched:
             return self._ejected.union(drained)
         now = self._clock()
