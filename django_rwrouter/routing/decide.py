@@ -45,7 +45,6 @@ from django_rwrouter.scope.state import (
     Block,
     ClusterScope,
     RoutingState,
-    ThreadConnections,
     on_event_loop,
     this_thread,
     when_thread_ends,
@@ -130,7 +129,7 @@ def _decide(
     scope: ClusterScope,
     block: Block | None,
     instance_alias: str | None,
-    here: ThreadConnections,
+    here: Standings,
     attempts: Attempts,
 ) -> Decision:
     """Apply the rules, and find the replica that the first one demands, if it demands one."""
@@ -168,7 +167,7 @@ def _facts(
     scope: ClusterScope,
     block: Block | None,
     instance_alias: str | None,
-    here: ThreadConnections,
+    here: Standings,
     mark: Mark | None,
     enabled: bool,
 ) -> ReadFields:
@@ -211,7 +210,7 @@ def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the
     state: RoutingState,
     scope: ClusterScope,
     block: Block | None,
-    here: ThreadConnections,
+    here: Standings,
     mark: Mark | None,
     attempts: Attempts,
     *,
@@ -241,7 +240,7 @@ def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the
                 cluster.settings,
                 usable,
                 kept,
-                here.standings,
+                here,
                 attempts,
                 here.now,
                 here.positions,
@@ -286,7 +285,7 @@ def _drawn(
     draw: Draw,
     kept: ReplicaSettings | None,
     route: ModelRoute,
-    here: ThreadConnections,
+    here: Standings,
     attempts: Attempts,
 ) -> Decision | Step:
     """Draw a replica, the one that the scope uses already if it may, and tell what comes of it."""
@@ -334,7 +333,7 @@ def _take_step(  # noqa: C901  (one branch for each step)
     scope: ClusterScope,
     block: Block | None,
     cluster: Cluster,
-    here: ThreadConnections,
+    here: Standings,
     attempts: Attempts,
 ) -> None:
     """Do one thing that the engine asks for, and note how it went."""
@@ -371,7 +370,7 @@ def _take_step(  # noqa: C901  (one branch for each step)
                 scope.gave_up = not reached
 
 
-def _open(alias: str, here: ThreadConnections, attempts: Attempts) -> bool:
+def _open(alias: str, here: Standings, attempts: Attempts) -> bool:
     """Open a replica's connection; return whether that could be done."""
     connection = connections[alias]
     was_open = connection.connection is not None
@@ -422,7 +421,7 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     return decision
 
 
-def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> ThreadConnections:
+def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> Standings:
     """Look up the connections of the running thread, once in a scope.
 
     ``connections[alias]`` costs as much as all the rest of a decision. They are kept until the thread ends,
@@ -431,8 +430,7 @@ def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Clust
     thread = this_thread()
     primary = wrapper.install(connections[cluster.primary])
     balancer = get_balancer(cluster.settings.balancer)
-    here = scope.by_thread[thread] = ThreadConnections(primary, balancer)
-    here.standings = Standings(cluster, primary, here.opened, here.satisfied)
+    here = scope.by_thread[thread] = Standings(cluster, primary, balancer)
     forget = partial(_forget_thread, scope, state.settled, state.settled_writes, thread)
     here.end_of_thread = when_thread_ends(forget)
     return here

@@ -16,13 +16,13 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.routing.snapshot import Standings
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (
     THREAD,
     Block,
     RoutingState,
-    ThreadConnections,
     this_thread,
 )
 from django_rwrouter.servers.breaker import health
@@ -197,7 +197,7 @@ def settle(
     route: ModelRoute,
     state: RoutingState,
     block: Block | None,
-    here: ThreadConnections,
+    here: Standings,
 ) -> None:
     """Let a decision hold for the reads of this model that follow, if it is of the kind that can."""
     reason = decision.reason
@@ -250,7 +250,7 @@ def _seconds_left(
     cluster: Cluster,
     state: RoutingState,
     block: Block | None,
-    here: ThreadConnections,
+    here: Standings,
 ) -> float:
     """Return for how long a decision for one of the ageing reasons will be the engine's."""
     reason, settings = decision.reason, cluster.settings
@@ -265,7 +265,7 @@ def _seconds_left(
         limit = 0.0 if block is None else block.max_staleness
     else:
         limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
-    return float(limit - here.standings.staleness(decision.alias))
+    return float(limit - here.staleness(decision.alias))
 
 
 def _invalidate_all() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
 
+from django_rwrouter.balancers import Balancer
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.routing.steps import Attempts
@@ -31,15 +32,23 @@ ASK_AGAIN_SECONDS: Final = 1.0
 class Standings:
     """Where a cluster's servers stand, seen from one thread's connections; looked up when it is asked.
 
+    Made once in a scope and thread, as Django never shares connections between threads.
     For a connection that is not open yet, where the server stands that was last found behind the alias: a
     guess, which opening the connection confirms.
     """
 
     cluster: Cluster
     primary: BaseDatabaseWrapper
-    opened: OpenReplicas
-    satisfied: dict[str, Position]
+    balancer: Balancer
+    opened: OpenReplicas = field(default_factory=OpenReplicas)
+    positions: bool = False
+    """Whether the database has positions at all, and tells them; as of the newest decision."""
+    now: float = 0.0
+    """Unix time of the newest decision."""
+    satisfied: dict[str, Position] = field(default_factory=dict)
     """By replica, a position that the server behind its connection is known to have replayed."""
+    end_of_thread: object = None
+    """Has all this forgotten when the thread ends (see ``when_thread_ends()``)."""
     _other_names: dict[str, bool] = field(default_factory=dict)
     """By alias, whether it is another name of the primary."""
 

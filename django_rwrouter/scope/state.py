@@ -6,7 +6,7 @@ import threading
 import weakref
 from asyncio import _get_running_loop  # In asyncio.events.__all__; get_running_loop() raises instead.
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,26 +58,6 @@ class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
             return False
 
 
-@dataclass(slots=True)
-class ThreadConnections:
-    """What a scope knows of one thread's connections; Django never shares them between threads."""
-
-    primary: BaseDatabaseWrapper
-    balancer: Any
-    """The cluster's."""
-    opened: OpenReplicas = field(default_factory=OpenReplicas)
-    positions: bool = False
-    """Whether the database has positions at all, and tells them; as of the newest decision."""
-    now: float = 0.0
-    """Unix time of the newest decision."""
-    satisfied: dict[str, Position] = field(default_factory=dict)
-    """By replica, a position that it is known to have replayed."""
-    standings: Any = None
-    """Where the servers stand, seen from here (a ``snapshot.Standings``); made once in a scope."""
-    end_of_thread: object = None
-    """Has all this forgotten when the thread ends (see :func:`when_thread_ends`)."""
-
-
 class ClusterScope:
     """What a scope knows of one cluster. All of it ends with the scope."""
 
@@ -121,8 +101,8 @@ class ClusterScope:
         """The view that Django is about to wrap in a transaction, because of ``ATOMIC_REQUESTS``."""
         self.view_block: object | None = None
         """That transaction, once it was seen."""
-        self.by_thread: dict[object, ThreadConnections] = {}
-        """By :func:`this_thread`, what it knows of that thread's connections."""
+        self.by_thread: dict[object, Any] = {}
+        """By :func:`this_thread`, what it knows of that thread's connections (a ``snapshot.Standings``)."""
 
     def forget(self, alias: str) -> None:
         """Forget what is known of a replica's connection in this thread, since there is a new one."""

@@ -20,7 +20,7 @@ from django_rwrouter.routing.steps import (
     Transaction,
     WaitFor,
 )
-from django_rwrouter.scope.state import Block, BlockKind, RoutingState, ThreadConnections
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState
 from django_rwrouter.scope.token import EMPTY, Mark, Token
 
 NOW = 1_000_000.0
@@ -132,12 +132,7 @@ class World:
         self.state.token = token
         attempts = Attempts(known_only=self.hurry, **attempts)
         busy = transaction is not Transaction.NONE
-        here = ThreadConnections(
-            SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True),
-            InTurn(),
-            opened=self.opened,
-            standings=self.standings(),
-        )
+        here = self.standings(SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True))
 
         def take_step(step, *_rest):
             self.steps.append(step)
@@ -152,8 +147,11 @@ class World:
             route = ModelRoute(self.cluster, ORDER, fixed)
             return decide._decide(route, self.state, self.scope, block, instance, here, attempts)
 
-    def standings(self):
+    def standings(self, primary):
         return SimpleNamespace(
+            primary=primary,
+            balancer=InTurn(),
+            opened=self.opened,
             reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
             staleness=lambda alias: self.stale.get(alias, self.age),
             asked_lately=lambda alias: self.watched or alias in self.asked,

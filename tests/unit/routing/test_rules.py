@@ -12,7 +12,7 @@ from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.routing import decide
 from django_rwrouter.routing.rules import UNCONDITIONAL
 from django_rwrouter.routing.steps import Attempts, Open, Transaction
-from django_rwrouter.scope.state import Block, BlockKind, RoutingState, ThreadConnections
+from django_rwrouter.scope.state import Block, BlockKind, RoutingState
 from django_rwrouter.scope.token import EMPTY, Mark, Token
 from django_rwrouter.servers.breaker import health
 
@@ -92,27 +92,20 @@ class StepAskedError(Exception):
     """Tells which step was asked for, which nobody takes here."""
 
 
-class Alike:
-    """Standings of servers that are all alike, and watched."""
-
-    def __init__(self, staleness, away):
-        self.staleness = lambda _alias: staleness
-        self.reached = lambda *_: False
-        self.asked_lately = lambda _alias: True
-        self.away = lambda: away
-
-
 class WorldOfOne:
     """A world for one decision, whose positions and freshness are as given."""
 
     def __init__(self, *, transaction, opened, staleness, away, balancer):
         self.transaction = transaction
         busy = transaction is not Transaction.NONE
-        self.here = ThreadConnections(
-            SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True),
-            balancer,
+        self.here = SimpleNamespace(
+            primary=SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True),
+            balancer=balancer,
             opened=dict.fromkeys(opened, SimpleNamespace(connection=object())),
-            standings=Alike(staleness, away),
+            staleness=lambda _alias: staleness,
+            reached=lambda *_: False,
+            asked_lately=lambda _alias: True,
+            away=lambda: away,
         )
 
     def decide(self, route, state, scope, block, instance, attempts):

@@ -33,7 +33,8 @@ def standings(replica):
         shadow=False,
     )
     options = dict.fromkeys(("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS"), "main")
-    return Standings(cluster, SimpleNamespace(settings_dict=options), OpenReplicas(r1=replica), {})
+    primary = SimpleNamespace(settings_dict=options)
+    return Standings(cluster, primary, None, OpenReplicas(r1=replica))
 
 
 def learn(position):
