@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
-from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.routing.ladder import climb, narrowed
@@ -30,9 +29,9 @@ from django_rwrouter.routing.rules import (
     RULES,
     TAKE_DELAYED,
     Demand,
-    Place,
     Read,
     Rule,
+    describe,
     first_rule,
 )
 from django_rwrouter.routing.snapshot import Candidates, Standings
@@ -47,7 +46,7 @@ from django_rwrouter.routing.steps import (
     WaitFor,
 )
 from django_rwrouter.scope.context import SAFE_METHODS
-from django_rwrouter.scope.state import BlockKind
+from django_rwrouter.scope.state import Block, BlockKind, ClusterScope, RoutingState
 from django_rwrouter.scope.token import Mark
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
@@ -261,9 +260,11 @@ _PLACE: Final = _Place()
 class _Supposed(Standings):
     """Where the servers stand as supposed: all alike, once they are asked, or where a monitor asks them."""
 
-    def __init__(self, cluster: Cluster, watched: bool, caught_up: bool, asked: Collection[str]) -> None:
+    def __init__(self, cluster: Cluster, *, caught_up: bool = True, asked: Collection[str] = ()) -> None:
         self.cluster = cluster
-        self._watched = watched
+        self.positions = _has_positions(cluster)
+        self.now = time.time()
+        self._watched = get_settings().monitor.mode == "thread"
         self._caught_up = caught_up
         self._asked = asked
 
@@ -277,49 +278,43 @@ class _Supposed(Standings):
         return self._watched
 
 
-@dataclass(slots=True)
 class _Supposition:
     """What the rules and the ladder are told for one question, where each step goes as supposed."""
 
-    question: Question
-    route: ModelRoute
+    def __init__(self, question: Question, route: ModelRoute) -> None:
+        self.question = question
+        self.route = route
+        self.mark = self._mark()
+        self.block = self._block()
 
     def read(self) -> Read:
         """Describe the read to the rules; its token has been looked at."""
         question, cluster = self.question, self.route.cluster
-        settings = cluster.settings
-        options = connections.settings[cluster.primary]
-        safe = question.method.upper() in SAFE_METHODS
-        block = BlockKind.CONSISTENCY if question.level is Level.BOUNDED else None
-        if question.block in (BlockKind.PRIMARY, BlockKind.REPLICA) or block is None:
-            block = question.block
-        place = Place.SAFE if safe else Place.UNSAFE if question.method else Place.OUTSIDE
-        level, mark = _level(question, cluster), self._mark()
-        if block is BlockKind.CONSISTENCY:
-            place = Place.EXPLICIT
-        elif level is Level.BOUNDED:  # In another block.
-            level = settings.consistency
-        positions = _has_positions(cluster)
-        if level is Level.CAUSAL and not positions:
-            level = Level.WINDOW
-        pinned = False
-        if mark is not None:
-            pinned_at = mark.uncovered_at if level is Level.CAUSAL else mark.wrote_at
-            pinned = time.time() - pinned_at < settings.pin_seconds
-        around_views = bool(options["ATOMIC_REQUESTS"] and question.method)
-        return Read(
-            enabled=cluster.enabled and cluster.name not in health.switches.off,
-            fixed=self.route.fixed,
-            block=block,
-            in_transaction=question.in_transaction or (around_views and not safe),
-            follows_primary=question.from_primary,
-            wrote=question.wrote,
-            place=place,
-            outside_may_read_replicas=settings.outside_request == "replica",
-            level=level,
-            positions=positions,
-            pinned=pinned,
+        state = RoutingState(safe=question.method.upper() in SAFE_METHODS, outside=not question.method)
+        scope = ClusterScope()
+        scope.wrote, scope.read_primary = question.wrote, question.from_primary
+        around_views = connections.settings[cluster.primary]["ATOMIC_REQUESTS"] and question.method
+        facts = describe(
+            self.route,
+            state,
+            scope,
+            self.block,
+            cluster.primary if question.from_primary else None,
+            _Supposed(cluster),
+            self.mark,
+            cluster.enabled and cluster.name not in health.switches.off,
+            question.in_transaction or bool(around_views and not state.safe),
         )
+        return Read(*facts)
+
+    def _block(self) -> Block | None:
+        question = self.question
+        if question.block in (BlockKind.PRIMARY, BlockKind.REPLICA):
+            return Block(kind=question.block)
+        if question.block is None and question.level is not Level.BOUNDED:
+            return None
+        level = _level(question, self.route.cluster)
+        return Block(kind=BlockKind.CONSISTENCY, level=level, max_staleness=question.max_staleness)
 
     def outcome(self, demand: Demand, reason: Reason, *, caught_up: bool) -> Outcome:
         """Go down the ladder, and suppose that each step was taken.
@@ -333,8 +328,11 @@ class _Supposition:
             steps[str(_("The client's token is looked at."))] = None
         if demand is Demand.PRIMARY:
             return Outcome(decide(cluster.primary, reason), (cluster.primary,), tuple(steps))
-        mark, positions = self._mark(), _has_positions(cluster)
-        demand = narrowed(demand, cluster.settings, mark, shadow=cluster.shadow, positions=positions)
+        tried = Attempts()
+        standings = _Supposed(cluster, caught_up=caught_up, asked=tried.asked)
+        demand = narrowed(
+            demand, cluster.settings, self.mark, shadow=cluster.shadow, positions=standings.positions
+        )
         replicas = self.route.replicas if demand in TAKE_DELAYED else self.route.timely_replicas
         unusable = health.unusable()
         usable = [replica for replica in replicas if replica.alias not in unusable]
@@ -342,7 +340,8 @@ class _Supposition:
             return Outcome(decide(cluster.primary, Reason.NO_REPLICA), (cluster.primary,), tuple(steps))
         verdict: Verdict = Draw(usable, reason)
         if demand not in NOTHING_MORE:
-            verdict = self._climb(demand, reason, usable, steps, mark, positions, caught_up)
+            candidates = Candidates(usable, None, standings, tried, self.mark, ClusterScope(), self.block)
+            verdict = self._climb(demand, reason, candidates, steps)
         if isinstance(verdict, OnPrimary):
             return Outcome(decide(cluster.primary, verdict.reason), (cluster.primary,), tuple(steps))
         assert isinstance(verdict, Draw)  # noqa: S101  (for the type checker)
@@ -353,44 +352,17 @@ class _Supposition:
         return Outcome(decide(first, verdict.reason), among, tuple(steps))
 
     def _climb(
-        self,
-        demand: Demand,
-        reason: Reason,
-        usable: Sequence[ReplicaSettings],
-        steps: dict[str, None],
-        mark: Mark | None,
-        positions: bool,
-        caught_up: bool,
+        self, demand: Demand, reason: Reason, candidates: Candidates, steps: dict[str, None]
     ) -> Verdict:
-        cluster, floors = self.route.cluster, dict[object, Any]()
-        watched = get_settings().monitor.mode == "thread"
-        tried = Attempts()
-        standings = _Supposed(cluster, watched, caught_up, tried.asked)
-        seen = Candidates(
-            settings=cluster.settings,
-            replicas=usable,
-            kept=None,
-            standings=standings,
-            tried=tried,
-            now=time.time(),
-            positions=positions,
-            mark=mark,
-            max_staleness=self.question.max_staleness,
-            floors=floors,
-            entry=None,
-            gave_up=False,
-        )
         while True:
-            verdict = climb(demand, reason, seen)
+            verdict = climb(demand, reason, candidates)
             if isinstance(verdict, OnPrimary) or (isinstance(verdict, Draw) and not verdict.to_ask):
                 return verdict
-            self._suppose(verdict, seen, floors, steps)
+            self._suppose(verdict, candidates, steps)
 
-    def _suppose(
-        self, step: Verdict, seen: Candidates, floors: dict[object, Any], steps: dict[str, None]
-    ) -> None:
+    def _suppose(self, step: Verdict, candidates: Candidates, steps: dict[str, None]) -> None:
         """Suppose that a step was taken, and say it in words."""
-        settings, tried = self.route.cluster.settings, seen.tried
+        settings, tried, scope = self.route.cluster.settings, candidates.tried, candidates.scope
         match step:
             case Draw(to_ask=to_ask):
                 steps.setdefault(str(_OPENED))
@@ -400,7 +372,7 @@ class _Supposition:
                 steps.setdefault(
                     str(_("The primary is asked where it stands, once for the request or the block."))
                 )
-                floors[None] = _PLACE
+                scope.floors[None] = _PLACE
             case AskPrimary(at_most_old=seconds):
                 text = _("The primary is asked where it stands.")
                 if seconds:
@@ -420,7 +392,7 @@ class _Supposition:
                     " has not helped lately."
                 )
                 steps.setdefault(str(text % {"seconds": f"{settings.wait_timeout:g}"}))
-                tried.waited = seen.gave_up = True
+                tried.waited = scope.gave_up = True
 
     def _mark(self) -> Mark | None:
         """Return the mark of the client's token that was supposed."""

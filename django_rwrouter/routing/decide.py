@@ -16,13 +16,13 @@ from django_rwrouter.balancers import get_balancer
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.databases import has_positions
-from django_rwrouter.decision import Decision, Level, Reason
+from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
 from django_rwrouter.routing.decision_cache import Settled, SettledWrite, settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
-from django_rwrouter.routing.rules import Demand, Place, ReadFields
+from django_rwrouter.routing.rules import Demand
 from django_rwrouter.routing.snapshot import Candidates, Standings
 from django_rwrouter.routing.steps import (
     UNTRIED,
@@ -139,8 +139,15 @@ def _decide(
         cluster.name, cluster.replica_aliases
     )
     enabled = cluster.enabled and (health.all_well or cluster.name not in health.switches.off)
+    primary, in_transaction = here.primary, False
+    if primary.in_atomic_block or not primary.autocommit:
+        transaction = transaction_of(primary, state, scope, cluster.name)
+        in_transaction = transaction is Transaction.BLOCK or (
+            transaction is Transaction.VIEW and not state.safe
+        )
     mark = None if state.token is None else state.token.marks.get(cluster.name)
-    rule, reason = rules.FIRST_RULES[_facts(route, state, scope, block, instance_alias, here, mark, enabled)]
+    facts = rules.describe(route, state, scope, block, instance_alias, here, mark, enabled, in_transaction)
+    rule, reason = rules.FIRST_RULES[facts]
     if rule.demand is Demand.PRIMARY:
         return route.decide(cluster.primary, reason)
     on_loop = on_event_loop()
@@ -152,54 +159,14 @@ def _decide(
         began = time.perf_counter()
         mark = state.known_token().marks.get(cluster.name)
         scope.steps.append(("LoadToken", cluster.primary, time.perf_counter() - began))
-        facts = _facts(route, state, scope, block, instance_alias, here, mark, enabled)
+        facts = rules.describe(
+            route, state, scope, block, instance_alias, here, mark, enabled, in_transaction
+        )
         rule, reason = rules.FIRST_RULES[facts]
         if rule.demand is Demand.PRIMARY:
             return route.decide(cluster.primary, reason)
     return _find_replica(
         rule.demand, reason, route, state, scope, block, here, mark, attempts, on_loop=on_loop
-    )
-
-
-def _facts(
-    route: ModelRoute,
-    state: RoutingState,
-    scope: ClusterScope,
-    block: Block | None,
-    instance_alias: str | None,
-    here: Standings,
-    mark: Mark | None,
-    enabled: bool,
-) -> ReadFields:
-    """Describe one read to the rules: the fields of a ``rules.Read``, as a plain tuple."""
-    cluster, primary = route.cluster, here.primary
-    settings = cluster.settings
-    level = settings.consistency
-    place = Place.OUTSIDE if state.outside else Place.SAFE if state.safe else Place.UNSAFE
-    if block is not None and block.level is not None:
-        level, place = block.level, Place.EXPLICIT
-    transaction = Transaction.NONE
-    if primary.in_atomic_block or not primary.autocommit:
-        transaction = transaction_of(primary, state, scope, cluster.name)
-    # A token with a position shows that the database has some.
-    if level is Level.CAUSAL and not here.positions and (mark is None or mark.position is None):
-        level = Level.WINDOW
-    pinned = False
-    if mark is not None:
-        pinned_at = mark.uncovered_at if level is Level.CAUSAL else mark.wrote_at
-        pinned = here.now - pinned_at < settings.pin_seconds
-    return (
-        enabled,
-        Reason.PRIMARY_ONLY if route.fixed is None and state.loading else route.fixed,
-        None if block is None else block.kind,
-        transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe),
-        instance_alias == cluster.primary and (scope.read_primary or scope.wrote),
-        scope.wrote or scope.read_to_write,
-        place,
-        settings.outside_request == "replica",
-        level,
-        here.positions,
-        pinned,
     )
 
 
@@ -236,21 +203,8 @@ def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the
         if demand in rules.NOTHING_MORE:
             verdict = Draw(usable, reason) if usable else ladder.no_replica(attempts.forbidden)
         else:
-            seen = Candidates(
-                cluster.settings,
-                usable,
-                kept,
-                here,
-                attempts,
-                here.now,
-                here.positions,
-                mark,
-                0.0 if block is None else block.max_staleness,
-                scope.floors,
-                None if block is None else block.entry,
-                scope.gave_up,
-            )
-            verdict = ladder.climb(demand, reason, seen)
+            candidates = Candidates(usable, kept, here, attempts, mark, scope, block)
+            verdict = ladder.climb(demand, reason, candidates)
         result: Decision | Step
         match verdict:
             case OnPrimary():

@@ -58,7 +58,8 @@ def climb(demand: Demand, reason: Reason, candidates: Candidates) -> Verdict:
         return no_replica(candidates.tried.forbidden)
     if demand is Demand.FRESH:
         return _fresh_enough(reason, candidates)
-    if mark is None or (demand is Demand.RECENT and not candidates.settings.monotonic_reads):
+    is_recent = demand is Demand.RECENT and not candidates.standings.cluster.settings.monotonic_reads
+    if mark is None or is_recent:
         return _recent(reason, candidates)
     if mark.position is None:
         return _recent(reason, candidates)
@@ -76,9 +77,9 @@ def _newer_than(wrote_at: float, reason: Reason, candidates: Candidates) -> Verd
     Those that are known to have reached a sample of the primary that is safely newer than the write, or else
     where it stands now.
     """
-    limit = candidates.now - wrote_at - CLOCK_MARGIN
-    position = None if candidates.mark is None else candidates.mark.position
     standings = candidates.standings
+    limit = standings.now - wrote_at - CLOCK_MARGIN
+    position = None if candidates.mark is None else candidates.mark.position
     fresh = [
         replica
         for replica in candidates.replicas
@@ -92,9 +93,10 @@ def _newer_than(wrote_at: float, reason: Reason, candidates: Candidates) -> Verd
 
 def _level_with_primary(reason: Reason, candidates: Candidates) -> Verdict:
     """Bind the read to where the primary stood when this request, or this block, first asked."""
-    if candidates.entry not in candidates.floors:
+    entry = None if candidates.block is None else candidates.block.entry
+    if entry not in candidates.scope.floors:
         return ASK_FLOOR
-    floor = candidates.floors[candidates.entry]
+    floor = candidates.scope.floors[entry]
     return OnPrimary(Reason.NO_POSITION) if floor is None else _caught_up(floor, reason, candidates)
 
 
@@ -110,12 +112,12 @@ def _caught_up(
     ready = candidates.having(position)
     if ready:
         return Draw(ready, reason, bound=True, identify=True)
-    if candidates.gave_up:  # Not again for each query of a page.
+    if candidates.scope.gave_up:  # Not again for each query of a page.
         return OnPrimary(Reason.BEHIND)
     if (question := _ask_another(candidates.replicas, reason, candidates)) is not None:
         return question
-    tried = candidates.tried
-    if wrote_at is not None and candidates.now - wrote_at >= candidates.settings.pin_seconds:
+    tried, standings = candidates.tried, candidates.standings
+    if wrote_at is not None and standings.now - wrote_at >= standings.cluster.settings.pin_seconds:
         # An old token that nobody satisfies may belong to a history that a failover has cut off. Then it
         # says nothing any more; numbers of two histories are never compared. The answer has to be newer than
         # the token, or its history would not be in it yet.
@@ -124,7 +126,7 @@ def _caught_up(
         if tried.primary is not None and not tried.primary.covers(position):
             return _recent(Reason.WINDOW, candidates)
     if not tried.waited:
-        return WaitFor(min(tried.asked, key=candidates.standings.staleness), position)
+        return WaitFor(min(tried.asked, key=standings.staleness), position)
     return OnPrimary(Reason.BEHIND)
 
 
@@ -134,15 +136,14 @@ def _recent(reason: Reason, candidates: Candidates) -> Verdict:
     If none is, the primary answers a few of such reads at once, and a replica that lags the others: were all
     of them to go there, the primary would fall, too.
     """
-    replicas = candidates.replicas
-    if not candidates.positions:
+    replicas, standings = candidates.replicas, candidates.standings
+    if not standings.positions:
         return Draw(replicas, reason)
-    settings = candidates.settings
+    settings = standings.cluster.settings
     limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
     fresh = candidates.within(limit)
     if fresh and fresh[0] is candidates.kept:
         return Draw(fresh, reason, identify=True)
-    standings = candidates.standings
     if len(fresh) < len(replicas) and not candidates.tried.known_only:
         question = _look_for_more(fresh, limit, reason, candidates)
         if question is not None:
@@ -187,7 +188,7 @@ def _look_for_more(
 
 def _fresh_enough(reason: Reason, candidates: Candidates) -> Verdict:
     """Admit replicas known to be no older than the bound."""
-    limit = candidates.max_staleness
+    limit = 0.0 if candidates.block is None else candidates.block.max_staleness
     fresh = candidates.within(limit)
     if fresh:
         return Draw(fresh, reason, bound=True, identify=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +11,9 @@ from django.db import connections
 
 from django_rwrouter.balancers import Balancer
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
+from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.routing.steps import Attempts
-from django_rwrouter.scope.state import OpenReplicas
+from django_rwrouter.scope.state import Block, ClusterScope, OpenReplicas
 from django_rwrouter.scope.token import Mark
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
@@ -108,27 +108,16 @@ class Standings:
 class Candidates:
     """What the ladder looks at in one turn."""
 
-    settings: ClusterSettings
     replicas: Sequence[ReplicaSettings]
     """Those that may be used."""
     kept: ReplicaSettings | None
     """The one of them that the scope uses already: if it qualifies, no other is looked at."""
     standings: Standings
     tried: Attempts
-    now: float
-    """Unix time."""
-    positions: bool
-    """Whether the database has positions at all, and tells them."""
     mark: Mark | None
     """The client's, of this cluster."""
-    max_staleness: float
-    """Seconds, of a ``bounded`` block."""
-    floors: Mapping[object, Any]
-    """By block, where the primary stood when the request or the block first asked."""
-    entry: object
-    """The block."""
-    gave_up: bool
-    """Whether the scope has waited for a replica in vain."""
+    scope: ClusterScope
+    block: Block | None
 
     def within(self, seconds: float) -> Sequence[ReplicaSettings]:
         """Return the replicas that are no more than so far behind; the kept one alone, if it is not."""

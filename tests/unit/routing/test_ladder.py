@@ -149,6 +149,7 @@ class World:
 
     def standings(self, primary):
         return SimpleNamespace(
+            cluster=self.cluster,
             primary=primary,
             balancer=InTurn(),
             opened=self.opened,

@@ -112,6 +112,7 @@ class WorldOfOne:
         def take(step, *_rest):
             raise StepAskedError(step)
 
+        self.here.cluster = route.cluster
         state.load_token = lambda: take("LoadToken")
 
         with pytest.MonkeyPatch.context() as patch:
