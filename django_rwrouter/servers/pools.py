@@ -58,6 +58,9 @@ def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> No
     pool keep their own timeout.
     """
     pool = pool_of(connection)
+    if pool is None:
+        connection.ensure_connection()
+        return
     # Django looks the pool up here; this wrapper alone sees the bounded one.
     if hasattr(pool, "getconn"):
         vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
