@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_rwrouter.conf.clusters import table_name
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision
 from django_rwrouter.scope.state import RoutingState
+
+if TYPE_CHECKING:
+    from django.db.models import Model
 
 DECISION: Final = "rwrouter_decision"
 """Where other execute wrappers find, in their ``context``, the decision on the statement that they run."""
@@ -35,7 +39,7 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
         cursor: dict[str, Decision] = context["cursor"].__dict__
         raw = reads.pop("", None)
         if raw is None:
-            return cursor.get(RAW_DECISION)
+            return cursor.get(RAW_DECISION) or _announced_by_other_end(reads, statement)
         cursor[RAW_DECISION] = raw
         return raw
     writes = state.announced_writes.get(alias)
@@ -48,3 +52,27 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
             return writes[table]
     # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
     return next(reversed(writes.values())) if connection.in_atomic_block else None
+
+
+def _announced_by_other_end(reads: dict[str, Decision], statement: Statement) -> Decision | None:
+    """Return the write that a read through a many-to-many relation precedes.
+
+    ``tag.books.get_or_create()`` asks the router for the model of ``tag``, and looks for a book.
+    """
+    for table, decision in reads.items():
+        if (
+            decision.operation == "write"
+            and decision.model is not None
+            and not _tables_between(decision.model).isdisjoint(statement.tables)
+        ):
+            return reads.pop(table, None)
+    return None
+
+
+def _tables_between(model: type[Model]) -> set[str]:
+    """Return the tables of a model's many-to-many relations, from either end."""
+    relations: list[Any] = [field for field in model._meta.get_fields() if field.many_to_many]
+    return {
+        table_name((getattr(relation, "through", None) or relation.remote_field.through)._meta.db_table)
+        for relation in relations
+    }

@@ -5,6 +5,7 @@ import pickle
 from contextlib import nullcontext, suppress
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import Case, Exists, OuterRef, Subquery, When, signals
@@ -435,13 +436,21 @@ READS_TO_WRITE = {
     "get_or_create() of a relation that gets": lambda: (
         Author.objects.using("default").get().books.get_or_create(title="new")
     ),
+    "update_or_create()": lambda: Author.objects.update_or_create(name="ann", defaults={}),
+    "get_or_create() of a many-to-many relation": lambda: Tag.objects.get().books.get_or_create(title="new"),
+    "its other end": lambda: Book.objects.using("default").get().tags.get_or_create(name="red"),
+    "update_or_create() of one": lambda: Tag.objects.get().books.update_or_create(title="new", defaults={}),
+    "aget_or_create()": lambda: async_to_sync(Author.objects.all().aget_or_create)(name="ann"),
+    "aget_or_create() of one": lambda: async_to_sync(Tag.objects.get().books.aget_or_create)(title="new"),
 }
 
 
 @pytest.fixture
 def unreplicated(databases):
-    """Rows that no replica has yet."""
-    Book.objects.create(title="new", author=Author.objects.create(name="ann"))
+    """Rows that no replica has yet, but for the tag."""
+    red = Tag.objects.create(name="red")
+    replicate()
+    Book.objects.create(title="new", author=Author.objects.create(name="ann")).tags.add(red)
 
 
 @pytest.mark.parametrize("read", READS_TO_WRITE.values(), ids=READS_TO_WRITE)
