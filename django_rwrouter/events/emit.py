@@ -114,6 +114,19 @@ def only_on_primary(alias: str) -> None:
         )
 
 
+def session_differs(alias: str, name: str) -> None:
+    """Emit that a replica answers whose session lacks what was set on the primary's."""
+    stats.count_event(EventKind.SESSION_DIFFERS.code, alias)
+    if _is_news("session_differs", alias):
+        logger.warning(
+            "A %s was set on the session of the primary, and not on that of the replica %r, which may answer"
+            " with other rows. Have RWROUTER['REPLICA_SESSION'] set it there, or read inside use_primary().",
+            name,
+            alias,
+            extra={"alias": alias, "cluster": cluster_of(alias)},
+        )
+
+
 _logged: dict[tuple[str, str], float] = {}
 """When a condition of a subject was last logged (monotonic seconds)."""
 process.owns(_logged.clear)

@@ -164,6 +164,11 @@ class EventKind(str, Enum):
         "cluster",
         _("Primaries that could not be asked where they stand"),
     )
+    SESSION_DIFFERS = (
+        "session_differs",
+        "replica",
+        _("Reads on a replica whose session lacks what was set on the primary's"),
+    )
     SYNC_TIMEOUT = (
         "sync_timeout",
         "cluster",

@@ -54,11 +54,14 @@ def observe(
     cluster = topology.by_alias[alias]
     text = sql if sql.__class__ is str else text_of(sql, connection)
     statement = STATEMENTS[connection.vendor][text]
-    if cluster.settings.replica_session is not None or has_tenants(connection.__class__):  # type: ignore[arg-type]
+    if (
+        cluster.settings.replica_session is not None
+        or replica_sessions.set_apart
+        or has_tenants(connection.__class__)  # type: ignore[arg-type]
+    ):
         execute = replica_sessions.following(execute, statement, cluster)
     if statement.kind is Kind.CONTROL:
-        with get_product(connection).beginning(connection) if text.startswith("BEGIN") else nullcontext():
-            return execute(sql, params, many, context)
+        return _control(execute, sql, params, many, context, text)
     # Taken before it runs: another thread of the request may announce a read of the same table meanwhile.
     decision = announced(state, context, statement)
     if (
@@ -91,12 +94,24 @@ def observe(
         result, decision, seconds = failover.rescue(error, seconds, decision, statement, cluster, call)
         alias, ended = decision.alias, perf_counter()
     if decision is None:
+        replica_sessions.note_set(connection, text, params)
         return result  # It reads no data: Django asks for the version when it opens a connection.
     _note(decision, statement, state, cluster, connection, seconds, ended)
     if statement_routed.receivers:
         statement_routed.send(
             sender=None, alias=alias, decision=decision, sql=text, seconds=seconds, wrote=statement.writes
         )
+    return result
+
+
+def _control(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any], text: str
+) -> Any:
+    """Run a statement that controls transactions or the session."""
+    connection = context["connection"]
+    with get_product(connection).beginning(connection) if text.startswith("BEGIN") else nullcontext():
+        result = execute(sql, params, many, context)
+    replica_sessions.note_set(connection, text, params)
     return result
 
 

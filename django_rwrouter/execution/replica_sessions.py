@@ -5,8 +5,9 @@ Such state decides which rows a query sees, and code sets it on the primary's co
 
 from __future__ import annotations
 
+import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
+from django_rwrouter import events, process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases.sql import Kind, Statement
@@ -24,6 +26,15 @@ _STATEMENTS: Final = "_rwrouter_statements"
 """On a primary's connection: how many statements have run there. Any of them may have changed the session."""
 _FOLLOWS: Final = "_rwrouter_follows"
 """On a replica's connection: the scope and the state of the primary's session that it was prepared for."""
+_SETTING: Final = re.compile(
+    r"\s*(?:(?P<back>RESET)\s+|SET\s+(?:SESSION\s+|LOCAL\s+)?|SELECT\s+(?:pg_catalog\.)?set_config\s*\(\s*')"
+    r"(?P<name>search_path|role|session[_\s]+authorization)\b(?!\s*(?:TO|=)?\s*(?:DEFAULT|NONE)\b)"
+    r"|\s*(?:RESET|SET|DISCARD)\s+(?:SESSION\s+|LOCAL\s+)?(?:ALL|search_path|role|session\s+authorization)\b",
+    re.IGNORECASE,
+)
+"""A statement that sets what decides which rows a session of PostgreSQL shows, or sets it back."""
+_SET: Final = "_rwrouter_set"
+"""On a connection: the driver's, and the statement by which its session was set apart from the login's."""
 _TENANT: Final = ("schema_name", "include_public_schema")
 """What django-tenants' connections know of their tenant."""
 
@@ -45,6 +56,42 @@ def has_tenants(backend: type[BaseDatabaseWrapper]) -> bool:
     return hasattr(backend, "set_tenant")
 
 
+set_apart: Final[set[str]] = set()
+"""Databases of which a session was set apart in this process."""
+process.owns(set_apart.clear)
+
+
+def note_set(connection: BaseDatabaseWrapper, sql: str, params: Any) -> None:
+    """Note a statement that sets the session of PostgreSQL apart from what its login has."""
+    setting = _SETTING.match(sql) if connection.vendor == "postgresql" else None
+    if setting is None:
+        return
+    if setting["name"] is None or setting["back"]:
+        setattr(connection, _SET, None)
+        return
+    words = sql.split()
+    values = tuple(params.values() if isinstance(params, Mapping) else params or ())
+    # PostgreSQL sets back what is local when the transaction ends.
+    is_local = connection.in_atomic_block and (words[1].upper() == "LOCAL" or words[-1].lower() == "true)")
+    name = " ".join(setting["name"].split())
+    setattr(connection, _SET, (connection.connection, is_local, name, words, values))
+    set_apart.add(connection.alias)
+
+
+def _compare(replica: BaseDatabaseWrapper, cluster: Cluster) -> None:
+    """Tell of a replica that answers while the primary's session was set apart, and its own was not."""
+    primary = connections[cluster.primary]
+    there = getattr(primary, _SET, None)
+    if there is None or cluster.settings.replica_session is not None:
+        return
+    driver, is_local, name, *_values = there
+    if driver is not primary.connection or (is_local and not primary.in_atomic_block):
+        return
+    here = getattr(replica, _SET, None)
+    if here is None or here[0] is not replica.connection or here[2:] != there[2:]:
+        events.session_differs(replica.alias, name)
+
+
 def following(execute: Callable[..., Any], statement: Statement, cluster: Cluster) -> Callable[..., Any]:
     """Return an ``execute`` that prepares a replica's session before it runs a statement there.
 
@@ -57,6 +104,7 @@ def following(execute: Callable[..., Any], statement: Statement, cluster: Cluste
             setattr(connection, _STATEMENTS, getattr(connection, _STATEMENTS, 0) + 1)
         elif statement.kind is not Kind.CONTROL:
             _follow(connections[cluster.primary], connection, cluster.settings.replica_session)
+            _compare(connection, cluster)
         return execute(sql, params, many, context)
 
     return run
