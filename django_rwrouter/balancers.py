@@ -132,9 +132,9 @@ def get_balancer(name: str) -> Balancer:
         )
     try:
         balancer: Balancer = import_string(name)()
-    except (ImportError, TypeError, ValueError) as error:
+    except Exception as error:  # A module of the project may raise anything.
         raise ImproperlyConfigured(
-            f"{SETTING}['BALANCER'] is {name!r}, which cannot be used: {error}"
+            f"{SETTING}['BALANCER'] is {name!r}, which cannot be used: {type(error).__name__}: {error}"
         ) from error
     if not callable(getattr(balancer, "choose", None)):
         raise ImproperlyConfigured(f"{SETTING}['BALANCER'] is {name!r}, which has no choose().")

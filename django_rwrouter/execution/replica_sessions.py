@@ -43,8 +43,10 @@ def get_replica_session(path: str) -> Callable[[BaseDatabaseWrapper, BaseDatabas
     """Return the function that ``REPLICA_SESSION`` names; raises ``ImproperlyConfigured``."""
     try:
         function: Callable[[BaseDatabaseWrapper, BaseDatabaseWrapper], object] = import_string(path)
-    except ImportError as error:
-        raise ImproperlyConfigured(f"{SETTING}['REPLICA_SESSION'] is {path!r}: {error}.") from error
+    except Exception as error:  # A module of the project may raise anything.
+        raise ImproperlyConfigured(
+            f"{SETTING}['REPLICA_SESSION'] is {path!r}: {type(error).__name__}: {error}"
+        ) from error
     if not callable(function):
         raise ImproperlyConfigured(f"{SETTING}['REPLICA_SESSION'] is {path!r}, which is no function.")
     return function

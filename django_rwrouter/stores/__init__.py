@@ -78,9 +78,9 @@ def get_store(name: str) -> Store:
         path = f"{__name__}.{name}.{name.title()}Store"
     try:
         store: Store = import_string(path)()
-    except (ImportError, TypeError, ValueError) as error:
+    except Exception as error:  # A module of the project may raise anything.
         raise ImproperlyConfigured(
-            f"{SETTING}['STORE'] has {name!r}, which cannot be used: {error}"
+            f"{SETTING}['STORE'] has {name!r}, which cannot be used: {type(error).__name__}: {error}"
         ) from error
     for method in ("load", "save"):
         if not callable(getattr(store, method, None)):

@@ -475,6 +475,24 @@ def test_a_mistake_is_explained_for_each_replica(project, number, databases, wor
         check_message(message, number, [f"DATABASES[{alias!r}]", *words])
 
 
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [
+        ("E008", {"STORE": "raising.X"}),
+        ("E009", {"BALANCER": "raising.X"}),
+        ("E010", {"STATS": {"BACKEND": "raising.X"}}),
+        ("E010", {"STATS": {"BACKEND": ".."}}),
+        ("E023", {"REPLICA_SESSION": "raising.X"}),
+    ],
+)
+def test_what_a_module_of_the_project_raises_is_explained(project, tmp_path, monkeypatch, number, changes):
+    (tmp_path / "raising.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    project(RWROUTER=routing(**changes))
+    assert numbers() == [number]
+    check_message(*found(), number, [""])
+
+
 KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 INLINE = {"RWROUTER": routing(MONITOR={"MODE": "inline"})}
 
