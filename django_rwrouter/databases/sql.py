@@ -488,6 +488,8 @@ def _has_writing_word(words: Sequence[str], vendor: str) -> bool:
     """Whether a statement may write that does not begin like one."""
     if _changes_more_than_tables(words):
         return True
+    if vendor == "postgresql" and _calls_escaped_name(words):
+        return True
     if vendor not in _LEXERS and not _MORE_WRITING_WORDS.isdisjoint(words):
         return True
     if _WRITING_WORDS.isdisjoint(words):
@@ -514,6 +516,14 @@ def _changes_more_than_tables(words: Sequence[str]) -> bool:
             if word in _WRITING_FUNCTIONS and (after.startswith("(") or word == "NEXTVAL"):
                 return True
     return "NEXT" in words and ("NEXT", "VALUE", "FOR") in zip(words, words[1:], words[2:], strict=False)
+
+
+def _calls_escaped_name(words: Sequence[str]) -> bool:
+    """Whether a function is called as ``U&"..."``, whose escapes may spell any name."""
+    return "U" in words and any(
+        before == "U" and word == "&" and name[0] == '"' and (after[0] == "(" or after == "UESCAPE")
+        for before, word, name, after in zip(words, words[1:], words[2:], words[3:], strict=False)
+    )
 
 
 def _is_lock(words: Sequence[str], at: int) -> bool:

@@ -481,7 +481,7 @@ def test_a_mistake_is_explained_for_each_replica(project, number, databases, wor
         ("E008", {"STORE": "raising.X"}),
         ("E009", {"BALANCER": "raising.X"}),
         ("E010", {"STATS": {"BACKEND": "raising.X"}}),
-        ("E010", {"STATS": {"BACKEND": ".."}}),
+        ("E010", {"STATS": {"BACKEND": ".raising.X"}}),
         ("E023", {"REPLICA_SESSION": "raising.X"}),
     ],
 )
