@@ -141,28 +141,23 @@ def open_region(region: object, begin: Callable[[], object], caller: FrameType) 
 
 
 def close_region(region: object) -> None:
-    """Restore what was in force before the region."""
-    now = in_force()
-    if isinstance(now.block, GeneratorRegions):
-        for begun in reversed(now.block.regions):
-            if begun.region is region and begun.in_step():
-                begun.ended = True  # In every context that holds it.
-                _drop_ended(now)
-                return
-    # A generator may be closed in another context than it ran in: there is nothing to restore there.
-    if now.regions and now.regions[-1][0] is region:
+    """Restore what was in force before the region; what generators have opened meanwhile stays theirs."""
+    before = now = in_force()
+    in_generators = now.block.regions if isinstance(now.block, GeneratorRegions) else ()
+    for begun in reversed(in_generators):
+        if begun.region is region and begun.in_step():
+            begun.ended = True  # In every context that holds it.
+            break
+    else:
+        # A generator may be closed in another context than it ran in: there is nothing to restore there.
+        if not now.regions or now.regions[-1][0] is not region:
+            return
         before = now.regions[-1][1]
-        _drop_ended(before)
-        if now.state is not None and now.state is not before.state:
-            now.state.spilled.clear()
-
-
-def _drop_ended(now: InForce) -> None:
-    """Put in force what is given, without what generators have opened and ended since."""
-    if isinstance(now.block, GeneratorRegions):
-        regions = now.block.unended()
-        now = replace(now, block=replace(now.block, regions=regions) if regions else now.block.outside)
-    _in_force.set(now)
+    unended = tuple(begun for begun in in_generators if not begun.ended)
+    outside = _outside(before)
+    _in_force.set(replace(before, block=GeneratorRegions(outside, unended) if unended else outside))
+    if now.state is not None and now.state is not before.state:
+        now.state.spilled.clear()
 
 
 class Paused:

@@ -114,6 +114,17 @@ def test_a_generator_that_ends_in_another_block_leaves_that_in_force():
     assert in_force().block is None
 
 
+def test_a_block_outlives_the_one_in_which_its_generator_began():
+    with use_replica():
+        steps = generator(use_primary)
+        assert next(steps) is BlockKind.PRIMARY
+    assert (next(steps), kind()) == (BlockKind.PRIMARY, None)
+    with routing_scope():
+        assert (next(steps), kind()) == (BlockKind.PRIMARY, None)
+    assert (list(steps), kind()) == ([], None)
+    assert in_force().block is None
+
+
 def test_a_generator_that_fails_leaves_nothing():
     def failing():
         with use_primary():
