@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -10,12 +11,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import code_of, get_product, meaning_of
-from django_rwrouter.databases.base import Loss
+from django_rwrouter.databases.base import Driver, Loss
 from django_rwrouter.operations.doctor import DOCTORS, general
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
 from django_rwrouter.servers.survey import plain_cursor, survey
 
+_REFUSED: Final = re.compile(r"\b(pg_\w+)|\bthe ([A-Z][A-Z ,()]*[A-Z]) privilege")
 NO_POSITION: Final = "See what the driver registered for this database product reads its position from."
 """What to do where a product of the project's own does not say where it stands."""
 
@@ -86,35 +88,42 @@ def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, ti
             options=connections.settings[alias],
             version=connection.vendor,
         )
-        doctor, driver = DOCTORS.get(product.name), product.driver
+        doctor = DOCTORS.get(product.name)
         if doctor is not None:
             doctor.ask(cursor, facts)
-        if driver is None:
-            return facts
-        if facts.is_primary:
-            facts.position = _primary_position(driver, cursor)
-            return facts
-        try:
-            if floor is not None:
-                driver.wait(cursor, floor, min(CATCH_UP_SECONDS, timeout / 2))
-            reading = driver.read_replica(cursor)
-        except OperationalError as error:
-            if doctor is not None and product.errors.loss(error, closed=False) is Loss.SERVER:
-                return facts  # They say why: a node of Galera is a donor, say.
-            raise
+        if product.driver is not None:
+            try:
+                with connection.wrap_database_errors:
+                    _ask_position(product.driver, cursor, facts, floor, min(CATCH_UP_SECONDS, timeout / 2))
+            except Error as error:
+                if product.errors.is_refusal(error):
+                    facts.refused = _what_is_refused(error)
+                elif not facts.is_primary and (
+                    doctor is None or product.errors.loss(error, closed=False) is not Loss.SERVER
+                ):
+                    raise
+                # Other facts say why: a standby in the primary's place, a node of Galera that is a donor.
+    return facts
+
+
+def _ask_position(driver: Driver, cursor: Any, facts: Facts, floor: Any, seconds: float) -> None:
+    if facts.is_primary:
+        facts.position = driver.read_primary(cursor)
+        return
+    if floor is not None:
+        driver.wait(cursor, floor, seconds)
+    reading = driver.read_replica(cursor)
     facts.position = reading.position
     if reading.tentative and reading.position is not None:
         facts.position = driver.place(reading.position, floor)
     if floor is not None:
         facts.caught_up = facts.position is not None and facts.position.covers(floor)
-    return facts
 
 
-def _primary_position(driver: Any, cursor: Any) -> Any:
-    try:
-        return driver.read_primary(cursor)
-    except Exception:  # noqa: BLE001  (a standby in the primary's place refuses; it is told of by other facts)
-        return None
+def _what_is_refused(error: Error) -> str:
+    """Return the function or the privilege that an error names; its text may name host and user."""
+    named = _REFUSED.search(str(error))
+    return (named[1] or named[2]) if named else str(code_of(error) or type(error).__name__)
 
 
 def _why(error: Exception, timeout: float) -> str:

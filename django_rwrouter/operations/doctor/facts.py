@@ -42,6 +42,8 @@ class Facts:
     """How far off that may be, in seconds."""
     position: Any = None
     """Where it stands; ``None`` if it does not say."""
+    refused: str = ""
+    """What the user lacks to be told the position: a function's name, or a privilege's."""
     caught_up: bool | None = None
     """Whether a replica has reached where its primary stood; ``None`` if that could not be tried."""
 

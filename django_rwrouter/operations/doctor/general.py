@@ -62,12 +62,21 @@ def judge_delay(seconds: float, facts: Facts, notes: Notes, remedy: str) -> None
 
 def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
     """Judge where a server stands. ``advice`` is what to do if it does not say."""
-    if facts.caught_up is None and not facts.is_primary:
+    report = notes.error if facts.cluster.settings.needs_positions else notes.warning
+    if facts.refused:
+        is_function = facts.refused.startswith("pg_")
+        what = f"EXECUTE ON FUNCTION {facts.refused}()" if is_function else f"{facts.refused} ON *.*"
+        report(
+            "position",
+            f"it refuses to say where it stands: {facts.refused} is not there, or not for this user",
+            f"GRANT {what} TO the application's user, on the primary. Where the server does not support that,"
+            " write CONSISTENCY 'window', to which the levels that need positions fall back.",
+        )
+    elif facts.caught_up is None and not facts.is_primary:
         notes.unknown(
             "position", "whether it keeps up cannot be told while the primary does not say where it is"
         )
     elif facts.position is None:
-        report = notes.error if facts.cluster.settings.needs_positions else notes.warning
         report("position", "it does not say where it stands", advice)
     elif facts.is_primary:
         notes.ok("position", "it says where it stands")

@@ -306,6 +306,34 @@ def test_with_pg_monitor_it_sees_timelines(postgresql):
 
 
 @pytest.mark.product("postgresql")
+@pytest.mark.parametrize(
+    ("function", "aliases"),
+    [("pg_current_wal_flush_lsn", {"default"}), ("pg_last_wal_replay_lsn", {"replica1", "replica2"})],
+)
+def test_a_function_that_the_user_may_not_execute(postgresql, function, aliases):
+    # Each database has a catalogue, and its functions, of its own.
+    postgresql.primary.sql(
+        f"REVOKE EXECUTE ON FUNCTION pg_catalog.{function} FROM PUBLIC", database="rwrouter"
+    )
+    postgresql.wait_all()
+    try:
+        output = io.StringIO()
+        with contextlib.suppress(SystemExit):
+            call_command("rwrouter", "doctor", "--json", stdout=output)
+        findings = json.loads(output.getvalue())["findings"]
+        told = {f["alias"] for f in findings if f"EXECUTE ON FUNCTION {function}()" in f["advice"]}
+        assert told == aliases
+        assert {f["topic"] for f in findings if f["alias"] in told and f["severity"] == "error"} <= {
+            "position"
+        }
+    finally:
+        postgresql.primary.sql(
+            f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO PUBLIC", database="rwrouter"
+        )
+        postgresql.wait_all()
+
+
+@pytest.mark.product("postgresql")
 def test_a_paused_standby(postgresql):
     postgresql.pause(postgresql.replicas[0])
     found, code = doctor()

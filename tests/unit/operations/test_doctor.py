@@ -254,6 +254,30 @@ def test_a_delay_that_the_settings_name_is_meant(module):
 
 
 @pytest.mark.parametrize(
+    ("module", "found", "grant"),
+    [
+        (
+            postgresql,
+            postgres("default", position=None, refused="pg_current_wal_flush_lsn"),
+            "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn() TO",
+        ),
+        (
+            postgresql,
+            postgres(position=None, caught_up=None, refused="pg_last_wal_replay_lsn"),
+            "GRANT EXECUTE ON FUNCTION pg_last_wal_replay_lsn() TO",
+        ),
+        (mariadb, maria(position=None, refused="REPLICA MONITOR"), "GRANT REPLICA MONITOR ON *.* TO"),
+    ],
+)
+def test_a_position_that_is_refused_names_the_grant(module, found, grant):
+    notes = Notes("default", found.alias)
+    module.judge(found, None, notes)
+    [finding] = [finding for finding in notes.findings if finding.topic == "position"]
+    assert grant in finding.advice
+    assert finding.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(
     ("found", "expected"),
     [
         pytest.param(postgres(), set(), id="a good standby"),
