@@ -73,7 +73,7 @@ def overrule(
     ):
         return None
     if decision is None:
-        decision = _bound(statement, connection.alias, state)
+        decision = _bound(statement, connection.alias, state) or _followed(connection.alias, cluster)
         if decision is None:
             return None
     elif decision.model is None and connection.in_atomic_block:
@@ -167,7 +167,7 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
     if _is_in_transaction(state, scope, cluster):
         return False
     if decision is None or decision.reason not in _LEVELS:
-        return True
+        return kind is not BlockKind.CONSISTENCY
     if kind is BlockKind.REPLICA:
         return decision.reason is Reason.USE_REPLICA
     level = cluster.settings.consistency if block is None or block.level is None else block.level
@@ -213,6 +213,29 @@ def _bound_write(statement: Statement, alias: str, state: RoutingState) -> Decis
         return None
     key = alias, table_name(origin.model._meta.db_table)
     return next((scope.generic_reads[key] for scope in _scopes(state) if key in scope.generic_reads), None)
+
+
+def _followed(alias: str, cluster: Cluster) -> Decision | None:
+    """Return a decision for what Django reads where the object at hand came from, by the name of that."""
+    follower = _runner(_followers())
+    if follower is None:
+        return None
+    model: Any = follower.model_class() if hasattr(follower, "model_class") else type(follower)
+    topology = get_topology()
+    route = None if model is None or not issubclass(model, Model) else topology.route(model)
+    return (route or topology.raw_route(cluster.name)).decide(alias, Reason.EXPLICIT)
+
+
+@cache
+def _followers() -> frozenset[CodeType]:
+    """Return the code by which Django follows generic foreign keys, and finds the next object by a date."""
+    methods: list[Any] = [Model._get_next_or_previous_by_FIELD]  # type: ignore[attr-defined]  # noqa: SLF001
+    if apps.is_installed("django.contrib.contenttypes"):
+        from django.contrib.contenttypes import fields
+
+        methods.append(apps.get_model("contenttypes", "ContentType").get_object_for_this_type)
+        methods.append(fields.GenericForeignKey.get_prefetch_querysets)  # type: ignore[attr-defined]
+    return frozenset(method.__code__ for method in methods)
 
 
 @cache

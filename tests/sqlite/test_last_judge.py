@@ -3,12 +3,13 @@
 import copy
 import pickle
 from contextlib import nullcontext, suppress
+from datetime import datetime, timezone
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
-from django.db.models import Case, Exists, OuterRef, Subquery, When, signals
+from django.db.models import Case, Exists, OuterRef, Subquery, When, prefetch_related_objects, signals
 
 from django_rwrouter import (
     ReplicaWriteError,
@@ -19,7 +20,7 @@ from django_rwrouter import (
     use_replica,
 )
 from django_rwrouter.testing import assert_no_stale_reads, capture_routing
-from tests.app.models import AuditRow, Author, Book, Note, Profile, Shelf, Tag
+from tests.app.models import AuditRow, Author, Book, DeviceSession, Note, Profile, Shelf, Tag
 from tests.sqlite.conftest import reason, replicate
 
 
@@ -217,6 +218,48 @@ def test_it_is_counted_where_it_ran(shelf, build):
     assert [(each.alias, each.reason.value, each.model) for each in decisions] == [
         ("default", "use_primary", Note)
     ]
+
+
+# --- what Django reads where the object at hand came from ---------------------------------------------
+
+
+FOLLOWED = {
+    "a generic foreign key": lambda note: note.target.name,
+    "a prefetched one": lambda note: (prefetch_related_objects([note], "target"), note.target)[1].name,
+}
+
+
+@pytest.mark.parametrize("follow", FOLLOWED.values(), ids=FOLLOWED)
+@pytest.mark.parametrize("moment", [*MOMENTS, "a write"])
+def test_a_generic_foreign_key_is_followed_where_reads_go_now(shelf, follow, moment):
+    Shelf.objects.update(name="newer")
+    with routing_scope(safe=True):
+        note = Note.objects.get()
+        if moment == "a write":
+            Tag.objects.create(name="red")
+        with MOMENTS.get(moment, nullcontext)(), capture_routing() as decisions:
+            assert follow(note) == "newer"
+    assert {decision.alias for decision in decisions} == {"default"}
+
+
+def test_the_next_object_by_a_date_is_looked_for_where_reads_go_now(databases):
+    for day in (1, 2):
+        DeviceSession.objects.create(session_key=day, expire_date=datetime(2026, 1, day, tzinfo=timezone.utc))
+        if day == 1:
+            replicate()
+    with routing_scope(safe=True), use_replica():
+        first = DeviceSession.objects.get()
+        with pytest.raises(DeviceSession.DoesNotExist):
+            first.get_next_by_expire_date()
+        with use_primary():
+            assert first.get_next_by_expire_date().session_key == "2"
+
+
+def test_where_nothing_speaks_against_it_the_replica_is_followed(shelf):
+    Shelf.objects.update(name="newer")
+    with routing_scope(safe=True), capture_routing() as decisions:
+        assert Note.objects.get().target.name == "top"
+    assert "default" not in {decision.alias for decision in decisions if decision.model is not ContentType}
 
 
 # --- subqueries that are bound to another database than the query around them -------------------------
