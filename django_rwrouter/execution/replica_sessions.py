@@ -32,7 +32,7 @@ _SETTING: Final = re.compile(
     r"|\s*(?:RESET|SET|DISCARD)\s+(?:SESSION\s+|LOCAL\s+)?(?:ALL|search_path|role|session\s+authorization)\b",
     re.IGNORECASE,
 )
-"""A statement that sets what decides which rows a session of PostgreSQL shows, or sets it back."""
+"""A statement that sets what decides which rows a session shows, or sets it back."""
 _SET: Final = "_rwrouter_set"
 """On a connection: the driver's, and the statement by which its session was set apart from the login's."""
 _TENANT: Final = ("schema_name", "include_public_schema")
@@ -64,8 +64,8 @@ process.owns(set_apart.clear)
 
 
 def note_set(connection: BaseDatabaseWrapper, sql: str, params: Any) -> None:
-    """Note a statement that sets the session of PostgreSQL apart from what its login has."""
-    setting = _SETTING.match(sql) if connection.vendor == "postgresql" else None
+    """Note a statement that sets a session apart from what its login has."""
+    setting = _SETTING.match(sql)
     if setting is None:
         return
     if setting["name"] is None or setting["back"]:
@@ -73,7 +73,7 @@ def note_set(connection: BaseDatabaseWrapper, sql: str, params: Any) -> None:
         return
     words = sql.split()
     values = tuple(params.values() if isinstance(params, Mapping) else params or ())
-    # PostgreSQL sets back what is local when the transaction ends.
+    # What is local is set back when the transaction ends.
     is_local = connection.in_atomic_block and (words[1].upper() == "LOCAL" or words[-1].lower() == "true)")
     name = " ".join(setting["name"].split())
     setattr(connection, _SET, (connection.connection, is_local, name, words, values))

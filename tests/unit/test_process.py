@@ -137,6 +137,7 @@ def caches():
 OF_NO_SETTING = {
     "_warn_once",  # Of places in the code.
     "_content_type_lookups",  # Of Django's code.
+    "_followers",
     "_bounds",  # Of numbers.
     "has_tenants",  # Of classes.
     "_signer",  # Of SECRET_KEY.
