@@ -71,6 +71,8 @@ class SessionStore:
             raise NotKept("The session is in the browser, where a slower response would overwrite the token.")
         known = _tokens(session)  # Loads it: one that is not stored has no key any more.
         failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if session.get_expiry_age() <= 0:
+            raise NotKept("The session expires at once, and nobody can load it again.")
         if session.session_key is None:
             if failed:
                 raise NotKept("The client has no session, and gets none after a server error.")

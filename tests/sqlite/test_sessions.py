@@ -219,6 +219,17 @@ def test_a_view_that_throws_its_session_away_keeps_the_pin(user, site, backend, 
 
 
 @both_stores
+def test_a_session_that_expires_at_once_keeps_the_pin(user, site, backend, store):
+    def view(request):
+        request.session.set_expiry(-1)
+        write(request)
+
+    site.post(log_in)
+    site.post(view)
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@both_stores
 def test_logging_in_as_another_user_pins_for_the_new_one(user, site, backend, store):
     other = User.objects.create(username="bob")
     replicate()
