@@ -20,7 +20,7 @@ from django.db import (
     NotSupportedError,
     ProgrammingError,
 )
-from django.utils.translation import gettext_noop
+from django.utils.translation.trans_null import gettext_noop  # Needs no settings, as programs have none.
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

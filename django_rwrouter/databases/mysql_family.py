@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db import DatabaseError, Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.translation import gettext_noop
+from django.utils.translation.trans_null import gettext_noop  # Needs no settings, as programs have none.
 
 from django_rwrouter.databases.base import (
     FULL,

@@ -1,6 +1,8 @@
 """A database is one class in one file, and its doctor: this one is made up, and takes part in everything."""
 
 import ast
+import os
+import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -345,3 +347,10 @@ def test_nobody_else_names_a_product():
 
 def is_vendor(node):
     return getattr(node, "attr", getattr(node, "id", None)) == "vendor"
+
+
+def test_databases_are_known_without_settings():
+    """To a program that starts a site, such as the demo, before there are any."""
+    program = "import django_rwrouter.databases, django_rwrouter.databases.sqlite"
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
