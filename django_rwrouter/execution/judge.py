@@ -234,7 +234,9 @@ def _followers() -> frozenset[CodeType]:
         from django.contrib.contenttypes import fields
 
         methods.append(apps.get_model("contenttypes", "ContentType").get_object_for_this_type)
-        methods.append(fields.GenericForeignKey.get_prefetch_querysets)  # type: ignore[attr-defined]
+        # The field itself before Django 6.1.
+        prefetcher: Any = getattr(fields, "GenericForeignKeyDescriptor", fields.GenericForeignKey)
+        methods.append(prefetcher.get_prefetch_querysets)
     return frozenset(method.__code__ for method in methods)
 
 

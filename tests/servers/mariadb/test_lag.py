@@ -96,7 +96,7 @@ def test_no_more_than_the_limit_are_on_the_primary_at_once(unknown, rwrouter):
 
 
 def test_it_is_told(unknown, rwrouter, caplog, monkeypatch):
-    monkeypatch.setattr(emit, "_told", {})  # Nothing was logged lately.
+    monkeypatch.setattr(emit, "_logged", {})  # Nothing was logged lately.
     told = []
     signals.read_spilled.connect(
         lambda **kwargs: told.append(kwargs["cluster"]), weak=False, dispatch_uid="t"
