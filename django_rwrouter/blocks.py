@@ -193,18 +193,18 @@ def consistency(
     ``ValueError`` for an unknown level and a bad bound.
     """
     try:
-        known = Level(level)
+        wanted = Level(level)
     except ValueError:
-        levels = ", ".join(repr(each.value) for each in Level)
+        levels = ", ".join(repr(one.value) for one in Level)
         raise ValueError(f"{level!r} is not a level of consistency; the levels are: {levels}.") from None
-    if (known is Level.BOUNDED) != (max_staleness is not None):
+    if (wanted is Level.BOUNDED) != (max_staleness is not None):
         raise ValueError("consistency('bounded', max_staleness=2.0): the two go together, in seconds.")
     if max_staleness is not None and not 0 <= max_staleness < math.inf:
         raise ValueError(f"max_staleness is {max_staleness!r}; write a number of seconds, 0 or more.")
-    used_levels.add(known)
+    used_levels.add(wanted)
     block = Block(
         kind=BlockKind.CONSISTENCY,
-        level=known,
+        level=wanted,
         max_staleness=max_staleness or 0.0,
         cluster=cluster,
         strict=strict,

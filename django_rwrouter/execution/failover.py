@@ -134,11 +134,11 @@ def run_again(
         if alive and too_long:
             break
         too_long = too_long or alive
-        found = substitute(decision, cluster, {*failed, *get_topology().without(cluster, statement.tables)})
-        if found.alias in failed:  # The primary: there is no other.
-            error = failed[found.alias]
+        other = substitute(decision, cluster, {*failed, *get_topology().without(cluster, statement.tables)})
+        if other.alias in failed:  # The primary: there is no other.
+            error = failed[other.alias]
             break
-        decision, reason = replace(found, reason=Reason.FAILOVER), found.reason
+        decision, reason = replace(other, reason=Reason.FAILOVER), other.reason
         connection = connections[decision.alias]
         began = perf_counter()
         try:

@@ -122,8 +122,8 @@ def _follow_transaction(primary: BaseDatabaseWrapper, replica: BaseDatabaseWrapp
 
     def ending(name: str, error: type[DatabaseError] | None) -> Callable[[], None]:
         def end() -> None:
-            for each in endings:
-                delattr(replica, each)
+            for ending_name in endings:
+                delattr(replica, ending_name)
             block.__exit__(error, None, None)
             getattr(replica, name)()
 
@@ -178,8 +178,8 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
 
 
 def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> bool:
-    ours = scope.by_thread.get(this_thread())
-    primary = connections[cluster.primary] if ours is None else ours.primary
+    here = scope.by_thread.get(this_thread())
+    primary = connections[cluster.primary] if here is None else here.primary
     transaction = transaction_of(primary, state, scope, cluster.name)
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 

@@ -136,7 +136,7 @@ class _Bucket:
             counts["statements"].append((*key, sum(numbers), round(seconds * 1e6)))
             latency.add(histograms.setdefault(key[:3], []), numbers)
         if histograms:
-            counts["latency"] = [(*key, latency.trimmed(each)) for key, each in histograms.items()]
+            counts["latency"] = [(*key, latency.trimmed(counted)) for key, counted in histograms.items()]
         if self.log:
             counts["log"] = sorted(
                 (when, *key, detail, self.process[:PROCESS_LENGTH])

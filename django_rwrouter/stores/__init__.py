@@ -70,9 +70,9 @@ def get_store(name: str) -> Store:
     path = name
     if "." not in name:
         if name not in known_stores():
-            known = ", ".join(map(repr, known_stores()))
+            names = ", ".join(map(repr, known_stores()))
             raise ImproperlyConfigured(
-                f"{SETTING}['STORE'] has {name!r}; write one of {known}, the dotted path of a class,"
+                f"{SETTING}['STORE'] has {name!r}; write one of {names}, the dotted path of a class,"
                 " or a list of these."
             )
         path = f"{__name__}.{name}.{name.title()}Store"

@@ -145,10 +145,10 @@ def accept(value: str) -> Token:
     """Read a token that came from outside; one that is no good is counted, and is as none at all."""
     if not value:
         return EMPTY
-    found, flaw = token.decode(value, get_topology().lifetimes, time.time(), databases.decode, _first_sights)
+    read, flaw = token.decode(value, get_topology().lifetimes, time.time(), databases.decode, _first_sights)
     if flaw is not None:
         stats.note_event(EventKind.TOKEN_REJECTED.code, flaw)
-    return found
+    return read
 
 
 def load(request: HttpRequest) -> Token:
@@ -238,8 +238,8 @@ def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
 
 def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
     """Return how far the servers had come that answered the scope's reads, as of now: they saw no more."""
-    found: Position | None = None
-    aliases = {alias for ours in list(scope.by_thread.values()) for alias in ours.opened}
+    seen: Position | None = None
+    aliases = {alias for thread in list(scope.by_thread.values()) for alias in thread.opened}
     for alias in aliases:
         try:
             connection = connections[alias]
@@ -249,11 +249,11 @@ def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
             asking.pass_over(alias, error)
             continue
         position = knowledge.position(server_of(connection))
-        found = position if found is None or position is None else found.merge(position)
+        seen = position if seen is None or position is None else seen.merge(position)
     if scope.read_primary:
         position = asking.ask_primary(cluster, connections[cluster.primary])
-        found = position if found is None or position is None else found.merge(position)
-    return found
+        seen = position if seen is None or position is None else seen.merge(position)
+    return seen
 
 
 def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:

@@ -69,7 +69,7 @@ class SessionStore:
         session = _session(request)
         if isinstance(session, SessionInCookie):
             raise NotKept("The session is in the browser, where a slower response would overwrite the token.")
-        known = _tokens(session)  # Loads it: one that is not stored has no key any more.
+        carried = _tokens(session)  # Loads it: one that is not stored has no key any more.
         failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         if session.get_expiry_age() <= 0:
             raise NotKept("The session expires at once, and nobody can load it again.")
@@ -80,7 +80,7 @@ class SessionStore:
             keep_private(response)
             return
         stored = type(session)(session.session_key)
-        value = _joined([*_missing(known, stored), token])
+        value = _joined([*_missing(carried, stored), token])
         _put_quietly(session, value)
         if failed and session.session_key != request.COOKIES.get(django_settings.SESSION_COOKIE_NAME):
             raise NotKept("The client does not learn of its new session after a server error.")
@@ -103,9 +103,9 @@ class SessionStore:
             or isinstance(session, SessionInCookie)
         ):
             return
-        known = _tokens(session)
-        if missing := _missing(known, type(session)(session.session_key)):
-            _put_quietly(session, _joined([*known, *missing]))
+        carried = _tokens(session)
+        if missing := _missing(carried, type(session)(session.session_key)):
+            _put_quietly(session, _joined([*carried, *missing]))
 
 
 def session_is_saved(session: SessionBase) -> bool:
@@ -123,8 +123,8 @@ def _tokens(session: SessionBase) -> list[str]:
     return value.split()[-_MOST:] if isinstance(value, str) else []
 
 
-def _missing(known: Sequence[str], stored: SessionBase) -> list[str]:
-    return [token for token in _tokens(stored) if token not in known]
+def _missing(carried: Sequence[str], stored: SessionBase) -> list[str]:
+    return [token for token in _tokens(stored) if token not in carried]
 
 
 def _joined(tokens: Sequence[str]) -> str:
