@@ -160,7 +160,8 @@ def load(request: HttpRequest) -> Token:
             brought = brought.merge(_written_at(time.time()))
             continue
         for value in values:
-            brought = brought.merge(accept(value))
+            marks = accept(value)
+            brought = marks if brought is EMPTY else brought.merge(marks)
         if _outages and store in _outages and _knows(store, request):
             brought = brought.merge(_written_at(_outages[store].lost_at))
     return brought
