@@ -21,6 +21,8 @@ PICTURES = Path(__file__).resolve().parent.parent / "docs" / "_static"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SCREEN = {"width": 1100, "height": 1600}
+THREE_LEVELS = 436
+"""The height in which the lab shows ``eventual``, ``window`` and ``causal``."""
 PER_SECOND = 4
 """Pages that visitors open."""
 ONE_IN = 20
@@ -89,7 +91,11 @@ def take(browser: Browser, address: str, password: str) -> None:
     shoot(page, "panel-over-time", height=915)
     page.goto("/lab/")
     page.locator("main form button[type=submit]").click()
-    page.locator("section[aria-labelledby=results] table").screenshot(path=PICTURES / "lab.png")
+    results = page.locator("section[aria-labelledby=results] table").bounding_box() or SCREEN | {
+        "x": 0,
+        "y": 0,
+    }
+    page.screenshot(path=PICTURES / "lab.png", clip={**results, "height": THREE_LEVELS})
 
 
 def shoot(page: Page, name: str, height: float | None = None) -> None:
