@@ -1,4 +1,4 @@
-"""What views, tasks and scripts use to say how their reads and writes are to be treated."""
+"""Blocks, decorators and functions that control how an application's reads and writes are routed."""
 
 from __future__ import annotations
 

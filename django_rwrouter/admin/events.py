@@ -1,4 +1,4 @@
-"""The page "Events": what happened to servers, clients and writes, as incidents, those that go on first."""
+"""The page "Events": what happened to servers, clients and writes, as incidents, ongoing ones first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page of the panel is."""
+"""The ``Page`` class that describes a page of the panel, and the permissions that pages require."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics of all processes, as the pages need them; or why there are none."""
+"""Loads the statistics of all processes for the pages, or the reason why there are none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a finding is worded."""
+"""Builds the check messages, and formats the names that they mention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at a project's settings, and at what they name."""
+"""Helpers that inspect a project's settings and the objects that they refer to."""
 
 from __future__ import annotations
 

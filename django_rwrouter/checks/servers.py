@@ -1,4 +1,4 @@
-"""What only the servers can tell, for those who have them asked: ``manage.py check --database replica1``."""
+"""Checks that query the servers, run only on request: ``manage.py check --database replica1``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings in force."""
+"""Access to the project's parsed ``RWROUTER`` setting."""
 
 from __future__ import annotations
 

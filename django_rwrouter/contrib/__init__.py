@@ -1,1 +1,1 @@
-"""Integrations with other packages. Each module imports the package that it is for, and is optional."""
+"""Integrations with other packages. A module that is for one package alone imports it, and is optional."""

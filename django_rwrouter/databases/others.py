@@ -1,4 +1,4 @@
-"""Databases of which nothing is known but their names."""
+"""Oracle and SQL Server: products of which nothing but the name is known."""
 
 from __future__ import annotations
 

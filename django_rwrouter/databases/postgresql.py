@@ -1,4 +1,4 @@
-"""PostgreSQL: a byte's place in the write-ahead log, on a timeline.
+"""PostgreSQL: a byte position (LSN) in the write-ahead log, on a timeline.
 
 A promotion begins a new timeline, and numbers of two timelines say nothing about each other.
 Source: PostgreSQL documentation, "System Administration Functions" and "Timelines".

@@ -1,4 +1,4 @@
-"""Puts what many processes noted of one outage together: one incident, however many of them saw it.
+"""Groups what many processes recorded about one outage into a single incident.
 
 Pure. A process that ejects a replica notes it, and notes again when it restores it; the time between is its
 part of the incident. Parts that overlap, or are no further apart than :data:`GAP`, are one incident.

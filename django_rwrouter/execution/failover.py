@@ -1,4 +1,4 @@
-"""Running a read again that has lost its replica, on another one and at last on the primary.
+"""Retries a read that has lost its replica: on another replica, and finally on the primary.
 
 Only where nobody can tell the difference: the router chose the replica, the statement reads, no transaction
 is open on the connection, and no row was handed out, since the error came out of ``execute()``. The caller

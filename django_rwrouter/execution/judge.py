@@ -1,4 +1,4 @@
-"""Overruling a decision when its statement comes: the cursor is the last judge.
+"""Overrules the router's decision at the cursor, once the statement itself is known.
 
 The router is asked for a model, before the statement exists. A query reads more tables than the model's own;
 and Django binds some querysets (``raw()``, generic relations) when they are built, however late they run.

@@ -1,4 +1,4 @@
-"""Give a replica's session the state of the primary's: search path, role, variables of row security, tenant.
+"""Copies the primary's session state to a replica: search path, role, row-security variables, tenant.
 
 Such state decides which rows a query sees, and code sets it on the primary's connection alone.
 """

@@ -1,4 +1,4 @@
-"""Why a read would go where it would go: the engine is asked about a made-up one, and its rules are told.
+"""Explains where a read would go, and why, by running the engine on a hypothetical one.
 
 The rules are the engine's own. Nothing is decided here: a question becomes the state and the situation that
 the engine looks at, each step that it asks for is supposed to have succeeded, and the reason of its decision

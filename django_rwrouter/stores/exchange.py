@@ -1,4 +1,4 @@
-"""What a client brings with its request, and what it takes away."""
+"""Loads a client's token from the request, and saves it with the response."""
 
 from __future__ import annotations
 

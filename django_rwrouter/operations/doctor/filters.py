@@ -1,4 +1,4 @@
-"""Whether the filters of MariaDB or MySQL keep from a replica what is read there."""
+"""Whether MariaDB or MySQL replication filters withhold tables that are read from the replica."""
 
 from __future__ import annotations
 

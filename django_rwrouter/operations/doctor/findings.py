@@ -1,4 +1,4 @@
-"""What the doctor has to say."""
+"""The doctor's findings and their severities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be said of servers of every kind, and of all servers of a cluster together."""
+"""Checks that apply to servers of every product, and to all servers of a cluster together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MariaDB and MySQL have in common."""
+"""Questions and checks that the doctor shares between MariaDB and MySQL."""
 
 from __future__ import annotations
 
