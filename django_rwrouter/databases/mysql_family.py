@@ -58,12 +58,12 @@ READ_ONLY_OPTION: Final = re.compile(r"read[-_]only", re.IGNORECASE)
 def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
     """Whether a connection leads to MariaDB; never asks the server, and says no of one that was never open.
 
-    By the version, which every backend keeps: not all of them tell the two products apart.
+    By the version, which every backend keeps: not all of them tell the two products apart. A connection that
+    is being opened has nothing kept yet, and to ask would go through the router again, without an end.
     """
-    kept = vars(connection).keys() & {"mysql_server_data", "mysql_server_info"}
-    if connection.connection is None and not kept:
-        return False
-    return "mariadb" in str(getattr(connection, "mysql_server_info", "")).lower()
+    kept = vars(connection)
+    version = kept.get("mysql_server_info") or kept.get("mysql_server_data", {}).get("version", "")
+    return "mariadb" in str(version).lower()
 
 
 def _is_connectors_loss(error: BaseException, code: int | None) -> bool:

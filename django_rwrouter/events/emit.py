@@ -37,14 +37,21 @@ def _emit(
 ) -> None:
     """Count an event, log it, and send its signal with the same facts."""
     stats.note_event(kind.code, alias, detail)
-    _announce(kind, level, message, alias, *values, **facts)
+    _announce(kind, level, message, alias, *values, stacklevel=3, **facts)
 
 
 def _announce(
-    kind: EventKind, level: int, message: str, alias: str, *values: object, **facts: object
+    kind: EventKind,
+    level: int,
+    message: str,
+    alias: str,
+    *values: object,
+    stacklevel: int = 2,
+    **facts: object,
 ) -> None:
+    # The place in the log is the function of the event, not this one.
     facts = {"alias": alias, "cluster": cluster_of(alias), **facts}
-    logger.log(level, message, alias, *values, extra=facts)
+    logger.log(level, message, alias, *values, extra=facts, stacklevel=stacklevel)
     if kind.signal is not None:
         kind.signal.send_robust(sender=None, **facts)
 

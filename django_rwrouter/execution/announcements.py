@@ -46,10 +46,10 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
     if not writes:
         return None
     for table in statement.tables:
-        if table in writes:
-            if table in reads and reads[table].operation == "write":
-                del reads[table]  # What it writes was not read first, and will not be.
-            return writes[table]
+        if (write := writes.get(table)) is not None:
+            if (read := reads.get(table)) is not None and read.operation == "write":
+                reads.pop(table, None)  # What it writes was not read first, and will not be.
+            return write
     # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
     return next(reversed(writes.values())) if connection.in_atomic_block else None
 
@@ -59,7 +59,7 @@ def _announced_by_other_end(reads: dict[str, Decision], statement: Statement) ->
 
     ``tag.books.get_or_create()`` asks the router for the model of ``tag``, and looks for a book.
     """
-    for table, decision in reads.items():
+    for table, decision in list(reads.items()):  # Other threads of the request announce reads meanwhile.
         if (
             decision.operation == "write"
             and decision.model is not None

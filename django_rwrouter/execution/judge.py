@@ -220,7 +220,9 @@ def _followed(alias: str, cluster: Cluster) -> Decision | None:
     follower = _runner(_followers())
     if follower is None:
         return None
-    model: Any = follower.model_class() if hasattr(follower, "model_class") else type(follower)
+    model: Any = type(follower)
+    if model.__module__ == "django.contrib.contenttypes.models":
+        model = follower.model_class()
     topology = get_topology()
     route = None if model is None or not issubclass(model, Model) else topology.route(model)
     return (route or topology.raw_route(cluster.name)).decide(alias, Reason.EXPLICIT)

@@ -7,8 +7,11 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeAlias
+
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
@@ -83,8 +86,13 @@ def end_hung_probes(alias: str, hung_for: float) -> None:
     A pooler accepts connections for a frozen server, which is therefore never found unreachable. A read that
     waits for a probe goes elsewhere. The site's statements are spared: they may be queued in the pooler.
     """
+
+    def hangs(connection: BaseDatabaseWrapper) -> bool:
+        return connection in loads[alias].hung_probes(hung_for)
+
     for connection in loads[alias].hung_probes(hung_for):
-        sockets.sever(connection.connection)
+        # If it was answered meanwhile, the site's own statement may run there by now.
+        sockets.sever(connection.connection, partial(hangs, connection))
 
 
 class _CutOffs:

@@ -73,7 +73,9 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     scope = state.scope(cluster.name)
     block = current_block(cluster.name)
     here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    attempts = UNTRIED if health.all_well else Attempts(unusable=health.unusable())
+    attempts = UNTRIED
+    if not health.all_well:
+        attempts, scope.steps = Attempts(unusable=health.unusable()), []
     decision = _decide(route, state, scope, block, instance_alias, here, attempts)
     if decision.reason.on_primary or decision.would_be is not None:
         _remember(decision, scope, block, cluster)

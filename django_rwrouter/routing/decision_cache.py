@@ -224,8 +224,9 @@ def settle(
     until = inf
     if reason in AGEING:
         until = monotonic() + _seconds_left(decision, route.cluster, state, block, here)
-        # A monitor ends all of them at each of its looks, so that they need no clock.
-        if until >= health.watched_until and health.watched:
+        # A monitor ends all of them at each of its looks, so that they need no clock. What binds a read to a
+        # replica must hold also when no monitor looks any more.
+        if reason.on_primary and until >= health.watched_until and health.watched:
             until = inf
     basis = Basis(
         decision.alias,

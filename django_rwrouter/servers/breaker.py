@@ -86,7 +86,7 @@ class Health:
     def reset(self) -> None:
         """Forget everything."""
         # New: in a forked child the old one may be held for ever, by a thread that is not there.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._breakers: dict[str, CircuitBreaker] = {}
         self._ejected: frozenset[str] = frozenset()
         self._away: dict[str, float] = {}
@@ -95,9 +95,10 @@ class Health:
         self._invalidate()
 
     def _invalidate(self) -> None:
-        self.all_well = not (self._ejected or self.switches.drained or self.switches.off)
-        """Whether nothing is ejected, drained or switched off, as a plain attribute: each decision looks."""
-        self.version += 1
+        with self._lock:  # Two threads that change something must not store what one of them saw before.
+            self.all_well = not (self._ejected or self.switches.drained or self.switches.off)
+            """Whether nothing is ejected, drained or switched off; plain, as each decision looks."""
+            self.version += 1
 
     # --- asked on the path of each read -----------------------------------------------------------
 

@@ -162,8 +162,8 @@ def load(request: HttpRequest) -> Token:
         for value in values:
             marks = accept(value)
             brought = marks if brought is EMPTY else brought.merge(marks)
-        if _outages and store in _outages and _knows(store, request):
-            brought = brought.merge(_written_at(_outages[store].lost_at))
+        if _outages and (outage := _outages.get(store)) is not None and _knows(store, request):
+            brought = brought.merge(_written_at(outage.lost_at))
     return brought
 
 

@@ -196,3 +196,16 @@ def test_a_server_is_known_by_its_version_and_never_asked(raw, kept, is_one):
     """What a backend says besides is not looked at: that of mysql.connector takes all servers for MySQL."""
     connection = SimpleNamespace(vendor="mysql", connection=raw, mysql_is_mariadb=not is_one, **kept)
     assert is_mariadb(connection) is is_one
+
+
+def test_a_connection_that_is_being_opened_is_not_asked():
+    """Its first statement may just have failed, and would be sent again and again."""
+
+    class Opening:
+        vendor, connection = "mysql", object()
+
+        @property
+        def mysql_server_info(self):
+            raise AssertionError("asked")
+
+    assert not is_mariadb(Opening())
