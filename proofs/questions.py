@@ -355,18 +355,8 @@ def is_as_promised(outcome: Outcome, *, margin: bool) -> bool:
 def written(outcomes: Sequence[Outcome], command: str, *, margin: bool) -> str:
     """Return the report."""
     table = [
-        [
-            "database",
-            "seconds",
-            "writes",
-            "reads at `causal`",
-            "at `strong`",
-            "by a replica",
-            "stale",
-            "pauses",
-            "",
-        ],
-        ["---"] * 9,
+        HEADINGS,
+        ["---"] * len(HEADINGS),
     ]
     for outcome in outcomes:
         told = "as promised" if is_as_promised(outcome, margin=margin) else "**NOT as promised**"

@@ -1,6 +1,5 @@
 """Drivers and backends other than those of the other tests: what holds with these holds with them."""
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -10,8 +9,6 @@ from pathlib import Path
 
 import environ
 import pytest
-
-from tests.servers.setups.conftest import new_cluster, prepare
 
 SITE = Path(__file__).with_name("driver_site.py")
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,21 +46,6 @@ DRIVERS = {
         "password": lambda password: password[::-1],
     },
 }
-
-
-@pytest.fixture(scope="module")
-def clusters(django_db_setup, django_db_blocker):
-    """Start a product's cluster when it is first wanted."""
-    with contextlib.ExitStack() as stack, django_db_blocker.unblock():
-        started = {}
-
-        def get(product):
-            if product not in started:
-                started[product] = stack.enter_context(new_cluster(product))
-                prepare(started[product])
-            return started[product]
-
-        yield get
 
 
 def entry(server, driver):

@@ -16,10 +16,9 @@ from django_rwrouter.servers.breaker import health
 from launcher.poolers import HAProxy, PgBouncer
 from launcher.ports import LOOPBACK
 from tests.app.models import Book
-from tests.servers.product import on
-from tests.servers.products.conftest import attach, lead_to
+from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import ALIASES, REPLICAS
-from tests.servers.setups.conftest import ROUNDS, new_cluster, prepare, stale_reads, started
+from tests.servers.setups.conftest import ROUNDS, stale_reads, started
 
 MODES = ["session", "transaction", "statement"]
 MONITOR = {"INTERVAL": 0.2, "TIMEOUT": 1.0}
@@ -27,30 +26,6 @@ QUERY_TIMEOUT = 5
 """Seconds, the writes' as well, which a busy machine may keep waiting."""
 PATIENCE = 20.0
 """Seconds; whoever waits for longer waits for ever."""
-
-
-@pytest.fixture(scope="module", params=on("postgresql"))
-def running(request, django_db_setup, django_db_blocker):
-    with new_cluster(request.param) as cluster, django_db_blocker.unblock():
-        prepare(cluster)
-        yield cluster
-        connections.close_all()
-
-
-@pytest.fixture
-def cluster(running, django_db_blocker, rwrouter):
-    """The cluster, healthy and level, without a book; no monitor watches it."""
-    with django_db_blocker.unblock():
-        attach(running)
-        running.heal()
-        Book.objects.all().delete()
-        running.wait_all()
-        connections.close_all()
-        process.reset()
-        rwrouter(MONITOR={"MODE": "off"}, BALANCER="round_robin")
-        yield running
-        connections.close_all()
-        process.reset()
 
 
 @contextmanager

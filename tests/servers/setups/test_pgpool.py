@@ -6,39 +6,12 @@ import pytest
 from django.core.checks import run_checks
 from django.db import connections
 
-from django_rwrouter import process
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from launcher.poolers import PgPool
-from tests.app.models import Book
-from tests.servers.product import on
-from tests.servers.products.conftest import attach, lead_to
+from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import REPLICAS
-from tests.servers.setups.conftest import ROUNDS, new_cluster, prepare, stale_reads, started
-
-
-@pytest.fixture(scope="module", params=on("postgresql"))
-def running(request, django_db_setup, django_db_blocker):
-    with new_cluster(request.param) as cluster, django_db_blocker.unblock():
-        prepare(cluster)
-        yield cluster
-        connections.close_all()
-
-
-@pytest.fixture
-def cluster(running, django_db_blocker, rwrouter):
-    """The cluster, healthy and level, without a book; no monitor watches it."""
-    with django_db_blocker.unblock():
-        attach(running)
-        running.heal()
-        Book.objects.all().delete()
-        running.wait_all()
-        connections.close_all()
-        process.reset()
-        rwrouter(MONITOR={"MODE": "off"}, BALANCER="round_robin")
-        yield running
-        connections.close_all()
-        process.reset()
+from tests.servers.setups.conftest import ROUNDS, stale_reads, started
 
 
 @contextmanager

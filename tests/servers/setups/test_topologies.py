@@ -21,26 +21,6 @@ from tests.servers.products.settings import REPLICAS
 from tests.servers.setups.conftest import new_cluster, prepare, stale_reads
 
 
-@pytest.fixture(scope="module")
-def clusters(django_db_setup, django_db_blocker):
-    """Start a product's cluster when it is first wanted."""
-    with contextlib.ExitStack() as stack, django_db_blocker.unblock():
-        started = {}
-
-        def get(product):
-            if product not in started:
-                started[product] = stack.enter_context(new_cluster(product))
-                prepare(started[product])
-                if product == "mariadb":
-                    started[product].primary.sql("GRANT REPLICA MONITOR ON *.* TO rwrouter@'%'")
-                elif product == "postgresql":
-                    started[product].primary.sql("GRANT pg_monitor TO rwrouter")
-            return started[product]
-
-        yield get
-        connections.close_all()
-
-
 @contextlib.contextmanager
 def clean(cluster, rwrouter):
     """The cluster, level, at ``causal``; no monitor looks after it."""
@@ -146,6 +126,8 @@ def test_replicas_by_file_and_offset_have_positions_as_well(mariadb, routed):
         for replica in mariadb.replicas:
             stack.enter_context(replicating(replica, by_file, by_gtid))
         assert {replica.replication_status()["Using_Gtid"] for replica in mariadb.replicas} == {"No"}
+        Book.objects.create(title="first")
+        mariadb.wait_all()  # Until they have connected again.
         nothing_is_stale(routed)
         assert doctor().keys() == {(alias, "replication", "warning") for alias in REPLICAS}
 
