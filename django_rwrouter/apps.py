@@ -13,10 +13,10 @@ from django.db.models.signals import pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter import monitor, stats
-from django_rwrouter.execution import hook, sessions
+from django_rwrouter.execution import hook, new_connections
 from django_rwrouter.router import refuse_migrating
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.servers import wrapper
+from django_rwrouter.servers import wrapper_installation
 
 
 class ReadWriteConfig(AppConfig):
@@ -31,7 +31,7 @@ class ReadWriteConfig(AppConfig):
         from django_rwrouter import checks  # noqa: F401  (they need the app registry)
         from django_rwrouter.operations import overrides, status
 
-        wrapper.register(hook.observe)
+        wrapper_installation.register(hook.observe)
         monitor.also_ask(
             monitor.ProbeQuestion(
                 name="overrides",
@@ -48,13 +48,13 @@ class ReadWriteConfig(AppConfig):
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:  # Opened by an app that is ready earlier.
                 try:
-                    sessions.prepare(connection=connection)
+                    new_connections.prepare(connection=connection)
                 except ImproperlyConfigured:
                     return  # The system checks report it.
 
 
 def _prepare(**kwargs: Any) -> None:
-    sessions.prepare(**kwargs)
+    new_connections.prepare(**kwargs)
 
 
 def _look_at_token(**_kwargs: object) -> None:

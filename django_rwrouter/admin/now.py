@@ -19,7 +19,7 @@ from django_rwrouter.admin.statistics import origins
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, sentence
-from django_rwrouter.operations.columns import COLUMNS, Column, Unit
+from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
 from django_rwrouter.servers.server_state import Condition
 

@@ -11,7 +11,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import code_of
 from django_rwrouter.events.causes import SECONDS
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.events.watcher import is_told_elsewhere, once_for_a_host, own_ejections
+from django_rwrouter.events.once_per_host import is_told_elsewhere, once_for_a_host, own_ejections
 from django_rwrouter.printable import printable
 
 logger = logging.getLogger("django_rwrouter")

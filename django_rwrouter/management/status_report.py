@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from django.core.management.color import Style
 
-from django_rwrouter.operations.columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.overrides import Override
+from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow
 from django_rwrouter.printable import printable
 from django_rwrouter.servers.server_state import Condition

@@ -16,7 +16,7 @@ from typing import Final
 from django_rwrouter import events
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.events.watcher import own_ejections, told_elsewhere
+from django_rwrouter.events.once_per_host import own_ejections, told_elsewhere
 from django_rwrouter.monitor.election import CannotShareError, HostElection
 from django_rwrouter.monitor.probes import Prober
 from django_rwrouter.monitor.questions import QUESTIONS

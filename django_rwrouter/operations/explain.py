@@ -21,6 +21,7 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Level, Reason
+from django_rwrouter.routing.candidates import Candidates, Standings
 from django_rwrouter.routing.ladder import climb, narrowed
 from django_rwrouter.routing.rules import (
     NEED_TOKEN,
@@ -34,7 +35,6 @@ from django_rwrouter.routing.rules import (
     describe,
     first_rule,
 )
-from django_rwrouter.routing.snapshot import Candidates, Standings
 from django_rwrouter.routing.steps import (
     AskFloor,
     AskPrimary,

@@ -20,10 +20,10 @@ from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
+from django_rwrouter.routing.candidates import Candidates, Standings
 from django_rwrouter.routing.decision_cache import Settled, SettledWrite, settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
 from django_rwrouter.routing.rules import Demand
-from django_rwrouter.routing.snapshot import Candidates, Standings
 from django_rwrouter.routing.steps import (
     UNTRIED,
     AskFloor,
@@ -50,7 +50,7 @@ from django_rwrouter.scope.state import (
     when_thread_ends,
 )
 from django_rwrouter.scope.token import Mark
-from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting, wrapper
+from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting, wrapper_installation
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 
@@ -384,7 +384,7 @@ def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Clust
     as Django's are, or the scope does.
     """
     thread = this_thread()
-    primary = wrapper.install(connections[cluster.primary])
+    primary = wrapper_installation.install(connections[cluster.primary])
     balancer = get_balancer(cluster.settings.balancer)
     here = scope.by_thread[thread] = Standings(cluster, primary, balancer)
     forget = partial(_forget_thread, scope, state.settled, state.settled_writes, thread)

@@ -16,7 +16,7 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.routing.snapshot import Standings
+from django_rwrouter.routing.candidates import Standings
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (

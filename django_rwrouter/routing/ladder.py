@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Reason
+from django_rwrouter.routing.candidates import Candidates
 from django_rwrouter.routing.rules import TAKE_DELAYED, Demand
-from django_rwrouter.routing.snapshot import Candidates
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,
     SPILL,

@@ -10,7 +10,7 @@ from django.db import Error
 from django_rwrouter import events
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.servers import asking, pools, wrapper
+from django_rwrouter.servers import asking, pools, wrapper_installation
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import loads
 
@@ -51,7 +51,7 @@ def open_replica(connection: BaseDatabaseWrapper) -> Opening:
     ``CONN_HEALTH_CHECKS``, and neither is seen by an execute wrapper. Bounded by the timeouts in the
     database's ``OPTIONS``, and for a pool by the monitor's ``TIMEOUT``.
     """
-    alias = wrapper.install(connection).alias
+    alias = wrapper_installation.install(connection).alias
     if is_forbidden(connection):
         return Opening.FORBIDDEN
     if not health.all_well and not health.begin_trial(alias):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
     from django_rwrouter.conf.clusters import ModelRoute
-    from django_rwrouter.routing.snapshot import Standings
+    from django_rwrouter.routing.candidates import Standings
     from django_rwrouter.scope.state import Block, ClusterScope, RoutingState
     from django_rwrouter.scope.token import Mark
 

@@ -25,8 +25,8 @@ from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.postgresql import PostgreSQLPosition
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
-from django_rwrouter.routing import decide, snapshot
-from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper
+from django_rwrouter.routing import candidates, decide
+from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper_installation
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
@@ -168,7 +168,7 @@ def world():
 
         def put(name, value):
             """Put a value in the place of a name in every module that has it."""
-            for module in (asking, databases, decide, freshness, identity, snapshot, waiting):
+            for module in (asking, databases, decide, freshness, identity, candidates, waiting):
                 if hasattr(module, name):
                     stack.enter_context(patch.object(module, name, value))
 
@@ -181,7 +181,7 @@ def world():
         put("is_primary", lambda connection, primary: False)
         put("has_positions", lambda vendor: True)
         for alias in ("default", *REPLICAS):
-            set_server(wrapper.install(connections[alias]), None)
+            set_server(wrapper_installation.install(connections[alias]), None)
         forget()
         made.watch = Watch(get_topology(), away_seconds=4.0)
         health.watch(10.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django_rwrouter.databases.mariadb import MariaDB
-from django_rwrouter.operations.doctor import filters, galera, mysql_family
+from django_rwrouter.operations.doctor import galera, mysql_family, replication_filters
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_position
@@ -22,7 +22,7 @@ _VARIABLES: Final = (
     "server_id",
     "wait_timeout",
     "wsrep_on",
-    *filters.NAMES,
+    *replication_filters.NAMES,
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from django_rwrouter.databases.mysql_family import as_text, log_status, replica_status
-from django_rwrouter.operations.doctor import filters
+from django_rwrouter.operations.doctor import replication_filters
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_delay, judge_session
@@ -68,7 +68,7 @@ def judge_log(facts: Facts, notes: Notes) -> None:
             "its binary log is off: it cannot take the primary's place",
             "Set log_bin, if it is ever to be promoted.",
         )
-    filters.judge_log(facts, notes)
+    replication_filters.judge_log(facts, notes)
     _row_format(facts, notes)
     updates = "log_replica_updates" if "log_replica_updates" in facts.variables else "log_slave_updates"
     if facts.is_primary or not facts.is_on("log_bin"):
@@ -106,7 +106,7 @@ def judge_replication(
 
     ``words`` are what the server calls a replica and its source, ``advice`` how to let the user see them.
     """
-    filters.judge(facts, notes)
+    replication_filters.judge(facts, notes)
     status, (replica, source) = facts.replication, words
     if status is None:
         notes.unknown(

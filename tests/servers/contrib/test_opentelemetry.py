@@ -22,7 +22,7 @@ from django_rwrouter import consistency, events, routing_scope, stats
 from django_rwrouter.contrib.opentelemetry import spans
 from django_rwrouter.contrib.opentelemetry.spans import RoutingSpanProcessor
 from django_rwrouter.execution import hook
-from django_rwrouter.servers import wrapper
+from django_rwrouter.servers import wrapper_installation
 from django_rwrouter.servers.breaker import health
 from tests.app.models import Author, Book
 from tests.servers.contrib.settings import ALIASES
@@ -271,7 +271,7 @@ def test_each_connection_is_watched_once_inside_the_routers_own_hook(finished):
 def test_it_comes_inside_whichever_was_there_first():
     connection = type("Connection", (), {"execute_wrappers": [], "alias": "default"})()
     spans._prepare(connection=connection)
-    wrapper.install(connection)
+    wrapper_installation.install(connection)
     assert connection.execute_wrappers == [hook.observe, spans.observe]
     assert isinstance(connections["default"], BaseDatabaseWrapper)
 

@@ -7,7 +7,7 @@ import pytest
 
 from django_rwrouter.admin import now
 from django_rwrouter.management import status_report
-from django_rwrouter.operations.columns import COLUMNS, Column
+from django_rwrouter.operations.server_columns import COLUMNS, Column
 from tests.sqlite.panel.conftest import read, record
 from tests.sqlite.test_operator_commands import rwrouter
 

@@ -21,7 +21,7 @@ from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.events import causes
 from django_rwrouter.exceptions import ReplicaWriteError
-from django_rwrouter.execution import hook, sessions
+from django_rwrouter.execution import hook, new_connections
 from django_rwrouter.monitor.probes import Prober
 from django_rwrouter.operations import doctor, overrides, replication
 from django_rwrouter.operations.doctor import examination
@@ -193,8 +193,8 @@ def test_its_positions_travel_in_tokens(replica):
 
 
 def test_its_sessions_become_read_only_and_are_asked_whether_they_are(replica, monkeypatch):
-    monkeypatch.setattr(sessions, "primary_server", lambda cluster: "abacus0")
-    sessions.prepare(connection=replica)
+    monkeypatch.setattr(new_connections, "primary_server", lambda cluster: "abacus0")
+    new_connections.prepare(connection=replica)
     assert replica.executed == ["BE READ ONLY UNLESS abacus0"]
     assert hook._ran_read_only(replica, get_topology().clusters["default"])
     assert replica.executed[1:] == ["READ ONLY?"]

@@ -19,10 +19,10 @@ from django.db import (
 from django_rwrouter import ReplicaWriteError, stats, untracked_writes
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.decision import Reason
-from django_rwrouter.execution import announcements, hook, sessions
+from django_rwrouter.execution import announcements, hook, new_connections
 from django_rwrouter.scope.context import current_state, entered, silenced
 from django_rwrouter.scope.state import RoutingState, this_thread
-from django_rwrouter.servers import in_flight, spill_slots, wrapper
+from django_rwrouter.servers import in_flight, spill_slots, wrapper_installation
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.stats import recorder
 from tests.app.models import Book
@@ -300,7 +300,7 @@ READ_ONLY = {
 @pytest.mark.parametrize(("vendor", "statement"), READ_ONLY.items())
 def test_a_replicas_session_is_made_read_only(vendor, statement):
     connection = Opened("replica1", vendor)
-    sessions.prepare(connection=connection)
+    new_connections.prepare(connection=connection)
     assert connection.executed[:1] == [statement]
     assert connection.execute_wrappers == [hook.observe]
 
@@ -308,7 +308,7 @@ def test_a_replicas_session_is_made_read_only(vendor, statement):
 def test_without_autocommit_the_setting_is_committed():
     """PostgreSQL would undo it on a rollback."""
     connection = Opened("replica1", "postgresql", autocommit=False)
-    sessions.prepare(connection=connection)
+    new_connections.prepare(connection=connection)
     assert connection.executed[1:2] == ["commit"]
 
 
@@ -318,7 +318,7 @@ def test_without_autocommit_the_setting_is_committed():
 )
 def test_other_sessions_are_left_alone(alias, vendor, hooked):
     connection = Opened(alias, vendor)
-    sessions.prepare(connection=connection)
+    new_connections.prepare(connection=connection)
     assert connection.executed == []
     assert (connection.execute_wrappers == [hook.observe]) is hooked
 
@@ -326,21 +326,21 @@ def test_other_sessions_are_left_alone(alias, vendor, hooked):
 def test_sessions_are_left_alone_for_poolers_that_share_them(settings):
     settings.RWROUTER = {"REPLICAS": ["replica1"], "READ_ONLY_SESSIONS": False}
     connection = Opened("replica1", "mysql")
-    sessions.prepare(connection=connection)
+    new_connections.prepare(connection=connection)
     assert connection.executed == []
 
 
 def test_a_replica_that_cannot_be_made_read_only_is_not_left_open():
     connection = Opened("replica1", "mysql", error=OperationalError(2013, ""))
     with pytest.raises(OperationalError):
-        sessions.prepare(connection=connection)
+        new_connections.prepare(connection=connection)
     assert connection.executed[-1] == "close"
 
 
 def test_the_hook_is_on_a_connection_once():
     connection = Opened("default", "sqlite")
     for _time in range(3):
-        wrapper.install(connection)
+        wrapper_installation.install(connection)
     assert connection.execute_wrappers == [hook.observe]
 
 
@@ -348,7 +348,7 @@ def test_the_hook_is_outside_all_others():
     """Django takes a wrapper of execute_wrapper() off the end, whatever is there by then."""
     connection = Opened("default", "sqlite")
     connection.execute_wrappers.append("of a block that is open")
-    wrapper.install(connection)
+    wrapper_installation.install(connection)
     assert connection.execute_wrappers == [hook.observe, "of a block that is open"]
 
 

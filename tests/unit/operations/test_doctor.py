@@ -7,8 +7,7 @@ from django_rwrouter.conf import read
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import by_name
 from django_rwrouter.management.doctor_report import as_json, as_lines
-from django_rwrouter.operations.doctor import filters as filters_of_replicas
-from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql
+from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql, replication_filters
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes, Severity, worst
 
@@ -376,11 +375,11 @@ def test_clock_and_timeouts(changes, expected):
     ],
 )
 def test_what_filters_leave_out(monkeypatch, filters, left_out):
-    monkeypatch.setattr(filters_of_replicas, "tables_read_there", lambda _facts: {"books", "log_rows"})
+    monkeypatch.setattr(replication_filters, "tables_read_there", lambda _facts: {"books", "log_rows"})
     status = {**RUNS_MYSQL, "Replicate_Do_DB": "", **filters}
     options = {"NAME": "shop", "OPTIONS": {"connect_timeout": 2, "read_timeout": 2}}
     notes = Notes("default", "replica1")
-    filters_of_replicas.judge(my(replication=status, options=options), notes)
+    replication_filters.judge(my(replication=status, options=options), notes)
     told = {finding.message.rpartition(": ")[2] for finding in notes.findings if finding.severity == "error"}
     assert told == ({", ".join(sorted(left_out))} if left_out else set())
 
@@ -402,9 +401,9 @@ def test_a_primary_that_does_not_log_its_database(log, left_out):
 
 
 def test_many_tables_are_counted(monkeypatch):
-    monkeypatch.setattr(filters_of_replicas, "tables_read_there", lambda _facts: {f"t{n}" for n in range(9)})
+    monkeypatch.setattr(replication_filters, "tables_read_there", lambda _facts: {f"t{n}" for n in range(9)})
     notes = Notes("default", "replica1")
-    filters_of_replicas.judge(maria(changes={"replicate_do_db": "another"}, replication=None), notes)
+    replication_filters.judge(maria(changes={"replicate_do_db": "another"}, replication=None), notes)
     assert notes.findings[0].message.endswith("t0, t1, t2, t3, t4 and 4 more")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
-from django_rwrouter.routing.snapshot import Standings
+from django_rwrouter.routing.candidates import Standings
 from django_rwrouter.scope.state import OpenReplicas
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server

@@ -1,4 +1,4 @@
-"""Prepare a connection that has just been opened."""
+"""Prepares a connection that has just been opened: session, identity, position, and the statement hook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_rwrouter.scope.context import current_state
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, primary_server, set_server
 from django_rwrouter.servers.in_flight import loads
-from django_rwrouter.servers.wrapper import install
+from django_rwrouter.servers.wrapper_installation import install
 
 
 def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
