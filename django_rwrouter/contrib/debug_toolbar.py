@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 from debug_toolbar.panels import Panel
@@ -17,8 +18,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.contrib.recording import RecordedStatement, Recording, listen
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.contrib.recording import Recording, listen
 from django_rwrouter.decision import Reason
 from django_rwrouter.scope.context import current_scope
 from django_rwrouter.scope.state import RoutingState
@@ -54,11 +55,11 @@ class RoutingPanel(Panel):
 
     def enable_instrumentation(self) -> None:
         """Record this request."""
-        self._recording.begin()
+        self._recording.__enter__()
 
     def disable_instrumentation(self) -> None:
         """Stop recording."""
-        self._recording.end()
+        self._recording.__exit__()
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
         """Store the recording as plain data."""
@@ -70,10 +71,10 @@ class RoutingPanel(Panel):
                 {"is_primary": statement.is_primary, "reads": 0, "writes": 0, "milliseconds": 0.0},
             )
             used["reads" if statement.operation == "read" else "writes"] += 1
-            used["milliseconds"] += statement.seconds * 1000
+            used["milliseconds"] += statement.milliseconds
         self.record_stats(  # type: ignore[no-untyped-call]
             {
-                "queries": [_plain(statement) for statement in statements],
+                "queries": list(map(asdict, statements)),
                 "databases": databases,
                 "clusters": list(_clusters(self._recording.state or current_scope())),
             }
@@ -99,11 +100,8 @@ class RoutingPanel(Panel):
                 **query,
                 "label": REASONS.get(query["reason"], query["reason"]),
                 "steps": [
-                    {
-                        "text": STEPS.get(name, name),
-                        "alias": "" if name == "LoadToken" else alias,  # Tokens are in no routed database.
-                        "milliseconds": milliseconds,
-                    }
+                    # Tokens are in no routed database.
+                    (STEPS.get(name, name), "" if name == "LoadToken" else alias, milliseconds)
                     for name, alias, milliseconds in query["steps"]
                 ],
             }
@@ -116,46 +114,23 @@ class RoutingPanel(Panel):
         return stats
 
 
-def _plain(statement: RecordedStatement) -> dict[str, Any]:
-    """Return a statement in types that every store of the toolbar can keep."""
-    return {
-        "alias": statement.alias,
-        "is_primary": statement.is_primary,
-        "operation": statement.operation,
-        "reason": statement.reason.value,
-        "level": statement.level,
-        "model": statement.model,
-        "would_be": statement.would_be,
-        "milliseconds": statement.seconds * 1000,
-        "sql": statement.sql,
-        "steps": [[name, alias, seconds * 1000] for name, alias, seconds in statement.steps],
-    }
-
-
 def _clusters(state: RoutingState | None) -> Iterator[dict[str, Any]]:
     """Yield the routing state of the request for each cluster that it used."""
-    for name, scope in () if state is None else [*state.clusters.items()]:
-        cluster = get_topology().clusters.get(name)
-        if state is None or cluster is None:
-            continue
-        yield {
-            "name": name,
-            "level": cluster.settings.consistency.value,
-            "replica": scope.replica or "",
-            "wrote": scope.wrote,
-            "pinned": scope.pinned,
-            **_token(state, cluster),
-        }
-
-
-def _token(state: RoutingState, cluster: Cluster) -> dict[str, Any]:
-    """Return the client's token if it was loaded; loading it here could cost a query."""
-    if state.token is None:
-        return {"token": "unseen"}
-    mark = state.token.marks.get(cluster.name)
-    if mark is None:
-        return {"token": "none"}
-    return {
-        "token": "position" if mark.position is not None else "time",
-        "token_age": max(0.0, time.time() - mark.touched),
-    }
+    if state is None:
+        return
+    for name, scope in [*state.clusters.items()]:
+        if cluster := get_topology().clusters.get(name):
+            # Only a token that was loaded: loading it here could cost a query.
+            mark = state.token.marks.get(name) if state.token else None
+            kind = "unseen" if state.token is None else "none"
+            if mark:
+                kind = "time" if mark.position is None else "position"
+            yield {
+                "name": name,
+                "level": cluster.settings.consistency.value,
+                "replica": scope.replica or "",
+                "wrote": scope.wrote,
+                "pinned": scope.pinned,
+                "token": kind,
+                "token_age": max(0.0, time.time() - mark.touched) if mark else None,
+            }

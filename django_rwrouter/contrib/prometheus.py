@@ -59,59 +59,54 @@ class Families:
     """The metrics, without samples."""
 
     def __init__(self) -> None:
+        gauge, counter, server = GaugeMetricFamily, CounterMetricFamily, ("cluster", "database")
         self.info = InfoMetricFamily(
             "rwrouter", "The version of django-rwrouter, and the setting ENABLED.", labels=()
         )
-        self.databases = GaugeMetricFamily(
+        self.databases = gauge(
             "rwrouter_database_info",
             "1 for each database of the settings, with its role in them.",
-            labels=("cluster", "database", "role"),
+            labels=(*server, "role"),
         )
-        self.statements = CounterMetricFamily(
+        self.statements = counter(
             "rwrouter_statements",
             "Statements that a database has answered in all processes, by the reason why it was chosen.",
-            labels=("cluster", "database", "operation", "reason"),
+            labels=(*server, "operation", "reason"),
         )
-        self.shadow_reads = CounterMetricFamily(
+        self.shadow_reads = counter(
             "rwrouter_shadow_reads",
             "Reads that this database would have answered, had they not been decided in shadow mode.",
-            labels=("cluster", "database"),
+            labels=server,
         )
         self.seconds = HistogramMetricFamily(
             "rwrouter_statement_seconds",
             "How long databases took to answer, in all processes.",
-            labels=("cluster", "database", "operation"),
+            labels=(*server, "operation"),
         )
-        self.events = CounterMetricFamily(
+        self.events = counter(
             "rwrouter_events", "What happened, in all processes.", labels=("event", "subject")
         )
-        self.primary_up = GaugeMetricFamily(
-            "rwrouter_primary_up", "Whether the primary answers.", labels=("cluster", "database")
-        )
-        self.switched_off = GaugeMetricFamily(
+        self.primary_up = gauge("rwrouter_primary_up", "Whether the primary answers.", labels=server)
+        self.switched_off = gauge(
             "rwrouter_switched_off", "Whether somebody sends everything to the primary.", labels=("cluster",)
         )
-        self.replica_up = GaugeMetricFamily(
-            "rwrouter_replica_up",
-            "Whether the replica takes reads.",
-            labels=("cluster", "database"),
-        )
-        self.replica_state = GaugeMetricFamily(
+        self.replica_up = gauge("rwrouter_replica_up", "Whether the replica takes reads.", labels=server)
+        self.replica_state = gauge(
             "rwrouter_replica_state",
             "1 for the state that the replica is in, 0 for the others.",
-            labels=("cluster", "database", "state"),
+            labels=(*server, "state"),
         )
-        self.lag = GaugeMetricFamily(
+        self.lag = gauge(
             "rwrouter_replica_lag_seconds",
             "By how many seconds the replica is behind at most; at least, where no more is known.",
-            labels=("cluster", "database"),
+            labels=server,
         )
-        self.wrong_role = GaugeMetricFamily(
+        self.wrong_role = gauge(
             "rwrouter_role_mismatch",
             "Whether the server says that it is in another role than the settings do.",
-            labels=("cluster", "database"),
+            labels=server,
         )
-        self.scrape_error = GaugeMetricFamily(
+        self.scrape_error = gauge(
             "rwrouter_scrape_error", "1 if the counts could not be read, and are missing here."
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.decision import Decision, Operation, Reason
+from django_rwrouter.decision import Decision, Operation
 from django_rwrouter.scope.context import current_block, current_scope
 from django_rwrouter.scope.state import RoutingState
 from django_rwrouter.signals import statement_routed
@@ -19,30 +19,30 @@ from django_rwrouter.signals import statement_routed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedStatement:
-    """A statement of the request."""
+    """A statement of the request, in types that every store of the debug toolbar can keep."""
 
-    cluster: str
     alias: str
     """The database that ran the statement."""
     is_primary: bool
     operation: Operation
     """``"write"`` if the statement counts as a write."""
-    reason: Reason
+    reason: str
+    """The value of a :class:`~django_rwrouter.decision.Reason`."""
     level: str
     """The level in force."""
     model: str
     """The label of the model that the router was asked for, or an empty string."""
     would_be: str
     """Under ``ENABLED: "shadow"``, the replica that would have answered."""
-    seconds: float
+    milliseconds: float
     sql: str
     """The statement with its placeholders."""
-    steps: tuple[tuple[str, str, float], ...]
-    """The steps that its decision took: name, database, and seconds."""
+    steps: list[tuple[str, str, float]]
+    """The steps that its decision took: name, database, and milliseconds."""
 
 
 class Recording:
-    """The statements of one request, from :meth:`begin` to :meth:`end`."""
+    """The statements of one request, or of what else runs in the ``with`` block; entered once."""
 
     def __init__(self) -> None:
         self.statements: list[RecordedStatement] = []
@@ -51,13 +51,11 @@ class Recording:
         self._outer: tuple[Recording, ...] = ()
         self._seen: dict[str, list[tuple[str, str, float]]] = {}
 
-    def begin(self) -> None:
-        """Record the statements of this context from now on."""
+    def __enter__(self) -> None:
         self._outer = _recordings.get()
         _recordings.set((*self._outer, self))
 
-    def end(self) -> None:
-        """Stop recording; called in the context that called :meth:`begin`."""
+    def __exit__(self, *_error: object) -> None:
         # A reset token would be refused in a copy of the context.
         _recordings.set(self._outer)
 
@@ -65,31 +63,25 @@ class Recording:
         """Record a statement (receiver of ``statement_routed``)."""
         cluster = get_topology().by_alias[alias]
         self.state = state = current_scope() or self.state
-        steps = () if state is None else self._new_steps(cluster.name, state.scope(cluster.name).steps)
+        steps = [] if state is None else state.scope(cluster.name).steps
+        if steps and self._seen.get(cluster.name) is steps:
+            steps = []  # They belong to the first statement of their decision.
+        else:
+            self._seen[cluster.name] = steps
         self.statements.append(
             RecordedStatement(
-                cluster=cluster.name,
                 alias=alias,
                 is_primary=alias == cluster.primary,
                 operation="write" if wrote else "read",
-                reason=decision.reason,
+                reason=decision.reason.value,
                 level=level_in_force(cluster),
                 model="" if decision.model is None else decision.model._meta.label,
                 would_be=decision.would_be or "",
-                seconds=seconds,
+                milliseconds=seconds * 1000,
                 sql=sql,
-                steps=steps,
+                steps=[(name, database, seconds * 1000) for name, database, seconds in steps],
             )
         )
-
-    def _new_steps(
-        self, cluster: str, steps: list[tuple[str, str, float]]
-    ) -> tuple[tuple[str, str, float], ...]:
-        """Return the steps of a decision once: they belong to its first statement."""
-        if self._seen.get(cluster) is steps:
-            return ()
-        self._seen[cluster] = steps
-        return tuple(steps)
 
 
 _recordings: Final[ContextVar[tuple[Recording, ...]]] = ContextVar("rwrouter_recordings", default=())

@@ -18,7 +18,6 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
 from django_rwrouter.contrib.recording import RecordedStatement, Recording, listen
-from django_rwrouter.decision import Reason
 from django_rwrouter.middleware import GetResponse
 
 HEADER: Final = "Server-Timing"
@@ -44,22 +43,16 @@ class ServerTimingMiddleware:
         if self.is_async:
             return self.__acall__(request)
         recording = Recording()
-        recording.begin()
-        try:
+        with recording:
             response = cast("HttpResponseBase", self.get_response(request))
-        finally:
-            recording.end()
         _add(request, response, recording)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         """Handle one request on the event loop; nothing here waits."""
         recording = Recording()
-        recording.begin()
-        try:
+        with recording:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-        finally:
-            recording.end()
         _add(request, response, recording)
         return response
 
@@ -69,8 +62,8 @@ def _add(request: HttpRequest, response: HttpResponseBase, recording: Recording)
     if not recording.statements or not (settings.DEBUG or _is_known_staff(request)):
         return
     present = response.headers.get(HEADER)
-    ours = ", ".join(_metrics(recording.statements))
-    response.headers[HEADER] = f"{present}, {ours}" if present else ours
+    metrics = _metrics(recording.statements)
+    response.headers[HEADER] = ", ".join([present, *metrics] if present else metrics)
 
 
 def _is_known_staff(request: HttpRequest) -> bool:
@@ -90,7 +83,7 @@ def _metrics(statements: Sequence[RecordedStatement]) -> Iterator[str]:
     """Yield an entry for each database, in the order of their first statements."""
     for alias in dict.fromkeys(statement.alias for statement in statements):
         here = [statement for statement in statements if statement.alias == alias]
-        milliseconds = sum(statement.seconds for statement in here) * 1000
+        milliseconds = sum(statement.milliseconds for statement in here)
         name = _NOT_IN_A_TOKEN.sub("_", f"db-{alias}")
         yield f'{name};desc="{_quoted(_description(alias, here))}";dur={milliseconds:.1f}'
 
@@ -101,7 +94,8 @@ def _description(alias: str, statements: Sequence[RecordedStatement]) -> str:
     parts = []
     if reads:
         (main, _count), *others = reads.most_common()
-        parts.append(f"{_times(reads.total(), 'read')} ({_reason(main)}{', ...' if others else ''})")
+        # The reason's value, not its label: headers are ASCII, whatever the language.
+        parts.append(f"{_times(reads.total(), 'read')} ({main}{', ...' if others else ''})")
     if writes:
         parts.append(_times(writes, "write"))
     return f"{alias}: {', '.join(parts)}"
@@ -109,11 +103,6 @@ def _description(alias: str, statements: Sequence[RecordedStatement]) -> str:
 
 def _times(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _reason(reason: Reason) -> str:
-    # Its value, not its label: headers are ASCII, whatever the language.
-    return str(reason.value)
 
 
 def _quoted(text: str) -> str:
