@@ -1,4 +1,4 @@
-"""Types of the subcommands' arguments."""
+"""How subcommands read numbers, and write them."""
 
 from __future__ import annotations
 
@@ -38,3 +38,8 @@ def minutes(text: str) -> int:
     if not 1 <= value <= 60:  # noqa: PLR2004
         raise ArgumentTypeError(f"{text!r} is not a number of minutes, from 1 to 60.")
     return value
+
+
+def counted(number: int | str, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {one if number == 1 else many}"

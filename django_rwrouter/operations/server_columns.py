@@ -1,6 +1,6 @@
 """What is known of a server, as one list: the keys of ``status --json``, and the columns of both tables.
 
-A new column is one more entry. :mod:`django_rwrouter.management.status_report` writes the table of the
+A new column is one more entry. :mod:`django_rwrouter.management.subcommands.status` writes the table of the
 command, :mod:`django_rwrouter.admin.now` the panel's.
 """
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from django_rwrouter.management.subcommands import SUBCOMMANDS
+from django_rwrouter.management.subcommands import doctor, explain, overrides, status
+
+SUBCOMMANDS: Final[dict[str, Any]] = {
+    "status": status,
+    "explain": explain,
+    "doctor": doctor,
+    **overrides.SUBCOMMANDS,
+}
+"""Modules and objects, each with ``summary``, ``add_arguments(parser)`` and ``run(command, **options)``."""
 
 
 class Command(BaseCommand):
@@ -20,9 +28,9 @@ class Command(BaseCommand):
         """Add the subcommands, each with its own arguments."""
         subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
         for name, subcommand in SUBCOMMANDS.items():
-            summary = subcommand.summary
-            own = subparsers.add_parser(name, help=summary, description=summary)
-            subcommand.add_arguments(own)
+            subcommand.add_arguments(
+                subparsers.add_parser(name, help=subcommand.summary, description=subcommand.summary)
+            )
 
     def handle(self, *args: object, subcommand: str, **options: Any) -> None:
         """Run the subcommand."""

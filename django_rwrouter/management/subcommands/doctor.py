@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.color import Style
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.management.arguments import seconds
-from django_rwrouter.management.doctor_report import as_json, as_lines
+from django_rwrouter.management.arguments import counted, seconds
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.operations.doctor.findings import Severity
+from django_rwrouter.operations.doctor.findings import Finding, Severity, worst
+from django_rwrouter.printable import printable
 
 summary: Final = (
     "Asks the real servers for what the router needs of them, and says what to do where it is missing."
 )
+_WIDTH: Final = 100
+_INDENT: Final = " " * 26
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -39,18 +47,59 @@ def run(command: BaseCommand, **options: Any) -> None:
         topology = get_topology()
     except ImproperlyConfigured as error:
         raise CommandError(f"{error} See `manage.py check`.") from error
-    clusters = list(topology.clusters.values())
+    names = list(topology.clusters)
     if options["cluster"] is not None:
+        names = [options["cluster"]]
         try:
-            topology.check_cluster(options["cluster"])
+            topology.check_cluster(names[0])
         except ValueError as error:
             raise CommandError(str(error)) from error
-        clusters = [topology.clusters[options["cluster"]]]
-    findings = [finding for cluster in clusters for finding in examine(cluster, options["timeout"])]
+    findings = [finding for name in names for finding in examine(topology.clusters[name], options["timeout"])]
     if options["json"]:
         command.stdout.write(json.dumps(as_json(findings), indent=2))
     else:
         for line in as_lines(findings, command.style):
             command.stdout.write(line)
-    if any(finding.severity is Severity.ERROR for finding in findings):
+    if worst(findings) is Severity.ERROR:
         sys.exit(1)
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the findings as plain data."""
+    counts = Counter(finding.severity for finding in findings)
+    return {
+        "worst": worst(findings).value,
+        "counts": {severity.value: counts[severity] for severity in Severity},
+        "findings": [{**asdict(finding), "severity": finding.severity.value} for finding in findings],
+    }
+
+
+def as_lines(findings: Sequence[Finding], style: Style) -> Iterator[str]:
+    """Yield the lines of a table for people, server by server."""
+    colors = {
+        Severity.OK: style.SUCCESS,
+        Severity.UNKNOWN: style.MIGRATE_LABEL,
+        Severity.WARNING: style.WARNING,
+        Severity.ERROR: style.ERROR,
+    }
+    findings = printable(findings)
+    for (cluster, alias), group in groupby(findings, key=lambda finding: (finding.cluster, finding.alias)):
+        yield style.MIGRATE_HEADING(f"{cluster}: {alias}" if alias else cluster)
+        for finding in group:
+            first, *others = _wrapped(finding.message)
+            # Coloured after padding, as the colour codes have a length, too.
+            severity = colors[finding.severity](f"{finding.severity.value:8}")
+            yield f"  {severity} {finding.topic:14} {first}"
+            advice = _wrapped(f"-> {finding.advice}") if finding.advice else ()
+            yield from (_INDENT + line for line in (*others, *advice))
+        yield ""
+    counts = Counter(finding.severity for finding in findings)
+    errors, warnings = counts[Severity.ERROR], counts[Severity.WARNING]
+    color = style.ERROR if errors else style.WARNING if warnings else style.SUCCESS
+    yield color(
+        f"{counted(errors or 'no', 'error', 'errors')}, {counted(warnings or 'no', 'warning', 'warnings')}."
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH - len(_INDENT), break_long_words=False, break_on_hyphens=False) or [""]

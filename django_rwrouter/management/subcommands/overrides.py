@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -19,28 +19,29 @@ from django_rwrouter.printable import printable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverrideCommand:
-    """A subcommand that makes or removes an override."""
+    """A subcommand that makes an override, or ends one: then it takes no reason."""
 
     summary: str
-    subject: Literal["alias", "cluster"]
     run_on: Callable[..., object]
-    """Takes the subject, the reason if it takes one, and the operator; ``False`` if nothing changed."""
-    takes_reason: bool
+    """Takes the subject, the reason if it makes one, and the operator; ``False`` if nothing changed."""
     done: str
     """Said when something changed."""
     consequence: str
     """What running processes do then, within two intervals of their monitors."""
     not_done: str = ""
+    """Said where there was none to end; empty for a subcommand that makes one."""
+    of_cluster: bool = False
+    """Whether the subject is a cluster; else it is a replica."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the subject, the reason and the operator."""
-        if self.subject == "alias":
-            parser.add_argument("subject", metavar="ALIAS", help="a replica, as DATABASES names it")
-        else:
+        if self.of_cluster:
             parser.add_argument(
                 "subject", nargs="?", default=DEFAULT_CLUSTER, metavar="CLUSTER", help="one of CLUSTERS"
             )
-        if self.takes_reason:
+        else:
+            parser.add_argument("subject", metavar="ALIAS", help="a replica, as DATABASES names it")
+        if not self.not_done:
             parser.add_argument(
                 "--reason", default="", metavar="TEXT", help="why: shown wherever this is shown"
             )
@@ -51,9 +52,9 @@ class OverrideCommand:
     def run(self, command: BaseCommand, **options: Any) -> None:
         """Change the override and write the event at once; print what changed and when it takes effect."""
         by = _system_user() if options["by"] is None else options["by"]
-        reason = (options["reason"],) if self.takes_reason else ()
+        reason = {} if self.not_done else {"reason": options["reason"]}
         with plain_errors():
-            changed = self.run_on(options["subject"], *reason, by)
+            changed = self.run_on(options["subject"], by=by, **reason)
         stats.flush()
         subject = printable(options["subject"])
         if changed is False:
@@ -79,40 +80,36 @@ def _system_user() -> str:
         return ""
 
 
-DRAIN = OverrideCommand(
-    summary="Takes a replica out of rotation, for all processes, until `undrain`.",
-    subject="alias",
-    run_on=overrides.drain,
-    takes_reason=True,
-    done="{} is drained.",
-    consequence="All processes stop reading from it",
-)
-UNDRAIN = OverrideCommand(
-    summary="Puts a drained replica back into rotation, for all processes.",
-    subject="alias",
-    run_on=overrides.undrain,
-    takes_reason=False,
-    done="{} is no longer drained.",
-    consequence="All processes read from it again",
-    not_done="{} was not drained.",
-)
-SWITCH_OFF = OverrideCommand(
-    summary=(
-        "Throws the kill switch: all reads of a cluster go to its primary, in all processes, until"
-        " `switch_on`."
+SUBCOMMANDS: Final = {
+    "drain": OverrideCommand(
+        summary="Takes a replica out of rotation, for all processes, until `undrain`.",
+        run_on=overrides.drain,
+        done="{} is drained.",
+        consequence="All processes stop reading from it",
     ),
-    subject="cluster",
-    run_on=overrides.switch_off,
-    takes_reason=True,
-    done="The cluster {} is switched off.",
-    consequence="All its reads go to the primary",
-)
-SWITCH_ON = OverrideCommand(
-    summary="Undoes `switch_off`: the reads of the cluster are routed again, in all processes.",
-    subject="cluster",
-    run_on=overrides.switch_on,
-    takes_reason=False,
-    done="The cluster {} is switched on again.",
-    consequence="Its reads go to replicas again",
-    not_done="The cluster {} was not switched off.",
-)
+    "undrain": OverrideCommand(
+        summary="Puts a drained replica back into rotation, for all processes.",
+        run_on=overrides.undrain,
+        done="{} is no longer drained.",
+        consequence="All processes read from it again",
+        not_done="{} was not drained.",
+    ),
+    "switch_off": OverrideCommand(
+        summary=(
+            "Throws the kill switch: all reads of a cluster go to its primary, in all processes, until"
+            " `switch_on`."
+        ),
+        run_on=overrides.switch_off,
+        done="The cluster {} is switched off.",
+        consequence="All its reads go to the primary",
+        of_cluster=True,
+    ),
+    "switch_on": OverrideCommand(
+        summary="Undoes `switch_off`: the reads of the cluster are routed again, in all processes.",
+        run_on=overrides.switch_on,
+        done="The cluster {} is switched on again.",
+        consequence="Its reads go to replicas again",
+        not_done="The cluster {} was not switched off.",
+        of_cluster=True,
+    ),
+}

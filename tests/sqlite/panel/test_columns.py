@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from django_rwrouter.admin import now
-from django_rwrouter.management import status_report
+from django_rwrouter.management.subcommands import status
 from django_rwrouter.operations.server_columns import COLUMNS, Column
 from tests.sqlite.panel.conftest import read, record
 from tests.sqlite.test_operator_commands import rwrouter
@@ -18,7 +18,7 @@ OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
 def test_a_new_column_is_one_entry(show, monkeypatch):
     column = Column("used.would_be_reads", "would-be", "Would-be reads", "number", is_counted=True)
-    for module in (status_report, now):
+    for module in (status, now):
         assert module.COLUMNS is COLUMNS
         monkeypatch.setattr(module, "COLUMNS", (*COLUMNS, column))
     record(read("default", would_be="replica1"))

@@ -6,7 +6,7 @@ from django.core.management.color import no_style
 from django_rwrouter.conf import read
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import by_name
-from django_rwrouter.management.doctor_report import as_json, as_lines
+from django_rwrouter.management.subcommands.doctor import as_json, as_lines
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql, replication_filters
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes, Severity, worst
