@@ -9,8 +9,9 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import field, fields
 from http.cookies import CookieError, SimpleCookie
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from django_rwrouter.decision import Level
 
@@ -19,6 +20,20 @@ Validator = Callable[[object], T]
 
 Keys = Mapping[str, tuple[str, Validator[object]]]
 """By key of the setting, the attribute that holds it and its validator."""
+
+
+def option(validate: Validator[object], default: object, *, key: str = "") -> Any:
+    """Return the field of a key of the setting; its ``key`` is the attribute in capitals if not given."""
+    return field(default=default, metadata={"key": key, "validate": validate})
+
+
+def keys_of(cls: type) -> Keys:
+    """Return the keys of a class whose fields are made by :func:`option`; other fields have none."""
+    return {
+        option.metadata["key"] or option.name.upper(): (option.name, option.metadata["validate"])
+        for option in fields(cls)
+        if option.metadata
+    }
 
 
 def text(value: object) -> str:
@@ -60,34 +75,31 @@ def header_name(value: object) -> str:
     return name
 
 
-def _refuse_string(value: object, expected: str, kind: str) -> None:
-    """Refuse a string in place of a number or flag, as values from the environment are strings."""
-    if isinstance(value, str):
-        raise ValueError(  # noqa: TRY004
-            f"is a string, and {expected}",
-            f"Write it without quotes; if it is from the environment, env.{kind}('NAME') of django-environ"
-            " reads it.",
-        )
+def _wrong(value: object, expected: str, kind: str) -> ValueError:
+    """Return the error of a value that is no number or flag: a value from the environment is a string."""
+    if not isinstance(value, str):
+        return ValueError(expected)
+    reader = f"env.{kind}('NAME') of django-environ reads it."
+    hint = f"Write it without quotes; if it is from the environment, {reader}"
+    return ValueError(f"is a string, and {expected}", hint)
 
 
 def flag(value: object) -> bool:
     """Accept ``True`` and ``False`` alone."""
-    _refuse_string(value, "must be True or False", "bool")
     if not isinstance(value, bool):
-        raise ValueError("must be True or False")  # noqa: TRY004
+        raise _wrong(value, "must be True or False", "bool")
     return value
 
 
 def positive(value: object) -> float:
     """Accept a number greater than 0, as a float."""
-    _refuse_string(value, "must be a number greater than 0", "float")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     try:
         number = float(cast("float", value)) if is_number else math.nan
     except OverflowError:
         number = math.inf
     if not 0 < number < math.inf:
-        raise ValueError("must be a number greater than 0")
+        raise _wrong(value, "must be a number greater than 0", "float")
     return number
 
 
@@ -98,9 +110,8 @@ def at_least_zero(value: object) -> float:
 
 def count(value: object) -> int:
     """Accept a whole number, 0 or more."""
-    _refuse_string(value, "must be a whole number, 0 or more", "int")
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("must be a whole number, 0 or more")
+        raise _wrong(value, "must be a whole number, 0 or more", "int")
     return value
 
 
@@ -124,14 +135,14 @@ def one_of(*allowed: object) -> Validator[object]:
     """Return a validator that accepts these values alone."""
 
     def validate(value: object) -> object:
-        if isinstance(value, str) and value.lower() in {"true", "false"} and True in allowed:
-            _refuse_string(value, f"must be one of {', '.join(map(repr, allowed))}", "bool")
         for choice in allowed:
             # 1 == True, but nobody means True by it.
             if value == choice and isinstance(value, bool) == isinstance(choice, bool):
                 return choice
-        names = ", ".join(repr(choice) for choice in allowed)
-        raise ValueError(f"must be one of {names}", did_you_mean(value, allowed))
+        expected = f"must be one of {', '.join(map(repr, allowed))}"
+        if isinstance(value, str) and value.lower() in {"true", "false"} and True in allowed:
+            raise _wrong(value, expected, "bool")
+        raise ValueError(expected, did_you_mean(value, allowed))
 
     return validate
 
@@ -188,35 +199,34 @@ def views(value: object) -> tuple[str, ...]:
     return tuple(cast("list[str]", entries))
 
 
-def nested(cls: Callable[..., object], keys: Keys) -> Validator[object]:
+def nested(cls: type) -> Validator[object]:
     """Return a validator of a dict, whose missing keys have their defaults."""
 
     def validate(value: object) -> object:
         if not isinstance(value, Mapping):
             raise ValueError("must be a dict")  # noqa: TRY004
-        values: dict[str, object] = {}
-        for key, entry in value.items():
-            if key not in keys:
-                raise ValueError(f"has the unknown key {key!r}", did_you_mean(key, keys))
-            attribute, inner = keys[key]
-            try:
-                values[attribute] = inner(entry)
-            except ValueError as error:
-                problem, *hint = error.args
-                raise ValueError(f"has {key} {entry!r}, which {problem}", *hint) from None
-        return cls(**values)
+        return instance(cls, value, "has", "key")
 
     return validate
 
 
-def did_you_mean(value: object, known: Collection[object], otherwise: str = "") -> str:
-    """Return "Did you mean 'x'?", or another hint where no known name is like the value."""
-    guess = _guess(value, known)
-    return f"Did you mean {guess!r}?" if guess else otherwise
+def instance(cls: type[T], raw: Mapping[object, object], verb: str, noun: str, **values: object) -> T:
+    """Return an instance with the ``raw`` values of its keys; ``verb`` and ``noun`` begin its errors."""
+    keys: Mapping[Any, tuple[str, Validator[object]]] = keys_of(cls)
+    for key, value in raw.items():
+        if key not in keys:
+            raise ValueError(f"{verb} the unknown {noun} {key!r}", did_you_mean(key, keys))
+        attribute, validate = keys[key]
+        try:
+            values[attribute] = validate(value)
+        except ValueError as error:
+            problem, *hint = error.args
+            raise ValueError(f"{verb} {key} {value!r}, which {problem}", *hint) from None
+    return cls(**values)
 
 
-def _guess(value: object, known: Collection[object]) -> str:
-    names = [name for name in known if isinstance(name, str)]
-    folded = {name.lower(): name for name in names}
+def did_you_mean(value: object, names: Collection[object], otherwise: str = "") -> str:
+    """Return "Did you mean 'x'?", or another hint where none of the names is like the value."""
+    folded = {name.lower(): name for name in names if isinstance(name, str)}
     matches = difflib.get_close_matches(str(value).lower(), folded, n=1)
-    return folded[matches[0]] if matches else ""
+    return f"Did you mean {folded[matches[0]]!r}?" if matches else otherwise

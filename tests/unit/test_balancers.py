@@ -15,7 +15,7 @@ from django_rwrouter.balancers import (
     ZoneBalancer,
     get_balancer,
 )
-from django_rwrouter.conf.parser import ReplicaSettings
+from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.servers import in_flight
 
 DRAWS = 20_000

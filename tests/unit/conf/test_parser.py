@@ -2,7 +2,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from django_rwrouter.conf import get_settings, parser, read
-from django_rwrouter.conf.parser import (
+from django_rwrouter.conf.options import (
     ClusterSettings,
     CookieSettings,
     MonitorSettings,
@@ -220,7 +220,7 @@ BAD = [(key, raw) for key, (_, _, bad) in KEYS.items() for raw in bad]
 
 
 def test_the_table_has_every_key():
-    assert KEYS.keys() == {*parser._GLOBAL_KEYS, *parser._CLUSTER_KEYS}
+    assert KEYS.keys() == {*parser.GLOBAL_KEYS, *parser.CLUSTER_KEYS}
 
 
 @pytest.mark.parametrize(("key", "raw", "value"), GOOD, ids=[f"{k}={r!r}" for k, r, _ in GOOD])
@@ -455,7 +455,7 @@ def test_the_keys_beside_clusters_are_the_defaults_of_every_cluster():
     assert {each.consistency for each in settings.clusters} == {Level.EVENTUAL}
 
 
-@pytest.mark.parametrize("key", sorted(parser._GLOBAL_KEYS))
+@pytest.mark.parametrize("key", sorted(parser.GLOBAL_KEYS))
 def test_what_belongs_to_the_whole_may_stand_only_there(key):
     problem = only_problem({"CLUSTERS": {"main": {key: KEYS[key][1][0][0]}}})
     assert problem.id == "E004"

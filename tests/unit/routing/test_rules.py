@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from django_rwrouter.conf.clusters import Cluster, ModelRoute
-from django_rwrouter.conf.parser import ClusterSettings, ReplicaSettings
+from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.routing import decide
 from django_rwrouter.routing.rules import UNCONDITIONAL
