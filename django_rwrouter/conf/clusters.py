@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.base import ModelBase
 
 from django_rwrouter import process
-from django_rwrouter.conf.options import ClusterSettings, Lifetime, ReplicaSettings, Settings
+from django_rwrouter.conf.options import ClusterSettings, Lifetime, Settings
 from django_rwrouter.conf.parser import SETTING
 from django_rwrouter.conf.project import get_settings
 from django_rwrouter.conf.validators import did_you_mean
@@ -33,45 +32,24 @@ _SITES: Final = "django.contrib.sites.models"
 _DATABASE_CACHE: Final = "django.core.cache.backends.db.DatabaseCache"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
-    """A primary, its replicas, and their settings."""
+    """A primary, its replicas, and their settings. Its attributes never change."""
 
-    settings: ClusterSettings
-    enabled: bool
-    shadow: bool
-    aliases: frozenset[str] = field(init=False)
-    name: str = field(init=False)
-    primary: str = field(init=False)
-    replicas: tuple[ReplicaSettings, ...] = field(init=False)
-    replica_aliases: tuple[str, ...] = field(init=False)
-    keeps_replica: bool = field(init=False)
-    """Whether a scope reads from one replica throughout."""
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        object.__setattr__(self, "name", settings.name)
-        object.__setattr__(self, "primary", settings.primary)
-        object.__setattr__(self, "replicas", settings.replicas)
-        object.__setattr__(self, "keeps_replica", settings.replica_per == "request")
-        replicas = tuple(replica.alias for replica in settings.replicas)
-        object.__setattr__(self, "replica_aliases", replicas)
-        object.__setattr__(self, "aliases", frozenset((settings.primary, *replicas)))
+    def __init__(self, settings: ClusterSettings, *, enabled: bool, shadow: bool) -> None:
+        self.settings = settings
+        self.enabled = enabled
+        self.shadow = shadow
+        self.name = settings.name
+        self.primary = settings.primary
+        self.replicas = settings.replicas
+        self.replica_aliases = tuple(replica.alias for replica in settings.replicas)
+        self.aliases = frozenset((self.primary, *self.replica_aliases))
+        self.keeps_replica = settings.replica_per == "request"
+        """Whether a scope reads from one replica throughout."""
 
 
 class ModelRoute:
     """The constant part of routing one model, and its decisions, which are shared."""
-
-    __slots__ = (
-        "_decisions",
-        "cluster",
-        "fixed",
-        "is_plain",
-        "model",
-        "replicas",
-        "table",
-        "timely_replicas",
-    )
 
     def __init__(self, cluster: Cluster, model: type[Model] | None, fixed: Reason | None) -> None:
         self.cluster = cluster
@@ -91,22 +69,14 @@ class ModelRoute:
         self._decisions: dict[tuple[str, Reason, Operation, str | None], Decision] = {}
 
     def decide(
-        self,
-        alias: str,
-        reason: Reason,
-        operation: Operation = "read",
-        would_be: str | None = None,
+        self, alias: str, reason: Reason, operation: Operation = "read", would_be: str | None = None
     ) -> Decision:
         """Return the decision with these values: always the same object for the same values."""
         key = (alias, reason, operation, would_be)
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._decisions[key] = Decision(
-                alias=alias,
-                reason=reason,
-                operation=operation,
-                model=self.model,
-                would_be=would_be,
+                alias=alias, reason=reason, operation=operation, model=self.model, would_be=would_be
             )
         return decision
 
@@ -116,17 +86,16 @@ class Topology:
 
     def __init__(self, settings: Settings) -> None:
         self.inert = settings.inert
+        enabled, shadow = settings.enabled is not False, settings.enabled == "shadow"
         self.clusters: Mapping[str, Cluster] = {
-            each.name: Cluster(
-                settings=each,
-                enabled=settings.enabled is not False,
-                shadow=settings.enabled == "shadow",
-            )
-            for each in settings.clusters
+            cluster.name: Cluster(cluster, enabled=enabled, shadow=shadow) for cluster in settings.clusters
         }
-        self.by_alias: Mapping[str, Cluster] = (
-            {} if self.inert else {alias: each for each in self.clusters.values() for alias in each.aliases}
-        )
+        self.by_alias: Mapping[str, Cluster] = {
+            alias: cluster
+            for cluster in self.clusters.values()
+            if not self.inert
+            for alias in cluster.aliases
+        }
         """The cluster of each alias in the setting; empty if nothing is configured."""
         self.mirrors: Mapping[str, Cluster] = {
             alias: self.by_alias[mirrored]
@@ -136,7 +105,8 @@ class Topology:
         """The cluster of each alias outside the setting whose ``TEST["MIRROR"]`` names one inside: a second
         alias of a server, or a replica that was taken out of the setting."""
         self.lifetimes = {
-            each.name: Lifetime(each.pin_seconds, each.token_seconds) for each in settings.clusters
+            cluster.name: Lifetime(cluster.pin_seconds, cluster.token_seconds)
+            for cluster in settings.clusters
         }
         """For how many seconds a client's mark lives, by cluster."""
         self.unsafe_paths = tuple(entry for entry in settings.unsafe_views if entry.startswith("/"))
@@ -144,13 +114,13 @@ class Topology:
         self.unsafe_views = frozenset(settings.unsafe_views).difference(self.unsafe_paths)
         """View names whose requests are treated so."""
         self._owners = {
-            label: self.clusters[each.name] for each in settings.clusters for label in each.models or ()
+            label: cluster for cluster in self.clusters.values() for label in cluster.settings.models or ()
         }
         self._catch_all = next(
-            (self.clusters[each.name] for each in settings.clusters if each.models is None), None
+            (cluster for cluster in self.clusters.values() if cluster.settings.models is None), None
         )
         self._routes: dict[type[Model], ModelRoute | None] = {}
-        self._raw = {name: ModelRoute(each, None, None) for name, each in self.clusters.items()}
+        self._raw = {name: ModelRoute(cluster, None, None) for name, cluster in self.clusters.items()}
 
     def route(self, model: type[Model]) -> ModelRoute | None:
         """Return how a model is routed, or ``None`` if no cluster serves it."""
@@ -194,8 +164,8 @@ class Topology:
     def check_cluster(self, name: str) -> None:
         """Raise ``ValueError`` if there is no cluster of that name."""
         if name not in self.clusters:
-            known = ", ".join(map(repr, self.clusters)) or "none"
-            hint = did_you_mean(name, self.clusters, f"The clusters are: {known}.")
+            names = ", ".join(map(repr, self.clusters)) or "none"
+            hint = did_you_mean(name, self.clusters, f"The clusters are: {names}.")
             raise ValueError(f"There is no cluster {name!r} in {SETTING}. {hint}")
 
     def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
@@ -356,6 +326,11 @@ def get_topology() -> Topology:
 process.derives(get_topology.cache_clear, [SETTING, "CACHES", "SESSION_ENGINE"])
 
 
+_OPENING: Final = '"`['
+_CLOSING: Final = '"`]'
+_SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
+
+
 def table_name(db_table: str) -> str:
     """Return a model's ``db_table`` without quotes, with a dot between schema and table.
 
@@ -364,11 +339,6 @@ def table_name(db_table: str) -> str:
     """
     quoted = len(db_table) > 1 and db_table[0] in _OPENING and db_table[-1] in _CLOSING
     return _SEPARATOR.sub(".", db_table[1:-1] if quoted else db_table)
-
-
-_OPENING: Final = '"`['
-_CLOSING: Final = '"`]'
-_SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
 
 
 def home_of(model_name: str) -> str:

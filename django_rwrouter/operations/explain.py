@@ -193,7 +193,8 @@ def _as_supposed(route: ModelRoute, question: Question) -> ModelRoute:
     settings = cluster.settings
     if question.level is not None and question.level is not Level.BOUNDED:
         settings = replace(settings, consistency=question.level)
-    return ModelRoute(replace(cluster, settings=settings), question.model, route.fixed)
+    supposed = Cluster(settings, enabled=cluster.enabled, shadow=cluster.shadow)
+    return ModelRoute(supposed, question.model, route.fixed)
 
 
 def _level(question: Question, cluster: Cluster) -> Level:
