@@ -1,4 +1,4 @@
-"""Prepares a connection that has just been opened: session, identity, position, and the statement hook."""
+"""Prepares a connection that has just been opened: statement hook, and a read-only session on a replica."""
 
 from __future__ import annotations
 
