@@ -93,7 +93,7 @@ class ReadWriteMiddleware:
             exchange.look_before_clearing(state, request)
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
-            state.settled.clear()
+            state.settled = {}
         if request.resolver_match is not None:
             state.view_name = request.resolver_match.view_name
         state.uncounted = getattr(view, UNCOUNTED, False)

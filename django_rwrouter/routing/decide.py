@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from django.db import Error, connections
 
@@ -21,7 +22,7 @@ from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
 from django_rwrouter.routing.candidates import Candidates, Standings
-from django_rwrouter.routing.decision_cache import Settled, SettledWrite, settle, settle_write
+from django_rwrouter.routing.decision_cache import settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
 from django_rwrouter.routing.rules import Demand
 from django_rwrouter.routing.steps import (
@@ -70,6 +71,7 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
         return None
     cluster = route.cluster
     state = current_state()
+    decisions, version = state.settled, health.version
     scope = state.scope(cluster.name)
     block = current_block(cluster.name)
     here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
@@ -87,7 +89,7 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
         if instance is not None and is_generic(instance, route.model):
             state.generic_reads[decision.alias, route.table] = decision
     if instance_alias is None:
-        settle(decision, route, state, block, here)
+        settle(decision, route, state, block, here, decisions, version)
     return decision
 
 
@@ -112,7 +114,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     block = current_block(cluster.name)
     if scope.replica in failed:
         scope.replica = None
-    state.settled.clear()
+    state.settled = {}
     here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
     attempts = Attempts(unusable={*health.unusable(), *failed})
     if cluster.primary in failed:
@@ -387,15 +389,18 @@ def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Clust
     primary = wrapper_installation.install(connections[cluster.primary])
     balancer = get_balancer(cluster.settings.balancer)
     here = scope.by_thread[thread] = Standings(cluster, primary, balancer)
-    forget = partial(_forget_thread, scope, state.settled, state.settled_writes, thread)
+    forget = partial(_forget_thread, scope, weakref.ref(state), thread)
     here.end_of_thread = when_thread_ends(forget)
     return here
 
 
 def _forget_thread(
-    scope: ClusterScope, settled: dict[Any, Settled], settled_writes: dict[Any, SettledWrite], thread: object
+    scope: ClusterScope, state_ref: weakref.ReferenceType[RoutingState], thread: object
 ) -> None:
     scope.forget_thread(thread)
+    if (state := state_ref()) is None:
+        return
+    settled, settled_writes = state.settled, state.settled_writes
     for model in [model for model, entry in list(settled.items()) if entry.basis.thread is thread]:
         settled.pop(model, None)
     for model in [model for model, entry in list(settled_writes.items()) if entry.thread is thread]:

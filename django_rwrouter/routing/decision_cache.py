@@ -7,6 +7,7 @@ nothing has costs less than to decide again; whatever is in doubt is decided aga
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -92,11 +93,12 @@ def recall(model: type[Model]) -> str | None:
     """
     now = in_force()
     state = now.state or THREAD.outside
+    decisions = state.settled
     settled: Settled | None
     try:
-        settled, is_first = state.settled[model], False
+        settled, is_first = decisions[model], False
     except KeyError:
-        settled, is_first = _as_another(model, state) if state.settled else None, True
+        settled, is_first = _as_another(model, decisions) if decisions else None, True
     if (
         settled is not None
         and now.block is (basis := settled.basis).block
@@ -109,19 +111,19 @@ def recall(model: type[Model]) -> str | None:
     ):
         basis.announced[settled.table] = decision = settled.decision
         if is_first:
-            state.settled[model] = settled
+            decisions[model] = settled
             if not decision.reason.on_primary:
                 state.routed_reads[basis.alias, settled.table] = decision
         return basis.alias
     return None
 
 
-def _as_another(model: type[Model], state: RoutingState) -> Settled | None:
+def _as_another(model: type[Model], decisions: Mapping[object, Any]) -> Settled | None:
     """Return the newest decision of a model's cluster, for the model, if no setting tells it from others."""
     route = get_topology().route(model)
     if route is None or not route.is_plain:
         return None
-    other: Settled | None = state.settled.get(route.cluster.name)
+    other: Settled | None = decisions.get(route.cluster.name)
     if other is None:
         return None
     return Settled(route.decide(other.basis.alias, other.decision.reason), route.table, other.basis)
@@ -198,12 +200,19 @@ def settle(
     state: RoutingState,
     block: Block | None,
     here: Standings,
+    decisions: dict[object, Any],
+    version: int,
 ) -> None:
-    """Let a decision hold for the reads of this model that follow, if it is of the kind that can."""
+    """Let a decision hold for the reads of this model that follow, if it is of the kind that can.
+
+    ``decisions`` is ``state.settled``, and ``version`` that of :attr:`Health.version`, as they were before it
+    was taken: what has changed since then may speak against it.
+    """
     reason = decision.reason
     if (
         (reason not in LASTING and reason not in AGEING)
         or route.model is None
+        or route.fixed is not None
         or decision.would_be is not None
         or state.loading
     ):
@@ -238,12 +247,12 @@ def settle(
         primary.autocommit,
         connection,
         connection.connection,
-        health.version,
+        version,
         until,
     )
-    settled = state.settled[route.model] = Settled(decision, route.table, basis)
+    settled = decisions[route.model] = Settled(decision, route.table, basis)
     if route.is_plain:
-        state.settled[route.cluster.name] = settled
+        decisions[route.cluster.name] = settled
 
 
 def _seconds_left(

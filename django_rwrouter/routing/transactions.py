@@ -38,7 +38,7 @@ def note_view(state: RoutingState, view: Callable[..., object]) -> None:
             primary not in getattr(view, "_non_atomic_requests", ())
         ):
             state.scope(name).view = view
-            state.settled.clear()
+            state.settled = {}
 
 
 def transaction_of(

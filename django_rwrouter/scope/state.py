@@ -189,9 +189,13 @@ class RoutingState:
         """The same for reads through generic relations alone."""
         self.settled: dict[object, Any] = {}
         """By model, the decision that holds for its reads until something changes (a
-        ``decision_cache.Settled``); by cluster, the newest for a model like any other."""
+        ``decision_cache.Settled``); by cluster, the newest for a model like any other.
+
+        A change replaces the dict and does not empty it: another thread that is deciding meanwhile stores its
+        decision in the one that it began with, which nobody reads any more.
+        """
         self.settled_writes: dict[type[Model], Any] = {}
-        """The same for its writes (a ``settled.SettledWrite``)."""
+        """The same for its writes (a ``decision_cache.SettledWrite``)."""
         self.spilled: dict[tuple[object, str], object] = {}
         """By thread and cluster, the slot of a read that goes to the primary because replicas lag."""
 
@@ -216,7 +220,7 @@ class RoutingState:
         state: RoutingState | None = self
         while state is not None:
             state.scope(cluster).wrote = True
-            state.settled.clear()
+            state.settled = {}
             state = state.outer
 
     def note_read_to_write(self, cluster: str) -> None:
@@ -224,7 +228,7 @@ class RoutingState:
         state: RoutingState | None = self
         while state is not None:
             state.scope(cluster).read_to_write = True
-            state.settled.clear()
+            state.settled = {}
             state = state.outer
 
     def forget_connection(self, cluster: str, alias: str) -> None:
@@ -238,7 +242,7 @@ class RoutingState:
         """Return what the client brought, looking for it first if nobody has."""
         if self.token is None:
             self.loading = True
-            self.settled.clear()
+            self.settled.clear()  # Not replaced: the read that wants the token is to be stored in it.
             try:
                 self.token = EMPTY if self.load_token is None else self.load_token()
             finally:
@@ -247,14 +251,14 @@ class RoutingState:
 
     def add_token(self, token: Token) -> None:
         """Merge a token into what the client brought, without looking at that if nobody has."""
-        self.settled.clear()
-        for scope in list(self.clusters.values()):
-            scope.floors.clear()  # The primary was asked before it is known what the token speaks of.
         if self.token is not None:
             self.token = self.token.merge(token)
-            return
-        load = self.load_token
-        self.load_token = lambda: token if load is None else load().merge(token)
+        else:
+            load = self.load_token
+            self.load_token = lambda: token if load is None else load().merge(token)
+        for scope in list(self.clusters.values()):
+            scope.floors = {}  # The primary was asked before it is known what the token speaks of.
+        self.settled = {}
 
 
 class _Outside(RoutingState):

@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+import time
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
@@ -22,9 +23,10 @@ from django_rwrouter import (
     use_replica,
 )
 from django_rwrouter.router import ReadWriteRouter
-from django_rwrouter.routing import decide
+from django_rwrouter.routing import decide, decision_cache
 from django_rwrouter.routing.decide import decide_write
 from django_rwrouter.scope.context import current_state, in_force
+from django_rwrouter.scope.token import Mark, Token
 from django_rwrouter.servers.breaker import health
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import reason
@@ -258,6 +260,57 @@ def test_a_change_of_the_settings_ends_it_within_a_scope(settings):
         assert reason() == "level_primary"
 
 
+# --- what changes while a read is being decided ------------------------------------------------------
+
+
+def write_elsewhere():
+    """Write in another thread of the same scope."""
+
+    def write():
+        Book.objects.create(title="new")
+        connections.close_all()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(write,))
+    thread.start()
+    thread.join()
+
+
+def throw_the_kill_switch():
+    health.switches.set_off(frozenset({"default"}))
+
+
+def bring_a_token():
+    current_state().add_token(Token({"default": Mark(time.time())}))
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (write_elsewhere, "wrote_in_scope"),
+        (throw_the_kill_switch, "disabled"),
+        (bring_a_token, "pinned"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.parametrize("read_before", [False, True], ids=["the first read", "like another model"])
+def test_a_change_while_a_read_is_decided_is_not_forgotten(monkeypatch, change, after, read_before):
+    place, name = (decision_cache, "_as_another") if read_before else (decide, "_decide")
+    original = getattr(place, name)
+
+    def interrupted(*args):
+        result = original(*args)
+        monkeypatch.undo()
+        change()
+        return result
+
+    with routing_scope(safe=True):
+        if read_before:
+            read(Tag)
+        monkeypatch.setattr(place, name, interrupted)
+        read()
+        assert reason() == after
+
+
 # --- outside any scope -------------------------------------------------------------------------------
 
 
@@ -445,3 +498,10 @@ def test_what_is_made_anew_each_time_is_not_kept():
     historical = ProjectState.from_apps(apps).apps.get_model("app", "Book")
     assert router.db_for_write(historical) == "default"
     assert historical not in current_state().settled_writes
+
+
+def test_nor_is_a_read_of_it_while_the_kill_switch_is_thrown():
+    health.switches.set_off(frozenset({"default"}))
+    historical = ProjectState.from_apps(apps).apps.get_model("app", "Book")
+    assert router.db_for_read(historical) == "default"
+    assert historical not in current_state().settled
