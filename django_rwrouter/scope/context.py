@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -40,10 +40,18 @@ in_force: Final = _in_force.get
 def _in_effect() -> InForce:
     """Return what is in force, with what running generators have opened."""
     now = in_force()
-    if now.block.__class__ is not GeneratorRegions:
-        return now
-    state, block, untracked = now.state, now.block.outside, now.untracked
-    for region in now.block.regions:
+    return _with(_regions(now), now)
+
+
+def _regions(now: InForce) -> tuple[GeneratorRegion, ...]:
+    """Return what generators have opened, but for what has ended in whatever context."""
+    return now.block.unended() if isinstance(now.block, GeneratorRegions) else ()
+
+
+def _with(regions: Iterable[GeneratorRegion], now: InForce) -> InForce:
+    """Return what is in force in no generator, with these regions of running ones."""
+    state, block, untracked = now.state, _outside(now), now.untracked
+    for region in regions:
         if region.in_step():
             state = region.state or state
             untracked = untracked or region.untracked
@@ -112,39 +120,51 @@ def _outside(now: InForce) -> Block | None:
 def open_region(region: object, begin: Callable[[], object], caller: FrameType) -> None:
     """Call ``begin``, and remember what was in force before for :func:`close_region`.
 
-    In a generator, what begins is in force during its steps alone: in between runs whoever consumes it.
+    In a generator, what begins is in force during its steps alone: in between runs whoever consumes it. In a
+    task or thread that a step has started, and which may outlive it, it is inside what was in force there.
     """
     before = in_force()
-    regions = before.block.unended() if isinstance(before.block, GeneratorRegions) else ()
-    in_step = [other.frame for other in regions if other.in_step()]
-    frame = generators.generator_of(caller) or (in_step[-1] if in_step else None)
-    if frame is None:
-        begin()
-        now = in_force()
-        _in_force.set(replace(now, regions=(*now.regions, (region, before))))
-        return
-    effective = _in_effect()
-    _in_force.set(effective)
+    regions = _regions(before)
+    frame = generators.generator_of(caller) or generators.innermost_running(caller, regions)
+    own: tuple[GeneratorRegion, ...] = ()
+    if frame is not None:
+        around = _with(regions, before)
+    elif regions:
+        strand = generators.strand()
+        own = tuple(other for other in regions if other.strand is strand)
+        around = _with((other for other in regions if other not in own), before)
+    else:
+        around = before
+    _in_force.set(_inside(around, own))
     try:
         begin()
         now = in_force()
-        begun = GeneratorRegion(
-            frame=frame,
-            region=region,
-            state=None if now.state is effective.state else now.state,
-            block=None if now.block is effective.block else cast("Block", now.block),
-            untracked=now.untracked,
-        )
     finally:
         _in_force.set(before)
-    _in_force.set(replace(before, block=GeneratorRegions(_outside(before), (*regions, begun))))
+    if frame is None:
+        _in_force.set(replace(now, regions=(*now.regions, (region, before))))
+        return
+    begun = GeneratorRegion(
+        frame=frame,
+        region=region,
+        state=None if now.state is around.state else now.state,
+        block=None if now.block is around.block else cast("Block", now.block),
+        untracked=now.untracked,
+    )
+    _in_force.set(_inside(before, (*regions, begun)))
+
+
+def _inside(now: InForce, regions: tuple[GeneratorRegion, ...]) -> InForce:
+    """Return what is in force, with other regions of generators."""
+    outside = _outside(now)
+    return replace(now, block=GeneratorRegions(outside, regions) if regions else outside)
 
 
 def close_region(region: object) -> None:
     """Restore what was in force before the region; what generators have opened meanwhile stays theirs."""
     before = now = in_force()
-    in_generators = now.block.regions if isinstance(now.block, GeneratorRegions) else ()
-    for begun in reversed(in_generators):
+    opened = _regions(now)
+    for begun in reversed(opened):
         if begun.region is region and begun.in_step():
             begun.ended = True  # In every context that holds it.
             break
@@ -153,9 +173,9 @@ def close_region(region: object) -> None:
         if not now.regions or now.regions[-1][0] is not region:
             return
         before = now.regions[-1][1]
-    unended = tuple(begun for begun in in_generators if not begun.ended)
-    outside = _outside(before)
-    _in_force.set(replace(before, block=GeneratorRegions(outside, unended) if unended else outside))
+    regions = _regions(before)
+    opened = tuple(begun for begun in opened if not begun.ended and begun not in regions)
+    _in_force.set(_inside(before, (*regions, *opened)))
     if now.state is not None and now.state is not before.state:
         now.state.spilled.clear()
 

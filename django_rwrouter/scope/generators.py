@@ -6,13 +6,15 @@ holds is told from where the generator stands, each time that it matters.
 
 from __future__ import annotations
 
+import asyncio
 import dis
 import inspect
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from django_rwrouter.scope.state import Block, RoutingState
+from django_rwrouter.scope.state import Block, RoutingState, on_event_loop, this_thread
 
 _GENERATORS: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _AROUND: Final = frozenset({"contextlib", "_pytest", "pytest_asyncio", "anyio"})
@@ -21,6 +23,11 @@ _ENTERING: Final = frozenset({"__enter__", "__aenter__"})
 _RESUME: Final = dis.opmap.get("RESUME")
 _RESUME_KIND, _AFTER_AWAIT = 3, 3
 """Of the argument of ``RESUME``, the bits that say after what; since Python 3.11."""
+
+
+def strand() -> object:
+    """Return the running task of an event loop, or else the running thread."""
+    return (asyncio.current_task() if on_event_loop() else None) or this_thread()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -33,6 +40,8 @@ class GeneratorRegion:
     state: RoutingState | None
     block: Block | None
     untracked: bool
+    strand: object = field(default_factory=strand)
+    """Where it was opened. What another task or thread has of it, it has copied."""
     ended: bool = False
 
     def in_step(self) -> bool:
@@ -75,6 +84,14 @@ def generator_of(frame: FrameType | None) -> FrameType | None:
         else:
             return None
     return None
+
+
+def innermost_running(frame: FrameType | None, regions: Iterable[GeneratorRegion]) -> FrameType | None:
+    """Return the frame of the innermost generator with a region in whose step a frame runs."""
+    frames = {region.frame for region in regions}
+    while frame is not None and frame not in frames:
+        frame = frame.f_back
+    return frame
 
 
 def _is_around(frame: FrameType) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import threading
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -267,3 +268,119 @@ def test_a_generator_stepped_in_another_context_has_its_own():
     assert kind() is None
     steps.close()
     assert kind() is None
+
+
+# --- what a step starts, and what outlives it ----------------------------------------------------------
+
+
+async def until(event):
+    assert await asyncio.to_thread(event.wait, 30)
+
+
+async def in_a_task(run):
+    await asyncio.create_task(run())
+
+
+async def in_a_gathered_task(run):
+    await asyncio.gather(run(), asyncio.sleep(0))
+
+
+async def in_a_thread(run):
+    await sync_to_async(lambda: asyncio.run(run()), thread_sensitive=False)()
+
+
+@pytest.mark.parametrize(
+    "start", [in_a_task, in_a_gathered_task, in_a_thread], ids=lambda start: start.__name__
+)
+@pytest.mark.parametrize("around", [use_replica, None], ids=["inside a block", "after a block"])
+def test_a_block_of_what_a_step_has_started_outlives_the_step(start, around):
+    """Entered while the step awaits or is over; it holds while the generator is left, and steps on."""
+
+    stepped, entered, looked, left = (threading.Event() for _ in range(4))
+    seen = []
+
+    async def run():
+        if around is None:
+            await until(stepped)
+        with use_primary():
+            seen.append(kind())
+            entered.set()
+            await until(stepped)
+            seen.append(kind())
+            looked.set()
+            await until(left)
+            seen.append(kind())
+            with use_replica():
+                seen.append(kind())
+        seen.append(kind())
+
+    async def steps():
+        with use_replica():
+            task = asyncio.ensure_future(start(run))
+            if around is not None:
+                await until(entered)
+            yield
+            left.set()
+            await task
+            yield
+
+    async def main():
+        generator = steps()
+        await anext(generator)
+        stepped.set()
+        await until(looked)
+        await anext(generator)
+        await generator.aclose()
+
+    asyncio.run(main())
+    replica, primary = BlockKind.REPLICA, BlockKind.PRIMARY
+    assert seen == [primary, primary, primary, replica, replica]
+
+
+def test_a_thread_that_a_step_has_started_keeps_its_block():
+    entered, left = threading.Event(), threading.Event()
+    seen = []
+
+    def run():
+        with use_primary():
+            entered.set()
+            left.wait()
+            seen.append(kind())
+        seen.append(kind())
+
+    def steps():
+        with use_replica():
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+            thread.start()
+            entered.wait()
+            yield thread
+
+    generator = steps()
+    thread = next(generator)
+    left.set()
+    thread.join()
+    generator.close()
+    assert seen == [BlockKind.PRIMARY, None]
+
+
+def test_generators_of_a_task_that_a_step_has_started_are_its_own():
+    async def run():
+        inner = generator(use_primary)
+        seen = [next(inner)]
+        with use_replica():
+            seen.append(next(inner))
+            seen.append(kind())
+        seen.append(next(inner))
+        with use_replica():
+            inner.close()
+            return [*seen, kind()]
+
+    async def steps():
+        with use_replica():
+            yield await asyncio.create_task(run())
+
+    async def main():
+        return [step async for step in steps()]
+
+    replica, primary = BlockKind.REPLICA, BlockKind.PRIMARY
+    assert asyncio.run(main()) == [[primary, primary, replica, primary, replica]]
