@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from django_rwrouter.events import emit
 from django_rwrouter.stats import backends
 from tests.servers.product import PRODUCTS
 
@@ -68,6 +69,12 @@ def needed(item):
 def _nobody_merges_statistics_by_chance(monkeypatch):
     """A process that writes them merges them at a random time; what a test finds must not depend on that."""
     monkeypatch.setattr(backends, "ROLL_UP_SECONDS", 1e9)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_logged_a_moment_ago(monkeypatch):
+    """A condition that another test has met would not be logged again so soon."""
+    monkeypatch.setattr(emit, "_logged", {})
 
 
 def _fail_if_skipped(report, path):

@@ -3,8 +3,10 @@
 from django_rwrouter.events.emit import (
     cluster_of,
     only_on_primary,
+    position_unknown,
     primary_found,
     primary_lost,
+    primary_read_only,
     read_degraded,
     read_failed_over,
     read_spilled,
@@ -16,14 +18,18 @@ from django_rwrouter.events.emit import (
     session_differs,
     switched_off,
     switched_on,
+    sync_timed_out,
     why,
+    write_too_late,
 )
 
 __all__ = [
     "cluster_of",
     "only_on_primary",
+    "position_unknown",
     "primary_found",
     "primary_lost",
+    "primary_read_only",
     "read_degraded",
     "read_failed_over",
     "read_spilled",
@@ -35,5 +41,7 @@ __all__ = [
     "session_differs",
     "switched_off",
     "switched_on",
+    "sync_timed_out",
     "why",
+    "write_too_late",
 ]

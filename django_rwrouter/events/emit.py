@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from django_rwrouter import process, signals, stats
 from django_rwrouter.conf.clusters import get_topology
@@ -17,7 +17,7 @@ from django_rwrouter.printable import printable
 logger = logging.getLogger("django_rwrouter")
 
 REPEAT_SECONDS: Final = 10.0
-"""Least time between two log entries about reads that meet the same condition one after another."""
+"""Least time between two log entries about a condition that many reads or writes meet one after another."""
 
 
 def cluster_of(alias: str) -> str:
@@ -88,50 +88,70 @@ def read_failed_over(alias: str, substitute: str, reason: str) -> None:
 
 def read_spilled(cluster: str) -> None:
     """Emit that a read goes to the primary because all replicas exceed ``MAX_LAG``."""
-    stats.count_event(EventKind.READ_SPILLED.code, cluster)
-    if _is_news("spilled", cluster):
-        logger.warning(
-            "All replicas of %r lag more than MAX_LAG: some of their reads go to the primary.",
-            cluster,
-            extra={"cluster": cluster},
-        )
-    signals.read_spilled.send_robust(sender=None, cluster=cluster)
+    message = "All replicas of %r lag more than MAX_LAG: some of their reads go to the primary."
+    _emit_condition(EventKind.READ_SPILLED, logging.WARNING, message, cluster, cluster=cluster)
 
 
 def read_degraded(cluster: str) -> None:
     """Emit that a read goes to a replica that exceeds ``MAX_LAG``."""
-    stats.count_event(EventKind.READ_DEGRADED.code, cluster)
-    if _is_news("degraded", cluster):
-        logger.error(
-            "All replicas of %r lag more than MAX_LAG, and the primary is away or has SPILL_LIMIT of their"
-            " reads already: the replica that lags least answers.",
-            cluster,
-            extra={"cluster": cluster},
-        )
+    message = (
+        "All replicas of %r lag more than MAX_LAG, and the primary is away or has SPILL_LIMIT of their"
+        " reads already: the replica that lags least answers."
+    )
+    _emit_condition(EventKind.READ_DEGRADED, logging.ERROR, message, cluster, cluster=cluster)
 
 
 def only_on_primary(alias: str) -> None:
     """Log that a replica could not run a read and the primary could; statistics count it by its reason."""
-    if _is_news("only_on_primary", alias):
-        logger.warning(
-            "The replica %r could not run a read, and the primary could: a table, a column or a privilege is"
-            " not there yet, or it is something that no replica can do.",
-            alias,
-            extra={"alias": alias, "cluster": cluster_of(alias)},
-        )
+    message = (
+        "The replica %r could not run a read, and the primary could: a table, a column or a privilege is"
+        " not there yet, or it is something that no replica can do."
+    )
+    _log_condition("only_on_primary", logging.WARNING, message, alias, alias=alias, cluster=cluster_of(alias))
 
 
 def session_differs(alias: str, name: str) -> None:
     """Emit that a replica answers whose session lacks what was set on the primary's."""
-    stats.count_event(EventKind.SESSION_DIFFERS.code, alias)
-    if _is_news("session_differs", alias):
-        logger.warning(
-            "A %s was set on the session of the primary, and not on that of the replica %r, which may answer"
-            " with other rows. Have RWROUTER['REPLICA_SESSION'] set it there, or read inside use_primary().",
-            name,
-            alias,
-            extra={"alias": alias, "cluster": cluster_of(alias)},
-        )
+    message = (
+        "The replica %r may answer with other rows: a %s was set on the session of the primary, and not on"
+        " its own. Have RWROUTER['REPLICA_SESSION'] set it there, or read inside use_primary()."
+    )
+    facts = {"alias": alias, "cluster": cluster_of(alias)}
+    _emit_condition(EventKind.SESSION_DIFFERS, logging.WARNING, message, alias, name, **facts)
+
+
+def position_unknown(alias: str, cluster: str, reason: str) -> None:
+    """Emit that a primary could not be asked where it stands, after a write or for a read."""
+    stats.count_event(EventKind.POSITION_UNKNOWN.code, cluster)
+    message = "The primary %r could not be asked where it stands (%s)."
+    _log_condition("position_unknown", logging.WARNING, message, alias, reason, alias=alias, cluster=cluster)
+
+
+def primary_read_only(alias: str, reason: str) -> None:
+    """Emit that a primary refused a write because its server has become read-only."""
+    stats.note_event(EventKind.PRIMARY_READ_ONLY.code, alias, reason)
+    message = "The primary %r refuses writes, as it is read-only now (%s). Its connection is given up."
+    facts: dict[str, Any] = {"alias": alias, "cluster": cluster_of(alias), "why": reason}
+    _log_condition("primary_read_only", logging.WARNING, message, alias, reason, **facts)
+
+
+def write_too_late(cluster: str) -> None:
+    """Emit that a write came too late for its client's token."""
+    message = (
+        "A write to %r was made while a streamed response was being sent, too late for the client's token:"
+        " its next reads may miss it. Write before the response is returned."
+    )
+    _emit_condition(EventKind.LATE_WRITE, logging.WARNING, message, cluster, cluster=cluster)
+
+
+def sync_timed_out(cluster: str, replicas: int | str, seconds: float) -> None:
+    """Emit that ``SYNC_REPLICAS`` replicas have not replayed a write in time."""
+    message = (
+        "A write to %r was not replayed by %s replicas within SYNC_TIMEOUT (%s s); the response goes out all"
+        " the same, and the client's token keeps it from reading what is older."
+    )
+    values = cluster, replicas, seconds
+    _emit_condition(EventKind.SYNC_TIMEOUT, logging.WARNING, message, *values, cluster=cluster)
 
 
 _logged: dict[tuple[str, str], float] = {}
@@ -139,13 +159,30 @@ _logged: dict[tuple[str, str], float] = {}
 process.owns(_logged.clear)
 
 
-def _is_news(condition: str, subject: str) -> bool:
-    """Whether this condition was not logged within ``REPEAT_SECONDS``; notes that it is logged now."""
+def _emit_condition(
+    kind: EventKind, level: int, message: str, subject: str, *values: object, **facts: object
+) -> None:
+    """Count what many reads or writes meet one after another, log it now and then, and send its signal."""
+    stats.count_event(kind.code, subject)
+    _log_condition(kind.code, level, message, subject, *values, stacklevel=3, **facts)
+    if kind.signal is not None:
+        kind.signal.send_robust(sender=None, **facts)
+
+
+def _log_condition(
+    condition: str,
+    level: int,
+    message: str,
+    subject: str,
+    *values: object,
+    stacklevel: int = 2,
+    **facts: object,
+) -> None:
+    """Log a condition of a subject, unless that was done within ``REPEAT_SECONDS``."""
     now = monotonic()
-    if now - _logged.get((condition, subject), -REPEAT_SECONDS) < REPEAT_SECONDS:
-        return False
-    _logged[condition, subject] = now
-    return True
+    if now - _logged.get((condition, subject), -REPEAT_SECONDS) >= REPEAT_SECONDS:
+        _logged[condition, subject] = now
+        logger.log(level, message, subject, *values, extra=facts, stacklevel=stacklevel)
 
 
 @once_for_a_host

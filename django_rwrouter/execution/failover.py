@@ -14,7 +14,6 @@ is run there at once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -40,8 +39,6 @@ from django_rwrouter.scope.state import this_thread
 from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import loads
-
-logger = logging.getLogger("django_rwrouter")
 
 _TIMED_OUT: Final = 0.9
 """The part of the time that a driver waits for an answer, after which an error is taken for its end."""
@@ -210,13 +207,7 @@ def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor:
     if not get_product(connection).errors.is_read_only_server(error, connection):
         return
     alias = connection.alias
-    stats.note_event("primary_read_only", alias, events.why(error))
-    logger.warning(
-        "The primary %r refuses writes, as it is read-only now (%s). Its connection is given up.",
-        alias,
-        events.why(error),
-        extra={"alias": alias, "cluster": events.cluster_of(alias), "why": events.why(error)},
-    )
+    events.primary_read_only(alias, events.why(error))
     if connection.in_atomic_block:
         _close_after_transaction(connection)
         return

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
-from django_rwrouter import stats
+from django_rwrouter import events
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.scope.context import writes_are_tracked
 from django_rwrouter.scope.state import RoutingState
-
-logger = logging.getLogger("django_rwrouter")
 
 
 def pins(statement: Statement, topology: Topology) -> bool:
@@ -25,10 +21,5 @@ def note_write(state: RoutingState, cluster: str) -> None:
     while around is not None:
         if around.sealed and not (scope := around.scope(cluster)).wrote_late:
             scope.wrote_late = True
-            stats.count_event("late_write", cluster)
-            logger.warning(
-                "A write was made while a streamed response was being sent, too late for the client's token:"
-                " its next reads may miss it. Write before the response is returned.",
-                extra={"cluster": cluster},
-            )
+            events.write_too_late(cluster)
         around = around.outer

@@ -11,11 +11,10 @@ from typing import Any
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, stats
+from django_rwrouter import events
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product
 from django_rwrouter.databases.base import Driver
-from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
@@ -50,13 +49,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             health.found_primary(cluster.name)
             learn_refusal(cluster, connection.alias, events.why(error), began)
             return None
-        stats.count_event(EventKind.POSITION_UNKNOWN.code, cluster.name)
-        logger.warning(
-            "The primary %r could not be asked where it stands (%s).",
-            connection.alias,
-            events.why(error),
-            extra={"alias": connection.alias, "cluster": cluster.name},
-        )
+        events.position_unknown(connection.alias, cluster.name, events.why(error))
         note_lost_primary(cluster, error)
         _close_if_lost(connection, error)
         return None

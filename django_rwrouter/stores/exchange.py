@@ -16,7 +16,7 @@ from django.db import Error, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_rwrouter import databases, process, stats
+from django_rwrouter import databases, events, process, stats
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events.kinds import EventKind
@@ -431,12 +431,5 @@ def _wait_for_replicas(wrote: Sequence[Cluster], made: Token) -> None:
         name = cluster.name
         position = made.marks[name].position
         if position is None or not waiting.wait_for_all(cluster, position):
-            stats.count_event(EventKind.SYNC_TIMEOUT.code, name)
-            logger.warning(
-                "A write was not replayed by %s replicas of %r within SYNC_TIMEOUT (%s s); the response goes"
-                " out all the same, and the client's token keeps it from reading what is older.",
-                cluster.settings.sync_replicas,
-                name,
-                cluster.settings.sync_timeout,
-                extra={"cluster": name},
-            )
+            settings = cluster.settings
+            events.sync_timed_out(name, settings.sync_replicas, settings.sync_timeout)

@@ -1,0 +1,67 @@
+"""What many reads or writes meet one after another is counted each time, and logged now and then."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from django_rwrouter import events, signals, stats
+from django_rwrouter.events import emit
+
+CONDITIONS = {
+    "position_unknown": lambda: events.position_unknown("default", "default", "OperationalError 2013"),
+    "primary_read_only": lambda: events.primary_read_only("default", "OperationalError 1290"),
+    "read_degraded": lambda: events.read_degraded("default"),
+    "read_spilled": lambda: events.read_spilled("default"),
+    "session_differs": lambda: events.session_differs("replica1", "role"),
+    "sync_timeout": lambda: events.sync_timed_out("default", 1, 2.0),
+    "late_write": lambda: events.write_too_late("default"),
+    "only_on_primary": lambda: events.only_on_primary("replica1"),
+}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The names of the events counted, once for each."""
+    names = []
+    for function in ("count_event", "note_event"):
+        monkeypatch.setattr(stats, function, lambda name, *_args: names.append(name))
+    return names
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_condition_met_again_and_again_is_logged_once_in_a_while(condition, caplog, counted, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(emit, "monotonic", lambda: now)
+    with caplog.at_level(logging.WARNING, "django_rwrouter"):
+        for _ in range(50):
+            CONDITIONS[condition]()
+        assert len(caplog.records) == 1
+        assert caplog.records[0].cluster == "default"
+        now += emit.REPEAT_SECONDS
+        CONDITIONS[condition]()
+    assert len(caplog.records) == 2
+    assert counted == ([] if condition == "only_on_primary" else [condition] * 51)
+
+
+def test_the_place_in_the_log_is_that_of_the_event(caplog, counted):
+    with caplog.at_level(logging.WARNING, "django_rwrouter"):
+        events.read_degraded("default")
+        events.only_on_primary("replica1")
+    assert [record.funcName for record in caplog.records] == ["read_degraded", "only_on_primary"]
+
+
+def test_each_spilled_read_sends_its_signal(counted):
+    clusters = []
+
+    def receive(cluster, **_kwargs):
+        clusters.append(cluster)
+
+    signals.read_spilled.connect(receive)
+    try:
+        events.read_spilled("default")
+        events.read_spilled("default")
+    finally:
+        signals.read_spilled.disconnect(receive)
+    assert clusters == ["default"] * 2
