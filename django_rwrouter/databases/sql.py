@@ -49,6 +49,8 @@ class Statement:
     """The one table that it writes, where that is certain; with its schema, if that is given."""
     in_parts: bool = False
     """Whether it may have done part of its work when it fails: several statements, or a procedure."""
+    locks: bool = False
+    """Whether it is a read that locks rows for a write (``FOR UPDATE``)."""
     writes: bool = field(init=False)
     """Whether it counts as a write."""
     operation: str = field(init=False)
@@ -311,7 +313,8 @@ def _classify(sql: str, vendor: str) -> Statement:
             run = parts if complete else parts[:-1]
             if any(_kind(_upper(part), vendor) is Kind.WRITE for part in run):
                 return Statement(Kind.WRITE, tables, in_parts=True)
-    return Statement(Kind.READ if Kind.READ in kinds else Kind.CONTROL, tables)
+    locks = any("UPDATE" in words and _locks(words) for _part, words in statements)
+    return Statement(Kind.READ if Kind.READ in kinds else Kind.CONTROL, tables, locks=locks)
 
 
 def _parts(sql: str, vendor: str, reading: int) -> tuple[list[list[str]], bool]:
@@ -524,6 +527,10 @@ def _calls_escaped_name(words: Sequence[str]) -> bool:
         before == "U" and word == "&" and name[0] == '"' and (after[0] == "(" or after == "UESCAPE")
         for before, word, name, after in zip(words, words[1:], words[2:], words[3:], strict=False)
     )
+
+
+def _locks(words: Sequence[str]) -> bool:
+    return any(word == "UPDATE" and _is_lock(words, at) for at, word in enumerate(words))
 
 
 def _is_lock(words: Sequence[str], at: int) -> bool:

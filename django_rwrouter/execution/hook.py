@@ -136,8 +136,13 @@ def _note(
         # Objects that were read there are followed there, however that was: by name, for a write, in a
         # transaction. What has been read there may be on no replica yet.
         if not statement.tables <= get_topology().primary_only_tables:
-            state.scope(cluster.name).read_primary = True
-            if decision.operation == "write":
+            scope = state.scope(cluster.name)
+            scope.read_primary = True
+            if not scope.read_to_write and (
+                decision.operation == "write"
+                or statement.locks
+                or (reason is Reason.EXPLICIT and not scope.wrote and judge.looks_to_create())
+            ):
                 state.note_read_to_write(cluster.name)
     if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
         stats.count_statement(

@@ -38,6 +38,7 @@ _LEVELS: Final = frozenset(
 )
 """Reasons that say what the code asked for where the read was decided."""
 _RAW_QUERY: Final = frozenset({RawQuery._execute_query.__code__})  # type: ignore[attr-defined]  # noqa: SLF001
+_GET_OR_CREATE: Final = frozenset({QuerySet.get_or_create.__code__})
 _DELETION: Final = frozenset({Collector.collect.__code__, Collector.delete.__code__})
 _CONTENT_TYPES: Final = frozenset({"django_content_type"})
 _FRAMES: Final = 25
@@ -132,6 +133,11 @@ def _follow_transaction(primary: BaseDatabaseWrapper, replica: BaseDatabaseWrapp
     endings = {"commit": None, "rollback": DatabaseError, "close": DatabaseError}
     for name, error in endings.items():
         setattr(replica, name, ending(name, error))
+
+
+def looks_to_create() -> bool:
+    """Whether the statement that runs is the read of a ``get_or_create()``."""
+    return _runner(_GET_OR_CREATE) is not None
 
 
 def _named_by_django(

@@ -484,6 +484,10 @@ READS_TO_WRITE = {
     "its other end": lambda: Book.objects.using("default").get().tags.get_or_create(name="red"),
     "update_or_create() of one": lambda: Tag.objects.get().books.update_or_create(title="new", defaults={}),
     "aget_or_create()": lambda: async_to_sync(Author.objects.all().aget_or_create)(name="ann"),
+    "get_or_create() by name": lambda: Author.objects.using("default").get_or_create(name="ann"),
+    "update_or_create() by name": lambda: Author.objects.using("default").update_or_create(
+        name="ann", defaults={}
+    ),
     "aget_or_create() of one": lambda: async_to_sync(Tag.objects.get().books.aget_or_create)(title="new"),
 }
 

@@ -103,6 +103,21 @@ def test_a_write_is_what_was_executed(scope, sql, wrote, many):
     assert scope.wrote is wrote
 
 
+@pytest.mark.parametrize(
+    ("sql", "locks"),
+    [
+        ("SELECT * FROM app_book FOR UPDATE", True),
+        ("SELECT * FROM app_book FOR NO KEY UPDATE SKIP LOCKED", True),
+        ("WITH book AS (SELECT * FROM app_book FOR UPDATE) SELECT * FROM book", True),
+        ("SELECT * FROM app_book FOR SHARE", False),
+        ("SELECT * FROM app_book WHERE title = 'FOR UPDATE'", False),
+    ],
+)
+def test_a_locking_read_is_part_of_a_write_also_by_the_name_of_the_primary(scope, sql, locks):
+    run(sql, vendor="postgresql")
+    assert (scope.read_to_write, scope.wrote) == (locks, False)
+
+
 def test_psycopgs_composed_sql_is_read_as_text(scope):
     class Composed:
         def as_string(self, connection):
