@@ -51,6 +51,11 @@ class Override(NamedTuple):
     """Since when, as Unix time."""
 
     @property
+    def key(self) -> tuple[OverrideKind, str]:
+        """What is overridden, as :func:`targets` has it."""
+        return self.kind, self.target
+
+    @property
     def why(self) -> str:
         """The reason and who gave it, in one line."""
         return f"{self.reason} ({self.by})" if self.reason and self.by else self.reason or self.by
@@ -175,6 +180,13 @@ def _check_replica(alias: str) -> None:
 # --- reading and applying them -------------------------------------------------------------------
 
 
+def targets() -> set[tuple[OverrideKind, str]]:
+    """Return what can be overridden: the replicas and the clusters of the settings."""
+    clusters = get_topology().clusters.values()
+    replicas = {(OverrideKind.DRAIN, alias) for cluster in clusters for alias in cluster.replica_aliases}
+    return replicas | {(OverrideKind.PRIMARY_ONLY, cluster.name) for cluster in clusters}
+
+
 def database() -> str:
     """Return the alias of the database with the table: a primary."""
     alias: str = RoutingOverride.objects.on_primary().db
@@ -224,25 +236,26 @@ def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
 
     What the settings do not know has no effect: a row may be older, or newer, than this process's settings.
     """
-    topology = get_topology()
-    replicas = {alias for cluster in topology.clusters.values() for alias in cluster.replica_aliases}
-    reasons: dict[OverrideKind, dict[str, str]] = {kind: {} for kind in OverrideKind}
-    drained = []
-    for override in _understood(overrides):
-        if override.target in (replicas if override.kind is OverrideKind.DRAIN else topology.clusters):
-            reasons[override.kind][override.target] = override.why
-            if override.kind is OverrideKind.DRAIN:
-                drained.append((override.target, override.at, override.why))
-    begun, ended = health.switches.set_drained(drained)
-    off, on = health.switches.set_off(reasons[OverrideKind.PRIMARY_ONLY])
+    known = targets()
+    effective = {override.key: override for override in _understood(overrides) if override.key in known}
+    begun, ended = health.switches.set_drained(
+        [
+            (override.target, override.at, override.why)
+            for override in effective.values()
+            if override.kind is OverrideKind.DRAIN
+        ]
+    )
+    off, on = health.switches.set_off(
+        [target for kind, target in effective if kind is OverrideKind.PRIMARY_ONLY]
+    )
     if quietly:
         return
     for alias in sorted(begun):
-        events.replica_drained(alias, reasons[OverrideKind.DRAIN][alias])
+        events.replica_drained(alias, effective[OverrideKind.DRAIN, alias].why)
     for alias in sorted(ended):
         events.replica_undrained(alias)
     for name in sorted(off):
-        events.switched_off(name, reasons[OverrideKind.PRIMARY_ONLY][name])
+        events.switched_off(name, effective[OverrideKind.PRIMARY_ONLY, name].why)
     for name in sorted(on):
         events.switched_on(name)
 

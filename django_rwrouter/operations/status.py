@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from django.db import Error
 
 from django_rwrouter import events, monitor
 from django_rwrouter.conf import get_settings
-from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
+from django_rwrouter.operations.process_states import routed_clusters, states_by_process
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.cluster_state import known_state, server_states
 from django_rwrouter.servers.server_state import Condition, ServerState
@@ -158,113 +159,67 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
     monitor, unless said otherwise); by default where no monitor runs in this process. The traffic is that of
     the last ``minutes``. What cannot be known is shown as such: no error of a server is ever raised.
     """
-    now = time.time()
-    clusters = _clusters()
     answers = dict(monitor.snapshot())
     if ask or (ask is None and not health.watched):
         patience = get_settings().monitor.timeout if timeout is None else timeout
-        for cluster in clusters:
+        for cluster in routed_clusters():
             answers.update(server_states(cluster, patience))
-    wanted, failure = _wanted(answers)
-    span = Span(minutes * RESOLUTION, RESOLUTION)
-    statistics, recorded = _recorded(span, now, answers)
-    view = _View(
-        answers=answers,
-        processes=list(states_by_process(recorded).values()),
-        wanted={(override.kind, override.target): override for override in wanted},
-        summary=recorded.summary if recorded else None,
-        seconds=now - span.steps(now)[0] if recorded else 0.0,
-    )
-    return Overview(
-        at=now,
-        clusters=tuple(map(view.cluster, clusters)),
-        processes=len(view.processes),
-        seconds=view.seconds,
-        statistics=statistics,
-        summary=view.summary,
-        overrides_failure=failure,
-        ineffective=tuple(override for override in wanted if not _has_effect(override, clusters)),
-    )
+    return _Sources(answers, Span(minutes * RESOLUTION, RESOLUTION)).overview()
 
 
-def own_states() -> list[dict[str, Any]]:
-    """Return the states of all servers as this process knows them, as JSON for the statistics.
+class _Sources:
+    """Everything that an overview is made of, gathered once."""
 
-    Empty where it knows nothing: no monitor runs, and all is well as far as its own reads have shown.
-    """
-    answers = monitor.snapshot()
-    states = [
-        answers.get(alias) or known_state(cluster, alias)
-        for cluster in _clusters()
-        for alias in (cluster.primary, *cluster.replica_aliases)
-    ]
-    knows_anything = answers or any(state.condition is not Condition.HEALTHY for state in states)
-    return [state.as_json() for state in states] if knows_anything else []
+    def __init__(self, answers: Mapping[str, ServerState], span: Span) -> None:
+        self.now = time.time()
+        self.answers = answers
+        """What each server said, by alias; without those that nobody has asked."""
+        self.wanted, self.failure = self._wanted()
+        self.statistics, report = self._report(span)
+        self.processes = list(states_by_process(report).values())
+        self.summary = report.summary if report else None
+        self.seconds = self.now - span.steps(self.now)[0] if report else 0.0
+        self.used = {database.alias: database for database in self.summary.databases} if self.summary else {}
 
+    def overview(self) -> Overview:
+        known = overrides.targets()
+        return Overview(
+            at=self.now,
+            clusters=tuple(map(self._cluster, routed_clusters())),
+            processes=len(self.processes),
+            seconds=self.seconds,
+            statistics=self.statistics,
+            summary=self.summary,
+            overrides_failure=self.failure,
+            ineffective=tuple(override for key, override in self.wanted.items() if key not in known),
+        )
 
-def states_by_process(report: Report | None) -> dict[str, dict[str, ServerState]]:
-    """Return the servers' states by alias, as each process that is alive knows them; the newest first."""
-    return {
-        process.process: {
-            state.alias: state for state in map(ServerState.from_json, process.servers) if state
-        }
-        for process in (report.processes if report else ())
-    }
+    def _away(self) -> str:
+        """Return why the primary with the tables of this package need not be asked; empty if it may be."""
+        alias = overrides.database()
+        if alias in self.answers:
+            return self.answers[alias].failure
+        return NO_ANSWER if health.is_away(events.cluster_of(alias)) else ""
 
+    def _wanted(self) -> tuple[dict[tuple[OverrideKind, str], Override], str]:
+        """Return what operators want, or why that is not known."""
+        if failure := self._away():
+            return {}, failure
+        try:
+            return {override.key: override for override in overrides.in_force()}, ""
+        except Error as error:
+            return {}, events.why(error)
 
-def _clusters() -> Collection[Cluster]:
-    topology = get_topology()
-    return () if topology.inert else topology.clusters.values()
+    def _report(self, span: Span) -> tuple[StatisticsState, Report | None]:
+        """Read the statistics, where there are any."""
+        if get_settings().stats.backend == "database" and self._away():
+            return "unreachable", None
+        try:
+            return recorded(span, self.now)
+        except Error:
+            return "unreachable", None
 
-
-def _away(answers: Mapping[str, ServerState]) -> str:
-    """Return why the primary with our tables need not be asked; empty if it may be."""
-    alias = overrides.database()
-    if alias in answers:
-        return answers[alias].failure
-    return NO_ANSWER if health.is_away(events.cluster_of(alias)) else ""
-
-
-def _wanted(answers: Mapping[str, ServerState]) -> tuple[list[Override], str]:
-    """Return what operators want, or why that is not known."""
-    if failure := _away(answers):
-        return [], failure
-    try:
-        return overrides.in_force(), ""
-    except Error as error:
-        return [], events.why(error)
-
-
-def _has_effect(override: Override, clusters: Collection[Cluster]) -> bool:
-    if override.kind is OverrideKind.PRIMARY_ONLY:
-        return override.target in {cluster.name for cluster in clusters}
-    return any(override.target in cluster.replica_aliases for cluster in clusters)
-
-
-def _recorded(
-    span: Span, now: float, answers: Mapping[str, ServerState]
-) -> tuple[StatisticsState, Report | None]:
-    """Read the statistics, where there are any."""
-    if get_settings().stats.backend == "database" and _away(answers):
-        return "unreachable", None
-    try:
-        return recorded(span, now)
-    except Error:
-        return "unreachable", None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """Everything that is known of all clusters."""
-
-    answers: Mapping[str, ServerState]
-    """What each server said, by alias; without those that nobody has asked."""
-    processes: Sequence[Mapping[str, ServerState]]
-    wanted: Mapping[tuple[OverrideKind, str], Override]
-    summary: Summary | None
-    seconds: float
-
-    def cluster(self, cluster: Cluster) -> ClusterNow:
+    def _cluster(self, cluster: Cluster) -> ClusterNow:
         switched_off = self.wanted.get((OverrideKind.PRIMARY_ONLY, cluster.name))
         routing: Routing = "on"
         if not cluster.enabled:
@@ -278,6 +233,7 @@ class _View:
             for replica in cluster.replicas
             if (OverrideKind.DRAIN, replica.alias) not in self.wanted
         }
+        happened = {} if self.summary is None else self.summary.events
         return ClusterNow(
             name=cluster.name,
             level=cluster.settings.consistency.value,
@@ -292,47 +248,32 @@ class _View:
                 )
                 for replica in cluster.replicas
             ),
-            spilled=self._happened(EventKind.READ_SPILLED, cluster),
-            degraded=self._happened(EventKind.READ_DEGRADED, cluster),
+            spilled=happened.get(EventKind.READ_SPILLED, Counter())[cluster.name],
+            degraded=happened.get(EventKind.READ_DEGRADED, Counter())[cluster.name],
         )
 
     def _server(self, cluster: Cluster, alias: str) -> ServerNow:
         is_primary = alias == cluster.primary
         drained = None if is_primary else self.wanted.get((OverrideKind.DRAIN, alias))
         opinions = [states[alias] for states in self.processes if alias in states]
-        state = self._state(cluster, alias, opinions, drained)
-        used = {database.alias: database for database in self.summary.databases} if self.summary else {}
+        state = known_state(cluster, alias, self.answers.get(alias))
+        # What this process does not know is filled in from the others.
+        for name in ("role", "position"):
+            if getattr(state, name) in ("", "unknown") and opinions:
+                state = replace(state, **{name: getattr(opinions[0], name)})
+        if not is_primary:
+            state = _as_others_see_it(state, opinions)
+        if drained is not None:
+            state = replace(state, condition=Condition.DRAINED, since=drained.at, why=drained.why)
         return ServerNow(
             state=state,
             is_primary=is_primary,
             drained=drained,
             is_level=not is_primary and (state.lag == 0 or self._is_level(cluster, alias)),
             opinions=dict(Counter(opinion.condition.value for opinion in opinions)),
-            used=used.get(alias) or Database(cluster.name, alias, is_primary),
+            used=self.used.get(alias) or Database(cluster.name, alias, is_primary),
             seconds=self.seconds,
         )
-
-    def _state(
-        self, cluster: Cluster, alias: str, opinions: Sequence[ServerState], drained: Override | None
-    ) -> ServerState:
-        """Return a server's state; what this process does not know is filled in from the others."""
-        state = known_state(cluster, alias, self.answers.get(alias))
-        if state.role == "unknown":
-            state = replace(state, role=next((opinion.role for opinion in opinions), state.role))
-        if not state.position:
-            state = replace(state, position=next((opinion.position for opinion in opinions), ""))
-        if alias == cluster.primary:
-            return state
-        if state.lag is None:
-            lags = [opinion.lag for opinion in opinions if opinion.lag is not None]
-            state = replace(state, lag=max(lags, default=None))
-        ejections = [opinion for opinion in opinions if opinion.condition is Condition.EJECTED]
-        if drained is not None:
-            state = replace(state, condition=Condition.DRAINED, since=drained.at, why=drained.why)
-        elif state.condition is Condition.HEALTHY and ejections:
-            first = min(ejections, key=lambda opinion: opinion.since)
-            state = replace(state, condition=Condition.EJECTED, since=first.since, why=first.why)
-        return state
 
     def _is_level(self, cluster: Cluster, alias: str) -> bool:
         """Whether a replica stands where the primary does, both as one and the same observer saw them."""
@@ -342,5 +283,14 @@ class _View:
                 return replica.position == primary.position
         return False
 
-    def _happened(self, event: str, cluster: Cluster) -> int:
-        return 0 if self.summary is None else self.summary.events.get(event, Counter())[cluster.name]
+
+def _as_others_see_it(state: ServerState, opinions: Sequence[ServerState]) -> ServerState:
+    """Return a replica's state with the largest lag and the first ejection that other processes know of."""
+    if state.lag is None:
+        lags = [opinion.lag for opinion in opinions if opinion.lag is not None]
+        state = replace(state, lag=max(lags, default=None))
+    ejections = [opinion for opinion in opinions if opinion.condition is Condition.EJECTED]
+    if state.condition is Condition.HEALTHY and ejections:
+        first = min(ejections, key=lambda opinion: opinion.since)
+        state = replace(state, condition=Condition.EJECTED, since=first.since, why=first.why)
+    return state
