@@ -34,9 +34,6 @@ from django_rwrouter.stats.table import RoutingStatistics
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-ActionMessage = tuple[str, int]
-"""What to tell the user, and how bad it is (a level of ``django.contrib.messages``)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
@@ -136,9 +133,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what can be done to each replica and each cluster, and what is in force."""
     if get_settings().inert:
         return {"inert": True}
-    in_force = {(override.kind, override.target): override for override in overrides.in_force()}
-    clusters = list(get_topology().clusters.values())
-    named = {name for cluster in clusters for name in (cluster.name, *cluster.replica_aliases)}
+    in_force = {override.key: override for override in overrides.in_force()}
+    clusters = get_topology().clusters.values()
     machine = machines(request)
     return {
         "several_clusters": len(clusters) > 1,
@@ -152,38 +148,36 @@ def context(request: HttpRequest) -> dict[str, Any]:
             for cluster in clusters
         ],
         "lost": [
-            ("undrain" if kind is OverrideKind.DRAIN else "switch-on", shown(override))
-            for (kind, target), override in in_force.items()
-            if target not in named
+            ("undrain" if override.kind is OverrideKind.DRAIN else "switch-on", shown(override))
+            for key, override in in_force.items()
+            if key not in overrides.targets()
         ],
     }
 
 
 def shown(override: Override | None) -> dict[str, Any] | None:
     """Return what ``_override.html`` shows."""
-    if override is None:
-        return None
-    return {
-        "target": override.target,
-        "reason": override.reason,
-        "by": override.by,
-        "since": stamp(override.at),
-    }
+    return override and {**override._asdict(), "since": stamp(override.at)}
 
 
-def handle(request: HttpRequest, action: Action, target: str) -> tuple[ActionMessage | None, forms.Form]:
-    """Carry out an action that was confirmed, and return what to say; otherwise ask, by the form."""
-    if not _is_known(action, target):
+def handle(request: HttpRequest, action: Action, target: str) -> tuple[tuple[str, int] | None, forms.Form]:
+    """Carry out an action that was confirmed; otherwise ask, by the form.
+
+    Returns what to tell the user, and its level of ``django.contrib.messages``, as soon as it is carried out.
+    """
+    # To end an override, that it is in force is enough; the settings may have lost its target.
+    key, ends = (action.kind, target), action.nothing is not None
+    if key not in overrides.targets() and not (
+        ends and key in {override.key for override in overrides.in_force()}
+    ):
         raise Http404
-    if request.method != "POST":
-        return None, ReasonForm(label_suffix="")
-    form = ReasonForm(request.POST, label_suffix="")
+    form = ReasonForm(request.POST if request.method == "POST" else None, label_suffix="")
     if not form.is_valid():
         return None, form
     return _carry_out(request, action, target, form.cleaned_data["reason"]), form
 
 
-def _carry_out(request: HttpRequest, action: Action, target: str, reason: str) -> ActionMessage:
+def _carry_out(request: HttpRequest, action: Action, target: str, reason: str) -> tuple[str, int]:
     by = cast("AbstractBaseUser", request.user).get_username()
     reasons = {"reason": reason} if action.nothing is None else {}
     try:
@@ -192,11 +186,6 @@ def _carry_out(request: HttpRequest, action: Action, target: str, reason: str) -
         return _("The table does not exist yet: run “manage.py migrate django_rwrouter”."), messages.ERROR
     if action.nothing is not None and not did_end:
         return str(action.nothing) % {"target": target}, messages.INFO
-    _log(request, action, target, reason)
-    return str(action.done) % {"target": target}, messages.SUCCESS
-
-
-def _log(request: HttpRequest, action: Action, target: str, reason: str) -> None:
     # Read later by others, whose languages differ: in the project's own.
     with translation.override(django_settings.LANGUAGE_CODE):
         message = f"{action.button}: {reason}" if reason else str(action.button)
@@ -208,17 +197,4 @@ def _log(request: HttpRequest, action: Action, target: str, reason: str) -> None
         action_flag=CHANGED,
         change_message=message,
     )
-
-
-def _is_known(action: Action, target: str) -> bool:
-    """Whether the settings know the target; to end an override, that it is in force is enough."""
-    topology = get_topology()
-    if action.kind is OverrideKind.DRAIN:
-        cluster = topology.by_alias.get(target)
-        is_known = cluster is not None and target != cluster.primary
-    else:
-        is_known = not topology.inert and target in topology.clusters
-    return is_known or (
-        action.nothing is not None
-        and (action.kind, target) in {(override.kind, override.target) for override in overrides.in_force()}
-    )
+    return str(action.done) % {"target": target}, messages.SUCCESS
