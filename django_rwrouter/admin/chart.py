@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from django.template.loader import render_to_string
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
@@ -67,83 +68,76 @@ NARROW: Final = Shape("narrow", 400, 260, 4)
 """For a phone, where a shrunk wide chart would be illegible. The style sheet shows one of the two."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Axis:
     """The times of a chart."""
 
-    span: Span
-    moments: Sequence[datetime]
-
-    @property
-    def labels(self) -> list[str]:
-        """How the times are written."""
-        return [date_format(moment, self.form) for moment in self.moments]
-
-    @property
-    def form(self) -> str:
+    def __init__(self, *, span: Span, moments: Sequence[datetime]) -> None:
+        self.moments = moments
+        self.form = "H:i" if span.seconds < DAY else "m-d H:i"
         """The format of a time, as Django's templates know it."""
-        return "H:i" if self.span.seconds < DAY else "m-d H:i"
-
-    @property
-    def zone(self) -> str:
+        self.labels = [date_format(moment, self.form) for moment in moments]
+        self.zone = date_format(moments[-1], "T")
         """The name of the time zone that they are in."""
-        return date_format(self.moments[-1], "T")
-
-    @property
-    def marks(self) -> list[int]:
+        every = max(1, len(moments) // 6)
+        self.marks: Sequence[int] = range(every - 1, len(moments), every)
         """The places of the times that are written below."""
-        every = max(1, len(self.moments) // 6)
-        if self.span.seconds <= HOUR:
-            minutes = max(1, every * self.span.step // 60)
-            return [place for place, moment in enumerate(self.moments) if moment.minute % minutes == 0]
-        return list(range(every - 1, len(self.moments), every))
+        if span.seconds <= HOUR:
+            minutes = max(1, every * span.step // 60)
+            self.marks = [place for place, moment in enumerate(moments) if moment.minute % minutes == 0]
 
 
-@dataclass(slots=True, kw_only=True)
 class Chart:
-    """What ``_chart.html`` shows."""
+    """What ``_chart.html`` shows: see :func:`bars` and :func:`lines`."""
 
-    name: str
-    """Part of ids: unique on the page."""
-    title: str
-    axis: Axis
-    series: Sequence[Series]
-    columns: list[str]
-    """The headers of the table: the series, and perhaps their sum."""
-    rows: list[tuple[datetime, list[str]]]
-    """Newest first: time, and a number for each series, written out."""
-    empty: str
-    """What to say in place of the chart; empty where there is something to draw."""
-    drawings: list[SafeString] = field(default_factory=list)
-
-    @property
-    def is_folded(self) -> bool:
-        """Whether the table would be so long that it is folded away."""
-        return len(self.rows) >= FOLDED_FROM
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        axis: Axis,
+        series: Sequence[Series],
+        *,
+        table: Sequence[Series],
+        empty: str,
+        write: Callable[[float | None], str],
+        ticks: Sequence[float],
+        label: Callable[[float], str],
+        marks: Callable[[_Canvas, Series], Iterable[SafeString]],
+    ) -> None:
+        self.name, self.title, self.axis, self.series = name, title, axis, series
+        self.empty = empty
+        """What to say in place of the chart; empty where there is something to draw."""
+        self.columns = [column.name for column in table]
+        """The headers of the table: the series, and perhaps their sum."""
+        places = reversed(range(len(axis.moments)))
+        self.rows = [
+            (axis.moments[place], [write(column.values[place]) for column in table]) for place in places
+        ]
+        """Newest first: time, and a number for each column, written out."""
+        self.is_folded = len(self.rows) >= FOLDED_FROM
+        labelled = [(tick, label(tick)) for tick in ticks]
+        canvases = () if empty else [_Canvas(shape, axis, labelled) for shape in (WIDE, NARROW)]
+        self.drawings = [canvas.draw(self, marks) for canvas in canvases]
 
 
 def bars(name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: str) -> Chart:
     """Return a chart of counts, one stacked upon the other, with their sums in the table."""
     sums = [sum(filter(None, values)) for values in zip(*(part.values for part in series), strict=True)]
-    table = [*series, Series(_("All"), "", sums)] if len(series) > 1 else series
 
-    def marks(canvas: _Canvas, values: Series, below: list[float]) -> Iterator[SafeString]:
-        for place, value in enumerate(values.values):
+    def marks(canvas: _Canvas, part: Series) -> Iterator[SafeString]:
+        for place, value in enumerate(part.values):
             if value:
-                bottom, top = canvas.y(below[place]), canvas.y(below[place] + value)
-                below[place] += value
+                below = canvas.stacked[place]
+                canvas.stacked[place] += value
+                bottom, top = canvas.y(below), canvas.y(below + value)
                 yield format_html(
                     '<rect x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
                     *_pixels(canvas.x(place - 0.42), top, canvas.step * 0.84, bottom - top),
-                    canvas.tooltip(place, values.name, _count(value)),
+                    canvas.tooltip(place, part.name, _count(value)),
                 )
 
-    return _chart(
-        name,
-        title,
-        axis,
-        series,
-        table,
+    return Chart(
+        *(name, title, axis, series),
+        table=[*series, Series(_("All"), "", sums)] if len(series) > 1 else series,
         empty="" if any(sums) else empty,
         write=_count,
         ticks=ticks(int(max(sums, default=0))),
@@ -158,82 +152,48 @@ def lines(name: str, title: str, axis: Axis, series: Sequence[Series], *, unit: 
     steps = fine_ticks(max(measured, default=0.0))
     decimals = 0 if steps[1] >= 1 else -math.floor(math.log10(steps[1]))
 
-    def exact(value: float) -> str:
-        return _measurement(value, 2 if value < TWO_DECIMALS_BELOW else 0, unit)
+    def write(value: float | None, decimals: int = 2) -> str:
+        if value is None:
+            return NOTHING
+        return f"{number_format(round(value, decimals), decimals, force_grouping=True)} {unit}"
 
-    def marks(canvas: _Canvas, values: Series, _below: list[float]) -> Iterator[SafeString]:
-        for run in _runs(values.values):
+    def marks(canvas: _Canvas, line: Series) -> Iterator[SafeString]:
+        for run in _runs(line.values):
+            dot = DOT
             if len(run) > 1:
                 points = "L".join("{} {}".format(*_pixels(canvas.x(place), canvas.y(y))) for place, y in run)
                 yield format_html('<path class="rwrouter-line" d="M{}"></path>', points)
-            small = len(run) > 1 and len(values.values) > MANY
+                dot = SMALL_DOT if len(line.values) > MANY else DOT
             for place, value in run:
                 yield format_html(
                     '<circle cx="{}" cy="{}" r="{}"><title>{}</title></circle>',
                     *_pixels(canvas.x(place), canvas.y(value)),
-                    str(SMALL_DOT if small else DOT),
-                    canvas.tooltip(place, values.name, exact(value)),
+                    str(dot),
+                    canvas.tooltip(place, line.name, write(value, 2 if value < TWO_DECIMALS_BELOW else 0)),
                 )
 
-    return _chart(
-        name,
-        title,
-        axis,
-        series,
-        series,
+    return Chart(
+        *(name, title, axis, series),
+        table=series,
         empty="" if measured else empty,
-        write=lambda value: NOTHING if value is None else _measurement(value, 2, unit),
+        write=write,
         ticks=steps,
-        label=lambda value: _measurement(value, decimals, unit),
+        label=lambda value: write(value, decimals),
         marks=marks,
     )
-
-
-def _chart(
-    name: str,
-    title: str,
-    axis: Axis,
-    series: Sequence[Series],
-    table: Sequence[Series],
-    *,
-    empty: str,
-    write: Callable[[float | None], str],
-    ticks: Sequence[float],
-    label: Callable[[float], str],
-    marks: Callable[[_Canvas, Series, list[float]], Iterable[SafeString]],
-) -> Chart:
-    rows = [
-        (moment, [write(column.values[place]) for column in table])
-        for place, moment in enumerate(axis.moments)
-    ]
-    chart = Chart(
-        name=name,
-        title=title,
-        axis=axis,
-        series=series,
-        columns=[column.name for column in table],
-        rows=rows[::-1],
-        empty=empty,
-    )
-    if not empty:
-        chart.drawings = [_Canvas(shape, axis, ticks, label).draw(chart, marks) for shape in (WIDE, NARROW)]
-    return chart
 
 
 class _Canvas:
     """Where things are on a drawing."""
 
-    def __init__(
-        self, shape: Shape, axis: Axis, ticks: Sequence[float], label: Callable[[float], str]
-    ) -> None:
-        self._shape = shape
-        self._axis = axis
-        self._labels = axis.labels
-        self._ticks = [(tick, label(tick)) for tick in ticks]
-        self._top = ticks[-1]
-        self._left = MARGIN + LETTER * max(len(text) for _tick, text in self._ticks)
+    def __init__(self, shape: Shape, axis: Axis, ticks: Sequence[tuple[float, str]]) -> None:
+        self._shape, self._axis, self._ticks = shape, axis, ticks
+        self._top = ticks[-1][0]
+        self._left = MARGIN + LETTER * max(len(text) for _tick, text in ticks)
         self._bottom = shape.height - LINE
         self.step = (shape.width - MARGIN - self._left) / len(axis.moments)
+        self.stacked = [0.0] * len(axis.moments)
+        """The sums of the bars drawn so far, for each time."""
 
     def x(self, place: float) -> float:
         """Return where the middle of a time is."""
@@ -245,49 +205,31 @@ class _Canvas:
 
     def tooltip(self, place: int, name: str, value: str) -> str:
         """Return what browsers show of a mark, without a script."""
-        return f"{self._labels[place]} · {name}: {value}"
+        return f"{self._axis.labels[place]} · {name}: {value}"
 
-    def draw(
-        self, chart: Chart, marks: Callable[[_Canvas, Series, list[float]], Iterable[SafeString]]
-    ) -> SafeString:
-        """Return an ``<svg>`` element. Title and description are for screen readers."""
-        below = [0.0] * len(self._axis.moments)
-        id_ = f"rwrouter-{chart.name}-{self._shape.name}"
-        return format_html(
-            '<svg class="rwrouter-chart rwrouter-chart-{}" viewBox="0 0 {} {}" role="img"'
-            ' aria-labelledby="{}-title" aria-describedby="{}-desc">'
-            '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>{}{}</svg>',
-            self._shape.name,
-            str(self._shape.width),
-            str(self._shape.height),
-            *(id_, id_, id_, chart.title, id_, _("The table below has the numbers.")),
-            mark_safe("".join((*self._guides(), *self._times()))),  # noqa: S308  (escaped by format_html)
-            format_html_join(
-                "",
-                '<g class="color-{}">{}</g>',
-                (
-                    (part.color, mark_safe("".join(marks(self, part, below))))  # noqa: S308  (the same)
-                    for part in chart.series
-                ),
-            ),
-        )
-
-    def _guides(self) -> Iterator[SafeString]:
-        """Draw the numbers on the left, each with a line."""
-        right = self._shape.width - MARGIN
-        for tick, text in self._ticks:
-            left, y, text_x, text_y = _pixels(self._left, self.y(tick), self._left - 5, self.y(tick) + 4.5)
-            yield format_html('<path class="rwrouter-guide" d="M{} {}H{}"></path>', left, y, str(right))
-            yield format_html('<text class="rwrouter-tick" x="{}" y="{}">{}</text>', text_x, text_y, text)
-
-    def _times(self) -> Iterator[SafeString]:
-        """Write times below, no more than fit, and none beyond the edge."""
-        marks = self._axis.marks
-        for place in marks[:: max(1, math.ceil(len(marks) / self._shape.labels))]:
-            text = self._labels[place]
-            half = LETTER * len(text) / 2
-            x, y = _pixels(min(self.x(place), self._shape.width - half), self._shape.height - 7)
-            yield format_html('<text class="rwrouter-mark" x="{}" y="{}">{}</text>', x, y, text)
+    def draw(self, chart: Chart, marks: Callable[[_Canvas, Series], Iterable[SafeString]]) -> SafeString:
+        """Return an ``<svg>`` element."""
+        shape, axis = self._shape, self._axis
+        left, text_left, right = _pixels(self._left, self._left - 5, shape.width - MARGIN)
+        places = axis.marks[:: max(1, math.ceil(len(axis.marks) / shape.labels))]
+        times = [(self.x(place), axis.labels[place]) for place in places]
+        context = {
+            "id": f"rwrouter-{chart.name}-{shape.name}",
+            "title": chart.title,
+            "shape": shape,
+            "left": left,
+            "right": right,
+            "text_left": text_left,
+            "guides": [(*_pixels(self.y(tick), self.y(tick) + 4.5), text) for tick, text in self._ticks],
+            # No label reaches beyond the edge.
+            "times": [(*_pixels(min(x, shape.width - LETTER * len(text) / 2)), text) for x, text in times],
+            "times_bottom": shape.height - 7,
+            "groups": [
+                (part.color, mark_safe("".join(marks(self, part))))  # noqa: S308  (escaped by format_html)
+                for part in chart.series
+            ],
+        }
+        return render_to_string("admin/django_rwrouter/_drawing.html", context)
 
 
 def _pixels(*numbers: float) -> list[str]:
@@ -327,7 +269,3 @@ def fine_ticks(top: float) -> list[float]:
 
 def _count(value: float | None) -> str:
     return number_format(int(value or 0), force_grouping=True)
-
-
-def _measurement(value: float, decimals: int, unit: str) -> str:
-    return f"{number_format(round(value, decimals), decimals, force_grouping=True)} {unit}"
