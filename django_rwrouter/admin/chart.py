@@ -136,7 +136,10 @@ def bars(name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: 
                 )
 
     return Chart(
-        *(name, title, axis, series),
+        name,
+        title,
+        axis,
+        series,
         table=[*series, Series(_("All"), "", sums)] if len(series) > 1 else series,
         empty="" if any(sums) else empty,
         write=_count,
@@ -173,7 +176,10 @@ def lines(name: str, title: str, axis: Axis, series: Sequence[Series], *, unit: 
                 )
 
     return Chart(
-        *(name, title, axis, series),
+        name,
+        title,
+        axis,
+        series,
         table=series,
         empty="" if measured else empty,
         write=write,

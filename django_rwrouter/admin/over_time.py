@@ -114,22 +114,16 @@ def _charts(report: Report) -> list[Chart]:
     steps = _of_the_site(summary.steps)
     axis = Axis(span=report.span, moments=[moment(step.start) for step in steps])
 
-    def by_database(
-        measure: Callable[[TimeStep, str], float | None], *, primaries: bool = True
-    ) -> list[Series]:
+    def by_database(measure: Callable[[TimeStep, str], float | None]) -> list[Series]:
         return [
-            Series(
-                database.alias,
-                colors.of_database(database.alias),
-                [measure(step, database.alias) for step in steps],
-            )
-            for database in summary.databases
-            if primaries or not database.is_primary
+            Series(alias, colors.of_database(alias), [measure(step, alias) for step in steps])
+            for alias in (database.alias for database in summary.databases)
         ]
 
     title = _("Reads by database")
     if summary.shadow_reads:
         title = _("Reads by the database that would have answered")
+    lag = by_database(lambda step, alias: step.lag.get(alias))
     pinned = [step.pinned_share if step.events[EventKind.REQUEST] else None for step in steps]
     spills = [
         Series(word_for(EVENTS, name), place, [step.events[name] for step in steps])
@@ -163,7 +157,7 @@ def _charts(report: Report) -> list[Chart]:
             "lag",
             _("Lag of each replica, at most"),
             axis,
-            by_database(lambda step, alias: step.lag.get(alias), primaries=False),
+            [line for line, database in zip(lag, summary.databases, strict=True) if not database.is_primary],
             unit=_("s"),
             empty=_("No lag was measured: the monitor measures it, where the database has positions."),
         ),
@@ -196,19 +190,16 @@ def _reasons(steps: list[TimeStep]) -> list[Series]:
     totals: Counter[str] = Counter()
     for step in steps:
         totals.update(step.primary_reasons)
-    drawn = [reason for reason, _count in totals.most_common(CAUSES_DRAWN)]
+    drawn, others = totals.most_common()[:CAUSES_DRAWN], totals.most_common()[CAUSES_DRAWN:]
     series = [
         Series(
             word_for(REASONS, reason),
             colors.of_reason(reason),
             [step.primary_reasons[reason] for step in steps],
         )
-        for reason in drawn
+        for reason, _count in drawn
     ]
-    if len(totals) > CAUSES_DRAWN:
-        rest = [
-            step.primary_reasons.total() - sum(step.primary_reasons[reason] for reason in drawn)
-            for step in steps
-        ]
+    if others:
+        rest = [sum(step.primary_reasons[reason] for reason, _count in others) for step in steps]
         series.append(Series(_("other reasons"), colors.MORE, rest))
     return series
