@@ -11,10 +11,10 @@ from django.apps import apps
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter.admin.wording import REASONS, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.decision import Level
-from django_rwrouter.operations.explain import Explanation, Outcome, Question, RuleVerdict, explain
+from django_rwrouter.operations.explain import RuleVerdict, explain
+from django_rwrouter.operations.supposition import Question
 from django_rwrouter.scope.state import BlockKind
 
 OUTSIDE: Final = "outside"
@@ -67,18 +67,8 @@ class ExplainForm(forms.Form):
     def question(self) -> Question:
         """Return what was asked, of valid data."""
         asked = self.cleaned_data
-        staleness = asked["max_staleness"]
-        return Question(
-            model=apps.get_model(asked["model"]),
-            method="" if asked["method"] == OUTSIDE else asked["method"],
-            level=Level(asked["level"]) if asked["level"] else None,
-            block=BlockKind(asked["block"]) if asked["block"] else None,
-            max_staleness=1.0 if staleness is None else staleness,
-            token_age=asked["token_age"],
-            wrote=asked["wrote"],
-            in_transaction=asked["in_transaction"],
-            from_primary=asked["from_primary"],
-        )
+        method = "" if asked["method"] == OUTSIDE else asked["method"]
+        return Question.of(apps.get_model(asked["model"]), {**asked, "method": method})
 
 
 def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
@@ -102,32 +92,15 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if not asked or not form.is_valid():
         return {"form": form}
     explanation = explain(form.question())
+    outcomes: list[tuple[object, object]] = [("", explanation.outcome)] if explanation.outcome else []
+    if explanation.otherwise:
+        outcomes = [
+            (_("If a replica has what is asked of it"), explanation.outcome),
+            (_("If all replicas are too far behind"), explanation.otherwise),
+        ]
     return {
         "form": form,
         "explanation": explanation,
         "applied": next((rule for rule in explanation.rules if rule.verdict is RuleVerdict.APPLIES), None),
-        "outcomes": list(_outcomes(explanation)),
-    }
-
-
-def _outcomes(explanation: Explanation) -> list[tuple[str, dict[str, Any]]]:
-    outcome, otherwise = explanation.outcome, explanation.otherwise
-    if outcome is None:
-        return []
-    if otherwise is None:
-        return [("", _shown(outcome))]
-    return [
-        (str(_("If a replica has what is asked of it")), _shown(outcome)),
-        (str(_("If all replicas are too far behind")), _shown(otherwise)),
-    ]
-
-
-def _shown(outcome: Outcome) -> dict[str, Any]:
-    decision = outcome.decision
-    return {
-        "aliases": outcome.among,
-        "reason": word_for(REASONS, decision.reason.value),
-        "code": decision.reason.value,
-        "steps": outcome.steps,
-        "would_be": decision.would_be,
+        "outcomes": outcomes,
     }

@@ -17,7 +17,8 @@ from django_rwrouter.decision import Level
 from django_rwrouter.management.arguments import age
 from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.explain import Explanation, Outcome, Question, RuleVerdict, Told, explain
+from django_rwrouter.operations.explain import ExplainedRule, Explanation, RuleVerdict, explain
+from django_rwrouter.operations.supposition import Outcome, Question
 from django_rwrouter.printable import printable
 from django_rwrouter.scope.state import BlockKind
 
@@ -29,8 +30,14 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the properties of the read."""
     parser.add_argument("model", metavar="app.Model")
     inside = parser.add_mutually_exclusive_group()
-    inside.add_argument("--method", default="GET", help="of the request (default: GET)")
-    inside.add_argument("--outside", action="store_true", help="outside any request, task or scope")
+    inside.add_argument("--method", type=str.upper, default="GET", help="of the request (default: GET)")
+    inside.add_argument(
+        "--outside",
+        dest="method",
+        action="store_const",
+        const="",
+        help="outside any request, task or scope",
+    )
     parser.add_argument(
         "--level",
         choices=[level.value for level in Level],
@@ -46,7 +53,9 @@ def add_arguments(parser: CommandParser) -> None:
         "--token-age", type=age, metavar="SECONDS", help="how long ago the client wrote, in another request"
     )
     parser.add_argument("--wrote", action="store_true", help="this request has written already")
-    parser.add_argument("--atomic", action="store_true", help="inside atomic() on the primary")
+    parser.add_argument(
+        "--atomic", action="store_true", dest="in_transaction", help="inside atomic() on the primary"
+    )
     parser.add_argument(
         "--from-primary", action="store_true", help="follows an object that was read from the primary"
     )
@@ -57,18 +66,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(command: BaseCommand, **options: Any) -> None:
     """Print what each rule says of the read, and where it goes."""
     with plain_errors():
-        question = Question(
-            model=_model(options["model"]),
-            method="" if options["outside"] else options["method"].upper(),
-            level=Level(options["level"]) if options["level"] else None,
-            block=BlockKind(options["block"]) if options["block"] else None,
-            max_staleness=options["max_staleness"],
-            token_age=options["token_age"],
-            wrote=options["wrote"],
-            in_transaction=options["atomic"],
-            from_primary=options["from_primary"],
-            write=options["write"],
-        )
+        question = Question.of(_model(options["model"]), options)
         try:
             overrides.apply(overrides.in_force(), quietly=True)
         except Error as error:
@@ -87,8 +85,8 @@ def _model(label: str) -> Any:
     try:
         return apps.get_model(label)
     except (LookupError, ValueError):
-        known = [model._meta.label for model in apps.get_models(include_auto_created=True)]
-        raise CommandError(f"There is no model {label!r}. {did_you_mean(label, known)}".rstrip()) from None
+        labels = [model._meta.label for model in apps.get_models(include_auto_created=True)]
+        raise CommandError(f"There is no model {label!r}. {did_you_mean(label, labels)}".rstrip()) from None
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
@@ -133,7 +131,7 @@ def _lines(explanation: Explanation, style: Style) -> Iterator[str]:
         yield from _outcome(explanation.otherwise, style)
 
 
-def _rule(rule: Told, style: Style) -> str:
+def _rule(rule: ExplainedRule, style: Style) -> str:
     sign = f"{_SIGNS[rule.verdict]:3}"
     if rule.verdict is RuleVerdict.APPLIES:
         return f"  {style.SUCCESS(sign)}  {rule.title}: {rule.text}"

@@ -7,8 +7,10 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 
 from django_rwrouter.decision import Level, Reason
-from django_rwrouter.operations import explain as module
-from django_rwrouter.operations.explain import RULES, Question, RuleVerdict, explain
+from django_rwrouter.operations import explain as explain_module
+from django_rwrouter.operations import supposition
+from django_rwrouter.operations.explain import RULES, RuleVerdict, explain
+from django_rwrouter.operations.supposition import Question
 from django_rwrouter.scope.state import BlockKind
 from django_rwrouter.servers.breaker import health
 from tests.app.models import Book
@@ -65,7 +67,8 @@ def rwrouter(settings, monkeypatch):
     """Change the settings of a cluster that has positions."""
 
     def change(*, positions=True, **changes):
-        monkeypatch.setattr(module, "_has_positions", lambda cluster: positions)
+        for module in (explain_module, supposition):
+            monkeypatch.setattr(module, "tells_positions", lambda cluster: positions)
         settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"], **changes}
 
     change()
