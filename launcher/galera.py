@@ -161,7 +161,7 @@ class GaleraCluster(MariaDBCluster):
         for node in nodes:
             node.peers = [other for other in nodes if other is not node]
         self._primary, self.replicas = first, list(nodes[1:])
-        create_data([first.data], settings=first.settings, temporary=workspace.temporary)
+        create_data([first.data], settings=first.settings)
         first.bootstraps = True
         first.start()
         self._set_up_primary()

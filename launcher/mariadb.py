@@ -141,7 +141,7 @@ class MariaDBCluster(Cluster[MariaDBServer]):
         self._last_server_id += 1
         server.server_id = self._last_server_id
         shutil.rmtree(server.data)
-        create_data([server.data], settings=server.settings, temporary=self.folder)
+        create_data([server.data], settings=server.settings)
         _write_settings(server, REPLICA_FILES)
         server.start()
         _close_to_the_network(server)
@@ -157,7 +157,7 @@ class MariaDBCluster(Cluster[MariaDBServer]):
         ]
         self._last_server_id = len(self.servers)
         new = [server.data for server in self.servers if not server.data.exists()]
-        create_data(new, settings=self.primary.settings, temporary=workspace.temporary)
+        create_data(new, settings=self.primary.settings)
         with futures.ThreadPoolExecutor(len(self.servers)) as pool:
             list(pool.map(MariaDBServer.start, self.servers))
             list(pool.map(_close_to_the_network, self.servers))

@@ -123,7 +123,7 @@ class MySQLCluster(Cluster[MySQLServer]):
         server.server_id = self._last_server_id
         shutil.rmtree(server.data)
         _write_settings(server, is_replica=True)
-        create_data([server.data], settings=server.settings, temporary=self.folder)
+        create_data([server.data], settings=server.settings)
         server.start()
         self._follow(server, self.primary, timeout=10.0)
 
@@ -137,7 +137,7 @@ class MySQLCluster(Cluster[MySQLServer]):
         ]
         self._last_server_id = len(self.servers)
         new = [server.data for server in self.servers if not server.data.exists()]
-        create_data(new, settings=self.primary.settings, temporary=workspace.temporary)
+        create_data(new, settings=self.primary.settings)
         with futures.ThreadPoolExecutor(len(self.servers)) as pool:
             list(pool.map(MySQLServer.start, self.servers))
             self._set_up_primary()
