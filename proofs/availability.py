@@ -28,31 +28,28 @@ from proofs.faults import FAULTS
 def running_clusters() -> Iterator[Callable[[str], Any]]:
     """Yield a function that returns a healthy cluster of a database.
 
-    It is the same again while its primary is the one that it was started with; one runs at a time.
+    It is the same again while its primary is the one that it was started with.
     """
     running: dict[str, tuple[Any, Any]] = {}
 
-    def stop(database: str) -> None:
-        cluster, _primary = running.pop(database)
-        cluster.stop()
-
     def cluster_of(database: str) -> Any:
-        for other, (cluster, primary) in list(running.items()):
-            if other != database or cluster.primary is not primary:
-                stop(other)
-        if database not in running:
-            cluster = new_cluster(database, REPLICAS[database])
-            cluster.start()
-            running[database] = cluster, cluster.primary
-        cluster = running[database][0]
-        cluster.heal()
+        if database in running:
+            cluster, primary = running[database]
+            if cluster.primary is primary:
+                cluster.heal()
+                return cluster
+            running.pop(database)
+            cluster.stop()
+        cluster = new_cluster(database, REPLICAS[database])
+        cluster.start()
+        running[database] = cluster, cluster.primary
         return cluster
 
     try:
         yield cluster_of
     finally:
-        for database in list(running):
-            stop(database)
+        for cluster, _primary in running.values():
+            cluster.stop()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

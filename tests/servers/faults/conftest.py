@@ -1,4 +1,4 @@
-"""Clusters that servers fail in: MariaDB with three replicas, PostgreSQL with two, one of them at a time."""
+"""Clusters that servers fail in: MariaDB with three replicas, PostgreSQL with two."""
 
 import pytest
 
