@@ -82,7 +82,7 @@ def test_it_is_lost_while_the_statement_runs(lagging, routed, way):
         way(found)
 
     with routing_scope(safe=True), meanwhile(strike):
-        assert slowly() == PAST
+        assert slowly("default") == PAST
     [(alias, reason)] = places(routed)
     assert (alias in REPLICAS, reason) == (True, Reason.FAILOVER)
 
