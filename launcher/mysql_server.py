@@ -1,5 +1,6 @@
 """One MySQL server on this machine."""
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from launcher.mysql_client import Client
 from launcher.mysql_data import server_program
 from launcher.ports import LOOPBACK, is_greeting
+from launcher.process import ServerError
 from launcher.programs import fetch
 from launcher.server import Account, Row, Server
 from launcher.watchdog import Watchdog
@@ -16,8 +18,7 @@ class MySQLServer(Server):
     """A server with a data folder, a port and a Unix socket of its own, on 127.0.0.1.
 
     `folder` holds its settings (`my.cnf`), `data` and `log`. The port is chosen at the first start
-    and stays the same after that. While replicas are connected, `stop()` takes 9 seconds: so long
-    MySQL waits for them.
+    and stays the same after that.
     """
 
     scheme = "mysql"
@@ -61,6 +62,14 @@ class MySQLServer(Server):
 
     def _answers(self) -> bool:
         return is_greeting(self.socket)
+
+    def stop(self) -> None:
+        """Shut it down in good order. Nothing happens if it is not running."""
+        if self.is_running():
+            # Without replicas, which it would wait for 9 seconds for.
+            with contextlib.suppress(ServerError, TimeoutError):
+                self.sql("SET GLOBAL offline_mode = ON", timeout=1.0)
+        super().stop()
 
     @property
     def administration(self) -> str:
