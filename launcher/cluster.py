@@ -173,6 +173,11 @@ class Cluster(ABC, Generic[AnyServer]):
         After a promotion the replicas follow the new primary; a former one is left as it is.
         Raises TimeoutError if a replica does not catch up: it may have diverged (see `rejoin()`).
         """
+        self.restore()
+        self.wait_all(timeout)
+
+    def restore(self) -> None:
+        """Do what `heal()` does, and do not wait until all have caught up."""
         for server in self.servers:
             if server.is_running():
                 server.thaw()
@@ -182,7 +187,6 @@ class Cluster(ABC, Generic[AnyServer]):
             if self._sources.get(replica) is not self.primary:
                 self.follow(replica, self.primary)
             self._catch_up(replica)
-        self.wait_all(timeout)
 
     @abstractmethod
     def _catch_up(self, replica: AnyServer) -> None:

@@ -71,9 +71,11 @@ class MariaDBCluster(Cluster[MariaDBServer]):
             )
 
     def _catch_up(self, replica: MariaDBServer) -> None:
-        replica.sql("START REPLICA")
-        if replica.replication_status()["SQL_Delay"] != "0":
+        status = replica.replication_status()
+        if status["SQL_Delay"] != "0":
             self.delay(replica, 0)
+        elif "No" in (status["Slave_IO_Running"], status["Slave_SQL_Running"]):
+            replica.sql("START REPLICA")
 
     def _stop_replication(self, replica: MariaDBServer) -> None:
         """STOP REPLICA, at once.

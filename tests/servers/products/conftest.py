@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from django_rwrouter import process
+from django_rwrouter.operations.overrides import RoutingOverride
 from django_rwrouter.testing import capture_routing
 from launcher.mariadb import MariaDBCluster
 from launcher.mysql import MySQLCluster
@@ -72,7 +73,6 @@ def prepare(cluster):
     options = connections.settings["default"]["OPTIONS"]
     # On a busy disk a table takes its time to be made; only reads are to be given up soon.
     with patch.dict(options, {"read_timeout": 60} if "read_timeout" in options else {}):
-        call_command("migrate", verbosity=0)
         call_command("migrate", run_syncdb=True, verbosity=0)
         connections.close_all()
 
@@ -93,13 +93,14 @@ def running(product, django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def cluster(running, django_db_blocker):
-    """The cluster, healthy and level; the book "old" is everywhere."""
+    """The cluster, healthy and level; the book "old" is everywhere, and no override."""
     with django_db_blocker.unblock():
         attach(running)
-        running.heal()
+        running.restore()
+        RoutingOverride.objects.all().delete()
         Book.objects.all().delete()
         Book.objects.create(title="old")
-        running.wait_all()
+        running.wait_all(timeout=30.0)
         connections.close_all()  # The reset forgets which ones are open, so that nobody could end them.
         process.reset()
         yield running

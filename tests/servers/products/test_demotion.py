@@ -11,10 +11,11 @@ from tests.app.models import Book
 
 
 @pytest.fixture
-def address(fresh):
-    """The address of the primary: a proxy that is told where it leads to."""
+def address(request):
+    """The address of the primary of the test's cluster: a proxy that is told where it leads to."""
+    cluster = request.getfixturevalue("fresh" if "fresh" in request.fixturenames else "cluster")
     connections.close_all()
-    with TcpProxy(fresh.primary.port) as proxy:
+    with TcpProxy(cluster.primary.port) as proxy:
         connections.settings["default"]["PORT"] = str(proxy.port)
         yield proxy
         connections.close_all()
@@ -85,27 +86,29 @@ def test_inside_nested_transactions_the_error_is_the_refusal(fresh, address):
     assert Book.objects.using("default").filter(title="after").exists()
 
 
-def test_a_server_that_was_made_read_only_while_it_runs(fresh, address):
+def test_a_server_that_was_made_read_only_while_it_runs(cluster, address):
     """Its own sessions stay open, and new ones are refused writes as well."""
-    mysql = connections["default"].vendor == "mysql"
+
+    def read_only(value):
+        if connections["default"].vendor == "mysql":
+            cluster.primary.sql(f"SET GLOBAL read_only = {value}")
+        else:
+            cluster.primary.configure(default_transaction_read_only=value)
+
     with routing_scope():
         Book.objects.count()
-        if mysql:
-            fresh.primary.sql("SET GLOBAL read_only = ON")
-        else:
-            fresh.primary.configure(default_transaction_read_only="on")
-        for _ in range(2):
-            with pytest.raises(DatabaseError):
-                Book.objects.create(title="refused")
-            assert connections["default"].connection is None
-        if mysql:
-            fresh.primary.sql("SET GLOBAL read_only = OFF")
-        else:
-            fresh.primary.configure(default_transaction_read_only="off")
+        read_only("on")
+        try:
+            for _ in range(2):
+                with pytest.raises(DatabaseError):
+                    Book.objects.create(title="refused")
+                assert connections["default"].connection is None
+        finally:
+            read_only("off")
         Book.objects.create(title="after")
 
 
-def test_a_session_that_the_code_itself_made_read_only(fresh, address):
+def test_a_session_that_the_code_itself_made_read_only(cluster, address):
     """The server is well. A new session could write, which the code did not want."""
     with routing_scope():
         Book.objects.count()

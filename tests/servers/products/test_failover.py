@@ -161,13 +161,13 @@ def test_back_and_forth(lost, rwrouter, routed, clock):
             assert shown(writer)[-1] == "third"
 
 
-def test_while_the_primary_is_away_reads_of_others_go_on(fresh, routed):
+def test_while_the_primary_is_away_reads_of_others_go_on(cluster, routed):
     writer = Client()
     shown(writer, title="new")
-    fresh.wait_all()
+    cluster.wait_all()
     assert shown(writer)[-1] == "new"
     connections["default"].close()
-    fresh.primary.kill()
+    cluster.primary.kill()
     routed.clear()
     for _ in range(5):
         assert shown(Client()) == ["old", "new"]

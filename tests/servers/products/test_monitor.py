@@ -357,10 +357,10 @@ def test_what_is_logged_names_no_host_or_user(cluster, started, caplog):
 
 
 @pytest.mark.parametrize("trouble", ["kill", "freeze"])
-def test_while_the_primary_is_away_replicas_are_watched(fresh, started, trouble):
+def test_while_the_primary_is_away_replicas_are_watched(cluster, started, trouble):
     with told(primary_lost, primary_found, replica_ejected) as signals:
         started()
-        getattr(fresh.primary, trouble)()
+        getattr(cluster.primary, trouble)()
         until(lambda: health.is_away("default"), 2 * INTERVAL + TIMEOUT + BUSY, "nobody has noticed")
         for _ in range(3):
             before = {alias: seen(alias).at for alias in REPLICAS}
@@ -372,18 +372,18 @@ def test_while_the_primary_is_away_replicas_are_watched(fresh, started, trouble)
         assert all(seen(alias).reachable for alias in REPLICAS)
         until(lambda: all(lag(alias) > 3 * INTERVAL for alias in REPLICAS), 5, "taken for fresh")
         assert health.is_away("default")
-        fresh.primary.start() if trouble == "kill" else fresh.primary.thaw()
+        cluster.primary.start() if trouble == "kill" else cluster.primary.thaw()
         until(lambda: not health.is_away("default"), 5, "it is not found again")
         await_signals(signals, 2)
     assert [name for name, _arguments in signals] == ["primary_lost", "primary_found"]
 
 
-def test_a_replica_comes_back_while_the_primary_is_away(fresh, started):
+def test_a_replica_comes_back_while_the_primary_is_away(cluster, started):
     started()
-    fresh.primary.kill()
-    fresh.replicas[0].kill()
+    cluster.primary.kill()
+    cluster.replicas[0].kill()
     until(lambda: state("replica1") is Condition.EJECTED, 5, "not ejected")
-    fresh.replicas[0].start()
+    cluster.replicas[0].start()
     until(lambda: state("replica1") is Condition.HEALTHY, 10, "not restored")
 
 
@@ -406,7 +406,7 @@ def test_a_promoted_replica_is_told_and_on_postgresql_ejected(fresh, started):
         assert ejected == []
 
 
-def test_a_primary_that_is_read_only_is_told(fresh, started, monkeypatch):
+def test_a_primary_that_is_read_only_is_told(cluster, started, monkeypatch):
     address = {key: connections.settings["replica2"][key] for key in ("HOST", "PORT")}
     with told(role_changed) as signals:
         started()
@@ -416,7 +416,7 @@ def test_a_primary_that_is_read_only_is_told(fresh, started, monkeypatch):
             for prober in lifecycle._monitor.rounds.probers.values():
                 prober.abort()
             if connections["default"].vendor != "postgresql":
-                fresh.replicas[1].sql("SET GLOBAL read_only = ON")
+                cluster.replicas[1].sql("SET GLOBAL read_only = ON")
             until(lambda: seen("default").role == "replica", 5, "nobody has noticed")
             rounds(2)
         # The address leads to a primary again: who looks finds it, though the old one still answers.
@@ -454,27 +454,30 @@ def test_a_drained_replica_takes_no_reads_within_two_intervals(cluster, started)
     assert took < 2 * INTERVAL + BUSY
 
 
-def test_drains_are_kept_while_the_primary_is_away(fresh, started):
+def test_drains_are_kept_while_the_primary_is_away(cluster, started):
     started()
     row = {"kind": "drain", "target": "replica1", "reason": "", "made_by": "", "made_at": 5}
     overrides.RoutingOverride.objects.using("default").create(**row)
     until(lambda: state("replica1") is Condition.DRAINED, 5, "not drained")
-    fresh.primary.kill()
+    cluster.primary.kill()
     until(lambda: health.is_away("default"), 5, "nobody has noticed")
     time.sleep(3 * INTERVAL)
     assert state("replica1") is Condition.DRAINED
 
 
-def test_before_migrate_nothing_is_wanted(fresh, started, caplog):
-    table = overrides.RoutingOverride._meta.db_table
-    with connections["default"].cursor() as cursor:
-        cursor.execute(f"DROP TABLE {table}")
-    with told(primary_lost, replica_ejected) as signals:
-        started()
-        rounds(3)
-    assert signals == []
-    assert not caplog.records
-    assert all(each.reachable for each in monitor.snapshot().values())
+def test_before_migrate_nothing_is_wanted(cluster, started, caplog):
+    with connections["default"].schema_editor() as editor:
+        editor.delete_model(overrides.RoutingOverride)
+    try:
+        with told(primary_lost, replica_ejected) as signals:
+            started()
+            rounds(3)
+        assert signals == []
+        assert not caplog.records
+        assert all(each.reachable for each in monitor.snapshot().values())
+    finally:
+        with connections["default"].schema_editor() as editor:
+            editor.create_model(overrides.RoutingOverride)
 
 
 # --- reads that hang ----------------------------------------------------------------------------

@@ -43,13 +43,13 @@ def test_a_replica_that_is_the_primary_under_another_name(cluster, another_addre
     assert Book.objects.filter(title="written").exists()
 
 
-def test_while_the_primary_is_away(fresh):
+def test_while_the_primary_is_away(cluster):
     """What is not known to be the primary is treated as a replica."""
-    fresh.primary.freeze()
+    cluster.primary.freeze()
     try:
         assert is_read_only(connections["replica1"])
     finally:
-        fresh.primary.thaw()
+        cluster.primary.thaw()
 
 
 def test_which_server_the_primary_is_is_asked_once(cluster, monkeypatch):
