@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from launcher.ports import free_port
 from proofs.client import Browser
@@ -24,6 +25,8 @@ CLUSTERS = {
 SERVERS = {"gunicorn": "/api", "uvicorn": "/api/async"}
 """Which part of the board's API is asked through which web server."""
 DATABASE = "board"
+_with_tables: WeakSet[Any] = WeakSet()
+"""Clusters that have the board's tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,9 @@ def served(
         "SECRET_KEY": secrets.token_urlsafe(32),
         **environment,
     }
-    manage(environment, "migrate", "--verbosity=0", "--no-input")
+    if cluster not in _with_tables:
+        manage(environment, "migrate", "--verbosity=0", "--no-input")
+        _with_tables.add(cluster)
     port = free_port()
     with web_server(
         environment, port, server=server, workers=workers, threads=threads, arguments=arguments, log=log

@@ -10,7 +10,7 @@ from proofs.load import Role
 
 
 def short(database, server, fault, hit, **more):
-    plan = {"requests": 300, "rate": 80.0, "users": 16, "workers": 2, "settle": 3.5, **more}
+    plan = {"requests": 300, "rate": 80.0, "users": 16, "workers": 2, "settle": 2.0, **more}
     return Plan(database=database, server=server, fault=fault, hit=hit, **plan)
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.servers.product import on
 
 ROOT = Path(__file__).resolve().parents[3]
-USERS, PAIRS = 50, 600
+USERS, PAIRS, WORKERS = 50, 600, 2
 LEVELS = {"gunicorn": ["causal", "strong", "sync", "eventual"], "uvicorn": ["causal", "strong", "eventual"]}
 
 
@@ -44,7 +44,7 @@ def write_and_read_back(database, server):
     """Run the proof on one cluster; return what it printed of each level."""
     needed(database)
     command = [sys.executable, "-m", "proofs", "consistency", f"--db={database}", f"--server={server}"]
-    command += ["--level", *LEVELS[server], f"--users={USERS}", f"--pairs={PAIRS}"]
+    command += ["--level", *LEVELS[server], f"--users={USERS}", f"--pairs={PAIRS}", f"--workers={WORKERS}"]
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     run = subprocess.run(
         command,

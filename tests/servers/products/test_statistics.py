@@ -81,7 +81,7 @@ def test_sums_stay_exact_while_all_merge_at_once_and_some_are_killed(table, isol
 
     with ExitStack() as stack:
         alive = [start() for _ in range(4)]
-        for turn in range(6):
+        for turn in range(4):
             for process in alive:
                 process.wait_for("hit")
             time.sleep(0.3)
