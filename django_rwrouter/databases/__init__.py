@@ -5,6 +5,7 @@ A product that nobody has registered has no positions: the levels that need one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ from django_rwrouter.databases.others import Oracle, SQLServer
 from django_rwrouter.databases.postgresql import PostgreSQL
 from django_rwrouter.databases.sqlite import SQLite
 
+_REFUSED: Final = re.compile(r"\b(pg_\w+)|\bthe ([A-Z][A-Z ,()]*[A-Z]) privilege")
 _UNKNOWN: Final = Product()
 _products: Final[dict[str, Product]] = {}
 
@@ -60,6 +62,12 @@ def code_of(error: BaseException) -> object:
     """Return the code of an error of any product, or ``None`` where it has none."""
     codes = (product.errors.code(error) for product in _products.values())
     return next((code for code in codes if code is not None), None)
+
+
+def what_is_refused(error: BaseException) -> str:
+    """Return the function or the privilege that a refusal names; its text may name host and user."""
+    named = _REFUSED.search(str(error))
+    return (named[1] or named[2]) if named else str(code_of(error) or type(error).__name__)
 
 
 def meaning_of(code: str) -> str:

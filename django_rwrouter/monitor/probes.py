@@ -14,7 +14,7 @@ from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events
-from django_rwrouter.databases import get_driver, get_product
+from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.monitor.questions import ProbeQuestion
@@ -58,7 +58,7 @@ class ProbeResult:
     """``None`` on a database without positions."""
     driver: Driver | None = None
     refusal: str = ""
-    """Why it refuses to tell its position although it answers; empty if it does not refuse."""
+    """What its user lacks to be told the position, although it answers; empty if it does not refuse."""
     is_primary: bool = False
     """Whether a replica's alias is another name of the primary."""
     unreachable: bool = False
@@ -90,7 +90,7 @@ class Prober:
         self._connection: BaseDatabaseWrapper | None = None
         self._renew_at = 0.0
         self._refusal = ""
-        """Why it refuses to tell its position. It is asked again on the next connection."""
+        """What it refuses to tell its position for. It is asked again on the next connection."""
         self._peer: sockets.Peer | None = None
         """The address of the last connection."""
         self._knocking = threading.Lock()
@@ -206,7 +206,7 @@ class Prober:
             except Error as error:
                 if not self._product.errors.is_refusal(error):
                     raise
-                self._refusal = events.why(error)
+                self._refusal = what_is_refused(error)
         seconds = monotonic() - began
         if self.is_primary:
             sample.position = None if reading is None else reading.position

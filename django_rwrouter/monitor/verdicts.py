@@ -251,6 +251,7 @@ class Watch:
             cluster=cluster.name,
             role="unknown" if reading is None else reading.role,
             failure=why,
+            refused="" if finding is None else finding.refusal,
             position=position,
             server="" if reading is None else reading.server,
             probe_seconds=0.0 if finding is None else finding.seconds,

@@ -75,6 +75,7 @@ COLUMNS: Final = (
     Column("state.since", "since", unit="time"),
     Column("state.why"),
     Column("state.failure"),
+    Column("state.refused"),
     Column("drained"),
     Column("state.lag", "lag", _("Lag"), "lag", of_replicas=True),
     Column("state.lag_at_least"),

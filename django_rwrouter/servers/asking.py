@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import events
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_driver, get_product
+from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
@@ -47,7 +47,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
     except Error as error:
         if get_product(connection).errors.is_refusal(error):
             health.found_primary(cluster.name)
-            learn_refusal(cluster, connection.alias, events.why(error), began)
+            learn_refusal(cluster, connection.alias, what_is_refused(error), began)
             return None
         events.position_unknown(connection.alias, cluster.name, events.why(error))
         note_lost_primary(cluster, error)
@@ -92,7 +92,7 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
     except Error as error:
         if not get_product(connection).errors.is_refusal(error):
             raise
-        learn_refusal(cluster, connection.alias, events.why(error), began)
+        learn_refusal(cluster, connection.alias, what_is_refused(error), began)
         return
     position = reading.position
     if reading.tentative and position is not None:
@@ -108,7 +108,7 @@ def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float
     loads[alias].fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
 
 
-def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
+def learn_refusal(cluster: Cluster, alias: str, refused: str, began: float) -> None:
     """Record that a server answers but refuses to tell its position; log the first time."""
     if alias == cluster.primary:
         is_new_refusal = not knowledge.lacks_position(cluster.name)
@@ -121,7 +121,7 @@ def learn_refusal(cluster: Cluster, alias: str, why: str, began: float) -> None:
             "%r refuses to tell its position (%s), and levels that need it fall back:"
             " `manage.py rwrouter doctor` names the missing grant.",
             alias,
-            why,
+            refused,
             extra={"alias": alias, "cluster": cluster.name},
         )
 

@@ -10,11 +10,11 @@ from math import isfinite
 from time import monotonic
 from typing import Any, Final
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_driver
+from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.events.causes import NO_ANSWER, NO_ANSWER_WITHIN
 from django_rwrouter.servers import identity
@@ -102,6 +102,11 @@ def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, tim
         if connection.alias == cluster.primary:
             return _primary(cluster, connection, driver, floor)
         return _replica(cluster, connection, driver, floor, timeout)
+    except Error as error:
+        if not get_product(connection).errors.is_refusal(error):
+            raise
+        alias, refused = connection.alias, what_is_refused(error)
+        return ServerState(alias=alias, cluster=cluster.name, refused=refused, at=time.time())
     finally:
         if connection.alias == cluster.primary:
             floor.known.set()

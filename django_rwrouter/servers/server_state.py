@@ -35,6 +35,8 @@ class ServerState:
     """Why it is not healthy."""
     failure: str = ""
     """Why it could not be asked the last time; empty if it answered, or was not asked."""
+    refused: str = ""
+    """What its user lacks to be told the position: a function's name, or a privilege's."""
     lag: float | None = None
     """Upper bound of a replica's lag in seconds; ``None`` where none is known."""
     lag_at_least: float | None = None

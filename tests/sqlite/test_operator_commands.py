@@ -226,6 +226,7 @@ SERVER = {
         "since",
         "why",
         "failure",
+        "refused",
         "drained",
         "lag",
         "lag_at_least",

@@ -228,6 +228,11 @@ def _notes(server: ServerNow, now: Overview) -> Iterator[str]:
         yield server.state.why
     if server.state.failure:
         yield f"it does not answer ({server.state.failure})"
+    if server.state.refused:
+        yield (
+            f"it refuses to say where it stands: {server.state.refused} is not there, or not for this user;"
+            " `rwrouter doctor` names the grant"
+        )
     if server.role_is_wrong:
         yield (
             "it takes no writes, as a replica" if server.is_primary else "it takes writes, as a primary does"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -10,14 +9,13 @@ from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import code_of, get_product, meaning_of
+from django_rwrouter.databases import code_of, get_product, meaning_of, what_is_refused
 from django_rwrouter.databases.base import Driver, Loss
 from django_rwrouter.operations.doctor import DOCTORS, general
 from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
 from django_rwrouter.servers.survey import plain_cursor, survey
 
-_REFUSED: Final = re.compile(r"\b(pg_\w+)|\bthe ([A-Z][A-Z ,()]*[A-Z]) privilege")
 NO_POSITION: Final = "See what the driver registered for this database product reads its position from."
 """What to do where a product of the project's own does not say where it stands."""
 
@@ -97,7 +95,7 @@ def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, ti
                     _ask_position(product.driver, cursor, facts, floor, min(CATCH_UP_SECONDS, timeout / 2))
             except Error as error:
                 if product.errors.is_refusal(error):
-                    facts.refused = _what_is_refused(error)
+                    facts.refused = what_is_refused(error)
                 elif not facts.is_primary and (
                     doctor is None or product.errors.loss(error, closed=False) is not Loss.SERVER
                 ):
@@ -118,12 +116,6 @@ def _ask_position(driver: Driver, cursor: Any, facts: Facts, floor: Any, seconds
         facts.position = driver.place(reading.position, floor)
     if floor is not None:
         facts.caught_up = facts.position is not None and facts.position.covers(floor)
-
-
-def _what_is_refused(error: Error) -> str:
-    """Return the function or the privilege that an error names; its text may name host and user."""
-    named = _REFUSED.search(str(error))
-    return (named[1] or named[2]) if named else str(code_of(error) or type(error).__name__)
 
 
 def _why(error: Exception, timeout: float) -> str:

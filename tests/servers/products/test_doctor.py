@@ -12,6 +12,8 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.servers.cluster_state import server_states
 from launcher.mariadb import MariaDBCluster, ServerError
 from launcher.mysql import MySQLCluster
 from launcher.postgresql import PostgreSQLCluster
@@ -326,6 +328,9 @@ def test_a_function_that_the_user_may_not_execute(postgresql, function, aliases)
         assert {f["topic"] for f in findings if f["alias"] in told and f["severity"] == "error"} <= {
             "position"
         }
+        states = server_states(get_topology().clusters["default"], 5.0)
+        assert {alias for alias, state in states.items() if state.refused == function} == aliases
+        assert all(state.reachable for state in states.values())
     finally:
         postgresql.primary.sql(
             f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO PUBLIC", database="rwrouter"

@@ -199,7 +199,7 @@ def test_servers_that_refuse_to_say_where_they_stand_are_well(world):
     assert not health.unusable()
     assert not health.is_away("default")
     assert not knowledge.has_positions("default", ["replica1", "replica2"])
-    assert all(seen.reachable for seen in world.watch.snapshot().values())
+    assert {(seen.reachable, seen.refused) for seen in world.watch.snapshot().values()} == {(True, "42501")}
 
 
 def test_an_ejected_replica_with_a_tentative_position_is_proved_by_it(world):

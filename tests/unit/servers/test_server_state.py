@@ -13,6 +13,7 @@ FULL = ServerState(
     since=5.0,
     why="OperationalError 2013",
     failure="no answer",
+    refused="REPLICA MONITOR",
     lag=0.5,
     lag_at_least=0.25,
     position="0-1-7",

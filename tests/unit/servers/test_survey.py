@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
@@ -18,6 +18,8 @@ LONG = 60.0
 
 
 class FakeConnection:
+    vendor = "postgresql"
+
     def __init__(self, alias):
         self.alias = alias
         self.closed = False
@@ -121,6 +123,24 @@ def test_a_primary_that_cannot_be_reached_lets_its_replicas_answer(opened, monke
     assert floors == [None]
     assert states["down"].failure == "OperationalError 2003"
     assert states["well"].role == "replica"
+
+
+def test_a_server_that_refuses_to_say_where_it_stands_has_answered(opened, monkeypatch):
+    class InsufficientPrivilegeError(Exception):
+        sqlstate = "42501"
+
+    def refuse(cluster, connection, *_arguments):
+        raise ProgrammingError("permission denied for function pg_current_wal_flush_lsn") from (
+            InsufficientPrivilegeError()
+        )
+
+    monkeypatch.setattr(cluster_state, "get_driver", lambda connection: object())
+    monkeypatch.setattr(cluster_state, "_primary", refuse)
+    monkeypatch.setattr(cluster_state, "_replica", refuse)
+    states = server_states(shop(primary="well", replica="down"), LONG)
+    assert states["well"].reachable
+    assert states["well"].refused == "pg_current_wal_flush_lsn"
+    assert (states["down"].failure, states["down"].refused) == ("OperationalError 2003", "")
 
 
 def test_without_positions_it_counts_that_a_server_answers(opened, thaw):
