@@ -51,7 +51,8 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
                 reads.pop(table, None)  # What it writes was not read first, and will not be.
             return write
     # A cascade, or the parent tables of multi-table inheritance: one call, several tables.
-    return next(reversed(writes.values())) if connection.in_atomic_block else None
+    # Listed first: another thread of the request may announce a write meanwhile.
+    return next(reversed(list(writes.values())), None) if connection.in_atomic_block else None
 
 
 def _announced_by_other_end(reads: dict[str, Decision], statement: Statement) -> Decision | None:

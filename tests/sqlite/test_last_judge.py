@@ -255,6 +255,23 @@ def test_the_next_object_by_a_date_is_looked_for_where_reads_go_now(databases):
             assert first.get_next_by_expire_date().session_key == "2"
 
 
+@pytest.mark.parametrize("name", ["model_class", "model", "using", "db", "origin", "instance", "query"])
+def test_a_field_may_have_the_name_of_what_django_has(databases, monkeypatch, name):
+    DeviceSession.objects.create(session_key="1", expire_date=datetime(2026, 1, 1, tzinfo=timezone.utc))
+    replicate()
+    DeviceSession.objects.create(session_key="2", expire_date=datetime(2026, 1, 2, tzinfo=timezone.utc))
+    with routing_scope(safe=True), use_replica():
+        first = DeviceSession.objects.get()
+        monkeypatch.setattr(first, name, "a value", raising=False)
+        assert router.allow_relation(first, first)
+        with use_primary():
+            second = first.get_next_by_expire_date()
+            first.refresh_from_db()
+            assert second.session_key == "2"
+            second.delete()
+        assert router.db_for_read(DeviceSession, instance=first) != "default"
+
+
 def test_where_nothing_speaks_against_it_the_replica_is_followed(shelf):
     Shelf.objects.update(name="newer")
     with routing_scope(safe=True), capture_routing() as decisions:

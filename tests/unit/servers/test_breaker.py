@@ -239,3 +239,20 @@ def test_reset_forgets_everything(health):
     assert not health.watched
     assert not health.switches.off
     assert health.begin_trial("r1")
+
+
+def test_two_threads_that_change_something_at_once_leave_what_both_have_changed():
+    """One looks whether all is well; before it stores that, the other ejects a replica."""
+    health = Health()
+
+    class Interrupted(frozenset):
+        def __bool__(self):
+            ejecting.start()
+            ejecting.join(0.2)  # It waits for the lock.
+            return False
+
+    ejecting = threading.Thread(target=health.failed, args=("replica1",))
+    health.switches.off = Interrupted()
+    health.switches.set_drained([])
+    ejecting.join()
+    assert health.unusable() == {"replica1"}
