@@ -11,9 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from proofs import availability, consistency, questions, walk
+from proofs import availability, consistency, questions, sharing, walk
 
-PROOFS = {"consistency": consistency, "availability": availability, "questions": questions, "walk": walk}
+PROOFS = {
+    "consistency": consistency,
+    "availability": availability,
+    "questions": questions,
+    "sharing": sharing,
+    "walk": walk,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,7 @@
-"""The processes of one host have one monitor: one connection to each server, whichever of them is killed."""
+"""What the elected process of a host finds holds in all of them; proofs/sharing.py kills and stops it."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -32,9 +31,6 @@ class Sharer:
     def _listen(self):
         for line in self.process.stdout:
             self.said = json.loads(line)
-
-    def send(self, number):
-        os.kill(self.process.pid, number)
 
 
 @pytest.fixture
@@ -74,35 +70,6 @@ def is_shared(sharers):
         and sum(each["asks"] for each in said) == 1
         and max(each["age"] for each in said) < 2 * INTERVAL
     )
-
-
-def leader(sharers):
-    (leader,) = (sharer for sharer in sharers if sharer.said["asks"])
-    return leader
-
-
-def connections_to(server, cluster, administration):
-    """Count those that do nothing but probe: the processes keep one more each for their reads."""
-    rows = administration.ask(server, "SHOW PROCESSLIST")
-    return sum(row["User"] == ours.USER for row in rows)
-
-
-def test_one_asks_and_the_next_takes_over(sharers, cluster, administration):
-    until(lambda: is_shared(sharers), sharers)
-    # Nobody reads from the primary here: what is connected to it is the monitor.
-    assert connections_to(cluster.primary, cluster, administration) <= 2
-    first = leader(sharers)
-    first.send(signal.SIGKILL)
-    rest = [sharer for sharer in sharers if sharer is not first]
-    until(lambda: is_shared(rest), rest)
-    second = leader(rest)
-    second.send(signal.SIGSTOP)
-    others = [sharer for sharer in rest if sharer is not second]
-    until(lambda: is_shared(others), others)
-    third = leader(others)
-    second.send(signal.SIGCONT)
-    until(lambda: not second.said["asks"] and is_shared(rest), rest)
-    assert leader(rest) is third
 
 
 def test_what_the_watcher_finds_holds_in_all(sharers, cluster):
