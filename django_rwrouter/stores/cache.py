@@ -1,13 +1,13 @@
 """The token in Django's cache, on the server's side: one for all devices and tabs of a user.
 
 A client is known by its session cookie, else by its ``Authorization`` header, hashed with the secret key. A
-client with neither has no token here.
+client with neither, as after a logout, gets its token in the cookie.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from django.conf import settings as django_settings
@@ -16,6 +16,8 @@ from django.core.cache import cache
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
+
+from django_rwrouter.stores import NotKept
 
 _Identity = tuple[str, str]
 """Of what kind it is, and its value."""
@@ -42,10 +44,11 @@ class CacheStore:
         return _identity(request) is not None
 
     def moves(self, request: HttpRequest, response: HttpResponseBase) -> bool:
-        """Whether the client will be known by another session than before, or by none."""
-        name = django_settings.SESSION_COOKIE_NAME
-        cookie = response.cookies.get(name)
-        return cookie is not None and name in request.COOKIES and cookie.value != request.COOKIES[name]
+        """Whether the client will be known by something else than before, or by nothing."""
+        if django_settings.SESSION_COOKIE_NAME not in response.cookies:
+            return False
+        before = _identity(request)
+        return before is not None and _identity_after(request, response) != before
 
     def load(self, request: HttpRequest) -> Sequence[str]:
         """Return what is stored for the client, also under the hash of a secret key that was replaced."""
@@ -53,18 +56,18 @@ class CacheStore:
         if identity is None:
             return ()
         secrets = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
-        clients = [_hashed(*identity, secret) for secret in secrets]
+        clients = [_hashed(identity, secret) for secret in secrets]
         stored = cache.get_many([_slot(client, number) for client in clients for number in range(_SLOTS)])
         return [value for value in stored.values() if isinstance(value, str)]
 
     def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:
-        """Store the token for the client; where the response makes a new session, for that one, too."""
+        """Store the token for the client, and for what it will be known by after the response."""
         seconds = math.ceil(max_age)
-        identities = (_proven_identity(request), *_identities_in_response(response))
-        for identity in dict.fromkeys(identities):
-            if identity is None:
-                continue
-            client = _hashed(*identity, django_settings.SECRET_KEY)
+        proven, after = _proven_identity(request), _identity_after(request, response)
+        is_new = django_settings.SESSION_COOKIE_NAME in response.cookies
+        identities = {identity for identity in (proven, after if is_new else proven) if identity is not None}
+        for identity in identities:
+            client = _hashed(identity, django_settings.SECRET_KEY)
             turn = f"{client}:turn"
             # Nothing lives longer than the token. add() does nothing where the key is there already, and
             # incr() is one atomic step.
@@ -75,6 +78,8 @@ class CacheStore:
             except ValueError:  # Evicted in between.
                 number = 0
             cache.set(_slot(client, number % _SLOTS), token, timeout=seconds)
+        if after not in identities:
+            raise NotKept("The client's next request names no session that exists, and no account.")
 
 
 def _slot(client: str, number: int) -> str:
@@ -83,33 +88,34 @@ def _slot(client: str, number: int) -> str:
 
 def _identity(request: HttpRequest) -> _Identity | None:
     """Return what the client is known by."""
-    session = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
-    return ("session", session) if session else _account(request)
+    return _session_or_account(request.COOKIES.get(django_settings.SESSION_COOKIE_NAME), request)
 
 
-def _account(request: HttpRequest) -> _Identity | None:
+def _session_or_account(session: str | None, request: HttpRequest) -> _Identity | None:
+    if session:
+        return "session", session
     authorization = request.headers.get("Authorization")
     return ("authorization", authorization) if authorization else None
 
 
 def _proven_identity(request: HttpRequest) -> _Identity | None:
     """Return the same, but take no session cookie whose session does not exist: anybody can make those up."""
-    identity = _identity(request)
     session: SessionBase | None = getattr(request, "session", None)
-    if identity is None or identity[0] != "session" or session is None:
-        return identity
+    if session is None or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return _identity(request)
     accessed = session.accessed
     session.get("")  # Loads it; one that does not exist loses its key.
     session.accessed = accessed
-    return identity if session.session_key else _account(request)
+    return _identity(request) if session.session_key else _session_or_account(None, request)
 
 
-def _identities_in_response(response: HttpResponseBase) -> Iterator[_Identity]:
+def _identity_after(request: HttpRequest, response: HttpResponseBase) -> _Identity | None:
+    """Return what the client will be known by, as the response may give it another session, or end it."""
     cookie = response.cookies.get(django_settings.SESSION_COOKIE_NAME)
-    if cookie is not None and cookie.value:
-        yield "session", cookie.value
+    return _identity(request) if cookie is None else _session_or_account(cookie.value, request)
 
 
-def _hashed(kind: str, value: str, secret: str) -> str:
+def _hashed(identity: _Identity, secret: str) -> str:
+    kind, value = identity
     digest = salted_hmac(f"{_SALT}.{kind}", value, secret=secret, algorithm="sha256")
     return f"rwrouter:{digest.hexdigest()}"

@@ -323,6 +323,9 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
     """
     used = _used(state)
     wrote = [cluster for cluster, scope in used if scope.wrote]
+    moving = _moving(request, response)
+    if moving and state.token is not None:
+        state.token = state.token.merge(load(request))  # Others may have written since it was loaded.
     if wrote or any(
         cluster.settings.monotonic_reads and (scope.read_primary or scope.replica) for cluster, scope in used
     ):
@@ -330,11 +333,11 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
         if wrote:
             stats.count_event(EventKind.PIN_SET.code)
             _wait_for_replicas(wrote, made)
-        # A client that has seen nothing new is told nothing.
-        keepers = in_use().stores if wrote or _says_more(made, state.token) else ()
     else:
-        moving = _moving(request, response)
         made = state.known_token() if moving else state.token or EMPTY
+    if wrote or _says_more(made, state.token):
+        keepers = in_use().stores
+    else:  # A client that has seen nothing new is told nothing.
         keepers = list(dict.fromkeys([*moving, *_that_lost_it(made, request)])) if made.marks else ()
     for store in in_use().refreshing:
         if store not in keepers and not _is_suspended(store):

@@ -260,6 +260,105 @@ def test_a_session_that_ends_leaves_the_token_to_the_account(store, is_pinned, s
     assert is_pinned(client, **account)
 
 
+class Changes:
+    """Views that change what a browser is known by, and one that reads."""
+
+    def __init__(self, settings):
+        settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.sessions.middleware.SessionMiddleware"]
+        settings.ROOT_URLCONF = (
+            path("", self.read),
+            path("write/", self.write),
+            path("change/<str:change>/", self.change),
+        )
+        self.browser = Client(raise_request_exception=False)
+
+    @staticmethod
+    def read(_request):
+        return HttpResponse(Book.objects.count())
+
+    @staticmethod
+    def write(_request):
+        Book.objects.create(title="new")
+        return HttpResponse()
+
+    @staticmethod
+    def change(request, change):
+        if "write" in change:
+            Book.objects.create(title="new")
+        if "set" in change:
+            request.session["basket"] = "full"
+        if "flush" in change:
+            request.session.flush()
+        if "cycle" in change:
+            request.session.cycle_key()
+        if "expire" in change:
+            request.session.set_expiry(-1)
+        if "vanish" in change:
+            type(request.session)(request.session.session_key).delete()
+        return HttpResponse(status=500 if "fail" in change else 200)
+
+
+ENGINES = ["db", "signed_cookies"]
+
+
+@pytest.fixture(params=ENGINES)
+def changes(request, store, settings, tmp_path):
+    store("cache")
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    return Changes(settings)
+
+
+@pytest.mark.parametrize("monotonic", [False, True])
+def test_logging_out_leaves_the_token_to_the_cookie(changes, store, is_pinned, monotonic):
+    store("cache", MONOTONIC_READS=monotonic)
+    for way in ("change/set", "write", "change/flush"):
+        changes.browser.post(f"/{way}/")
+    assert changes.browser.cookies[SESSION].value == ""
+    assert is_pinned(changes.browser)
+    assert is_pinned(changes.browser)
+
+
+@pytest.mark.parametrize("account", [{}, {"Authorization": "Bearer 1"}], ids=["browser", "with an account"])
+@pytest.mark.parametrize("first", [[], ["set"]], ids=["without a session", "with a session"])
+@pytest.mark.parametrize(
+    "change", ["flush", "cycle", "set", "expire", "vanish", "flush+set", "fail+flush", "fail+cycle", "fail"]
+)
+def test_whatever_becomes_of_its_session_a_client_keeps_its_pin(changes, is_pinned, first, change, account):
+    """Written before the change, or with it; nothing has looked at the token when the session goes."""
+    for ways in (["write", change], [f"write+{change}"]):
+        browser = changes.browser = Client(raise_request_exception=False)
+        for way in first + ways:
+            browser.post("/write/" if way == "write" else f"/change/{way}/", headers=account)
+        assert [is_pinned(browser, **account) for _visit in range(3)] == [True] * 3
+
+
+def test_a_visitor_without_a_session_is_known_by_the_cookie(changes, is_pinned):
+    changes.browser.post("/write/")
+    assert set(changes.browser.cookies) == {"rwrouter"}
+    assert is_pinned(changes.browser)
+    changes.browser.post("/change/set/")
+    assert is_pinned(changes.browser)
+
+
+def test_what_another_tab_wrote_meanwhile_moves_along(changes, is_pinned, settings):
+    """The one that replaces the session has looked at the token before the other one wrote."""
+    changes.browser.post("/change/set/")
+    other_tab = Client()
+    other_tab.cookies[SESSION] = changes.browser.cookies[SESSION].value
+
+    def slow(request):
+        Book.objects.count()
+        other_tab.post("/write/")
+        request.session["visits"] = 1
+        request.session.cycle_key()
+        return HttpResponse()
+
+    settings.ROOT_URLCONF += (path("slow/", slow),)
+    changes.browser.get("/slow/")
+    assert is_pinned(changes.browser)
+
+
 def test_parallel_responses_do_not_overwrite_each_other():
     """Both were read before either was written: each is in a slot of its own."""
     stored, request, response = CacheStore(), visitor_request("s1"), HttpResponse()
