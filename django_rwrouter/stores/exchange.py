@@ -349,8 +349,9 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
 
 
 def _that_lost_it(token: Token, request: HttpRequest) -> Sequence[Store]:
-    """Return the stores that have lost the client's token: logging out, for instance, empties the session."""
-    values = [(store, _values(store, request)) for store in in_use().stores if store.blocks]
+    """Return the stores that have lost the client's token, as when its session is cleared."""
+    stores = [store for store in in_use().stores if store.blocks and _knows(store, request)]
+    values = [(store, _values(store, request)) for store in stores]
     if any(kept is None for _store, kept in values):
         return ()  # The token may say no more than that a store fails.
     lost = [store for store, kept in values if not kept]

@@ -38,12 +38,12 @@ class SessionStore:
         return _session(request).session_key is not None
 
     def moves(self, request: HttpRequest, response: HttpResponseBase) -> bool:
-        """Whether the client has another session and does not learn of it, as after a server error."""
+        """Whether the client's session is gone, or another one of which it does not learn after an error."""
         session = _session(request)
-        if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(session, SessionInCookie):
+        brought = _key_brought(request)
+        if brought is None or session.session_key == brought or isinstance(session, SessionInCookie):
             return False
-        key = session.session_key
-        return bool(request.COOKIES.get(django_settings.SESSION_COOKIE_NAME, key) != key)
+        return session.session_key is None or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def load(self, request: HttpRequest) -> Sequence[str]:
         """Return the tokens in the session; a client without a session has none."""
@@ -74,15 +74,15 @@ class SessionStore:
         if session.get_expiry_age() <= 0:
             raise NotKept("The session expires at once, and nobody can load it again.")
         if session.session_key is None:
-            if failed:
-                raise NotKept("The client has no session, and gets none after a server error.")
+            if failed or _key_brought(request) is not None:
+                raise NotKept("The client's session has ended, or it gets none after a server error.")
             session[KEY] = token
             keep_private(response)
             return
         stored = type(session)(session.session_key)
         value = _joined([*_missing(carried, stored), token])
         _put_quietly(session, value)
-        if failed and session.session_key != request.COOKIES.get(django_settings.SESSION_COOKIE_NAME):
+        if failed and session.session_key != _key_brought(request):
             raise NotKept("The client does not learn of its new session after a server error.")
         if session_is_saved(session) and not failed:
             return
@@ -136,6 +136,10 @@ def _put_quietly(session: SessionBase, value: str) -> None:
     modified, accessed = session.modified, session.accessed
     session[KEY] = value
     session.modified, session.accessed = modified, accessed
+
+
+def _key_brought(request: HttpRequest) -> str | None:
+    return request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
 
 
 def _session(request: HttpRequest) -> SessionBase:

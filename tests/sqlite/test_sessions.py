@@ -140,6 +140,14 @@ def test_a_session_that_is_emptied_leaves_the_token(site, backend, store, empty)
     assert site.get(lambda _request: reason()).text == "pinned"
 
 
+@pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
+@session_store
+def test_a_session_that_ended_is_not_replaced_for_the_token_s_sake(site, backend, store):
+    site.post(write)
+    site.post(lambda request: request.session.flush())
+    assert {name for name, cookie in site.client.cookies.items() if cookie.value} == {"rwrouter"}
+
+
 @session_store
 def test_a_session_that_is_replaced_before_a_server_error_leaves_the_token(site, backend, store):
     """The old one is deleted, and Django does not tell the client of the new one."""

@@ -553,6 +553,16 @@ def test_the_highest_of_all_wins(store, is_pinned, monkeypatch):
     assert is_pinned(new, **{HEADER: "forged"})
 
 
+@pytest.mark.parametrize("other", ["session", "cache"])
+def test_who_reads_with_a_header_needs_neither_session_nor_cookie(store, settings, is_pinned, other):
+    store(other, "header")
+    settings.MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware", *settings.MIDDLEWARE]
+    token = Client().post("/")[HEADER]
+    reader = Client()
+    assert is_pinned(reader, **{HEADER: token})
+    assert not reader.cookies
+
+
 def test_the_cache_gets_what_the_cookie_brought(store, is_pinned):
     store("cookie", "cache")
     writer = Client()
