@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from inspect import ismethod
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -272,14 +274,18 @@ def look_before_clearing(state: RoutingState, request: HttpRequest) -> None:
     if session is None or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return
     clear = session.clear
+    # The session will hold the function, which must not hold the session, nor, by the scope, the request.
+    method: Callable[[], Any] = weakref.WeakMethod(clear) if ismethod(clear) else lambda: clear
+    scope = weakref.ref(state)
 
     def look_and_clear() -> None:
-        if state.token is None and not state.loading:
+        in_force = scope()
+        if in_force is not None and in_force.token is None and not in_force.loading:
             if on_event_loop():
-                state.token = _written_at(time.time())
+                in_force.token = _written_at(time.time())
             else:
-                state.known_token()
-        clear()
+                in_force.known_token()
+        method()()
 
     session.clear = look_and_clear
 

@@ -1,5 +1,7 @@
 """Logging in, out, and failing, with every session backend of Django and both stores."""
 
+import gc
+import weakref
 from http.cookies import SimpleCookie
 
 import pytest
@@ -10,8 +12,10 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from django_rwrouter import consistency, current_token, restore_token, routing_scope
@@ -511,6 +515,53 @@ def test_a_session_model_of_its_own_kind(user, site, store, settings):
     settings.RWROUTER = {**settings.RWROUTER, "PRIMARY_ONLY": []}
     site.post(log_in)
     assert site.get(who).text == "ann pinned"
+
+
+@pytest.mark.parametrize("site", ["wsgi"], indirect=True)
+@pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
+@pytest.mark.parametrize("lazy", [False, True])
+@session_store
+def test_a_request_is_gone_without_the_garbage_collector(site, settings, backend, store, lazy):
+    """Django makes a cycle of ``request.user``, so that middleware is left out."""
+    settings.MIDDLEWARE = [
+        f"{__name__}.{'lazy_sessions' if lazy else 'SessionMiddleware'}",
+        AFTER_SESSIONS[1],
+    ]
+    requests = []
+
+    def view(request):
+        requests.append(weakref.ref(request))
+        assert request.session["basket"] == "full"
+        return reason()
+
+    def write_and_flush(request):
+        view(request)
+        write()
+        request.session.flush()
+
+    site.post(lambda request: request.session.update({"basket": "full"}))
+    environ = RequestFactory().get("/", headers={"Cookie": site.client.cookies.output(header="")}).environ
+    handler = WSGIHandler()
+    gc.disable()
+    try:
+        for answer in (view, write_and_flush):
+            site.serve(answer)
+            handler(dict(environ), lambda *_arguments: None).close()
+        assert [request() for request in requests] == [None, None]
+    finally:
+        gc.enable()
+
+
+def lazy_sessions(get_response):
+    """Have sessions made when they are used first, as some projects do."""
+    middleware = SessionMiddleware(get_response)
+
+    def handle(request):
+        key = request.COOKIES.get("sessionid")
+        request.session = SimpleLazyObject(lambda: middleware.SessionStore(key))
+        return middleware.process_response(request, get_response(request))
+
+    return handle
 
 
 def test_rejected_tokens_are_counted_once_for_each_request_that_brings_one(site):
