@@ -278,7 +278,6 @@ def _leave(
     alias = connection.alias
     with suppress(Error):
         connection.close()
-    current_state().forget_connection(cluster.name, alias)
     patience = get_product(connection).patience(connection.settings_dict["OPTIONS"])
     timed_out = seconds >= _TIMED_OUT * patience
     if alias == cluster.primary:

@@ -26,12 +26,14 @@ from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.execution.announcements import RAW_DECISION
 from django_rwrouter.execution.failover import replace_cursor
+from django_rwrouter.routing.candidates import standings_of
 from django_rwrouter.routing.decide import substitute
 from django_rwrouter.routing.decision_cache import is_settled
 from django_rwrouter.routing.steps import Transaction
 from django_rwrouter.routing.transactions import transaction_of
 from django_rwrouter.scope.context import current_block
-from django_rwrouter.scope.state import THREAD, BlockKind, ClusterScope, RoutingState, this_thread
+from django_rwrouter.scope.state import THREAD, BlockKind, ClusterScope, RoutingState, on_event_loop
+from django_rwrouter.servers.freshness import knowledge
 
 _LEVELS: Final = frozenset(
     {Reason.EVENTUAL, Reason.WINDOW, Reason.CAUSAL, Reason.STRONG, Reason.BOUNDED, Reason.USE_REPLICA}
@@ -178,15 +180,14 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
         return decision.reason is Reason.USE_REPLICA
     level = cluster.settings.consistency if block is None or block.level is None else block.level
     if level is Level.CAUSAL and decision.reason is Reason.WINDOW:  # What it is without positions.
-        here = scope.by_thread.get(this_thread())
-        return here is not None and not here.positions
+        here = standings_of(cluster, on_loop=on_event_loop())
+        return not (here.has_driver and knowledge.has_positions(cluster.name, cluster.replica_aliases))
     return decision.reason.code == level.value
 
 
 def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> bool:
-    here = scope.by_thread.get(this_thread())
-    primary = connections[cluster.primary] if here is None else here.primary
-    transaction = transaction_of(primary, state, scope, cluster.name)
+    here = standings_of(cluster, on_loop=on_event_loop())
+    transaction = transaction_of(here.primary, state, scope, cluster.name)
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 
 

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import get_product
-from django_rwrouter.scope.context import current_state
+from django_rwrouter.routing.candidates import note_new_connection
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, primary_server, set_server
 from django_rwrouter.servers.in_flight import loads
@@ -32,7 +32,7 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
         sockets.note_opened(connection)
         # A new connection may have reached another server.
         set_server(connection, None)
-        current_state().forget_connection(cluster.name, connection.alias)
+        note_new_connection(cluster, connection)
     else:
         cluster = topology.mirrors.get(connection.alias)
         if cluster is None or is_primary(connection, connections[cluster.primary]):

@@ -19,7 +19,7 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.routing.candidates import Candidates, Standings
+from django_rwrouter.routing.candidates import PendingRead, Standings
 from django_rwrouter.routing.ladder import climb, narrowed
 from django_rwrouter.routing.rules import (
     NEED_TOKEN,
@@ -130,8 +130,6 @@ class _SupposedStandings(Standings):
 
     def __init__(self, cluster: Cluster, *, caught_up: bool = True, asked: Collection[str] = ()) -> None:
         self.cluster = cluster
-        self.positions = tells_positions(cluster)
-        self.now = time.time()
         self._watched = get_settings().monitor.mode == "thread"
         self._caught_up = caught_up
         self._asked = asked
@@ -164,21 +162,21 @@ class Supposition:
         """Describe the read to the rules; its token has been looked at."""
         question, cluster = self.question, self.cluster
         state = RoutingState(safe=question.method.upper() in SAFE_METHODS, outside=not question.method)
-        scope = ClusterScope()
-        scope.wrote, scope.read_primary = question.wrote, question.from_primary
         around_views = connections.settings[cluster.primary]["ATOMIC_REQUESTS"] and question.method
+        read = self._pending(state, _SupposedStandings(cluster))
+        read.scope.wrote, read.scope.read_primary = question.wrote, question.from_primary
+        read.instance_alias = cluster.primary if question.from_primary else None
         facts = describe(
-            self._route,
-            state,
-            scope,
-            self._block,
-            cluster.primary if question.from_primary else None,
-            _SupposedStandings(cluster),
-            self._mark,
+            read,
             cluster.enabled and cluster.name not in health.switches.off,
             question.in_transaction or bool(around_views and not state.safe),
         )
         return Read(*facts)
+
+    def _pending(self, state: RoutingState, standings: _SupposedStandings) -> PendingRead:
+        read = PendingRead(self._route, state, ClusterScope(), self._block, standings, Attempts())
+        read.mark, read.now, read.positions = self._mark, time.time(), tells_positions(self.cluster)
+        return read
 
     def outcome(self, demand: Demand, reason: Reason, *, caught_up: bool) -> Outcome:
         """Go down the ladder, and suppose that each step was taken.
@@ -195,10 +193,12 @@ class Supposition:
             steps[_("The client's token is looked at.")] = None
         if demand is Demand.PRIMARY:
             return on_primary(reason)
-        tried = Attempts()
-        standings = _SupposedStandings(cluster, caught_up=caught_up, asked=tried.asked)
+        asked: list[str] = []
+        standings = _SupposedStandings(cluster, caught_up=caught_up, asked=asked)
+        read = self._pending(RoutingState(safe=True), standings)
+        read.tried.asked = asked
         demand = narrowed(
-            demand, cluster.settings, self._mark, shadow=cluster.shadow, positions=standings.positions
+            demand, cluster.settings, self._mark, shadow=cluster.shadow, positions=read.positions
         )
         replicas = self._route.replicas if demand in TAKE_DELAYED else self._route.timely_replicas
         unusable = health.unusable()
@@ -207,11 +207,11 @@ class Supposition:
             return on_primary(Reason.NO_REPLICA)
         verdict: Verdict = Draw(usable, reason)
         if demand not in NOTHING_MORE:
-            candidates = Candidates(usable, None, standings, tried, self._mark, ClusterScope(), self._block)
-            verdict = climb(demand, reason, candidates)
+            read.replicas = usable
+            verdict = climb(demand, reason, read)
             while not isinstance(verdict, OnPrimary) and (not isinstance(verdict, Draw) or verdict.to_ask):
-                steps.update(dict.fromkeys(self._suppose(verdict, candidates)))
-                verdict = climb(demand, reason, candidates)
+                steps.update(dict.fromkeys(self._suppose(verdict, read)))
+                verdict = climb(demand, reason, read)
         if isinstance(verdict, OnPrimary):
             return on_primary(verdict.reason)
         assert isinstance(verdict, Draw)  # noqa: S101  (for the type checker)
@@ -223,9 +223,9 @@ class Supposition:
             steps[_opened()] = None
         return Outcome(decision, tuple(replica.alias for replica in usable), tuple(steps))
 
-    def _suppose(self, step: Verdict, candidates: Candidates) -> Iterator[str]:
+    def _suppose(self, step: Verdict, read: PendingRead) -> Iterator[str]:
         """Suppose that a step was taken, and say it in words."""
-        settings, tried, scope = self.cluster.settings, candidates.tried, candidates.scope
+        settings, tried, scope = self.cluster.settings, read.tried, read.scope
         match step:
             case Draw(to_ask=to_ask):
                 yield _opened()

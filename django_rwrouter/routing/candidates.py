@@ -1,4 +1,4 @@
-"""What the ladder looks at: who may be used, what was tried, and where each server is known to stand."""
+"""One read on its way to a decision: where it comes from, who may answer it, and where the servers stand."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
 
-from django_rwrouter.balancers import Balancer
-from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.balancers import Balancer, get_balancer
+from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ReplicaSettings
+from django_rwrouter.databases import has_positions
+from django_rwrouter.routing.opening import is_forbidden, ping
 from django_rwrouter.routing.steps import Attempts
-from django_rwrouter.scope.state import Block, ClusterScope, OpenReplicas
+from django_rwrouter.scope.state import THREAD, Block, ClusterScope, RoutingState
 from django_rwrouter.scope.token import Mark
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import is_primary, server_of
+from django_rwrouter.servers.wrapper_installation import install
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,11 +31,25 @@ ASK_AGAIN_SECONDS: Final = 1.0
 """A replica that was found to lag is left in peace for so long by those that need no position."""
 
 
+class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
+    """A thread's connections to replicas; it contains those that are open, and may be used."""
+
+    def __contains__(self, alias: object) -> bool:
+        try:
+            connection = self[alias]  # type: ignore[index]
+        except KeyError:
+            return False
+        return (
+            connection.connection is not None
+            and (health.all_well or not health.is_ejected(connection.alias))
+            and ("cursor" not in connection.__dict__ or not is_forbidden(connection))
+        )
+
+
 @dataclass(slots=True, eq=False)
 class Standings:
     """Where a cluster's servers stand, seen from one thread's connections; looked up when it is asked.
 
-    Made once in a scope and thread, as Django never shares connections between threads.
     For a connection that is not open yet, where the server stands that was last found behind the alias: a
     guess, which opening the connection confirms.
     """
@@ -40,32 +57,23 @@ class Standings:
     cluster: Cluster
     primary: BaseDatabaseWrapper
     balancer: Balancer
+    has_driver: bool
+    """Whether servers of this kind can tell positions at all."""
     opened: OpenReplicas = field(default_factory=OpenReplicas)
-    positions: bool = False
-    """Whether the database has positions at all, and tells them; as of the newest decision."""
-    now: float = 0.0
-    """Unix time of the newest decision."""
-    satisfied: dict[str, Position] = field(default_factory=dict)
-    """By replica, a position that the server behind its connection is known to have replayed."""
-    end_of_thread: object = None
-    """Has all this forgotten when the thread ends (see ``when_thread_ends()``)."""
-    _other_names: dict[str, bool] = field(default_factory=dict)
-    """By alias, whether it is another name of the primary."""
+
+    def is_ready(self, alias: str) -> bool:
+        """Whether a replica's connection is open and works: it may be pinged, as Django would do now."""
+        return alias in self.opened and ping(self.opened[alias])
 
     def reached(self, alias: str, position: Position) -> bool:
         """Whether a replica is known to have replayed a position."""
         connection = self.opened.get(alias)
         if connection is None or connection.connection is None:
             return knowledge.reached(knowledge.last_server(alias), position)
-        if self.satisfied.get(alias) is position:
-            return True
         # In a transaction, a replica shows the past in which it began.
         if connection.in_atomic_block or not connection.autocommit:
             return False
-        if knowledge.reached(server_of(connection), position) or is_primary(connection, self.primary):
-            self.satisfied[alias] = position
-            return True
-        return False
+        return knowledge.reached(server_of(connection), position) or is_primary(connection, self.primary)
 
     def staleness(self, alias: str) -> float:
         """Return by how many seconds a replica is behind at most, as :meth:`reached` knows it."""
@@ -77,7 +85,7 @@ class Standings:
         else:
             server = server_of(connection)
         age = knowledge.staleness(self.cluster.name, server)
-        return 0.0 if age == math.inf and self._is_another_name(alias) else age
+        return 0.0 if age == math.inf and is_primary(connections[alias], self.primary) else age
 
     def asked_lately(self, alias: str) -> bool:
         """Whether a replica has said within a second where it stands, or a monitor asks that server.
@@ -96,28 +104,62 @@ class Standings:
         """Whether the primary has not answered lately."""
         return health.is_away(self.cluster.name)
 
-    def _is_another_name(self, alias: str) -> bool:
-        """Whether an alias is another name of the primary; looked at once in a scope."""
-        same = self._other_names.get(alias)
-        if same is None:
-            same = self._other_names[alias] = is_primary(connections[alias], self.primary)
-        return same
+
+def standings_of(cluster: Cluster, *, on_loop: bool) -> Standings:
+    """Return where a cluster's servers stand, seen from the running thread's connections.
+
+    Kept as long as the thread, as Django keeps its connections: ``connections[alias]`` costs as much as most
+    of a decision. On an event loop Django has others for each task, and nothing is kept.
+    """
+    here: Standings | None = None if on_loop else THREAD.standings.get(cluster.name)
+    if here is None or here.cluster is not cluster:
+        primary = install(connections[cluster.primary])
+        balancer = get_balancer(cluster.settings.balancer)
+        here = Standings(cluster, primary, balancer, has_positions(primary.vendor))
+        if not on_loop:
+            THREAD.standings[cluster.name] = here
+    return here
+
+
+def note_new_connection(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
+    """Forget what the running thread knows of a connection that has just been opened anew."""
+    here: Standings | None = THREAD.standings.get(cluster.name)
+    if here is None:
+        return
+    here.opened.pop(connection.alias, None)
+    if connection.alias == cluster.primary and connection is not here.primary:
+        del THREAD.standings[cluster.name]
 
 
 @dataclass(slots=True, eq=False)
-class Candidates:
-    """What the ladder looks at in one turn."""
+class PendingRead:
+    """One read on its way to a decision, and what was found out for it."""
 
-    replicas: Sequence[ReplicaSettings]
-    """Those that may be used."""
-    kept: ReplicaSettings | None
-    """The one of them that the scope uses already: if it qualifies, no other is looked at."""
-    standings: Standings
-    tried: Attempts
-    mark: Mark | None
-    """The client's, of this cluster."""
+    route: ModelRoute
+    state: RoutingState
     scope: ClusterScope
     block: Block | None
+    """The innermost that speaks of the cluster."""
+    standings: Standings
+    tried: Attempts
+    instance_alias: str | None = None
+    """The database of the object that the read follows."""
+    on_loop: bool = False
+    """Whether it runs on an event loop's own thread, where nothing may wait."""
+    decisions: dict[object, Any] = field(default_factory=dict)
+    """``state.settled``, as it was before this was decided: what has replaced it may speak against it."""
+    version: int = 0
+    """That of :attr:`Health.version` then."""
+    positions: bool = False
+    """Whether the database has positions, and tells them."""
+    mark: Mark | None = None
+    """What the client's token says of the cluster."""
+    now: float = 0.0
+    """Unix time, if there is a mark."""
+    replicas: Sequence[ReplicaSettings] = ()
+    """Those that may be used."""
+    kept: ReplicaSettings | None = None
+    """The one of them that the scope uses already: if it qualifies, no other is looked at."""
 
     def within(self, seconds: float) -> Sequence[ReplicaSettings]:
         """Return the replicas that are no more than so far behind; the kept one alone, if it is not."""

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import time
-import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from django.db import Error, connections
 
 from django_rwrouter import events, stats
-from django_rwrouter.balancers import get_balancer
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
-from django_rwrouter.conf.options import ReplicaSettings
-from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
-from django_rwrouter.routing.candidates import Candidates, Standings
+from django_rwrouter.routing.candidates import PendingRead, standings_of
 from django_rwrouter.routing.decision_cache import settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
 from django_rwrouter.routing.rules import Demand
@@ -41,24 +36,15 @@ from django_rwrouter.routing.steps import (
     WaitFor,
 )
 from django_rwrouter.routing.transactions import transaction_of
-from django_rwrouter.scope.context import current_block, current_state
-from django_rwrouter.scope.state import (
-    Block,
-    ClusterScope,
-    RoutingState,
-    on_event_loop,
-    this_thread,
-    when_thread_ends,
-)
-from django_rwrouter.scope.token import Mark
-from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting, wrapper_installation
+from django_rwrouter.scope.context import current_block, current_state, in_effect
+from django_rwrouter.scope.state import THREAD, on_event_loop, this_thread
+from django_rwrouter.scope.token import Token
+from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 
 if TYPE_CHECKING:
     from django.db.models import Model
-
-_BECAUSE_OF_LAG: Final = frozenset({Reason.SPILLED, Reason.DEGRADED})
 
 
 def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | None:
@@ -69,34 +55,15 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     instance_alias = None if instance is None else instance._state.db
     if instance_alias is not None and get_topology().is_foreign(instance_alias):
         return None
-    cluster = route.cluster
-    state = current_state()
-    decisions, version = state.settled, health.version
-    scope = state.scope(cluster.name)
-    block = current_block(cluster.name)
-    here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    attempts = UNTRIED
-    if not health.all_well:
-        attempts, scope.steps = Attempts(unusable=health.unusable()), []
-    decision = _decide(route, state, scope, block, instance_alias, here, attempts)
-    if decision.reason.on_primary or decision.would_be is not None:
-        _remember(decision, scope, block, cluster)
-    if decision.reason in _BECAUSE_OF_LAG:
-        _tell(decision, cluster)
+    read = _pending(route, instance_alias)
+    decision, state = _decide(read), read.state
+    _remember(decision, read)
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
-    if not decision.reason.on_primary:
-        state.routed_reads[decision.alias, route.table] = decision
-        if instance is not None and is_generic(instance, route.model):
-            state.generic_reads[decision.alias, route.table] = decision
+    if instance is not None and not decision.reason.on_primary and is_generic(instance, route.model):
+        state.generic_reads[decision.alias, route.table] = decision
     if instance_alias is None:
-        settle(decision, route, state, block, here, decisions, version)
+        settle(decision, read)
     return decision
-
-
-def _tell(decision: Decision, cluster: Cluster) -> None:
-    """Tell of a read that is where it is only because replicas lag."""
-    tell = events.read_spilled if decision.reason is Reason.SPILLED else events.read_degraded
-    tell(cluster.name)
 
 
 def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) -> Decision:
@@ -108,253 +75,231 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     """
     topology = get_topology()
     route = None if decision.model is None else topology.route(decision.model)
-    route = route or topology.raw_route(cluster.name)
-    state = current_state()
-    scope = state.scope(cluster.name)
-    block = current_block(cluster.name)
-    if scope.replica in failed:
-        scope.replica = None
-    state.settled = {}
-    here = scope.by_thread.get(this_thread()) or _attach_this_thread(state, scope, cluster)
-    attempts = Attempts(unusable={*health.unusable(), *failed})
+    read = _pending(route or topology.raw_route(cluster.name))
+    if read.scope.replica in failed:
+        read.scope.replica = None
+    read.state.settled = {}
+    read.tried = Attempts(unusable={*health.unusable(), *failed})
     if cluster.primary in failed:
-        attempts.asked_primary, attempts.spilled = True, False
-    better = _decide(route, state, scope, block, None, here, attempts)
-    if better.reason.on_primary:
-        _remember(better, scope, block, cluster)
-    if better.reason in _BECAUSE_OF_LAG:
-        _tell(better, cluster)
+        read.tried.asked_primary, read.tried.spilled = True, False
+    better = _decide(read)
+    _remember(better, read)
     return better
 
 
-def _decide(
-    route: ModelRoute,
-    state: RoutingState,
-    scope: ClusterScope,
-    block: Block | None,
-    instance_alias: str | None,
-    here: Standings,
-    attempts: Attempts,
-) -> Decision:
-    """Apply the rules, and find the replica that the first one demands, if it demands one."""
-    cluster = route.cluster
-    here.now = time.time()
-    here.positions = has_positions(here.primary.vendor) and knowledge.has_positions(
-        cluster.name, cluster.replica_aliases
+def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRead:
+    """Return a read of what is in force now, of which nothing is decided yet."""
+    now, cluster, on_loop = in_effect(), route.cluster, on_event_loop()
+    state = now.state or THREAD.outside
+    scope = state.scope(cluster.name)
+    block = None if now.block is None else current_block(cluster.name)
+    here = standings_of(cluster, on_loop=on_loop)
+    tried = UNTRIED
+    if not health.all_well:
+        tried, scope.steps = Attempts(unusable=health.unusable()), []
+    return PendingRead(
+        route, state, scope, block, here, tried, instance_alias, on_loop, state.settled, health.version
     )
+
+
+def _decide(read: PendingRead) -> Decision:
+    """Apply the rules, and find the replica that the first one demands, if it demands one."""
+    route, state, here = read.route, read.state, read.standings
+    cluster, primary, in_transaction = route.cluster, here.primary, False
+    read.positions = here.has_driver and knowledge.has_positions(cluster.name, cluster.replica_aliases)
     enabled = cluster.enabled and (health.all_well or cluster.name not in health.switches.off)
-    primary, in_transaction = here.primary, False
     if primary.in_atomic_block or not primary.autocommit:
-        transaction = transaction_of(primary, state, scope, cluster.name)
+        transaction = transaction_of(primary, state, read.scope, cluster.name)
         in_transaction = transaction is Transaction.BLOCK or (
             transaction is Transaction.VIEW and not state.safe
         )
-    mark = None if state.token is None else state.token.marks.get(cluster.name)
-    facts = rules.describe(route, state, scope, block, instance_alias, here, mark, enabled, in_transaction)
-    rule, reason = rules.FIRST_RULES[facts]
-    if rule.demand is Demand.PRIMARY:
-        return route.decide(cluster.primary, reason)
-    on_loop = on_event_loop()
-    if state.token is None and rule.demand in rules.NEED_TOKEN:
-        if on_loop and state.may_block:
-            return route.decide(cluster.primary, Reason.EVENT_LOOP)
-        if attempts is UNTRIED:
-            attempts, scope.steps = Attempts(), []
-        began = time.perf_counter()
-        mark = state.known_token().marks.get(cluster.name)
-        scope.steps.append(("LoadToken", cluster.primary, time.perf_counter() - began))
-        facts = rules.describe(
-            route, state, scope, block, instance_alias, here, mark, enabled, in_transaction
-        )
-        rule, reason = rules.FIRST_RULES[facts]
+    token = state.token
+    while True:  # Twice where a rule needs the client's token, nobody has looked at it, and there is one.
+        if token is not None and cluster.name in token.marks:
+            read.mark, read.now = token.marks[cluster.name], time.time()
+        rule, reason = rules.FIRST_RULES[rules.describe(read, enabled, in_transaction)]
         if rule.demand is Demand.PRIMARY:
             return route.decide(cluster.primary, reason)
-    return _find_replica(
-        rule.demand, reason, route, state, scope, block, here, mark, attempts, on_loop=on_loop
-    )
+        if token is None and rule.demand in rules.NEED_TOKEN:
+            if read.on_loop and state.may_block:
+                return route.decide(cluster.primary, Reason.EVENT_LOOP)
+            token = _load_token(read)
+            if cluster.name in token.marks:
+                continue
+        return _find_replica(read, rule.demand, reason)
+
+
+def _load_token(read: PendingRead) -> Token:
+    """Look at the client's token: a step, where that may wait for a server."""
+    state = read.state
+    if not state.may_block:
+        return state.known_token()
+    began = _begin_step(read)
+    token = state.known_token()
+    read.scope.steps.append(("LoadToken", read.route.cluster.primary, time.perf_counter() - began))
+    return token
 
 
 def _find_replica(  # noqa: C901, PLR0912  (one turn, which calls little: on the path of every read)
-    demand: Demand,
-    reason: Reason,
-    route: ModelRoute,
-    state: RoutingState,
-    scope: ClusterScope,
-    block: Block | None,
-    here: Standings,
-    mark: Mark | None,
-    attempts: Attempts,
-    *,
-    on_loop: bool,
+    read: PendingRead, demand: Demand, reason: Reason
 ) -> Decision:
     """Take the steps that the ladder asks for, until a replica may answer, or the primary has to."""
-    cluster = route.cluster
-    demand = ladder.narrowed(demand, cluster.settings, mark, shadow=cluster.shadow, positions=here.positions)
-    replicas: Sequence[ReplicaSettings] = route.timely_replicas
-    if demand in rules.TAKE_DELAYED:
-        replicas = route.replicas
+    route, scope, cluster = read.route, read.scope, read.route.cluster
+    demand = ladder.narrowed(
+        demand, cluster.settings, read.mark, shadow=cluster.shadow, positions=read.positions
+    )
+    replicas = route.replicas if demand in rules.TAKE_DELAYED else route.timely_replicas
     while True:
-        usable = replicas
-        if attempts.unusable or attempts.forbidden:
-            passed_over = {*attempts.unusable, *attempts.forbidden}
-            usable = [replica for replica in usable if replica.alias not in passed_over]
-        kept = None
+        tried = read.tried
+        read.replicas, read.kept = replicas, None
+        if tried.unusable or tried.forbidden:
+            passed_over = {*tried.unusable, *tried.forbidden}
+            read.replicas = [replica for replica in replicas if replica.alias not in passed_over]
         if scope.replica is not None and cluster.keeps_replica:
-            for replica in usable:
+            for replica in read.replicas:
                 if replica.alias == scope.replica:
-                    kept = replica
+                    read.kept = replica
         verdict: Verdict
-        if demand in rules.NOTHING_MORE:
-            verdict = Draw(usable, reason) if usable else ladder.no_replica(attempts.forbidden)
+        if demand not in rules.NOTHING_MORE:
+            verdict = ladder.climb(demand, reason, read)
+        elif read.replicas:
+            verdict = Draw(read.replicas, reason)
         else:
-            candidates = Candidates(usable, kept, here, attempts, mark, scope, block)
-            verdict = ladder.climb(demand, reason, candidates)
+            verdict = ladder.no_replica(tried.forbidden)
         result: Decision | Step
         match verdict:
             case OnPrimary():
                 result = route.decide(cluster.primary, verdict.reason)
             case Draw():
-                result = _drawn(verdict, kept, route, here, attempts)
+                result = _drawn(verdict, read)
             case _:
                 result = verdict
-        if attempts.drawn:
-            _hand_back(attempts, getattr(result, "alias", None), state, cluster)
+        if tried.drawn:
+            _hand_back(tried, getattr(result, "alias", None))
         match result:
             case Decision():
                 return result
-            case Open(alias=alias, bound=False) if on_loop:
+            case Open(alias=alias, bound=False) if read.on_loop:
                 # On the loop's own thread nothing may wait: what is known already has to do.
                 scope.replica = alias
                 return route.decide(alias, result.reason)
-            case step if on_loop and not isinstance(step, Spill):
-                if attempts.known_only:
+            case step if read.on_loop and not isinstance(step, Spill):
+                if tried.known_only:
                     return route.decide(cluster.primary, Reason.EVENT_LOOP)
-                attempts = replace(attempts, known_only=True)
+                read.tried = replace(tried, known_only=True)
             case step:
-                if attempts is UNTRIED:
-                    attempts, scope.steps = Attempts(), []
-                began = time.perf_counter()
-                _take_step(step, state, scope, block, cluster, here, attempts)
+                began = _begin_step(read)
+                _take_step(step, read)
                 alias = getattr(step, "alias", cluster.primary)
                 scope.steps.append((type(step).__name__, alias, time.perf_counter() - began))
 
 
-def _drawn(
-    draw: Draw,
-    kept: ReplicaSettings | None,
-    route: ModelRoute,
-    here: Standings,
-    attempts: Attempts,
-) -> Decision | Step:
+def _begin_step(read: PendingRead) -> float:
+    """Make room for what is tried for a read, before the first step; return the time, in seconds."""
+    if read.tried is UNTRIED:
+        read.tried, read.scope.steps = Attempts(), []
+    return time.perf_counter()
+
+
+def _drawn(draw: Draw, read: PendingRead) -> Decision | Step:
     """Draw a replica, the one that the scope uses already if it may, and tell what comes of it."""
-    cluster = route.cluster
+    route, here = read.route, read.standings
     for replica in draw.among:
-        if replica is kept:
+        if replica is read.kept:
             break
     else:
         replica = here.balancer.choose(tuple(draw.among))
     alias, reason = replica.alias, draw.reason
     if draw.to_ask and replica in draw.to_ask:
-        if not draw.bound and not attempts.asked_primary:
-            return AskPrimary(at_most_old=_max_lag(cluster))
-        return AskReplica(alias) if alias in here.opened else Open(alias, reason, bound=True, identify=True)
-    if cluster.shadow:
-        return route.decide(cluster.primary, reason, would_be=alias)
-    if alias in here.opened:
+        if not draw.bound and not read.tried.asked_primary:
+            return AskPrimary(at_most_old=ladder.max_lag(route.cluster.settings))
+        return AskReplica(alias) if here.is_ready(alias) else Open(alias, reason, bound=True, identify=True)
+    if route.cluster.shadow:
+        return route.decide(route.cluster.primary, reason, would_be=alias)
+    if here.is_ready(alias):
+        read.scope.replica = alias
         return route.decide(alias, reason)
     return Open(alias, reason, draw.bound, draw.identify)
 
 
-def _max_lag(cluster: Cluster) -> float:
-    settings = cluster.settings
-    return settings.pin_seconds if settings.max_lag is None else settings.max_lag
-
-
-def _hand_back(attempts: Attempts, kept: str | None, state: RoutingState, cluster: Cluster) -> None:
+def _hand_back(tried: Attempts, kept: str | None) -> None:
     """Give connections to their pools again whose replicas were asked, but are not to answer the read.
 
     Else one request would hold a replica's connection and wait for another's, the next one the other way
     round.
     """
-    for connection in list(attempts.drawn):
+    for connection in list(tried.drawn):
         if connection.alias == kept or connection.in_atomic_block or not connection.autocommit:
             continue
         with suppress(Error):
             connection.close()
-        state.forget_connection(cluster.name, connection.alias)
-        attempts.drawn.remove(connection)
+        tried.drawn.remove(connection)
 
 
-def _take_step(  # noqa: C901  (one branch for each step)
-    step: Step,
-    state: RoutingState,
-    scope: ClusterScope,
-    block: Block | None,
-    cluster: Cluster,
-    here: Standings,
-    attempts: Attempts,
-) -> None:
-    """Do one thing that the engine asks for, and note how it went."""
+def _take_step(step: Step, read: PendingRead) -> None:  # noqa: C901  (one branch for each step)
+    """Do one thing that the ladder asks for, and note how it went."""
+    state, scope, tried, here = read.state, read.scope, read.tried, read.standings
+    cluster, primary = here.cluster, here.primary
     match step:
         case Open(alias=alias):
-            if _open(alias, here, attempts):
+            if _open(alias, read):
                 scope.replica = alias
                 if step.identify and identity.server_of(here.opened[alias]) is None:
-                    _ask(alias, cluster, attempts)
+                    _ask(alias, read)
         case AskFloor():
-            scope.floors[None if block is None else block.entry] = asking.ask_primary(cluster, here.primary)
+            floors, entry = scope.floors, None if read.block is None else read.block.entry
+            floors[entry] = asking.ask_primary(cluster, primary)
         case AskPrimary(at_most_old=at_most_old):
-            attempts.asked_primary = True
-            attempts.primary = asking.ask_primary(cluster, here.primary, at_most_old=at_most_old)
+            tried.asked_primary = True
+            tried.primary = asking.ask_primary(cluster, primary, at_most_old=at_most_old)
         case AskReplica(alias=alias):
-            _ask(alias, cluster, attempts)
+            _ask(alias, read)
         case Spill():
-            attempts.spilled = spill_slots.take(
-                state, this_thread(), cluster.name, cluster.settings.spill_limit
-            )
-            if attempts.spilled and not on_event_loop() and not open_primary(cluster, here.primary):
+            tried.spilled = spill_slots.take(state, this_thread(), cluster.name, cluster.settings.spill_limit)
+            if tried.spilled and not read.on_loop and not open_primary(cluster, primary):
                 spill_slots.release(state, this_thread(), cluster.name)
-                attempts.asked_primary, attempts.spilled = True, False
+                tried.asked_primary, tried.spilled = True, False
         case WaitFor(alias=alias, position=position):
-            attempts.waited = True
-            if alias not in here.opened and not _open(alias, here, attempts):
+            tried.waited = True
+            if not here.is_ready(alias) and not _open(alias, read):
                 return
             try:
                 reached = waiting.wait(cluster, connections[alias], position)
             except Error as error:
                 asking.pass_over(alias, error)
-                attempts.unusable = {*attempts.unusable, alias}
+                tried.unusable = {*tried.unusable, alias}
             else:
                 scope.gave_up = not reached
 
 
-def _open(alias: str, here: Standings, attempts: Attempts) -> bool:
+def _open(alias: str, read: PendingRead) -> bool:
     """Open a replica's connection; return whether that could be done."""
-    connection = connections[alias]
+    tried, connection = read.tried, connections[alias]
     was_open = connection.connection is not None
     opening = open_replica(connection)
     if opening is Opening.OPENED:
-        here.opened[alias] = connection
+        read.standings.opened[alias] = connection
         if not was_open and pools.pool_of(connection) is not None:
-            attempts.drawn.append(connection)
+            tried.drawn.append(connection)
         return True
     if opening is Opening.FORBIDDEN:
-        attempts.forbidden.add(alias)
+        tried.forbidden.add(alias)
     else:
-        attempts.unusable = {*attempts.unusable, alias}
+        tried.unusable = {*tried.unusable, alias}
     return False
 
 
-def _ask(alias: str, cluster: Cluster, attempts: Attempts) -> None:
+def _ask(alias: str, read: PendingRead) -> None:
     """Ask a replica where it stands."""
+    tried = read.tried
     try:
-        asking.ask_replica(cluster, connections[alias])
+        asking.ask_replica(read.route.cluster, connections[alias])
     except Error as error:
         asking.pass_over(alias, error)
-        attempts.unusable = {*attempts.unusable, alias}
+        tried.unusable = {*tried.unusable, alias}
     else:
-        if alias not in attempts.asked:
-            attempts.asked.append(alias)
+        if alias not in tried.asked:
+            tried.asked.append(alias)
 
 
 def last_steps(cluster: str) -> list[tuple[str, str, float]]:
@@ -370,59 +315,34 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     origin = None if instance is None else instance._state.db
     if origin is not None and get_topology().is_foreign(origin):
         return None
-    state = current_state()
-    scope = state.scope(route.cluster.name)
-    if this_thread() not in scope.by_thread:
-        _attach_this_thread(state, scope, route.cluster)
-    decision = route.decide(route.cluster.primary, Reason.WRITE, "write")
-    settle_write(decision, route, state)
+    cluster = route.cluster
+    if cluster.name not in THREAD.standings:  # The first time: its statements are observed from now on.
+        standings_of(cluster, on_loop=on_event_loop())
+    decision = route.decide(cluster.primary, Reason.WRITE, "write")
+    settle_write(decision, route, current_state())
     return decision
 
 
-def _attach_this_thread(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> Standings:
-    """Look up the connections of the running thread, once in a scope.
-
-    ``connections[alias]`` costs as much as all the rest of a decision. They are kept until the thread ends,
-    as Django's are, or the scope does.
-    """
-    thread = this_thread()
-    primary = wrapper_installation.install(connections[cluster.primary])
-    balancer = get_balancer(cluster.settings.balancer)
-    here = scope.by_thread[thread] = Standings(cluster, primary, balancer)
-    forget = partial(_forget_thread, scope, weakref.ref(state), thread)
-    here.end_of_thread = when_thread_ends(forget)
-    return here
-
-
-def _forget_thread(
-    scope: ClusterScope, state_ref: weakref.ReferenceType[RoutingState], thread: object
-) -> None:
-    scope.forget_thread(thread)
-    if (state := state_ref()) is None:
-        return
-    settled, settled_writes = state.settled, state.settled_writes
-    for model in [model for model, entry in list(settled.items()) if entry.basis.thread is thread]:
-        settled.pop(model, None)
-    for model in [model for model, entry in list(settled_writes.items()) if entry.thread is thread]:
-        settled_writes.pop(model, None)
-
-
-def _remember(decision: Decision, scope: ClusterScope, block: Block | None, cluster: Cluster) -> None:
-    """Note what a decision for the primary tells about the reads that follow."""
+def _remember(decision: Decision, read: PendingRead) -> None:
+    """Note what a decision tells about the reads that follow, and tell of one that replicas' lag has led."""
+    scope, block, name, reason = read.scope, read.block, read.route.cluster.name, decision.reason
+    if not reason.on_primary:
+        read.state.routed_reads[decision.alias, read.route.table] = decision
     if decision.would_be is not None:
         scope.replica = decision.would_be
-        return
-    if decision.reason in rules.UNCONDITIONAL:
-        return
-    if block is not None and block.strict:
-        raise NoReplicaAvailable(
-            f"This read would go to the primary ({decision.reason.label}), and the block around it says"
-            " strict=True. Catch this error, or leave strict out."
-        )
-    # A read that has spilled may lose the primary, and be answered by a replica: the cursor sees which.
-    scope.read_primary = scope.read_primary or decision.reason is not Reason.SPILLED
-    if decision.reason is Reason.PINNED and not scope.pinned:
-        scope.pinned = True
-        state = current_state()
-        if state.is_request and not state.uncounted:
-            stats.count_event("pinned_request", cluster.name)
+    elif reason.on_primary and reason not in rules.UNCONDITIONAL:
+        if block is not None and block.strict:
+            raise NoReplicaAvailable(
+                f"This read would go to the primary ({reason.label}), and the block around it says"
+                " strict=True. Catch this error, or leave strict out."
+            )
+        # A read that has spilled may lose the primary, and be answered by a replica: the cursor sees which.
+        scope.read_primary = scope.read_primary or reason is not Reason.SPILLED
+        if reason is Reason.PINNED and not scope.pinned:
+            scope.pinned = True
+            if read.state.is_request and not read.state.uncounted:
+                stats.count_event("pinned_request", name)
+    if reason is Reason.SPILLED:
+        events.read_spilled(name)
+    elif reason is Reason.DEGRADED:
+        events.read_degraded(name)

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
+from django_rwrouter.conf.clusters import ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.routing.candidates import Standings
+from django_rwrouter.routing.candidates import PendingRead
+from django_rwrouter.routing.ladder import max_lag
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (
     THREAD,
-    Block,
     RoutingState,
-    this_thread,
+    when_thread_ends,
 )
 from django_rwrouter.servers.breaker import health
 
@@ -60,7 +62,8 @@ class Basis:
     alias: str
     announced: dict[str, Decision]
     """Where a read is announced to the statement that follows."""
-    block: Block | None
+    block: object
+    """The innermost, of whatever cluster."""
     thread: object
     """Its stand-in: unlike a thread's number, it is never used again."""
     primary: BaseDatabaseWrapper
@@ -75,6 +78,8 @@ class Basis:
     """That of :attr:`Health.version`."""
     until: float
     """Monotonic seconds."""
+    end_of_thread: object
+    """Has it forgotten when the thread ends, whose connections it holds (see ``when_thread_ends()``)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +107,7 @@ def recall(model: type[Model]) -> str | None:
     if (
         settled is not None
         and now.block is (basis := settled.basis).block
-        and THREAD.outside is basis.thread
+        and THREAD.identity is basis.thread
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
         and basis.connection.connection is basis.opened
@@ -141,7 +146,7 @@ def is_settled(decision: Decision, state: RoutingState, block: object) -> bool:
     return (
         settled.decision is decision
         and block is (basis := settled.basis).block
-        and THREAD.outside is basis.thread
+        and THREAD.identity is basis.thread
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
     )
@@ -169,7 +174,7 @@ def recall_write(model: type[Model], instance: Model | None) -> str | None:
     settled: SettledWrite | None = state.settled_writes.get(model)
     if (
         settled is not None
-        and THREAD.outside is settled.thread
+        and THREAD.identity is settled.thread
         and health.version == settled.version
         and (instance is None or (origin := instance._state.db) is None or origin == settled.alias)
     ):
@@ -190,25 +195,13 @@ def settle_write(decision: Decision, route: ModelRoute, state: RoutingState) -> 
     # Models that are made anew each time, as a migration's are, must not be kept.
     if route.model is not None and route.fixed is None:
         state.settled_writes[route.model] = SettledWrite(
-            alias, decision, table, writes, reads, this_thread(), health.version
+            alias, decision, table, writes, reads, THREAD.identity, health.version
         )
 
 
-def settle(
-    decision: Decision,
-    route: ModelRoute,
-    state: RoutingState,
-    block: Block | None,
-    here: Standings,
-    decisions: dict[object, Any],
-    version: int,
-) -> None:
-    """Let a decision hold for the reads of this model that follow, if it is of the kind that can.
-
-    ``decisions`` is ``state.settled``, and ``version`` that of :attr:`Health.version`, as they were before it
-    was taken: what has changed since then may speak against it.
-    """
-    reason = decision.reason
+def settle(decision: Decision, read: PendingRead) -> None:
+    """Let a decision hold for the reads of this model that follow, if it is of the kind that can."""
+    reason, route, state, here = decision.reason, read.route, read.state, read.standings
     if (
         (reason not in LASTING and reason not in AGEING)
         or route.model is None
@@ -224,7 +217,7 @@ def settle(
     if state.scope_of_view(route.cluster.name) is not None:
         return
     innermost = in_force().block
-    if isinstance(innermost, GeneratorRegions):
+    if innermost.__class__ is GeneratorRegions:
         return  # What holds changes with each step of a generator.
     if not reason.on_primary:
         if not route.cluster.keeps_replica or decision.alias not in here.opened:
@@ -232,7 +225,7 @@ def settle(
         connection = here.opened[decision.alias]
     until = inf
     if reason in AGEING:
-        until = monotonic() + _seconds_left(decision, route.cluster, state, block, here)
+        until = monotonic() + _seconds_left(decision, read)
         # A monitor ends all of them at each of its looks, so that they need no clock. What binds a read to a
         # replica must hold also when no monitor looks any more.
         if reason.on_primary and until >= health.watched_until and health.watched:
@@ -241,41 +234,42 @@ def settle(
         decision.alias,
         state.announced_reads[decision.alias],
         innermost,
-        this_thread(),
+        THREAD.identity,
         primary,
         primary.in_atomic_block,
         primary.autocommit,
         connection,
         connection.connection,
-        version,
+        read.version,
         until,
+        when_thread_ends(partial(_forget_thread, ref(state), THREAD.identity)),
     )
-    settled = decisions[route.model] = Settled(decision, route.table, basis)
+    settled = read.decisions[route.model] = Settled(decision, route.table, basis)
     if route.is_plain:
-        decisions[route.cluster.name] = settled
+        read.decisions[route.cluster.name] = settled
 
 
-def _seconds_left(
-    decision: Decision,
-    cluster: Cluster,
-    state: RoutingState,
-    block: Block | None,
-    here: Standings,
-) -> float:
+def _seconds_left(decision: Decision, read: PendingRead) -> float:
     """Return for how long a decision for one of the ageing reasons will be the engine's."""
-    reason, settings = decision.reason, cluster.settings
+    reason, settings, mark = decision.reason, read.route.cluster.settings, read.mark
     if reason is Reason.PINNED:
-        mark = None if state.token is None else state.token.marks.get(settings.name)
         # Under "causal" by the write that the position does not cover: the earlier end is right for both.
         pinned = 0.0 if mark is None else min(mark.uncovered_at or mark.wrote_at, mark.wrote_at)
-        return float(pinned + settings.pin_seconds - here.now)
-    if not here.positions:
+        return pinned + settings.pin_seconds - read.now
+    if not read.positions:
         return inf
     if reason is Reason.BOUNDED:
-        limit = 0.0 if block is None else block.max_staleness
+        limit = 0.0 if read.block is None else read.block.max_staleness
     else:
-        limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
-    return float(limit - here.staleness(decision.alias))
+        limit = max_lag(settings)
+    return limit - read.standings.staleness(decision.alias)
+
+
+def _forget_thread(state_of: ref[RoutingState], thread: object) -> None:
+    """Let go of the connections of a thread that has ended."""
+    settled: dict[object, Settled] = {} if (state := state_of()) is None else state.settled
+    for key in [key for key, entry in list(settled.items()) if entry.basis.thread is thread]:
+        settled.pop(key, None)
 
 
 def _invalidate_all() -> None:

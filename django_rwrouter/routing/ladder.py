@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Reason
-from django_rwrouter.routing.candidates import Candidates
+from django_rwrouter.routing.candidates import PendingRead
 from django_rwrouter.routing.rules import TAKE_DELAYED, Demand
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,
@@ -47,23 +47,28 @@ def narrowed(
     return demand
 
 
-def climb(demand: Demand, reason: Reason, candidates: Candidates) -> Verdict:
+def max_lag(settings: ClusterSettings) -> float:
+    """Return by how many seconds a replica may be behind that takes ``window`` reads."""
+    return settings.pin_seconds if settings.max_lag is None else settings.max_lag
+
+
+def climb(demand: Demand, reason: Reason, read: PendingRead) -> Verdict:
     """Return who may answer a read that demands more than any replica has, or what is to be found out."""
-    mark = candidates.mark
+    mark = read.mark
     if demand is Demand.LEVEL_WITH_PRIMARY:
-        return _level_with_primary(reason, candidates)
+        return _level_with_primary(reason, read)
     if demand is Demand.TOKEN and mark is not None and mark.uncovered_at:
-        return _newer_than(mark.uncovered_at, reason, candidates)
-    if not candidates.replicas:
-        return no_replica(candidates.tried.forbidden)
+        return _newer_than(mark.uncovered_at, reason, read)
+    if not read.replicas:
+        return no_replica(read.tried.forbidden)
     if demand is Demand.FRESH:
-        return _fresh_enough(reason, candidates)
-    is_recent = demand is Demand.RECENT and not candidates.standings.cluster.settings.monotonic_reads
+        return _fresh_enough(reason, read)
+    is_recent = demand is Demand.RECENT and not read.standings.cluster.settings.monotonic_reads
     if mark is None or is_recent:
-        return _recent(reason, candidates)
+        return _recent(reason, read)
     if mark.position is None:
-        return _recent(reason, candidates)
-    return _caught_up(mark.position, reason, candidates, mark.wrote_at)
+        return _recent(reason, read)
+    return _caught_up(mark.position, reason, read, mark.wrote_at)
 
 
 def no_replica(forbidden: Collection[str]) -> OnPrimary:
@@ -71,89 +76,84 @@ def no_replica(forbidden: Collection[str]) -> OnPrimary:
     return OnPrimary(Reason.FORBIDDEN_IN_TEST if forbidden else Reason.NO_REPLICA)
 
 
-def _newer_than(wrote_at: float, reason: Reason, candidates: Candidates) -> Verdict:
+def _newer_than(wrote_at: float, reason: Reason, read: PendingRead) -> Verdict:
     """Admit replicas that have reached where the primary stood after a write whose position is not known.
 
     Those that are known to have reached a sample of the primary that is safely newer than the write, or else
     where it stands now.
     """
-    standings = candidates.standings
-    limit = standings.now - wrote_at - CLOCK_MARGIN
-    position = None if candidates.mark is None else candidates.mark.position
+    standings = read.standings
+    limit = read.now - wrote_at - CLOCK_MARGIN
+    position = None if read.mark is None else read.mark.position
     fresh = [
         replica
-        for replica in candidates.replicas
+        for replica in read.replicas
         if standings.staleness(replica.alias) <= limit
         and (position is None or standings.reached(replica.alias, position))
     ]
-    return (
-        Draw(fresh, reason, bound=True, identify=True) if fresh else _level_with_primary(reason, candidates)
-    )
+    return Draw(fresh, reason, bound=True, identify=True) if fresh else _level_with_primary(reason, read)
 
 
-def _level_with_primary(reason: Reason, candidates: Candidates) -> Verdict:
+def _level_with_primary(reason: Reason, read: PendingRead) -> Verdict:
     """Bind the read to where the primary stood when this request, or this block, first asked."""
-    entry = None if candidates.block is None else candidates.block.entry
-    if entry not in candidates.scope.floors:
+    entry = None if read.block is None else read.block.entry
+    if entry not in read.scope.floors:
         return ASK_FLOOR
-    floor = candidates.scope.floors[entry]
-    return OnPrimary(Reason.NO_POSITION) if floor is None else _caught_up(floor, reason, candidates)
+    floor = read.scope.floors[entry]
+    return OnPrimary(Reason.NO_POSITION) if floor is None else _caught_up(floor, reason, read)
 
 
-def _caught_up(
-    position: Any, reason: Reason, candidates: Candidates, wrote_at: float | None = None
-) -> Verdict:
+def _caught_up(position: Any, reason: Reason, read: PendingRead, wrote_at: float | None = None) -> Verdict:
     """Go down the ladder: a replica known to have caught up, one that says so, one that soon will have.
 
     ``wrote_at`` is the time of the client's write, for a position that it brought.
     """
-    if not candidates.replicas:
-        return no_replica(candidates.tried.forbidden)
-    ready = candidates.having(position)
+    if not read.replicas:
+        return no_replica(read.tried.forbidden)
+    ready = read.having(position)
     if ready:
         return Draw(ready, reason, bound=True, identify=True)
-    if candidates.scope.gave_up:  # Not again for each query of a page.
+    if read.scope.gave_up:  # Not again for each query of a page.
         return OnPrimary(Reason.BEHIND)
-    if (question := _ask_another(candidates.replicas, reason, candidates)) is not None:
+    if (question := _ask_another(read.replicas, reason, read)) is not None:
         return question
-    tried, standings = candidates.tried, candidates.standings
-    if wrote_at is not None and standings.now - wrote_at >= standings.cluster.settings.pin_seconds:
+    tried, standings = read.tried, read.standings
+    if wrote_at is not None and read.now - wrote_at >= standings.cluster.settings.pin_seconds:
         # An old token that nobody satisfies may belong to a history that a failover has cut off. Then it
         # says nothing any more; numbers of two histories are never compared. The answer has to be newer than
         # the token, or its history would not be in it yet.
         if not tried.asked_primary:
             return AskPrimary(at_most_old=0.0)
         if tried.primary is not None and not tried.primary.covers(position):
-            return _recent(Reason.WINDOW, candidates)
+            return _recent(Reason.WINDOW, read)
     if not tried.waited:
         return WaitFor(min(tried.asked, key=standings.staleness), position)
     return OnPrimary(Reason.BEHIND)
 
 
-def _recent(reason: Reason, candidates: Candidates) -> Verdict:
+def _recent(reason: Reason, read: PendingRead) -> Verdict:
     """Admit replicas within ``MAX_LAG``, for a read that is bound to nothing.
 
     If none is, the primary answers a few of such reads at once, and a replica that lags the others: were all
     of them to go there, the primary would fall, too.
     """
-    replicas, standings = candidates.replicas, candidates.standings
-    if not standings.positions:
+    replicas, standings = read.replicas, read.standings
+    if not read.positions:
         return Draw(replicas, reason)
-    settings = standings.cluster.settings
-    limit = settings.pin_seconds if settings.max_lag is None else settings.max_lag
-    fresh = candidates.within(limit)
-    if fresh and fresh[0] is candidates.kept:
+    limit = max_lag(standings.cluster.settings)
+    fresh = read.within(limit)
+    if fresh and fresh[0] is read.kept:
         return Draw(fresh, reason, identify=True)
-    if len(fresh) < len(replicas) and not candidates.tried.known_only:
-        question = _look_for_more(fresh, limit, reason, candidates)
+    if len(fresh) < len(replicas) and not read.tried.known_only:
+        question = _look_for_more(fresh, limit, reason, read)
         if question is not None:
             return question
     if fresh:
         return Draw(fresh, reason, identify=True)
     if not standings.away():
-        if candidates.tried.spilled is None:
+        if read.tried.spilled is None:
             return SPILL
-        if candidates.tried.spilled:
+        if read.tried.spilled:
             return OnPrimary(Reason.SPILLED)
     ages = {replica.alias: standings.staleness(replica.alias) for replica in replicas}
     least = min(ages.values())
@@ -162,46 +162,46 @@ def _recent(reason: Reason, candidates: Candidates) -> Verdict:
 
 
 def _look_for_more(
-    fresh: Collection[ReplicaSettings], limit: float, reason: Reason, candidates: Candidates
+    fresh: Collection[ReplicaSettings], limit: float, reason: Reason, read: PendingRead
 ) -> Verdict | None:
     """Ask a replica that nobody has asked lately, if it is its turn: where no monitor asks its server.
 
     If the fresh ones answered alone, they would go on doing so for ever.
     """
-    tried, standings = candidates.tried, candidates.standings
+    tried, standings = read.tried, read.standings
     if standings.away() or (fresh and tried.asked):
         return None
     unknown = [
         replica
-        for replica in candidates.replicas
+        for replica in read.replicas
         if replica not in fresh and not standings.asked_lately(replica.alias)
     ]
     if not unknown or (tried.asked_primary and tried.primary is None):
         return None
     if fresh:
-        among = [replica for replica in candidates.replicas if replica in fresh or replica in unknown]
+        among = [replica for replica in read.replicas if replica in fresh or replica in unknown]
         return Draw(among, reason, identify=True, to_ask=unknown)
     if not tried.asked_primary:
         return AskPrimary(at_most_old=limit)
-    return _ask_another(unknown, reason, candidates)
+    return _ask_another(unknown, reason, read)
 
 
-def _fresh_enough(reason: Reason, candidates: Candidates) -> Verdict:
+def _fresh_enough(reason: Reason, read: PendingRead) -> Verdict:
     """Admit replicas known to be no older than the bound."""
-    limit = 0.0 if candidates.block is None else candidates.block.max_staleness
-    fresh = candidates.within(limit)
+    limit = 0.0 if read.block is None else read.block.max_staleness
+    fresh = read.within(limit)
     if fresh:
         return Draw(fresh, reason, bound=True, identify=True)
-    if not candidates.tried.asked_primary:
+    if not read.tried.asked_primary:
         return AskPrimary(at_most_old=limit)
-    if candidates.tried.primary is None:
+    if read.tried.primary is None:
         return OnPrimary(Reason.NO_POSITION)
-    return _ask_another(candidates.replicas, reason, candidates) or OnPrimary(Reason.BEHIND)
+    return _ask_another(read.replicas, reason, read) or OnPrimary(Reason.BEHIND)
 
 
-def _ask_another(replicas: Sequence[ReplicaSettings], reason: Reason, candidates: Candidates) -> Draw | None:
+def _ask_another(replicas: Sequence[ReplicaSettings], reason: Reason, read: PendingRead) -> Draw | None:
     """Ask a replica that was not asked yet, the scope's own first; ``None`` after a few of them."""
-    asked = candidates.tried.asked
+    asked = read.tried.asked
     left = [replica for replica in replicas if replica.alias not in asked]
     if not left or len(asked) >= MAX_ASKED:
         return None

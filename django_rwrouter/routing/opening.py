@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import Error
 
@@ -44,6 +44,23 @@ def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
     return True
 
 
+def ping(connection: BaseDatabaseWrapper) -> bool:
+    """Ping an open connection if ``CONN_HEALTH_CHECKS`` wants it now; return whether it is still open.
+
+    Django does so once in a request, before it uses the connection.
+    """
+    checked: Any = connection
+    if checked.health_check_done or not checked.health_check_enabled:
+        return True
+    try:
+        with loads[connection.alias].waiting(connection):  # The ping of a frozen server may last for ever.
+            connection.close_if_health_check_failed()
+    except Error as error:
+        asking.pass_over(connection.alias, error)
+        return False
+    return connection.connection is not None
+
+
 def open_replica(connection: BaseDatabaseWrapper) -> Opening:
     """Open a replica's connection, or make sure that the open one still works.
 
@@ -58,8 +75,7 @@ def open_replica(connection: BaseDatabaseWrapper) -> Opening:
         return Opening.FAILED
     try:
         if connection.connection is not None:
-            with loads[alias].waiting(connection):  # The ping of a frozen server may last for ever.
-                connection.close_if_health_check_failed()
+            ping(connection)
             if not health.all_well and health.is_ejected(alias) and health.watched:
                 return Opening.FAILED
         if connection.connection is None:

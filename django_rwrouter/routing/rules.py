@@ -19,10 +19,7 @@ from django_rwrouter.scope.state import BlockKind
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-    from django_rwrouter.conf.clusters import ModelRoute
-    from django_rwrouter.routing.candidates import Standings
-    from django_rwrouter.scope.state import Block, ClusterScope, RoutingState
-    from django_rwrouter.scope.token import Mark
+    from django_rwrouter.routing.candidates import PendingRead
 
 UNCONDITIONAL: Final = frozenset(
     {Reason.DISABLED, Reason.PRIMARY_ONLY, Reason.MIGRATION, Reason.FORBIDDEN_IN_TEST}
@@ -79,46 +76,33 @@ ReadFields = tuple[
 """The fields of a :class:`Read`."""
 
 
-def describe(
-    route: ModelRoute,
-    state: RoutingState,
-    scope: ClusterScope,
-    block: Block | None,
-    instance_alias: str | None,
-    here: Standings,
-    mark: Mark | None,
-    enabled: bool,
-    in_transaction: bool,
-) -> ReadFields:
-    """Describe one read: the fields of a :class:`Read`, as a plain tuple.
-
-    ``instance_alias`` is the database of the object that the read follows; ``mark``, what the client's token
-    says of the cluster.
-    """
-    cluster = route.cluster
+def describe(read: PendingRead, enabled: bool, in_transaction: bool) -> ReadFields:
+    """Describe one read: the fields of a :class:`Read`, as a plain tuple."""
+    state, scope, block, mark = read.state, read.scope, read.block, read.mark
+    fixed, cluster = read.route.fixed, read.route.cluster
     settings = cluster.settings
     level = settings.consistency
     place = Place.OUTSIDE if state.outside else Place.SAFE if state.safe else Place.UNSAFE
     if block is not None and block.level is not None:
         level, place = block.level, Place.EXPLICIT
     # A token with a position shows that the database has some.
-    if level is Level.CAUSAL and not here.positions and (mark is None or mark.position is None):
+    if level is Level.CAUSAL and not read.positions and (mark is None or mark.position is None):
         level = Level.WINDOW
     pinned = False
     if mark is not None:
         pinned_at = mark.uncovered_at if level is Level.CAUSAL else mark.wrote_at
-        pinned = here.now - pinned_at < settings.pin_seconds
+        pinned = read.now - pinned_at < settings.pin_seconds
     return (
         enabled,
-        Reason.PRIMARY_ONLY if route.fixed is None and state.loading else route.fixed,
+        Reason.PRIMARY_ONLY if fixed is None and state.loading else fixed,
         None if block is None else block.kind,
         in_transaction,
-        instance_alias == cluster.primary and (scope.read_primary or scope.wrote),
+        read.instance_alias == cluster.primary and (scope.read_primary or scope.wrote),
         scope.wrote or scope.read_to_write,
         place,
         settings.outside_request == "replica",
         level,
-        here.positions,
+        read.positions,
         pinned,
     )
 

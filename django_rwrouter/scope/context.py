@@ -37,10 +37,10 @@ in_force: Final = _in_force.get
 """Return what is in force."""
 
 
-def _in_effect() -> InForce:
+def in_effect() -> InForce:
     """Return what is in force, with what running generators have opened."""
     now = in_force()
-    return _with(_regions(now), now)
+    return now if now.block.__class__ is not GeneratorRegions else _with(_regions(now), now)
 
 
 def _regions(now: InForce) -> tuple[GeneratorRegion, ...]:
@@ -62,10 +62,7 @@ def _with(regions: Iterable[GeneratorRegion], now: InForce) -> InForce:
 
 def current_state() -> RoutingState:
     """Return the state in force; outside any scope, a stand-in that remembers nothing."""
-    now = in_force()
-    if now.block.__class__ is GeneratorRegions:
-        now = _in_effect()
-    return now.state or THREAD.outside
+    return in_effect().state or THREAD.outside
 
 
 def current_scope() -> RoutingState | None:
@@ -76,12 +73,12 @@ def current_scope() -> RoutingState | None:
 
 def in_any_state() -> bool:
     """Whether anything remembers: a scope, or a block outside any."""
-    return _in_effect().state is not None
+    return in_effect().state is not None
 
 
 def current_block(cluster: str) -> Block | None:
     """Return the innermost block that speaks of the cluster."""
-    block: Block | None = _in_effect().block  # type: ignore[assignment]
+    block: Block | None = in_effect().block  # type: ignore[assignment]
     while block is not None and block.cluster is not None and block.cluster != cluster:
         block = block.outer
     return block
@@ -89,7 +86,7 @@ def current_block(cluster: str) -> Block | None:
 
 def writes_are_tracked() -> bool:
     """Whether a write made now counts; not inside ``untracked_writes()``."""
-    return not _in_effect().untracked
+    return not in_effect().untracked
 
 
 def begin_untracked() -> None:
@@ -223,7 +220,7 @@ class entered:  # noqa: N801  (used like a function)
 
     def __enter__(self) -> RoutingState:
         self._before = in_force()
-        now = _in_effect() if self._before.block.__class__ is GeneratorRegions else self._before
+        now = in_effect() if self._before.block.__class__ is GeneratorRegions else self._before
         _in_force.set(InForce(self._state, now.block, now.untracked, now.regions))
         return self._state
 

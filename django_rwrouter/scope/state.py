@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from django_rwrouter import process
 from django_rwrouter.scope.token import EMPTY, Token
 
 if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
 
     from django_rwrouter.databases.base import Position
@@ -48,21 +48,10 @@ class Block:
     outer: Block | None = None
 
 
-class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
-    """Replicas whose connection has been opened, or pinged, in a scope, and is still open."""
-
-    def __contains__(self, alias: object) -> bool:
-        try:
-            return self[alias].connection is not None  # type: ignore[index]
-        except KeyError:
-            return False
-
-
 class ClusterScope:
     """What a scope knows of one cluster. All of it ends with the scope."""
 
     __slots__ = (
-        "by_thread",
         "floors",
         "gave_up",
         "pinned",
@@ -101,20 +90,6 @@ class ClusterScope:
         """The view that Django is about to wrap in a transaction, because of ``ATOMIC_REQUESTS``."""
         self.view_block: object | None = None
         """That transaction, once it was seen."""
-        self.by_thread: dict[object, Any] = {}
-        """By :func:`this_thread`, what it knows of that thread's connections (a ``snapshot.Standings``)."""
-
-    def forget(self, alias: str) -> None:
-        """Forget what is known of a replica's connection in this thread, since there is a new one."""
-        thread = this_thread()
-        if thread in self.by_thread:
-            here = self.by_thread[thread]
-            here.opened.pop(alias, None)
-            here.satisfied.pop(alias, None)
-
-    def forget_thread(self, thread: object) -> None:
-        """Let go of the connections of a thread that has ended."""
-        self.by_thread.pop(thread, None)
 
 
 class RoutingState:
@@ -231,13 +206,6 @@ class RoutingState:
             state.settled = {}
             state = state.outer
 
-    def forget_connection(self, cluster: str, alias: str) -> None:
-        """Forget what this scope, and each around it, knows of a replica's connection in this thread."""
-        state: RoutingState | None = self
-        while state is not None:
-            state.scope(cluster).forget(alias)
-            state = state.outer
-
     def known_token(self) -> Token:
         """Return what the client brought, looking for it first if nobody has."""
         if self.token is None:
@@ -281,10 +249,15 @@ class _Life:
 
 
 class _Thread(threading.local):
-    """The stand-in of each thread; it carries an announcement to the statement that follows."""
+    """What belongs to each thread by itself."""
 
     def __init__(self) -> None:
         self.outside = _Outside()
+        """The state where there is no scope: it carries an announcement to the statement that follows."""
+        self.identity = object()
+        """Stands for the thread: unlike its number, it is never used again."""
+        self.standings: dict[str, Any] = {}
+        """By cluster, what is known of the thread's connections (a ``candidates.Standings``)."""
         self.life = _Life()
 
 
@@ -304,4 +277,11 @@ def on_event_loop() -> bool:
 
 def this_thread() -> object:
     """Return an object that stands for the running thread; unlike its number, it is never used again."""
-    return THREAD.outside
+    return THREAD.identity
+
+
+def _forget_standings() -> None:
+    THREAD.standings.clear()
+
+
+process.owns(_forget_standings)

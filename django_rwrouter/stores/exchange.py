@@ -194,7 +194,7 @@ def issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]] | No
         if scope.wrote:
             made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
         elif may_wait and cluster.settings.monotonic_reads:
-            seen = _seen(scope, cluster)
+            seen = _seen(state, scope, cluster)
             if seen is not None:
                 made[name] = Mark(position=seen, seen_at=round(time.time(), 6))
     brought = state.token
@@ -239,11 +239,11 @@ def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
     return state.wants_position or cluster.settings.needs_positions
 
 
-def _seen(scope: ClusterScope, cluster: Cluster) -> Position | None:
+def _seen(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> Position | None:
     """Return how far the servers had come that answered the scope's reads, as of now: they saw no more."""
     seen: Position | None = None
-    aliases = {alias for thread in list(scope.by_thread.values()) for alias in thread.opened}
-    for alias in aliases:
+    # Other threads of the request may route reads meanwhile.
+    for alias in {alias for alias, _table in list(state.routed_reads)}.intersection(cluster.replica_aliases):
         try:
             connection = connections[alias]
             connection.ensure_connection()

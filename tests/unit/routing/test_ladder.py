@@ -9,6 +9,7 @@ from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Level, Reason
 from django_rwrouter.routing import decide
+from django_rwrouter.routing.candidates import PendingRead
 from django_rwrouter.routing.ladder import CLOCK_MARGIN, MAX_ASKED
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,
@@ -132,7 +133,7 @@ class World:
         self.state.token = token
         attempts = Attempts(known_only=self.hurry, **attempts)
         busy = transaction is not Transaction.NONE
-        here = self.standings(SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True))
+        here = self.standings(SimpleNamespace(in_atomic_block=busy, autocommit=True), positions)
 
         def take_step(step, *_rest):
             self.steps.append(step)
@@ -142,17 +143,18 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decide, "_take_step", take_step)
             patch.setattr(decide, "transaction_of", lambda *_: transaction)
-            patch.setattr(decide, "has_positions", lambda _vendor: positions)
             patch.setattr(decide.time, "time", lambda: NOW)
             route = ModelRoute(self.cluster, ORDER, fixed)
-            return decide._decide(route, self.state, self.scope, block, instance, here, attempts)
+            return decide._decide(PendingRead(route, self.state, self.scope, block, here, attempts, instance))
 
-    def standings(self, primary):
+    def standings(self, primary, positions):
         return SimpleNamespace(
             cluster=self.cluster,
             primary=primary,
+            has_driver=positions,
             balancer=InTurn(),
             opened=self.opened,
+            is_ready=lambda alias: alias in self.opened,
             reached=lambda alias, position: alias in self.known and self.where[alias].covers(position),
             staleness=lambda alias: self.stale.get(alias, self.age),
             asked_lately=lambda alias: self.watched or alias in self.asked,
@@ -443,11 +445,15 @@ def test_with_a_draw_for_each_query_it_does_not_matter():
     assert world.read(wrote(At(5)))[0] == "r1"
 
 
-def test_the_token_is_looked_at_first():
+@pytest.mark.parametrize(
+    ("may_block", "steps"), [(True, ["LoadToken", "AskReplica"]), (False, ["AskReplica"])]
+)
+def test_the_token_is_looked_at_first(may_block, steps):
+    """It is a step only where that may take time."""
     world = World(three(7, 7, 7), opened=ALL)
-    world.state.load_token = lambda: wrote(At(5))
+    world.state.load_token, world.state.may_block = lambda: wrote(At(5)), may_block
     assert world.read(None) == ("r1", Reason.CAUSAL)
-    assert [name for name, *_rest in world.scope.steps] == ["LoadToken", "AskReplica"]
+    assert [name for name, *_rest in world.scope.steps] == steps
 
 
 def test_a_database_without_positions_has_a_window():

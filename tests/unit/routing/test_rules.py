@@ -10,6 +10,7 @@ from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.routing import decide
+from django_rwrouter.routing.candidates import PendingRead
 from django_rwrouter.routing.rules import UNCONDITIONAL
 from django_rwrouter.routing.steps import Attempts, Open, Transaction
 from django_rwrouter.scope.state import Block, BlockKind, RoutingState
@@ -99,9 +100,11 @@ class WorldOfOne:
         self.transaction = transaction
         busy = transaction is not Transaction.NONE
         self.here = SimpleNamespace(
-            primary=SimpleNamespace(vendor="mysql", in_atomic_block=busy, autocommit=True),
+            primary=SimpleNamespace(in_atomic_block=busy, autocommit=True),
+            has_driver=True,
             balancer=balancer,
             opened=dict.fromkeys(opened, SimpleNamespace(connection=object())),
+            is_ready=lambda alias: alias in opened,
             staleness=lambda _alias: staleness,
             reached=lambda *_: False,
             asked_lately=lambda _alias: True,
@@ -120,7 +123,7 @@ class WorldOfOne:
             patch.setattr(decide, "transaction_of", lambda *_: self.transaction)
             patch.setattr(decide.time, "time", lambda: NOW)
             try:
-                return decide._decide(route, state, scope, block, instance, self.here, attempts)
+                return decide._decide(PendingRead(route, state, scope, block, self.here, attempts, instance))
             except StepAskedError as asked:
                 return asked.args[0]
 
