@@ -62,14 +62,27 @@ def doctor(*severities):
     }
 
 
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @contextlib.contextmanager
-def replicating(replica, change, back):
-    """Change how a replica of MariaDB replicates."""
-    replica.sql(f"STOP REPLICA; {change}; START REPLICA")
+def replicating(cluster, replica, change, back):
+    """Change how a replica of MariaDB replicates; it has connected again when the block begins and ends."""
+
+    def replicate(changed):
+        cluster._stop_replication(replica)
+        replica.sql(f"{changed}; START REPLICA")
+        until(lambda: replica.replication_status()["Slave_IO_Running"] == "Yes")
+
+    replicate(change)
     try:
         yield
     finally:
-        replica.sql(f"STOP REPLICA; {back}; START REPLICA")
+        replicate(back)
 
 
 # --- what the levels promise ----------------------------------------------------------------------
@@ -93,13 +106,18 @@ def test_a_replica_of_a_replica(mariadb, routed):
 @pytest.mark.product("postgresql")
 def test_a_standby_of_a_standby(postgresql, routed):
     first, second = postgresql.replicas
-    second.configure(primary_conninfo=postgresql._connection(second, first))
+
+    def follow(source):
+        second.configure(primary_conninfo=postgresql._connection(second, source))
+        wanted = {"status": "streaming", "primary_port": str(source.port)}
+        until(lambda: wanted.items() <= second.replication_status().items())
+
+    follow(first)
     try:
         nothing_is_stale(routed)
-        assert second.replication_status()["primary_port"] == str(first.port)
         assert doctor() == {}
     finally:
-        second.configure(primary_conninfo=postgresql._connection(second, postgresql.primary))
+        follow(postgresql.primary)
 
 
 @pytest.mark.product("postgresql")
@@ -124,10 +142,8 @@ def test_replicas_by_file_and_offset_have_positions_as_well(mariadb, routed):
     by_gtid = "CHANGE MASTER TO MASTER_USE_GTID = slave_pos, MASTER_HEARTBEAT_PERIOD = 1"
     with contextlib.ExitStack() as stack:
         for replica in mariadb.replicas:
-            stack.enter_context(replicating(replica, by_file, by_gtid))
+            stack.enter_context(replicating(mariadb, replica, by_file, by_gtid))
         assert {replica.replication_status()["Using_Gtid"] for replica in mariadb.replicas} == {"No"}
-        Book.objects.create(title="first")
-        mariadb.wait_all()  # Until they have connected again.
         nothing_is_stale(routed)
         assert doctor().keys() == {(alias, "replication", "warning") for alias in REPLICAS}
 
@@ -142,7 +158,10 @@ def test_several_domains(mariadb, routed):
     first, second = mariadb.replicas
     with (
         replicating(
-            first, "CHANGE MASTER TO IGNORE_DOMAIN_IDS = (7)", "CHANGE MASTER TO IGNORE_DOMAIN_IDS = ()"
+            mariadb,
+            first,
+            "CHANGE MASTER TO IGNORE_DOMAIN_IDS = (7)",
+            "CHANGE MASTER TO IGNORE_DOMAIN_IDS = ()",
         ),
         routing_scope(),
     ):
@@ -156,6 +175,7 @@ def test_parallel_replication(mariadb, routed):
         for replica in mariadb.replicas:
             stack.enter_context(
                 replicating(
+                    mariadb,
                     replica,
                     "SET GLOBAL slave_parallel_threads = 4, slave_parallel_mode = aggressive",
                     "SET GLOBAL slave_parallel_threads = 0, slave_parallel_mode = optimistic",
@@ -181,7 +201,7 @@ def test_parallel_replication(mariadb, routed):
 )
 def test_a_filter_that_leaves_tables_out(mariadb, variable, value, left_out):
     first, _second = mariadb.replicas
-    with replicating(first, f"SET GLOBAL {variable} = '{value}'", f"SET GLOBAL {variable} = ''"):
+    with replicating(mariadb, first, f"SET GLOBAL {variable} = '{value}'", f"SET GLOBAL {variable} = ''"):
         found = doctor()
         assert found.keys() == ({("replica1", "filters", "error")} if left_out else set())
         assert all(variable in message and "app_book" in message for message in found.values())
@@ -191,7 +211,9 @@ def test_a_filter_that_the_settings_name_is_meant(mariadb, rwrouter):
     rwrouter(REPLICAS={"replica1": {"EXCEPT": ["app.Book", "app.Comic"]}, "replica2": {}})
     first, _second = mariadb.replicas
     variable = "replicate_ignore_table"
-    with replicating(first, f"SET GLOBAL {variable} = 'rwrouter.app_book'", f"SET GLOBAL {variable} = ''"):
+    with replicating(
+        mariadb, first, f"SET GLOBAL {variable} = 'rwrouter.app_book'", f"SET GLOBAL {variable} = ''"
+    ):
         assert doctor() == {}
 
 
@@ -257,13 +279,6 @@ def subscriber(django_db_setup, django_db_blocker, rwrouter):
             rwrouter(REPLICAS={"replica1": {}, "replica2": {"EXCEPT": ["auth"]}})
             lead_to("replica2", copy.primary)
             yield copy.primary
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def read():
