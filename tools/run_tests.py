@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTS = ("mariadb", "mysql", "postgresql")
+JOBS = 3
+"""How many suites run side by side, on two processors: much of the time they wait for servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +39,9 @@ class Suite:
     """Whose servers its tests start."""
     arguments: tuple[str, ...] = ()
     """More arguments for pytest."""
-    neighbours: Literal["any", "light", "none"] = "any"
-    """What may run meanwhile: beside a suite that promises seconds only "light" ones, and nothing beside one
-    that keeps all processors busy itself."""
-    light: bool = False
-    """Whether it leaves the processors idle for most of its time."""
-
-    def bears(self, other: "Suite") -> bool:
-        """Tell whether another suite may run meanwhile."""
-        return self.neighbours == "any" or (self.neighbours == "light" and other.light)
+    jobs: int = 1
+    """How many of ``--jobs`` it counts for: two where it promises seconds, and all where it keeps all
+    processors busy itself."""
 
 
 SUITES = (
@@ -55,16 +50,39 @@ SUITES = (
         group="quick",
         folders=("tests/unit", "tests/sqlite", "tests/tooling", "tests/typing"),
         arguments=("--numprocesses=auto", "--ignore=tests/tooling/launcher"),
-        neighbours="none",
+        jobs=JOBS,
     ),
     Suite(
         name="faults",
         group="servers",
         folders=("tests/servers/faults",),
         products=("mariadb", "postgresql"),
-        neighbours="light",
+        jobs=2,
+    ),
+    # These fill the time of "faults", with which one at a time runs.
+    Suite(
+        name="contrib",
+        group="servers",
+        folders=("tests/servers/contrib",),
+        settings="tests.servers.contrib.settings",
+        products=("mariadb",),
+    ),
+    Suite(name="packaging", group="packaging", folders=("tests/packaging",)),
+    Suite(
+        name="week",
+        group="week",
+        folders=("tests/servers/products/week_of_statistics.py",),
+        settings="tests.servers.products.settings",
+        products=("mariadb",),
     ),
     # The longest first, so that the last to end is a short one.
+    Suite(
+        name="mariadb",
+        group="servers",
+        folders=("tests/servers/mariadb",),
+        settings="tests.servers.mariadb.settings",
+        products=("mariadb",),
+    ),
     *(
         Suite(
             name=f"products-{product}",
@@ -73,14 +91,7 @@ SUITES = (
             settings="tests.servers.products.settings",
             products=(product,),
         )
-        for product in PRODUCTS
-    ),
-    Suite(
-        name="mariadb",
-        group="servers",
-        folders=("tests/servers/mariadb",),
-        settings="tests.servers.mariadb.settings",
-        products=("mariadb",),
+        for product in reversed(PRODUCTS)
     ),
     Suite(
         name="setups",
@@ -91,23 +102,6 @@ SUITES = (
     ),
     Suite(name="launcher", group="servers", folders=("tests/tooling/launcher",), products=PRODUCTS),
     Suite(name="browser", group="browser", folders=("tests/browser",)),
-    Suite(
-        name="contrib",
-        group="servers",
-        folders=("tests/servers/contrib",),
-        settings="tests.servers.contrib.settings",
-        products=("mariadb",),
-        light=True,
-    ),
-    Suite(name="packaging", group="packaging", folders=("tests/packaging",), light=True),
-    Suite(
-        name="week",
-        group="week",
-        folders=("tests/servers/products/week_of_statistics.py",),
-        settings="tests.servers.products.settings",
-        products=("mariadb",),
-        light=True,
-    ),
 )
 GROUPS = tuple(dict.fromkeys(suite.group for suite in SUITES))
 
@@ -143,7 +137,7 @@ class Runner:
         self._only_one = False
 
     def run(self, suites: Sequence[Suite]) -> list[Outcome]:
-        """Run these suites, in their order as far as each bears the others."""
+        """Run these suites, in their order as far as there is room."""
         outcomes: list[Outcome] = []
         waiting = list(suites)
         self._only_one = len(suites) == 1
@@ -167,8 +161,9 @@ class Runner:
         """Return the next suite that may run now; wait until there is one, or return None if none is left."""
         with self._changed:
             while waiting:
+                room = self._jobs - sum(suite.jobs for suite in self._running)
                 for suite in waiting:
-                    if all(suite.bears(other) and other.bears(suite) for other in self._running):
+                    if suite.jobs <= room or not self._running:
                         waiting.remove(suite)
                         self._running.append(suite)
                         return suite
@@ -284,7 +279,7 @@ def main() -> int:
     parser.add_argument(
         "--product", action="append", choices=PRODUCTS, help="of the servers' tests, this one's"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="how many suites run side by side (2)")
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"how many suites run side by side ({JOBS})")
     arguments = parser.parse_args(own)
     if unknown := set(arguments.suites) - names:
         parser.error(f"no suite is named {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
