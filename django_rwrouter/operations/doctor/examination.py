@@ -39,14 +39,13 @@ def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = 
     answers.update(_ask_all(cluster, replicas, floor, timeout))
     findings: list[Finding] = []
     for alias, answer in answers.items():
-        notes = Notes(cluster.name, alias)
+        notes = Notes(cluster.name, alias, findings)
         if isinstance(answer, str):
             notes.error("connection", answer, "Start the server, or correct its entry in DATABASES.")
         else:
             _judge(answer, primary if isinstance(primary, Facts) else None, notes)
-        findings += notes.findings
-    known = [answer for answer in answers.values() if isinstance(answer, Facts)]
-    return [*findings, *general.compare(cluster, known)]
+    facts = [answer for answer in answers.values() if isinstance(answer, Facts)]
+    return [*findings, *general.compare(cluster, facts)]
 
 
 def _judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:

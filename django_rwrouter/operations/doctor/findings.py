@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partialmethod
 
 from django_rwrouter.operations.doctor.facts import Facts
 
@@ -33,34 +34,31 @@ class Finding:
     """What to do, or an empty string."""
 
 
+@dataclass(slots=True)
 class Notes:
-    """Findings about one server, in the order in which they are made."""
+    """Collects findings about one server, in the order in which they are made."""
 
-    def __init__(self, cluster: str, alias: str) -> None:
-        self._about = {"cluster": cluster, "alias": alias}
-        self.findings: list[Finding] = []
+    cluster: str
+    alias: str
+    findings: list[Finding] = field(default_factory=list)
 
     def add(self, severity: Severity, topic: str, message: str, advice: str = "") -> None:
         """Note one thing."""
         self.findings.append(
-            Finding(**self._about, topic=topic, severity=severity, message=message, advice=advice)
+            Finding(
+                cluster=self.cluster,
+                alias=self.alias,
+                topic=topic,
+                severity=severity,
+                message=message,
+                advice=advice,
+            )
         )
 
-    def ok(self, topic: str, message: str) -> None:
-        """Note what is as it should be."""
-        self.add(Severity.OK, topic, message)
-
-    def unknown(self, topic: str, message: str, advice: str = "") -> None:
-        """Note what could not be seen."""
-        self.add(Severity.UNKNOWN, topic, message, advice)
-
-    def warning(self, topic: str, message: str, advice: str) -> None:
-        """Note what costs or endangers."""
-        self.add(Severity.WARNING, topic, message, advice)
-
-    def error(self, topic: str, message: str, advice: str) -> None:
-        """Note what breaks a promise."""
-        self.add(Severity.ERROR, topic, message, advice)
+    ok = partialmethod(add, Severity.OK)
+    unknown = partialmethod(add, Severity.UNKNOWN)
+    warning = partialmethod(add, Severity.WARNING)
+    error = partialmethod(add, Severity.ERROR)
 
     def expect(self, facts: Facts, name: str, topic: str, consequence: str, advice: str) -> None:
         """Note whether a variable is on, and warn of what follows if it is off."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from django_rwrouter.conf.clusters import Cluster
@@ -93,18 +93,24 @@ def judge_position(facts: Facts, notes: Notes, advice: str) -> None:
         )
 
 
-def compare(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
+def compare(cluster: Cluster, answers: list[Facts]) -> list[Finding]:
     """Find servers in each other's place, aliases of one server, and servers that cannot be told apart."""
-    yield from _in_each_others_place(cluster, known)
-    yield from _same_numbers(cluster, known)
-    aliases: defaultdict[str, list[str]] = defaultdict(list)
-    for facts in known:
-        if facts.identity:
-            aliases[facts.identity].append(facts.alias)
-    for same in aliases.values():
-        for alias in same[1:]:
-            notes = Notes(cluster.name, alias)
-            if same[0] == cluster.primary:
+    findings: list[Finding] = []
+    _in_each_others_place(cluster, answers, findings)
+    numbers: dict[str, Facts] = {}
+    for facts in answers:
+        number = facts.variables.get("server_id", "")
+        other = numbers.setdefault(number, facts) if number else facts
+        if other.identity != facts.identity:
+            Notes(cluster.name, facts.alias, findings).error(
+                "identity",
+                f"its server_id is {number}, as is {other.alias!r}'s: their writes cannot be told apart",
+                "Give each server a server_id of its own.",
+            )
+    for first, *others in _by_identity(answers):
+        for alias in others:
+            notes = Notes(cluster.name, alias, findings)
+            if first == cluster.primary:
                 notes.error(
                     "identity",
                     "this is the primary itself: it takes no load off it",
@@ -113,50 +119,40 @@ def compare(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
             else:
                 notes.warning(
                     "identity",
-                    f"this is the same server as {same[0]!r}",
+                    f"this is the same server as {first!r}",
                     "Two aliases of one server are drawn twice as often; write WEIGHT if that is meant.",
                 )
-            yield from notes.findings
+    return findings
 
 
-def _in_each_others_place(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
+def _by_identity(answers: list[Facts]) -> Iterable[list[str]]:
+    """Return the aliases of each physical server."""
+    aliases: defaultdict[str, list[str]] = defaultdict(list)
+    for facts in answers:
+        if facts.identity:
+            aliases[facts.identity].append(facts.alias)
+    return aliases.values()
+
+
+def _in_each_others_place(cluster: Cluster, answers: list[Facts], findings: list[Finding]) -> None:
     """Look for a primary that replicates from a server which the settings call its replica.
 
     Whether it is read-only does not matter. Two servers that follow each other are none of that.
     """
-    primary = next((facts for facts in known if facts.is_primary), None)
-    if primary is None or not primary.follows:
-        return
+    follows = {facts.alias: facts.follows for facts in answers}
     sources = [
         facts.alias
-        for facts in known
+        for facts in answers
         if not facts.is_primary
         and (facts.follows is False or (facts.follows is None and not facts.caught_up))
     ]
-    if sources:
-        notes = Notes(cluster.name, primary.alias)
-        notes.error(
+    if follows.get(cluster.primary) and sources:
+        Notes(cluster.name, cluster.primary, findings).error(
             "roles",
             f"it replicates from another server, and {' and '.join(map(repr, sources))} from nobody: primary"
             " and replica are in each other's place",
-            f"Swap their addresses in DATABASES: {primary.alias!r} is where writes go.",
+            f"Swap their addresses in DATABASES: {cluster.primary!r} is where writes go.",
         )
-        yield from notes.findings
-
-
-def _same_numbers(cluster: Cluster, known: list[Facts]) -> Iterator[Finding]:
-    first: dict[str, Facts] = {}
-    for facts in known:
-        number = facts.variables.get("server_id", "")
-        other = first.setdefault(number, facts) if number else facts
-        if other.identity != facts.identity:
-            notes = Notes(cluster.name, facts.alias)
-            notes.error(
-                "identity",
-                f"its server_id is {number}, as is {other.alias!r}'s: their writes cannot be told apart",
-                "Give each server a server_id of its own.",
-            )
-            yield from notes.findings
 
 
 def _clock(ahead: float, accuracy: float, notes: Notes) -> None:

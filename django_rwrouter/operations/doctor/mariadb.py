@@ -32,17 +32,9 @@ def ask(cursor: Any, facts: Facts) -> None:
     version, *identity = cursor.fetchone()
     facts.version = f"MariaDB {str(version).partition('-')[0]}"
     facts.identity = "/".join(map(str, identity))
-    facts.variables = {
-        **mysql_family.variables(cursor, _VARIABLES),
-        **mysql_family.session_read_only(cursor),
-    }
+    mysql_family.ask(cursor, facts, _VARIABLES, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"})
     if facts.is_on("wsrep_on"):
         galera.ask(cursor, facts)
-    mysql_family.ask_replication(cursor, facts)
-    facts.writes_anyway = mysql_family.may_write_anyway(
-        cursor, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"}
-    )
-    facts.ask_clock(cursor, mysql_family.CLOCK)
 
 
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:

@@ -32,13 +32,7 @@ def ask(cursor: Any, facts: Facts) -> None:
     version, uuid = cursor.fetchone()
     facts.version = f"MySQL {version}"
     facts.identity = str(uuid)
-    facts.variables = {
-        **mysql_family.variables(cursor, _VARIABLES),
-        **mysql_family.session_read_only(cursor),
-    }
-    mysql_family.ask_replication(cursor, facts)
-    facts.writes_anyway = mysql_family.may_write_anyway(cursor, {"SUPER", "CONNECTION_ADMIN"})
-    facts.ask_clock(cursor, mysql_family.CLOCK)
+    mysql_family.ask(cursor, facts, _VARIABLES, {"SUPER", "CONNECTION_ADMIN"})
 
 
 def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:

@@ -12,7 +12,6 @@ from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Notes
 from django_rwrouter.operations.doctor.general import judge_delay, judge_session
 
-CLOCK: Final = "SELECT UNIX_TIMESTAMP(SYSDATE(6))"
 _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
 
 # --- asking ------------------------------------------------------------------------------------
@@ -25,28 +24,31 @@ def variables(cursor: Any, names: Collection[str]) -> Mapping[str, str]:
     return {as_text(name).lower(): as_text(value) for name, value in cursor.fetchall()}
 
 
-def may_write_anyway(cursor: Any, privileges: Collection[str]) -> bool:
-    """Whether the user has a privilege that ``read_only`` does not stop. Everybody may see his own."""
-    cursor.execute("SHOW GRANTS")
+def ask(cursor: Any, facts: Facts, names: Collection[str], privileges: Collection[str]) -> None:
+    """Ask for these global variables, how the server replicates, what the user may do, and the clock.
+
+    With one of the ``privileges`` a user may write where ``read_only`` is on.
+    """
+    # MySQL 8 has lost the first name, and MariaDB 11 has gained the second.
+    cursor.execute("SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_read_only', 'transaction_read_only')")
+    (_name, read_only), *_others = cursor.fetchall()
+    facts.variables = {**variables(cursor, names), "session_read_only": str(read_only)}
+    if facts.is_primary:
+        facts.log = log_status(cursor) or {}
+    facts.replication = replica_status(cursor)
+    facts.follows = bool(facts.replication)
+    if facts.replication is None:  # Its threads are secret, but not whether MariaDB's run.
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+        row = cursor.fetchone()
+        facts.follows = True if row is not None and int(row[1]) else None
+    cursor.execute("SHOW GRANTS")  # Everybody may see his own.
     # The text holds the hash of the password: nothing of it leaves this function.
     granted = [
         match[1].upper() for (text,) in cursor.fetchall() if (match := _GLOBAL_GRANT.match(as_text(text)))
     ]
-    names = {name.strip() for grant in granted for name in grant.split(",")}
-    return bool(names & {"ALL", "ALL PRIVILEGES", *privileges})
-
-
-def ask_replication(cursor: Any, facts: Facts) -> None:
-    """Ask how the server replicates: its threads are secret, but not whether MariaDB's run."""
-    if facts.is_primary:
-        facts.log = log_status(cursor) or {}
-    facts.replication = replica_status(cursor)
-    if facts.replication is not None:
-        facts.follows = bool(facts.replication)
-        return
-    cursor.execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
-    row = cursor.fetchone()
-    facts.follows = True if row is not None and int(row[1]) else None
+    privileges_of_user = {name.strip() for grant in granted for name in grant.split(",")}
+    facts.writes_anyway = bool(privileges_of_user & {"ALL", "ALL PRIVILEGES", *privileges})
+    facts.ask_clock(cursor, "SELECT UNIX_TIMESTAMP(SYSDATE(6))")
 
 
 # --- judging -----------------------------------------------------------------------------------
@@ -150,14 +152,6 @@ def judge_replication(
                 "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
             )
     judge_delay(int(status.get("SQL_Delay") or 0), facts, notes, "end the delay")
-
-
-def session_read_only(cursor: Any) -> Mapping[str, str]:
-    """Return whether this session, which has just been opened, is read-only, as ``session_read_only``."""
-    # MySQL 8 has lost the first name, and MariaDB 11 has gained the second.
-    cursor.execute("SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_read_only', 'transaction_read_only')")
-    values = [str(value) for _name, value in cursor.fetchall()]
-    return {"session_read_only": values[0]} if values else {}
 
 
 def judge_read_only(facts: Facts, notes: Notes, name: str) -> None:
