@@ -29,7 +29,7 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
     if settings is None:
         # What does not depend on the setting is checked all the same, so that it is all said at once.
         return [*map(setting.problem, problems), *installation.middleware(None), *installation.routers(None)]
-    found = [
+    messages = [
         *setting.names(settings),
         *setting.labels(raw),
         *setting.cookie(settings),
@@ -38,9 +38,9 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
     if settings.inert:
         # Nothing is routed, so nothing else can be wrong. `REPLICAS: []` says that this is meant.
         unfinished = missing or (raw and not raw.keys() & {"REPLICAS", "CLUSTERS"})
-        return [*found, *(setting.unused(missing=missing) if unfinished else ())]
+        return [*messages, *(setting.unused(missing=missing) if unfinished else ())]
     return [
-        *found,
+        *messages,
         *installation.middleware(settings),
         *installation.routers(settings),
         *databases.replicas(settings),

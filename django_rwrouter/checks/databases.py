@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from django_rwrouter.blocks import used_levels
-from django_rwrouter.checks.messages import found
+from django_rwrouter.checks.messages import message
 from django_rwrouter.checks.project import backend_of, product_of, store_of, vendor_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, mirrored_by
@@ -48,7 +48,7 @@ def replicas(settings: Settings) -> Iterator[CheckMessage]:
 
 def _monitor(settings: Settings) -> Iterator[CheckMessage]:
     if settings.monitor.mode == "off":
-        yield found(
+        yield message(
             "W016",
             f"{SETTING}['MONITOR'] has MODE 'off': a replica that dies or freezes is found by the requests"
             " that meet it, reads under 'window' ask the servers how late they are, and processes do not see"
@@ -58,7 +58,7 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
     if settings.monitor.mode == "thread" and settings.monitor.share == "host":
         flaw = runtime_directory.flaw()
         if flaw:
-            yield found(
+            yield message(
                 "W026",
                 f"{SETTING}['MONITOR'] has SHARE 'host', and the directory where the host's processes"
                 f" meet cannot be used ({flaw}): each process asks the servers by itself.",
@@ -76,7 +76,7 @@ def statistics(settings: Settings) -> Iterator[CheckMessage]:
     mode = options["OPTIONS"].get("transaction_mode")
     if _is_in_memory(str(options["NAME"])) or str(mode).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
         return
-    yield found(
+    yield message(
         "I004",
         f"DATABASES[{cluster.primary!r}] is a file of SQLite with transaction_mode {mode!r} in OPTIONS, and"
         " the statistics are written there, too: where it has two writers, which is from the second process"
@@ -96,7 +96,7 @@ def second_aliases(settings: Settings) -> Iterator[CheckMessage]:
         if same is None or alias in topology.by_alias or mirrored_by(options):
             continue
         primary = topology.by_alias[same].primary
-        yield found(
+        yield message(
             "W019",
             f"DATABASES[{alias!r}] leads to the same database as {same!r}, and does not say so: what is"
             f" loaded there is saved there, past {primary!r}, and no client sees such a write of its own.",
@@ -119,14 +119,14 @@ def _mirror(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) ->
     mirror = options["TEST"]["MIRROR"]
     hint = f"Write 'TEST': {{'MIRROR': {cluster.primary!r}}} in DATABASES[{alias!r}]."
     if not mirror:
-        yield found(
+        yield message(
             "W006",
             f"DATABASES[{alias!r}] is a replica without TEST['MIRROR']: tests make a database of its own for"
             " it, to which nothing is replicated.",
             hint,
         )
     elif mirror != cluster.primary:
-        yield found(
+        yield message(
             "W007",
             f"DATABASES[{alias!r}] is a replica of {cluster.primary!r}, but its TEST['MIRROR'] is"
             f" {mirror!r}: tests read another database than they write.",
@@ -145,7 +145,7 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
         "SYNC_REPLICAS": cluster.sync_replicas,
     }
     if any(used.values()):
-        yield found(
+        yield message(
             "W013",
             f"{' and '.join(filter(used.get, used))} of the cluster {cluster.name!r} needs positions in the"
             f" database's log, and {vendor!r} has none that this package can read: 'causal' is treated as"
@@ -153,7 +153,7 @@ def _positions(cluster: ClusterSettings) -> Iterator[CheckMessage]:
             "Use MariaDB, MySQL 8 or PostgreSQL, or write CONSISTENCY 'window' to say so.",
         )
     if Level.BOUNDED in used_levels and cluster.replicas:
-        yield found(
+        yield message(
             "W023",
             f"The code has consistency('bounded'), and the cluster {cluster.name!r} is on {vendor!r}, where"
             " nobody knows how late a replica is: such reads all go to the primary.",
@@ -169,7 +169,7 @@ def _same_server(cluster: ClusterSettings) -> Iterator[CheckMessage]:
         # Files are on a machine of a developer, where there is no other server.
         if other != replica.alias and not product_of(replica.alias).is_file:
             role = "the primary, which takes those reads, too" if other == cluster.primary else "drawn twice"
-            yield found(
+            yield message(
                 "W020",
                 f"DATABASES[{replica.alias!r}] has the ENGINE, NAME, HOST and PORT of {other!r}: one server,"
                 f" {role}.",
@@ -184,7 +184,7 @@ def _tenants(cluster: ClusterSettings, alias: str) -> Iterator[CheckMessage]:
         return
     if hasattr(backend_of(cluster.primary), "set_tenant") and not hasattr(backend_of(alias), "set_tenant"):
         engine = connections.settings[cluster.primary]["ENGINE"]
-        yield found(
+        yield message(
             "E027",
             f"DATABASES[{alias!r}] has ENGINE {connections.settings[alias]['ENGINE']!r}, and its primary"
             f" {cluster.primary!r} {engine!r}: the replica knows of no tenant, and answers with the rows of"
@@ -201,7 +201,7 @@ def _pooler(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) ->
     kept = f"CONN_MAX_AGE {options['CONN_MAX_AGE']!r}" if options["CONN_MAX_AGE"] != 0 else ""
     unfit = [*filter(None, ["READ_ONLY_SESSIONS True" if cluster.read_only_sessions else "", kept])]
     if sign and unfit:
-        yield found(
+        yield message(
             "W021",
             f"DATABASES[{alias!r}] has {sign}, as with a pooler that hands connections from one client to the"
             f" next, and {' and '.join(unfit)}: what is set in a session, and learnt of its server, is then"
@@ -214,7 +214,7 @@ def _pooler(cluster: ClusterSettings, alias: str, options: Mapping[str, Any]) ->
 def _lag(cluster: ClusterSettings) -> Iterator[CheckMessage]:
     """Check that the lag which ``window`` tolerates is not longer than the pin."""
     if cluster.max_lag is not None and cluster.max_lag > cluster.pin_seconds:
-        yield found(
+        yield message(
             "W012",
             f"MAX_LAG of the cluster {cluster.name!r} is {cluster.max_lag:g} seconds and PIN_SECONDS"
             f" {cluster.pin_seconds:g}: a client may miss what it wrote once its pin has ended, on a replica"
@@ -227,11 +227,11 @@ def _zones(cluster: ClusterSettings, own: str) -> Iterator[CheckMessage]:
     """Check that there is a replica in this process's zone, where that matters."""
     zones = {replica.zone for replica in cluster.replicas}
     if cluster.balancer == "zone" and cluster.replicas and own not in zones - {""}:
-        known = ", ".join(map(repr, sorted(zones - {""}))) or "none"
-        yield found(
+        named = ", ".join(map(repr, sorted(zones - {""}))) or "none"
+        yield message(
             "W015",
             f"BALANCER of the cluster {cluster.name!r} is 'zone' and {SETTING}['ZONE'] is {own!r}, where no"
-            f" replica is (their zones: {known}): all replicas are drawn alike.",
+            f" replica is (their zones: {named}): all replicas are drawn alike.",
             "Write this process's zone into ZONE, and {'replica1': {'ZONE': 'a'}} into REPLICAS.",
         )
 
@@ -240,7 +240,7 @@ def _cache_store(store: str) -> Iterator[CheckMessage]:
     """Check that the cache is one that all processes share."""
     backend = str(django_settings.CACHES.get("default", {}).get("BACKEND", ""))
     if backend.rpartition(".")[2] in {"LocMemCache", "DummyCache"}:
-        yield found(
+        yield message(
             "W014",
             f"{SETTING}['STORE'] has {store!r}, but CACHES['default'] is {backend!r}, which each process has"
             " to itself: a write in one is not known in the others.",
@@ -250,14 +250,14 @@ def _cache_store(store: str) -> Iterator[CheckMessage]:
 
 def _transactions(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if options["ATOMIC_REQUESTS"]:
-        yield found(
+        yield message(
             "E018",
             f"DATABASES[{alias!r}] is a replica with ATOMIC_REQUESTS {options['ATOMIC_REQUESTS']!r}: Django"
             " opens a transaction there for every request, and while the replica is away every one fails.",
             f"Remove ATOMIC_REQUESTS from DATABASES[{alias!r}]. On the primary it may stay.",
         )
     if not options["AUTOCOMMIT"]:
-        yield found(
+        yield message(
             "E019",
             f"DATABASES[{alias!r}] is a replica with AUTOCOMMIT {options['AUTOCOMMIT']!r}: the first read"
             " opens a transaction that nobody ends. It may show the same old state for ever, and its locks"
@@ -269,14 +269,14 @@ def _transactions(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessa
 def _server(cluster: ClusterSettings, alias: str) -> Iterator[CheckMessage]:
     vendor, expected = vendor_of(alias), vendor_of(cluster.primary)
     if expected not in (None, vendor):
-        yield found(
+        yield message(
             "E020",
             f"DATABASES[{alias!r}] is a replica on {vendor!r}, but its primary {cluster.primary!r} is on"
             f" {expected!r}: one cannot replay the other's log.",
             f"Correct ENGINE of one of the two, or remove {alias!r} from {SETTING}['REPLICAS'].",
         )
     if cluster.read_only_sessions and not product_of(alias).read_only_statement(lambda: None):
-        yield found(
+        yield message(
             "W011",
             f"DATABASES[{alias!r}] is a replica on {vendor!r}, where sessions cannot be made read-only: a"
             " write that is sent there by mistake may be done.",
@@ -289,14 +289,14 @@ def _patience(alias: str, options: Mapping[str, Any], monitor: str) -> Iterator[
     product, driver = product_of(alias), options["OPTIONS"]
     missing = product.missing_timeouts(driver)
     if "connect_timeout" in missing:
-        yield found(
+        yield message(
             "W008",
             f"DATABASES[{alias!r}] is a replica without connect_timeout in OPTIONS: while its server is"
             " frozen or out of reach, requests wait for it for minutes, or for ever.",
             f"Write 'OPTIONS': {{'connect_timeout': 2}} (whole seconds) in DATABASES[{alias!r}].",
         )
     if "read_timeout" in missing:
-        yield found(
+        yield message(
             "W009",
             f"DATABASES[{alias!r}] is a replica without read_timeout in OPTIONS: when its server freezes,"
             " requests with an open connection to it wait for ever.",
@@ -307,21 +307,21 @@ def _patience(alias: str, options: Mapping[str, Any], monitor: str) -> Iterator[
     if options["CONN_MAX_AGE"] != 0:
         kept = f"kept (CONN_MAX_AGE {options['CONN_MAX_AGE']!r})"
     if not product.is_file and kept and not options["CONN_HEALTH_CHECKS"]:
-        yield found(
+        yield message(
             "W010",
             f"DATABASES[{alias!r}] is a replica whose connections are {kept} without CONN_HEALTH_CHECKS:"
             " after the server restarts, each of them fails a request.",
             f"Write 'CONN_HEALTH_CHECKS': True in DATABASES[{alias!r}].",
         )
     if product.is_serializable(driver):
-        yield found(
+        yield message(
             "W024",
             f"DATABASES[{alias!r}] is a replica with serializable transactions in OPTIONS, which no"
             " standby has: each read fails there, and is run again on the primary.",
             f"Leave that out of the OPTIONS in DATABASES[{alias!r}]. The primary may keep it.",
         )
     if product.reads_can_hang and kept and monitor != "thread":
-        yield found(
+        yield message(
             "W017",
             f"DATABASES[{alias!r}] is a replica whose connections are {kept} while {SETTING}['MONITOR'] has"
             f" MODE {monitor!r}: when its server freezes, requests that use one wait for ever.",

@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.core.checks import CheckMessage
 
-from django_rwrouter.checks.messages import TAG, found, named
+from django_rwrouter.checks.messages import TAG, message, named
 from django_rwrouter.checks.project import (
     flaw_of_import,
     flaw_of_routers,
@@ -35,42 +35,42 @@ _ROUTING: Final = (*_CHOOSING, "allow_relation", "allow_migrate")
 def middleware(settings: Settings | None) -> Iterator[CheckMessage]:
     """Check that the middleware is there, once and in its place (its place only with usable settings)."""
     entries = list(django_settings.MIDDLEWARE)
-    ours = [place for place, entry in enumerate(entries) if is_our_middleware(entry)]
+    places = [place for place, entry in enumerate(entries) if is_our_middleware(entry)]
     store = None if settings is None else store_of(settings, SessionStore)
     sessions = [place for place, entry in enumerate(entries) if is_session_middleware(entry)]
     for entry in entries:
         flaw = flaw_of_import(entry)
-        if flaw and (ours or not entry.startswith(f"{TAG}.")):
-            yield found(
+        if flaw and (places or not entry.startswith(f"{TAG}.")):
+            yield message(
                 "E025",
                 f"MIDDLEWARE has {entry!r}, which cannot be imported ({flaw}): no request can be served.",
                 "Correct its path, or what its module does when it is imported.",
             )
-    if not ours:
+    if not places:
         strays = [entry for entry in entries if entry.startswith(f"{TAG}.")]
         instead = f" in place of {strays[0]!r}" if strays else ""
         where = f"right after {SESSION_MIDDLEWARE!r}" if store else "as its first entry"
-        yield found(
+        yield message(
             "E012",
             "MIDDLEWARE lacks the middleware of django_rwrouter: clients that wrote are not remembered, and"
             " each read counts as outside any request.",
             f"Add {MIDDLEWARE!r} to MIDDLEWARE{instead}, {where}.",
         )
-    if len(ours) > 1:
-        yield found(
+    if len(places) > 1:
+        yield message(
             "E013",
-            f"MIDDLEWARE has {named(entries[place] for place in ours)}: what is written between the two"
+            f"MIDDLEWARE has {named(entries[place] for place in places)}: what is written between the two"
             " is not seen by the reads inside the second.",
             "Keep one of them.",
         )
     if store:
         yield from _session_store(store, has_middleware=bool(sessions))
-        if len(ours) == 1 and sessions:
-            yield from _behind_sessions(store, entries, ours[0], sessions[0])
-    elif settings is not None and len(ours) == 1 and ours[0] > 0:
-        count, last = ours[0], entries[ours[0] - 1]
+        if len(places) == 1 and sessions:
+            yield from _behind_sessions(store, entries, places[0], sessions[0])
+    elif settings is not None and len(places) == 1 and places[0] > 0:
+        count, last = places[0], entries[places[0] - 1]
         before = f"behind {last!r}" if count == 1 else f"behind {count} others, the last of them {last!r}"
-        yield found(
+        yield message(
             "W001",
             f"{entries[count]!r} is not the first entry of MIDDLEWARE, but {before}: what those write pins"
             " nobody, and what they read takes no account of what the client wrote.",
@@ -81,7 +81,7 @@ def middleware(settings: Settings | None) -> Iterator[CheckMessage]:
 def _session_store(store: str, *, has_middleware: bool) -> Iterator[CheckMessage]:
     """Check that there are sessions for the token to be kept in."""
     if not has_middleware:
-        yield found(
+        yield message(
             "E014",
             f"{SETTING}['STORE'] has {store!r}, but MIDDLEWARE has no SessionMiddleware.",
             f"Add {SESSION_MIDDLEWARE!r} to MIDDLEWARE, in front of {MIDDLEWARE!r}, or use the store"
@@ -96,7 +96,7 @@ def _session_store(store: str, *, has_middleware: bool) -> Iterator[CheckMessage
     try:
         engine.get_model_class()
     except RuntimeError:  # How Django says that a model is of no installed app.
-        yield found(
+        yield message(
             "E016",
             f"{SETTING}['STORE'] has {store!r}, but SESSION_ENGINE {django_settings.SESSION_ENGINE!r} keeps"
             " sessions in a table of an app that is not installed.",
@@ -105,21 +105,21 @@ def _session_store(store: str, *, has_middleware: bool) -> Iterator[CheckMessage
         )
 
 
-def _behind_sessions(store: str, entries: Sequence[str], ours: int, sessions: int) -> Iterator[CheckMessage]:
+def _behind_sessions(store: str, entries: Sequence[str], place: int, sessions: int) -> Iterator[CheckMessage]:
     """Check that nothing is between the session and our middleware."""
-    hint = f"Put {entries[ours]!r} right after {entries[sessions]!r}."
-    if ours < sessions:
-        yield found(
+    hint = f"Put {entries[place]!r} right after {entries[sessions]!r}."
+    if place < sessions:
+        yield message(
             "E015",
-            f"{SETTING}['STORE'] has {store!r}, but MIDDLEWARE has {entries[ours]!r} in front of"
+            f"{SETTING}['STORE'] has {store!r}, but MIDDLEWARE has {entries[place]!r} in front of"
             f" {entries[sessions]!r}: what it puts into the session comes after that was saved, and is lost.",
             hint,
         )
-    elif ours > sessions + 1:
-        yield found(
+    elif place > sessions + 1:
+        yield message(
             "W002",
-            f"MIDDLEWARE has {named(entries[sessions + 1 : ours])} between {entries[sessions]!r} and"
-            f" {entries[ours]!r}: what those write pins nobody, and what they read takes no account of what"
+            f"MIDDLEWARE has {named(entries[sessions + 1 : place])} between {entries[sessions]!r} and"
+            f" {entries[place]!r}: what those write pins nobody, and what they read takes no account of what"
             " the client wrote.",
             hint,
         )
@@ -129,51 +129,50 @@ def routers(settings: Settings | None) -> Iterator[CheckMessage]:
     """Check that the router is there, once, and that it and others are asked what they should be."""
     flaw = flaw_of_routers()
     if flaw is not None:
-        yield found(
+        yield message(
             "E024",
             f"DATABASE_ROUTERS names {flaw}.",
             f"Write the dotted path of a class that can be imported; ours is {ROUTER!r}.",
         )
         return
     routers = installed_routers()
-    ours = [place for place, each in enumerate(routers) if isinstance(each, ReadWriteRouter)]
-    if not ours:
-        yield found(
+    places = [place for place, router in enumerate(routers) if isinstance(router, ReadWriteRouter)]
+    if not places:
+        yield message(
             "E017",
             "DATABASE_ROUTERS lacks the router of django_rwrouter: no read goes to a replica, and migrations"
             " are not kept off the replicas.",
             f"Add {ROUTER!r} to DATABASE_ROUTERS, as its first entry.",
         )
         return
-    if len(ours) > 1:
-        yield found(
+    if len(places) > 1:
+        yield message(
             "W003",
-            f"DATABASE_ROUTERS has {named(_path(routers[place]) for place in ours)}: the first decides, and"
+            f"DATABASE_ROUTERS has {named(_path(routers[place]) for place in places)}: the first decides, and"
             " what it leaves to others is asked twice.",
             "Keep one of them.",
         )
-    ahead = [each for each in routers[: ours[0]] if _has_any(each, _ROUTING)]
+    ahead = [router for router in routers[: places[0]] if _has_any(router, _ROUTING)]
     if ahead:
-        yield found(
+        yield message(
             "W004",
-            f"DATABASE_ROUTERS has {named(map(_path, ahead))} in front of {_path(routers[ours[0]])!r}:"
+            f"DATABASE_ROUTERS has {named(map(_path, ahead))} in front of {_path(routers[places[0]])!r}:"
             " wherever these name a database, ours is not asked, whatever the client wrote.",
             f"Make {ROUTER!r} the first entry, and give databases of other models an entry in"
             f" {SETTING}['CLUSTERS'] with their MODELS. If the others decide about such models alone, silence"
             " this check.",
         )
     behind = [
-        each
-        for each in routers[ours[0] + 1 :]
-        if not isinstance(each, ReadWriteRouter) and _has_any(each, _CHOOSING)
+        router
+        for router in routers[places[0] + 1 :]
+        if not isinstance(router, ReadWriteRouter) and _has_any(router, _CHOOSING)
     ]
-    all_models = next(
-        (each for each in settings.clusters if each.models is None) if settings else iter(()), None
-    )
+    clusters = settings.clusters if settings else ()
+    all_models = next((cluster for cluster in clusters if cluster.models is None), None)
     if behind and all_models:
-        yield found(
+        yield message(
             "W005",
-            f"DATABASE_ROUTERS has {named(map(_path, behind))} behind {_path(routers[ours[0]])!r}, which"
+            f"DATABASE_ROUTERS has {named(map(_path, behind))} behind {_path(routers[places[0]])!r}, which"
             f" decides about every model: all that no cluster names belongs to {all_models.primary!r}.",
             f"Remove the others, and give databases of other models an entry in {SETTING}['CLUSTERS'] with"
             " their MODELS; or give every cluster its MODELS, and the others decide about the rest.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004
@@ -13,23 +13,17 @@ from django_rwrouter.conf.validators import did_you_mean
 TAG: Final = "django_rwrouter"
 """``manage.py check --tag django_rwrouter`` runs these alone."""
 
-_KINDS: Final[Mapping[str, type[Error | Warning | Info]]] = {
-    "E": Error,
-    "W": Warning,
-    "I": Info,
-}
 
-
-def found(number: str, message: str, hint: str) -> CheckMessage:
+def message(number: str, text: str, hint: str) -> CheckMessage:
     """Make a message; the letter of its number says how serious it is."""
-    kind = _KINDS[number[0]]
-    return kind(message, hint=f"{hint} {DOCUMENTATION}checks.html#{number.lower()}", id=f"{TAG}.{number}")
+    kind = {"E": Error, "W": Warning, "I": Info}[number[0]]
+    return kind(text, hint=f"{hint} {DOCUMENTATION}checks.html#{number.lower()}", id=f"{TAG}.{number}")
 
 
-def by_name(value: str, known: Collection[str]) -> str:
+def by_name(value: str, names: Collection[str]) -> str:
     """Return a hint for what is given by name or dotted path."""
-    names = ", ".join(map(repr, known))
-    return did_you_mean(value, known, f"Write the dotted path of a class, or one of: {names}.")
+    listed = ", ".join(map(repr, names))
+    return did_you_mean(value, names, f"Write the dotted path of a class, or one of: {listed}.")
 
 
 def named(names: Iterable[str]) -> str:

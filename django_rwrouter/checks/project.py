@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 from django.utils.module_loading import import_string
 
@@ -37,8 +37,8 @@ def flaw_of(resolve: Callable[[str], object], name: str) -> str | None:
 
 def is_our_middleware(entry: str) -> bool:
     """Whether an entry of ``MIDDLEWARE`` is this package's, or a subclass of it."""
-    found = _imported(entry)
-    return isinstance(found, type) and issubclass(found, ReadWriteMiddleware)
+    middleware = _imported(entry)
+    return isinstance(middleware, type) and issubclass(middleware, ReadWriteMiddleware)
 
 
 def is_session_middleware(entry: str) -> bool:
@@ -77,21 +77,17 @@ def flaw_of_routers() -> str | None:
     return None
 
 
-def backend_of(alias: str) -> type[BaseDatabaseWrapper] | None:
+def backend_of(alias: str) -> Any:
     """Return the class of a database's connections, or ``None`` if it cannot be loaded."""
     try:
-        backend: type[BaseDatabaseWrapper] = load_backend(
-            connections.settings[alias]["ENGINE"]
-        ).DatabaseWrapper
+        return load_backend(connections.settings[alias]["ENGINE"]).DatabaseWrapper
     except (ImproperlyConfigured, ImportError):
         return None  # The driver is missing: Django explains that at the first connection.
-    return backend
 
 
 def vendor_of(alias: str) -> str | None:
     """Return a database's vendor as its backend names it, or ``None`` if that cannot be loaded."""
-    backend = backend_of(alias)
-    return None if backend is None else backend.vendor
+    return getattr(backend_of(alias), "vendor", None)
 
 
 def product_of(alias: str) -> Product:

@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from django_rwrouter import process
-from django_rwrouter.checks.messages import found
+from django_rwrouter.checks.messages import message
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.doctor.findings import Finding, Severity
@@ -35,13 +35,14 @@ def answers(databases: Sequence[str] | None) -> Iterator[CheckMessage]:
 
 
 def _message(finding: Finding, *, is_primary: bool) -> Iterator[CheckMessage]:
-    message = f"DATABASES[{finding.alias!r}]: {finding.message}."
-    if finding.severity is Severity.ERROR and finding.topic in ("read_only", "roles") and is_primary:
+    text, hint = f"DATABASES[{finding.alias!r}]: {finding.message}.", finding.advice
+    is_error = finding.severity is Severity.ERROR
+    if is_error and finding.topic in ("read_only", "roles") and is_primary:
         swapped = "If a replica's address stands in the primary's place in DATABASES, swap the two."
-        yield found("E028", message, f"{swapped} {finding.advice}")
-    elif finding.severity is Severity.ERROR and finding.topic == "pooler":
-        yield found("E029", message, finding.advice)
+        yield message("E028", text, f"{swapped} {hint}")
+    elif is_error and finding.topic == "pooler":
+        yield message("E029", text, hint)
     elif finding.severity in (Severity.ERROR, Severity.WARNING):
-        yield found("W025", message, finding.advice)
-    elif finding.severity is Severity.UNKNOWN and finding.advice:
-        yield found("I003", message, finding.advice)
+        yield message("W025", text, hint)
+    elif finding.severity is Severity.UNKNOWN and hint:
+        yield message("I003", text, hint)

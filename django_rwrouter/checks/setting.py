@@ -15,7 +15,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from django_rwrouter.balancers import BALANCERS, get_balancer
-from django_rwrouter.checks.messages import by_name, found, named
+from django_rwrouter.checks.messages import by_name, message, named
 from django_rwrouter.checks.project import flaw_of, installed_routers, is_our_middleware, store_of
 from django_rwrouter.conf import SETTING, Problem
 from django_rwrouter.conf.clusters import Topology
@@ -48,7 +48,7 @@ _KEEPERS_OF_ROWS: Final[Mapping[str, str]] = {
 def problem(flaw: Problem) -> CheckMessage:
     """Put what the setting's own validation found into a message."""
     hint = flaw.hint or "Correct it, or remove it: what is not given has its default."
-    return found(flaw.id, flaw.message, hint)
+    return message(flaw.id, flaw.message, hint)
 
 
 def names(settings: Settings) -> Iterator[CheckMessage]:
@@ -56,19 +56,19 @@ def names(settings: Settings) -> Iterator[CheckMessage]:
     for name in settings.stores:
         flaw = flaw_of(get_store, name)
         if flaw:
-            yield found("E008", flaw, by_name(name, known_stores()))
+            yield message("E008", flaw, by_name(name, known_stores()))
     for name in dict.fromkeys(cluster.balancer for cluster in settings.clusters):
         flaw = flaw_of(get_balancer, name)
         if flaw:
-            yield found("E009", flaw, by_name(name, BALANCERS))
+            yield message("E009", flaw, by_name(name, BALANCERS))
     for path in dict.fromkeys(cluster.replica_session for cluster in settings.clusters):
         flaw = None if path is None else flaw_of(get_replica_session, path)
         if flaw:
-            yield found("E023", flaw, "Write the dotted path of a function of two connections.")
+            yield message("E023", flaw, "Write the dotted path of a function of two connections.")
     name = settings.stats.backend
     flaw = None if name in BACKENDS else flaw_of(_statistics_backend, name)
     if flaw:
-        yield found(
+        yield message(
             "E010",
             f"{SETTING}['STATS'] has BACKEND {name!r}, which cannot be used: {flaw}",
             by_name(name, BACKENDS),
@@ -91,19 +91,19 @@ def labels(raw: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Look for labels of apps and models that are not installed."""
     configs = list(apps.get_app_configs())
     models = apps.get_models(include_swapped=True)
-    known = {config.label for config in configs} | {model._meta.label for model in models}
-    known |= _DATABASE_CACHE_LABELS
-    installed = {label.lower() for label in known}
+    installed = {config.label for config in configs} | {model._meta.label for model in models}
+    installed |= _DATABASE_CACHE_LABELS
+    lowered = {label.lower() for label in installed}
     # Whoever writes 'project.shop', as in INSTALLED_APPS, means the label 'shop'.
     labels = {config.name: config.label for config in configs}
     otherwise = f"Write 'app' or 'app.Model'; the apps are: {named(sorted(labels.values()))}."
     for where, named_there in _labels(raw):
         for label in named_there:
-            if label.lower() not in installed:
-                yield found(
+            if label.lower() not in lowered:
+                yield message(
                     "E011",
                     f"{where} names {label!r}, but no such app or model is installed.",
-                    did_you_mean(labels.get(label, label), known, otherwise),
+                    did_you_mean(labels.get(label, label), installed, otherwise),
                 )
 
 
@@ -136,7 +136,7 @@ def apps_that_keep_rows(settings: Settings) -> Iterator[CheckMessage]:
             continue
         label = config.label.lower()
         if not any(entry.partition(".")[0] == label for entry in cluster.settings.primary_only):
-            yield found(
+            yield message(
                 "I002",
                 f"INSTALLED_APPS has {config.name!r}, which PRIMARY_ONLY does not name: {reason}.",
                 f"Add {config.label!r} to {SETTING}['PRIMARY_ONLY'].",
@@ -153,7 +153,7 @@ def sessions(settings: Settings) -> Iterator[CheckMessage]:
         if {"session_key", "session_data"} <= {field.name for field in model._meta.get_fields()}:
             route = topology.route(model)
             if route is not None and route.fixed is None and route.cluster.replicas:
-                yield found(
+                yield message(
                     "W022",
                     f"SESSION_ENGINE is {engine!r}, and the sessions in {model._meta.label!r} are read from"
                     " replicas: whoever has just logged in is logged out where one is late.",
@@ -167,15 +167,15 @@ def views(settings: Settings) -> Iterator[CheckMessage]:
     if not wanted or not getattr(django_settings, "ROOT_URLCONF", None):
         return
     try:
-        known = set(_view_names(get_resolver(), "", ""))
+        names = set(_view_names(get_resolver(), "", ""))
     except Exception:  # noqa: BLE001  (whatever importing the project's URLs raises; Django reports it)
         return
     for name in wanted:
-        if name not in known:
-            yield found(
+        if name not in names:
+            yield message(
                 "W018",
                 f"{SETTING}['UNSAFE_VIEWS'] names {name!r}, but no view in ROOT_URLCONF has this name.",
-                did_you_mean(name, known, "Write 'app:name', or a path prefix such as '/ping/'."),
+                did_you_mean(name, names, "Write 'app:name', or a path prefix such as '/ping/'."),
             )
 
 
@@ -210,7 +210,7 @@ def cookie(settings: Settings) -> Iterator[CheckMessage]:
         refused = f"the NAME {cookie.name!r} with a PATH or a DOMAIN"
         hint = "Remove PATH and DOMAIN, or choose a NAME that begins with '__Secure-'."
     if refused:
-        yield found(
+        yield message(
             "E021",
             f"{SETTING}['COOKIE'] has {refused}: browsers refuse that cookie, and whoever writes does not"
             " see it.",
@@ -218,7 +218,7 @@ def cookie(settings: Settings) -> Iterator[CheckMessage]:
         )
     for other in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME"):
         if cookie.name == getattr(django_settings, other):
-            yield found(
+            yield message(
                 "E022",
                 f"{SETTING}['COOKIE'] has NAME {cookie.name!r}, which is also {other}: each write would"
                 " overwrite that cookie.",
@@ -228,8 +228,8 @@ def cookie(settings: Settings) -> Iterator[CheckMessage]:
 
 def unused(*, missing: bool) -> Iterator[CheckMessage]:
     """Say that nothing is routed, where something was set up for it."""
-    ours = any(map(is_our_middleware, django_settings.MIDDLEWARE))
-    if not ours and not any(isinstance(each, ReadWriteRouter) for each in installed_routers()):
+    has_middleware = any(map(is_our_middleware, django_settings.MIDDLEWARE))
+    if not has_middleware and not any(isinstance(router, ReadWriteRouter) for router in installed_routers()):
         return
     lack = f"{SETTING} is not set" if missing else f"{SETTING} has no 'REPLICAS'"
     hint = f"Write {SETTING} = {{'REPLICAS': ['replica1']}}; with an empty list, nothing more is said."
@@ -237,4 +237,4 @@ def unused(*, missing: bool) -> Iterator[CheckMessage]:
     near = difflib.get_close_matches(SETTING, own, n=1, cutoff=0.65) if missing else ()
     if near:
         hint = f"There is a setting {near[0]}: rename it to {SETTING}."
-    yield found("I001", f"{lack}, so every query goes where Django alone sends it.", hint)
+    yield message("I001", f"{lack}, so every query goes where Django alone sends it.", hint)
