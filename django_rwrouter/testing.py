@@ -122,8 +122,8 @@ class _Auditor:
         if alias == cluster.primary or (self._allow_eventual and decision.reason is Reason.EVENTUAL):
             return
         with self._lock:
-            known = self._known_writes(state, cluster.name, None, set())
-        for write, mark in known:
+            writes = self._writes_seen(state, cluster.name, None, set())
+        for write, mark in writes:
             if self._is_stale(write, mark, alias, statement.tables):
                 self.findings.append(_finding(write, alias, decision, sql))
                 return
@@ -149,20 +149,18 @@ class _Auditor:
             return False
         return not knowledge.reached(server_of(connection), mark.position)
 
-    def _known_writes(
-        self, state: RoutingState, cluster: str, mark: Mark | None, seen: set[int]
+    def _writes_seen(
+        self, state: RoutingState, cluster: str, mark: Mark | None, visited: set[int]
     ) -> list[tuple[_Write, Mark | None]]:
         """Return the writes of a scope and those that its client brought along, with the mark that did."""
-        seen.add(id(state))
-        found = [(write, mark) for write in self._writes.get(state, [])]
+        visited.add(id(state))
+        writes = [(write, mark) for write in self._writes.get(state, [])]
         brought = state.known_token().marks.get(cluster)
-        if brought is None:
-            return found
-        for other in list(self._writes):
+        for other in () if brought is None else list(self._writes):
             issued = any(token.marks.get(cluster) == brought for token in other.issued)
-            if issued and id(other) not in seen:
-                found += self._known_writes(other, cluster, brought, seen)
-        return found
+            if issued and id(other) not in visited:
+                writes += self._writes_seen(other, cluster, brought, visited)
+        return writes
 
 
 def _finding(write: _Write, alias: str, decision: Decision, sql: str) -> str:

@@ -47,7 +47,7 @@ class Stage(str, Enum):
 
 @dataclass(slots=True, kw_only=True)
 class ReplicaProgress:
-    """One replica's."""
+    """How far one replica has got."""
 
     alias: str
     progress: Progress | None = None
@@ -81,7 +81,7 @@ class ReplicaProgress:
 
 @dataclass(slots=True, kw_only=True)
 class ClusterProgress:
-    """A cluster's."""
+    """How far the servers of a cluster have got."""
 
     cluster: Cluster
     has_positions: bool = True
@@ -113,28 +113,30 @@ def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[
 
 
 def _progress(cluster: Cluster, primary: _Reply, replies: Mapping[str, _Reply]) -> ClusterProgress:
-    progress = ClusterProgress(cluster=cluster, why=primary.why)
+    written = primary.answer
     reader = primary.reader or next((reply.reader for reply in replies.values() if reply.reader), None)
-    progress.has_positions = reader is not None or all(reply.why for reply in [primary, *replies.values()])
-    if reader is not None:
-        progress.unit = reader.unit
-        progress.written = reader.text(primary.answer) if primary.answer is not None else ""
-    for alias, reply in replies.items():
-        replica = ReplicaProgress(alias=alias, progress=reply.answer, why=reply.why)
-        progress.replicas.append(replica)
-        if reader is not None and replica.progress is not None:
-            _measure(replica, replica.progress, reader, primary.answer)
+    progress = ClusterProgress(cluster=cluster, why=primary.why)
+    progress.replicas = [
+        ReplicaProgress(alias=alias, progress=reply.answer, why=reply.why) for alias, reply in replies.items()
+    ]
+    if reader is None:
+        progress.has_positions = all(reply.why for reply in [primary, *replies.values()])
+        return progress
+
+    def gap(ahead: Any, behind: Any) -> int | None:
+        return None if ahead is None or behind is None else reader.gap(ahead, behind)
+
+    def text(position: Any) -> str:
+        return "" if position is None else reader.text(position)
+
+    progress.unit, progress.written = reader.unit, text(written)
+    for replica in progress.replicas:
+        if replica.progress is not None:
+            received, replayed = replica.progress.received, replica.progress.replayed
+            replica.received, replica.replayed = text(received), text(replayed)
+            replica.to_receive = gap(written, received)
+            replica.to_replay = gap(written if received is None else received, replayed)
     return progress
-
-
-def _measure(steps: ReplicaProgress, progress: Progress, reader: Reader, written: Any) -> None:
-    if progress.received is not None:
-        steps.received = reader.text(progress.received)
-        steps.to_receive = None if written is None else reader.gap(written, progress.received)
-    if progress.replayed is not None:
-        steps.replayed = reader.text(progress.replayed)
-        ahead = written if progress.received is None else progress.received
-        steps.to_replay = None if ahead is None else reader.gap(ahead, progress.replayed)
 
 
 # --- asking ------------------------------------------------------------------------------------
