@@ -46,15 +46,14 @@ _events: Final = _meter.create_counter(
 )
 
 
-def record(known: dict[str, str], system: str, seconds: float, failure: BaseException | None) -> None:
+def record(attributes: dict[str, str], system: str, seconds: float, failure: BaseException | None) -> None:
     """Count one statement."""
-    few = {name: known[name] for name in _ALWAYS}
-    timed = {"db.system.name": system, **few}
+    timed = {"db.system.name": system, **{name: attributes[name] for name in _ALWAYS}}
     if failure is not None:
         _duration.record(seconds, {**timed, "error.type": type(failure).__qualname__})
         return
     _duration.record(seconds, timed)
-    _statements.add(1, {name: known[name] for name in (*_ALWAYS, *_COUNTED) if name in known})
+    _statements.add(1, {name: attributes[name] for name in (*_ALWAYS, *_COUNTED) if name in attributes})
 
 
 def connect() -> None:
@@ -86,28 +85,24 @@ def _counter(kind: EventKind) -> Callable[..., None]:
     return count
 
 
-def _replicas() -> Iterator[tuple[str, str]]:
-    """Yield the cluster and the alias of each replica of the settings."""
+def _replicas() -> Iterator[dict[str, str]]:
+    """Yield the cluster and the alias of each replica of the settings, as attributes."""
     topology = get_topology()
     for cluster in () if topology.inert else topology.clusters.values():
         for alias in cluster.replica_aliases:
-            yield cluster.name, alias
+            yield {"rwrouter.cluster": cluster.name, "rwrouter.alias": alias}
 
 
 def _lag(_options: CallbackOptions) -> Iterator[Observation]:
-    for cluster, alias in _replicas():
-        lag = knowledge.staleness(cluster, knowledge.last_server(alias))
+    for attributes in _replicas():
+        server = knowledge.last_server(attributes["rwrouter.alias"])
+        lag = knowledge.staleness(attributes["rwrouter.cluster"], server)
         if math.isfinite(lag):
-            yield Observation(lag, _of(cluster, alias))
+            yield Observation(lag, attributes)
 
 
 def _status(_options: CallbackOptions) -> Iterator[Observation]:
-    for cluster, alias in _replicas():
-        state = health.standing(alias).condition
+    for attributes in _replicas():
+        state = health.standing(attributes["rwrouter.alias"]).condition
         for condition in STATES:
-            attributes = {**_of(cluster, alias), "rwrouter.state": condition.value}
-            yield Observation(int(condition is state), attributes)
-
-
-def _of(cluster: str, alias: str) -> dict[str, str]:
-    return {"rwrouter.cluster": cluster, "rwrouter.alias": alias}
+            yield Observation(int(condition is state), {**attributes, "rwrouter.state": condition.value})

@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter, time_ns
 from typing import Any, Final
 
@@ -44,11 +44,18 @@ _VERB: Final = re.compile(r"\s*\(*\s*(\w+)")
 _tracer: Final = trace.get_tracer("django_rwrouter", __version__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Running:
     """The statement that runs."""
 
+    text: str
+    decision: Decision
+    connection: BaseDatabaseWrapper
     attributes: dict[str, str]
+    """What is known of it, in a namespace of their own: ``db.`` is that of the conventions."""
+    started: int = field(default_factory=time_ns)
+    seconds: float = 0.0
+    failure: BaseException | None = None
     has_span: bool = False
     """Whether somebody has started a span for it."""
 
@@ -119,76 +126,57 @@ def observe(
     if decision is None:
         return execute(sql, params, many, context)
     connection: BaseDatabaseWrapper = context["connection"]
-    text = text_of(sql, connection)
-    known = _known(decision, classify(text, connection.vendor).kind.value)
-    running = _Running(known)
-    with_spans = _installer.look()
-    token = _running.set(running)
-    started, before = time_ns(), perf_counter()
-    failure: BaseException | None = None
-    try:
-        return execute(sql, params, many, context)
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        seconds = perf_counter() - before
-        _running.reset(token)
-        system = get_product(connection).system
-        metrics.record(known, system, seconds, failure)
-        if with_spans and not running.has_span:
-            _make_span(known, system, connection, text, decision, started, seconds, failure)
-
-
-def _known(decision: Decision, operation: str) -> dict[str, str]:
-    """Return what is known of a statement, as attributes.
-
-    In a namespace of their own: ``db.`` is that of the conventions. ``operation`` is what the statement does;
-    the router may have been asked for a write before one that reads.
-    """
-    cluster = get_topology().by_alias[decision.alias]
-    known = {
+    cluster, text = get_topology().by_alias[decision.alias], text_of(sql, connection)
+    attributes = {
         "rwrouter.cluster": cluster.name,
         "rwrouter.alias": decision.alias,
-        "rwrouter.operation": operation,
+        # What the statement does: the router may have been asked for a write before one that reads.
+        "rwrouter.operation": classify(text, connection.vendor).kind.value,
         "rwrouter.reason": decision.reason.value,
         "rwrouter.level": level_in_force(cluster),
     }
     if decision.would_be is not None:
-        known["rwrouter.would_be"] = decision.would_be
-    return known
+        attributes["rwrouter.would_be"] = decision.would_be
+    with_spans = _installer.look()
+    running = _Running(text=text, decision=decision, connection=connection, attributes=attributes)
+    token, before = _running.set(running), perf_counter()
+    try:
+        return execute(sql, params, many, context)
+    except BaseException as error:
+        running.failure = error
+        raise
+    finally:
+        running.seconds = perf_counter() - before
+        _running.reset(token)
+        metrics.record(attributes, get_product(connection).system, running.seconds, running.failure)
+        if with_spans and not running.has_span:
+            _make_span(running)
 
 
-def _make_span(
-    known: dict[str, str],
-    system: str,
-    connection: BaseDatabaseWrapper,
-    text: str,
-    decision: Decision,
-    started: int,
-    seconds: float,
-    failure: BaseException | None,
-) -> None:
+def _make_span(statement: _Running) -> None:
     """Make a span of a statement that has ended, inside the current one.
 
     Where there is none, a statement would be a trace of its own: that helps nobody.
     """
     if not trace.get_current_span().is_recording() or otel_context.get_value(SUPPRESSED):
         return
-    verb = _VERB.match(text)
-    parts = [verb[1].upper() if verb else "", decision.model._meta.db_table if decision.model else ""]
-    summary = " ".join(filter(None, parts))
+    product, model = get_product(statement.connection), statement.decision.model
+    verb = _VERB.match(statement.text)
+    summary = " ".join(filter(None, [verb and verb[1].upper(), model._meta.db_table if model else ""]))
     # The text is with placeholders.
-    attributes: dict[str, str] = {"db.system.name": system, "db.query.text": text, **known}
+    attributes = {"db.system.name": product.system, "db.query.text": statement.text, **statement.attributes}
     if summary:
         attributes["db.query.summary"] = summary
-    if not get_product(connection).is_file:
-        attributes["db.namespace"] = str(connection.settings_dict["NAME"])
-    if failure is not None:
-        attributes["error.type"] = type(failure).__qualname__
+    if not product.is_file:
+        attributes["db.namespace"] = str(statement.connection.settings_dict["NAME"])
+    if statement.failure is not None:
+        attributes["error.type"] = type(statement.failure).__qualname__
     span = _tracer.start_span(
-        summary or system, kind=SpanKind.CLIENT, attributes=attributes, start_time=started
+        summary or product.system,
+        kind=SpanKind.CLIENT,
+        attributes=attributes,
+        start_time=statement.started,
     )
-    if failure is not None:
+    if statement.failure is not None:
         span.set_status(Status(StatusCode.ERROR))
-    span.end(end_time=started + round(seconds * 1e9))
+    span.end(end_time=statement.started + round(statement.seconds * 1e9))
