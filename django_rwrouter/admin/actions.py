@@ -24,7 +24,6 @@ from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.wording import stamp
-from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind
@@ -131,13 +130,10 @@ class ReasonForm(forms.Form):
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what can be done to each replica and each cluster, and what is in force."""
-    if get_settings().inert:
-        return {"inert": True}
     in_force = {override.key: override for override in overrides.in_force()}
     clusters = get_topology().clusters.values()
     machine = machines(request)
     return {
-        "several_clusters": len(clusters) > 1,
         "replicas": [
             (cluster.name, alias, machine(alias), shown(in_force.get((OverrideKind.DRAIN, alias))))
             for cluster in clusters

@@ -11,7 +11,6 @@ from django.apps import apps
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter.conf import get_settings
 from django_rwrouter.decision import Level
 from django_rwrouter.operations.explain import RuleVerdict, explain
 from django_rwrouter.operations.supposition import Question
@@ -85,8 +84,6 @@ def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """Answer the question, if one was asked."""
-    if get_settings().inert:
-        return {"inert": True}
     asked = "model" in request.GET
     form = ExplainForm(request.GET if asked else None)
     if not asked or not form.is_valid():

@@ -17,7 +17,6 @@ from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.statistics import origins
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
-from django_rwrouter.conf import get_settings
 from django_rwrouter.events.causes import NO_ANSWER, sentence
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
@@ -40,8 +39,6 @@ RICH: Final = frozenset({"alias", "role", "condition", "replica_share"})
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
-    if get_settings().inert:
-        return {"inert": True}
     now = overview()
     machine = machines(request)
     return {

@@ -14,7 +14,6 @@ from django_rwrouter.admin import colors
 from django_rwrouter.admin.chart import Axis, Chart, Series, bars, lines
 from django_rwrouter.admin.statistics import origins, statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
-from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.stats.queries import Report
 from django_rwrouter.stats.summary import SPANS, Summary, TimeStep, percent
@@ -63,7 +62,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "summary": summary,
         "since": stamp(summary.steps[0].start),
         "until": stamp(report.now),
-        "several_clusters": len(get_topology().clusters) > 1,
         "databases": [(database, colors.of_database(database.alias)) for database in summary.databases],
         "causes": [
             (word_for(REASONS, cause.reason), colors.of_reason(cause.reason), cause)

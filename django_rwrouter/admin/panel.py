@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django_rwrouter.admin import actions, events, explain, now, over_time, replication
 from django_rwrouter.admin.page import CHANGE, VIEW, Page
 from django_rwrouter.conf import get_settings
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.middleware import UNCOUNTED
 from django_rwrouter.stats.table import RoutingStatistics
 
@@ -110,9 +111,12 @@ class RoutingAdmin(Base):
     ) -> HttpResponse:
         """Show a page, or only what the script that refreshes it puts into its place."""
         self._require(request, page.permission)
-        context = {**page.context(request), "can_act": self.may_act(request)}
+        context: dict[str, Any] = {"template": "admin/django_rwrouter/_inert.html"}
+        if not get_settings().inert:
+            context = {**page.context(request), "can_act": self.may_act(request), "template": page.template}
+            context["several_clusters"] = len(get_topology().clusters) > 1
         if "fragment" in request.GET:
-            return TemplateResponse(request, page.template, context)
+            return TemplateResponse(request, context["template"], context)
         context |= self._frame(request, page) | (extra_context or {})
         return TemplateResponse(request, "admin/django_rwrouter/panel.html", context)
 

@@ -8,7 +8,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.admin.machines import machines
-from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import sentence
 from django_rwrouter.operations.replication import Stage, ask_progress
@@ -32,12 +31,8 @@ VERDICTS: Final[dict[Stage, tuple[str, _StrPromise]]] = {
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """Ask all servers, those of different clusters at the same time."""
-    if get_settings().inert:
-        return {"inert": True}
-    clusters = list(get_topology().clusters.values())
     machine = machines(request)
     return {
-        "several_clusters": len(clusters) > 1,
         "clusters": [
             (
                 cluster,
@@ -50,6 +45,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
                     for steps in cluster.replicas
                 ],
             )
-            for cluster in ask_progress(clusters)
+            for cluster in ask_progress(list(get_topology().clusters.values()))
         ],
     }

@@ -28,9 +28,8 @@ def statistics(span: Span) -> tuple[Report | None, dict[str, Any]]:
 
     Returns it with what ``_nothing.html`` shows: ``state`` says why there is nothing, or ``"here"``.
     """
-    settings = get_settings()
-    state, report = ("inert", None) if settings.inert else recorded(span)
-    return report, {"flush_seconds": settings.stats.flush_seconds, "state": state}
+    state, report = recorded(span)
+    return report, {"flush_seconds": get_settings().stats.flush_seconds, "state": state}
 
 
 def origins(summary: Summary | None) -> dict[str, Any]:
