@@ -48,7 +48,7 @@ class TaskOptions:
 NO_OPTIONS: Final = TaskOptions()
 
 
-def token_for_task(options: TaskOptions | None = None, *, saw_all: bool = False) -> str:
+def token_for_task(options: TaskOptions = NO_OPTIONS, *, saw_all: bool = False) -> str:
     """Return the token that a task needs to see what its publisher has written, or an empty string.
 
     Inside ``atomic()`` the token has no position, since nothing is committed yet. Outside any scope, where
@@ -59,21 +59,16 @@ def token_for_task(options: TaskOptions | None = None, *, saw_all: bool = False)
     if topology.inert:
         return ""
     scope = current_scope()
-    if scope is None or saw_all:
+    state = scope or RoutingState(safe=False)
+    if saw_all and scope is not None:
         state = RoutingState(safe=False)
-        if scope is not None:
-            state.token = scope.known_token()
+        state.token = scope.known_token()
+    if state is not scope:
         for cluster in topology.clusters.values():
             if saw_all or connections[cluster.primary].connection is not None:
                 state.note_write(cluster.name)
-        return _issue(state, options)
-    return _issue(scope, options)
-
-
-def _issue(state: RoutingState, options: TaskOptions | None) -> str:
     before = state.wants_position
-    if options is not None and options.consistency in _NEEDS_POSITION:
-        state.wants_position = True
+    state.wants_position = before or options.consistency in _NEEDS_POSITION
     try:
         return exchange.issue(state).encode(databases.encode)
     finally:

@@ -46,7 +46,7 @@ def before_publish(
     """Put the publisher's token into the message. Celery logs what a receiver raises, and goes on."""
     # Looking for tasks would end the set-up of an app that has not ended it: it publishes by name alone.
     task = current_app.tasks.get(sender) if current_app.finalized else None  # type: ignore[attr-defined]
-    options = None if task is None else _options(task)
+    options = NO_OPTIONS if task is None else _options(task)
     token = token_for_task(options, saw_all=_ends_chord(sender, headers))
     if token:  # Else what the publisher may have given as a header itself stays.
         headers[HEADER] = token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 from django.apps import apps
@@ -95,10 +96,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "model": explanation.question.model._meta.label,
         "cluster": explanation.cluster,
         "level": explanation.level.value if explanation.level else None,
-        "rules": [
-            {"name": rule.name, "title": rule.title, "verdict": rule.verdict.value, "text": rule.text}
-            for rule in explanation.rules
-        ],
+        "rules": [{**asdict(rule), "verdict": rule.verdict.value} for rule in explanation.rules],
         "outcome": _outcome_as_json(explanation.outcome),
         "otherwise": _outcome_as_json(explanation.otherwise),
     }
