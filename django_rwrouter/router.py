@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
@@ -66,14 +66,15 @@ class ReadWriteRouter:
     """
 
     @staticmethod
-    def db_for_read(model: type[Model] | Model, **hints: Any) -> str | None:
+    def db_for_read(
+        model: type[Model] | Model, instance: Model | None = None, **_hints: object
+    ) -> str | None:
         """Return the alias to read the model from."""
         if not isinstance(model, type):  # Some packages ask with an object in place of its class.
             model = type(model)
-        if not hints and (alias := recall(model)) is not None:
+        if instance is None and (alias := recall(model)) is not None:
             return alias
         route = get_topology().route(model)
-        instance = hints.get("instance")
         decision = None if route is None else decide_read(route, instance)
         if decision is None:
             return None

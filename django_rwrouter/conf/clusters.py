@@ -46,6 +46,8 @@ class Cluster:
         self.aliases = frozenset((self.primary, *self.replica_aliases))
         self.keeps_replica = settings.replica_per == "request"
         """Whether a scope reads from one replica throughout."""
+        self.max_lag = settings.pin_seconds if settings.max_lag is None else settings.max_lag
+        """By how many seconds a replica may be behind that takes ``window`` reads."""
 
 
 class ModelRoute:

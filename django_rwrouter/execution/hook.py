@@ -25,6 +25,7 @@ from django_rwrouter.scope.state import THREAD, RoutingState, this_thread
 from django_rwrouter.servers import spill_slots
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.signals import statement_routed
+from django_rwrouter.stats.counters import Origin
 
 logger = logging.getLogger("django_rwrouter")
 _UPKEEP: Final = ("django_migrations", "sqlite_master", "pg_catalog.", "information_schema.")
@@ -33,7 +34,7 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(
+def observe(  # noqa: C901  (on the path of every statement: one turn, which calls little)
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
@@ -96,7 +97,20 @@ def observe(
     if decision is None:
         replica_sessions.note_set(connection, text, params)
         return result  # It reads no data: Django asks for the version when it opens a connection.
-    _note(decision, statement, state, cluster, connection, seconds, ended)
+    reason, origin = decision.reason, None
+    if statement.writes or alias == cluster.primary:
+        origin = _remember(decision, statement, state, cluster, connection)
+    if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
+        stats.count_statement(
+            cluster.name,
+            alias,
+            statement.operation,
+            reason.code,
+            decision.would_be or "",
+            seconds,
+            origin,
+            ended,
+        )
     if statement_routed.receivers:
         statement_routed.send(
             sender=None, alias=alias, decision=decision, sql=text, seconds=seconds, wrote=statement.writes
@@ -115,39 +129,39 @@ def _control(
     return result
 
 
-def _note(
+def _remember(
     decision: Decision,
     statement: Statement,
     state: RoutingState,
     cluster: Cluster,
     connection: BaseDatabaseWrapper,
-    seconds: float,
-    ended: float,
-) -> None:
-    """Count a statement, and remember what it means for those that follow."""
-    alias, reason, would_be, origin = decision.alias, decision.reason, decision.would_be or "", None
+) -> Origin | None:
+    """Remember what a write, or a read of the primary, means for the statements that follow.
+
+    Return what a read is of that the primary had to answer.
+    """
     if statement.writes:
-        if pins(statement, get_topology()) and not _ran_read_only(connection, cluster):
+        if pins(statement, get_topology()) and (
+            connection.alias == cluster.primary or not _ran_read_only(connection)
+        ):
             note_write(state, cluster.name)
-    elif alias == cluster.primary and not would_be:
-        origin = state.view_name, decision.model
-        if reason is Reason.SPILLED:
-            spill_slots.release(state, this_thread(), cluster.name)
-        # Objects that were read there are followed there, however that was: by name, for a write, in a
-        # transaction. What has been read there may be on no replica yet.
-        if not statement.tables <= get_topology().primary_only_tables:
-            scope = state.scope(cluster.name)
-            scope.read_primary = True
-            if not scope.read_to_write and (
-                decision.operation == "write"
-                or statement.locks
-                or (reason is Reason.EXPLICIT and not scope.wrote and judge.looks_to_create())
-            ):
-                state.note_read_to_write(cluster.name)
-    if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
-        stats.count_statement(
-            cluster.name, alias, statement.operation, reason.code, would_be, seconds, origin, ended
-        )
+        return None
+    if decision.would_be:
+        return None
+    if decision.reason is Reason.SPILLED:
+        spill_slots.release(state, this_thread(), cluster.name)
+    # Objects that were read there are followed there, however that was: by name, for a write, in a
+    # transaction. What has been read there may be on no replica yet.
+    if not statement.tables <= get_topology().primary_only_tables:
+        scope = state.scope(cluster.name)
+        scope.read_primary = True
+        if not scope.read_to_write and (
+            decision.operation == "write"
+            or statement.locks
+            or (decision.reason is Reason.EXPLICIT and not scope.wrote and judge.looks_to_create())
+        ):
+            state.note_read_to_write(cluster.name)
+    return state.view_name, decision.model
 
 
 def _is_upkeep(statement: Statement) -> bool:
@@ -155,13 +169,11 @@ def _is_upkeep(statement: Statement) -> bool:
     return any(table.startswith(_UPKEEP) for table in statement.tables)
 
 
-def _ran_read_only(connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+def _ran_read_only(connection: BaseDatabaseWrapper) -> bool:
     """Whether a statement ran in a replica's read-only session, and so wrote nothing, whatever it says.
 
     The session itself is asked, as a replica's alias may lead to the primary.
     """
-    if connection.alias == cluster.primary:
-        return False
     try:
         with closing(connection.connection.cursor()) as cursor:
             cursor.execute(get_product(connection).read_only_query)

@@ -114,7 +114,7 @@ def _facts(supposition: Supposition) -> dict[str, object]:
         "max_staleness": f"{question.max_staleness:g}",
         "token_age": f"{question.token_age or 0:g}",
         "pin_seconds": f"{settings.pin_seconds:g}",
-        "max_lag": f"{settings.pin_seconds if settings.max_lag is None else settings.max_lag:g}",
+        "max_lag": f"{cluster.max_lag:g}",
     }
 
 

@@ -212,7 +212,7 @@ def _drawn(draw: Draw, read: PendingRead) -> Decision | Step:
     alias, reason = replica.alias, draw.reason
     if draw.to_ask and replica in draw.to_ask:
         if not draw.bound and not read.tried.asked_primary:
-            return AskPrimary(at_most_old=ladder.max_lag(route.cluster.settings))
+            return AskPrimary(at_most_old=route.cluster.max_lag)
         return AskReplica(alias) if here.is_ready(alias) else Open(alias, reason, bound=True, identify=True)
     if route.cluster.shadow:
         return route.decide(route.cluster.primary, reason, would_be=alias)

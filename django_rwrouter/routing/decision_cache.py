@@ -20,7 +20,6 @@ from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.routing.candidates import PendingRead
-from django_rwrouter.routing.ladder import max_lag
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (
@@ -251,17 +250,17 @@ def settle(decision: Decision, read: PendingRead) -> None:
 
 def _seconds_left(decision: Decision, read: PendingRead) -> float:
     """Return for how long a decision for one of the ageing reasons will be the engine's."""
-    reason, settings, mark = decision.reason, read.route.cluster.settings, read.mark
+    reason, cluster, mark = decision.reason, read.route.cluster, read.mark
     if reason is Reason.PINNED:
         # Under "causal" by the write that the position does not cover: the earlier end is right for both.
         pinned = 0.0 if mark is None else min(mark.uncovered_at or mark.wrote_at, mark.wrote_at)
-        return pinned + settings.pin_seconds - read.now
+        return pinned + cluster.settings.pin_seconds - read.now
     if not read.positions:
         return inf
     if reason is Reason.BOUNDED:
         limit = 0.0 if read.block is None else read.block.max_staleness
     else:
-        limit = max_lag(settings)
+        limit = cluster.max_lag
     return limit - read.standings.staleness(decision.alias)
 
 

@@ -47,11 +47,6 @@ def narrowed(
     return demand
 
 
-def max_lag(settings: ClusterSettings) -> float:
-    """Return by how many seconds a replica may be behind that takes ``window`` reads."""
-    return settings.pin_seconds if settings.max_lag is None else settings.max_lag
-
-
 def climb(demand: Demand, reason: Reason, read: PendingRead) -> Verdict:
     """Return who may answer a read that demands more than any replica has, or what is to be found out."""
     mark = read.mark
@@ -140,7 +135,7 @@ def _recent(reason: Reason, read: PendingRead) -> Verdict:
     replicas, standings = read.replicas, read.standings
     if not read.positions:
         return Draw(replicas, reason)
-    limit = max_lag(standings.cluster.settings)
+    limit = standings.cluster.max_lag
     fresh = read.within(limit)
     if fresh and fresh[0] is read.kept:
         return Draw(fresh, reason, identify=True)

@@ -62,7 +62,10 @@ def _with(regions: Iterable[GeneratorRegion], now: InForce) -> InForce:
 
 def current_state() -> RoutingState:
     """Return the state in force; outside any scope, a stand-in that remembers nothing."""
-    return in_effect().state or THREAD.outside
+    now = in_force()
+    if now.block.__class__ is GeneratorRegions:
+        now = in_effect()
+    return now.state or THREAD.outside
 
 
 def current_scope() -> RoutingState | None:

@@ -6,17 +6,17 @@ back and says what was wrong with one that it does not accept.
 
 from __future__ import annotations
 
+import hmac
 import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from hmac import HMAC
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.core import signing
-from django.utils.crypto import salted_hmac
 from django.utils.encoding import force_bytes
 
 from django_rwrouter import process
@@ -238,17 +238,16 @@ def decode(
 
 
 class _Signer(signing.Signer):
-    """Django's signer, with what that makes of a key for each signature made once."""
+    """Django's signer, with what ``salted_hmac()`` derives from a key for each signature derived once."""
 
     def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
-        code = _keyed(key or self.key).copy()
-        code.update(force_bytes(value))
-        return signing.b64_encode(code.digest()).decode()
+        code = hmac.digest(_derived(key or self.key), force_bytes(value), "sha256")
+        return signing.b64_encode(code).decode()
 
 
 @lru_cache(maxsize=8)
-def _keyed(key: str | bytes) -> HMAC:
-    return salted_hmac(f"{SALT}signer", "", key, algorithm="sha256")
+def _derived(key: str | bytes) -> bytes:
+    return sha256(force_bytes(f"{SALT}signer") + force_bytes(key)).digest()
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from typing import Final
+from typing import Any, Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -42,18 +42,18 @@ def is_test_mirror(connection: BaseDatabaseWrapper) -> bool:
     return all(own[key] == target[key] for key in ("ENGINE", "NAME", "HOST", "PORT"))
 
 
-_SERVER: Final = "_rwrouter_server"
-
-
-def server_of(connection: BaseDatabaseWrapper) -> str | None:
+def server_of(connection: Any) -> str | None:
     """Return the server that a connection has reached, if it was asked."""
-    server: str | None = getattr(connection, _SERVER, None)
+    try:
+        server: str | None = connection._rwrouter_server  # noqa: SLF001  (no call, on the path of every read)
+    except AttributeError:
+        return None
     return server
 
 
-def set_server(connection: BaseDatabaseWrapper, server: str | None) -> None:
+def set_server(connection: Any, server: str | None) -> None:
     """Note the server that a connection has reached; ``None`` for a new one, which nobody has asked."""
-    setattr(connection, _SERVER, server)
+    connection._rwrouter_server = server  # noqa: SLF001
 
 
 def primary_server(cluster: Cluster) -> str | None:

@@ -142,7 +142,7 @@ OF_NO_SETTING = {
     "has_tenants",  # Of classes.
     "_signer",  # Of SECRET_KEY.
     "_verified",
-    "_keyed",
+    "_derived",
     "_load",  # Of code.
     "_make",
     "routed_task",

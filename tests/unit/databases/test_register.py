@@ -196,7 +196,7 @@ def test_its_sessions_become_read_only_and_are_asked_whether_they_are(replica, m
     monkeypatch.setattr(new_connections, "primary_server", lambda cluster: "abacus0")
     new_connections.prepare(connection=replica)
     assert replica.executed == ["BE READ ONLY UNLESS abacus0"]
-    assert hook._ran_read_only(replica, get_topology().clusters["default"])
+    assert hook._ran_read_only(replica)
     assert replica.executed[1:] == ["READ ONLY?"]
 
 
