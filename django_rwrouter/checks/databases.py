@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -65,6 +66,30 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
                 "Have XDG_RUNTIME_DIR name a directory of this user's with mode 0700, or write"
                 f" 'SHARE': 'none' in {SETTING}['MONITOR'].",
             )
+    kind, _, alias = settings.monitor.share.partition(":")
+    if settings.monitor.mode == "thread" and kind == "cache":
+        yield from _shared_cache(alias)
+
+
+def _shared_cache(alias: str) -> Iterator[CheckMessage]:
+    """Check that the cache has one copy of each entry, for all processes, and without our databases."""
+    cache = django_settings.CACHES[alias]
+    backend = str(cache["BACKEND"]).rpartition(".")[2]
+    flaw = {
+        "LocMemCache": "which each process has to itself, so that each asks the servers by itself",
+        "DummyCache": "which keeps nothing, so that nothing is known of the servers",
+        "DatabaseCache": "which is away when its database is",
+    }.get(backend, "")
+    locations = cache.get("LOCATION", "")
+    if backend == "RedisCache" and (not isinstance(locations, str) or len(re.split("[;,]", locations)) > 1):
+        flaw = "which reads from copies that lag, so that processes do not share for long"
+    if flaw:
+        yield message(
+            "W027",
+            f"{SETTING}['MONITOR'] has SHARE 'cache:{alias}', but CACHES[{alias!r}] is a {backend}, {flaw}.",
+            "Name a cache that all processes share, with one copy of each entry, such as one Redis or"
+            " Memcached; or leave SHARE out.",
+        )
 
 
 def statistics(settings: Settings) -> Iterator[CheckMessage]:

@@ -122,8 +122,9 @@ class MonitorSettings:
     timeout: float = option(validators.positive, 1.0)
     end_primary_statements: bool = option(validators.flag, default=False)
     """Whether to cut off hung statements on an unreachable primary, as on a replica."""
-    share: Literal["host", "none"] = option(one_of("host", "none"), "host")
-    """Whether one process of a host probes the servers for all that have the same settings."""
+    share: str = option(validators.share, "host")
+    """Who probes the servers for all processes that have the same settings: one of a ``"host"``, one of those
+    that use the same ``"cache:<alias>"``, or each by itself (``"none"``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

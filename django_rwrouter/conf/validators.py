@@ -13,6 +13,8 @@ from dataclasses import field, fields
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeVar, cast
 
+from django.conf import settings as django_settings
+
 from django_rwrouter.decision import Level
 
 T = TypeVar("T")
@@ -184,6 +186,19 @@ def stores(value: object) -> tuple[str, ...]:
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError("must be the name of a store, a dotted path, or a list of these")
     return tuple(cast("list[str]", names))
+
+
+def share(value: object) -> str:
+    """Accept ``"host"``, ``"none"``, and ``"cache:<alias>"`` with an alias of ``CACHES``."""
+    kind, _, alias = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind == "cache":
+        caches = django_settings.CACHES
+        if alias not in caches:
+            raise ValueError(
+                "must name a cache of CACHES", did_you_mean(alias, caches, f"It has {list(caches)}.")
+            )
+        return f"cache:{alias}"
+    return cast("str", one_of("host", "none", "cache:<alias>")(value))
 
 
 def views(value: object) -> tuple[str, ...]:

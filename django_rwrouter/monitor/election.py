@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.conf import settings as django_settings
 from django.db import connections
@@ -44,18 +44,41 @@ _ADDRESS_VARIABLES: Final = (
 
 
 class CannotShareError(Exception):
-    """The processes of this host cannot share what they know."""
+    """This process cannot share what it knows with others."""
+
+
+class Election(Protocol):
+    """This process's membership: leads or follows, publishes or reads snapshots. Used by one thread.
+
+    Every method may raise :class:`CannotShareError`, but for :meth:`close`.
+    """
+
+    def leads(self) -> bool:
+        """Whether this process is the leader; tries to become it where nobody is."""
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Publish a snapshot; return whether this process still leads."""
+
+    def read(self) -> tuple[Snapshot, float] | None:
+        """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether heartbeats have been missing for so long that the election itself must have failed."""
+
+    def close(self) -> None:
+        """Give up what is held. In a forked child this does not affect the parent."""
 
 
 class HostElection:
-    """This process's membership: leads or follows, publishes or reads snapshots. Used by one thread."""
+    """An election by a lock on a file in a directory that the processes of one user share."""
 
     def __init__(self, topology: Topology, interval: float) -> None:
         """Open the directory; raises :class:`CannotShareError`."""
         if fcntl is None:
             raise CannotShareError("this system has no file locks of the kind that is needed")
         self._interval = interval
-        key = settings_key(topology)
+        key = settings_key(topology, user=os.geteuid(), namespaces=[_namespace(name) for name in _NAMESPACES])
         self._lock_name, self._guard_name, self._snapshot_name = (
             f"{key}.{ending}" for ending in ("lock", "takeover", "json")
         )
@@ -208,13 +231,12 @@ class HostElection:
         return False
 
 
-def settings_key(topology: Topology) -> str:
-    """Return a key that is the same for processes that may share: settings, user, namespaces."""
+def settings_key(topology: Topology, **place: object) -> str:
+    """Return a key that is the same for processes that may share: by settings, environment and place."""
     options = ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS")
     common = {
         "version": snapshots.VERSION,
-        "user": os.geteuid() if hasattr(os, "geteuid") else "",
-        "namespaces": [_namespace(name) for name in _NAMESPACES],
+        **place,
         "environment": {name: os.environ.get(name) for name in _ADDRESS_VARIABLES},
         "setting": _plain(getattr(django_settings, SETTING, {})),
         "databases": {

@@ -1,7 +1,6 @@
 """The thread that keeps this process's knowledge of its servers up to date.
 
-As the elected leader of the host it probes the servers; otherwise it reads the snapshots that the leader
-publishes.
+As the elected leader it probes the servers; otherwise it reads the snapshots that the leader publishes.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from django_rwrouter import events
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events.once_per_host import own_ejections, told_elsewhere
-from django_rwrouter.monitor.election import CannotShareError, HostElection
+from django_rwrouter.monitor.cache_election import CacheElection
+from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
 from django_rwrouter.monitor.probes import Prober
 from django_rwrouter.monitor.questions import QUESTIONS
 from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, end_hung, end_hung_probes
@@ -29,19 +29,21 @@ from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
 READS_PER_INTERVAL: Final = 4
-"""How many times per interval a follower looks for a new snapshot: each costs a ``stat()``."""
+"""How many times per interval a follower looks for a new snapshot: each costs a ``stat()`` or a look
+into the cache."""
 ALONE_SECONDS: Final = 60.0
 """For how long a process that cannot share probes by itself before it tries to share again."""
 
 
 class Watcher:
-    """Watches the servers in a thread, alone or with the other processes of the host."""
+    """Watches the servers in a thread, alone or with other processes."""
 
     def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
         self._topology, self._settings = topology, settings
         self._watch = Watch(topology, MISSED_ROUNDS * settings.interval + settings.timeout)
-        self._election: HostElection | None = None
-        self._alone_until = 0.0 if settings.share == "host" else float("inf")
+        self._election: Election | None = None
+        self._alone_until = float("inf") if settings.share == "none" else 0.0
+        self._alone_because = ""
         self._rounds: Rounds | None = None
         self._heard: dict[str, float] = {}
         """By alias, the start of the newest probe that was read from a snapshot."""
@@ -138,7 +140,13 @@ class Watcher:
         if monotonic() < self._alone_until:
             return True
         if self._election is None:
-            self._election = HostElection(self._topology, self._settings.interval)
+            kind, _, alias = self._settings.share.partition(":")
+            interval = self._settings.interval
+            self._election = (
+                CacheElection(self._topology, interval, alias)
+                if kind == "cache"
+                else HostElection(self._topology, interval)
+            )
         return self._election.leads()
 
     def _ask(self) -> None:
@@ -154,7 +162,11 @@ class Watcher:
         self._rounds.run(self._publish)
 
     def _publish(self, snapshot: Snapshot) -> bool:
-        return self._election is None or self._election.publish(snapshot)
+        if self._election is None:
+            return True
+        still_leads = self._election.publish(snapshot)
+        self._alone_because = ""
+        return still_leads
 
     def _follow(self) -> None:
         with self._handling:
@@ -167,6 +179,7 @@ class Watcher:
                 own_ejections.told.clear()
             news = election.read()
             if news is not None:
+                self._alone_because = ""
                 snapshot, trusted_until = news
                 health.watch(trusted_until - monotonic())
                 with told_elsewhere():
@@ -221,11 +234,13 @@ class Watcher:
     def _be_alone(self, why: str) -> None:
         self._leave_election()
         self._alone_until = monotonic() + ALONE_SECONDS
-        logger.warning(
-            "This process asks the servers by itself, as it cannot share what it knows with the others of"
-            " this host: %s. RWROUTER['MONITOR'] with 'SHARE': 'none' says that this is meant.",
-            why,
-        )
+        if why != self._alone_because:
+            self._alone_because = why
+            logger.warning(
+                "This process asks the servers by itself, as it cannot share what it knows with others: %s."
+                " RWROUTER['MONITOR'] with 'SHARE': 'none' says that this is meant.",
+                why,
+            )
 
     def _end_rounds(self) -> None:
         rounds, self._rounds = self._rounds, None

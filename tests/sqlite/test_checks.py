@@ -420,6 +420,22 @@ MISTAKES = [
     ),
     ("W015", {"RWROUTER": routing(BALANCER="zone")}, ["'zone'", "['ZONE'] is ''", "none"]),
     ("W016", {"RWROUTER": routing(MONITOR={"MODE": "off"})}, ["['MONITOR']", "'off'", "'inline'"]),
+    *(
+        (
+            "W027",
+            {
+                "RWROUTER": routing(MONITOR={"SHARE": "cache:default"}),
+                "CACHES": {"default": {"BACKEND": f"django.core.cache.backends.{backend}", **more}},
+            },
+            ["SHARE 'cache:default'", "CACHES['default']", backend.rpartition(".")[2], why],
+        )
+        for backend, more, why in (
+            ("locmem.LocMemCache", {}, "to itself"),
+            ("dummy.DummyCache", {}, "keeps nothing"),
+            ("db.DatabaseCache", {"LOCATION": "cache"}, "is away when its database is"),
+            ("redis.RedisCache", {"LOCATION": ["redis://a", "redis://b"]}, "copies that lag"),
+        )
+    ),
     (
         "W015",
         {

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.redis import RedisServer
 from tests.busy_clock import busy_clock
 from tests.servers.mariadb import settings as ours
+
+pytest.importorskip("redis", reason="redis is not installed")
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("watched_process.py")
@@ -34,7 +37,13 @@ class Sharer:
 
 
 @pytest.fixture
-def environment(cluster, tmp_path):
+def redis():
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["host", "cache:default"])
+def environment(request, cluster, tmp_path, redis):
     ports = ",".join(str(server.port) for server in cluster.servers)
     return {
         **os.environ,
@@ -42,7 +51,8 @@ def environment(cluster, tmp_path):
         ours.PORTS_VARIABLE: ports,
         "PYTHONWARNINGS": "ignore",
         "INTERVAL": str(INTERVAL),
-        "SHARE": "host",
+        "SHARE": request.param,
+        "REDIS_URL": redis.url(),
         "XDG_RUNTIME_DIR": str(tmp_path),
     }
 
@@ -70,6 +80,22 @@ def is_shared(sharers):
         and sum(each["asks"] for each in said) == 1
         and max(each["age"] for each in said) < 2 * INTERVAL
     )
+
+
+@pytest.mark.parametrize("environment", ["cache:default"], indirect=True)
+def test_the_next_takes_over(sharers):
+    until(lambda: is_shared(sharers), sharers)
+    (first,) = (sharer for sharer in sharers if sharer.said["asks"])
+    first.process.kill()
+    rest = [sharer for sharer in sharers if sharer is not first]
+    until(lambda: is_shared(rest), rest)
+
+
+@pytest.mark.parametrize("environment", ["cache:default"], indirect=True)
+def test_without_the_cache_each_asks_by_itself(sharers, redis):
+    until(lambda: is_shared(sharers), sharers)
+    redis.stop()
+    until(lambda: all(sharer.said["asks"] for sharer in sharers), sharers)
 
 
 def test_what_the_watcher_finds_holds_in_all(sharers, cluster):

@@ -26,6 +26,9 @@ settings.RWROUTER = {
     "MONITOR": {"INTERVAL": INTERVAL, "TIMEOUT": 1.0, "SHARE": os.environ.get("SHARE", "none")},
     "STATS": {"BACKEND": "off"},
 }
+if "REDIS_URL" in os.environ:
+    backend = "django.core.cache.backends.redis.RedisCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": os.environ["REDIS_URL"]}}
 settings.ROOT_URLCONF = __name__
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.servers.mariadb.settings"
 

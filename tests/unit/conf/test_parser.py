@@ -105,8 +105,13 @@ KEYS = {
             ({"MODE": "off"}, MonitorSettings(mode="off")),
             ({"INTERVAL": 2}, MonitorSettings(interval=2.0)),
             ({"TIMEOUT": 0.5}, MonitorSettings(timeout=0.5)),
+            ({"SHARE": "none"}, MonitorSettings(share="none")),
+            ({"SHARE": "cache:default"}, MonitorSettings(share="cache:default")),
         ],
-        (None, "thread", {"MODE": "threads"}, {"MODE": None}, {"INTERVAL": 0}, {"TIMEOUTS": 1}),
+        (
+            *(None, "thread", {"MODE": "threads"}, {"MODE": None}, {"INTERVAL": 0}, {"TIMEOUTS": 1}),
+            *({"SHARE": share} for share in (None, "hosts", "cache", "cache:", "cache:elsewhere", ["host"])),
+        ),
     ),
     "STATS": (
         "stats",
@@ -342,6 +347,8 @@ def test_an_unknown_key_like_no_other_is_reported_with_all_that_are_known(key):
         ({"COOKIE": {"NAMES": "x"}}, "NAME"),
         ({"STATS": {"FLUSH_SECOND": 1}}, "FLUSH_SECONDS"),
         ({"MONITOR": {"mode": "off"}}, "MODE"),
+        ({"MONITOR": {"SHARE": "hosts"}}, "host"),
+        ({"MONITOR": {"SHARE": "cache:defualt"}}, "default"),
         ({"REPLICAS": {"replica1": {"WEIGTH": 1}}}, "WEIGHT"),
         ({"CONSISTENCY": "windows"}, "window"),
         ({"ENABLED": "shadwo"}, "shadow"),

@@ -82,3 +82,10 @@ def test_what_was_drained_stays_so_until_a_new_leader_has_asked(follower, monkey
     follower._take_in(Snapshot())
     assert answers == [["drained"]]
     assert "overrides" in {each.name for each in QUESTIONS}
+
+
+def test_why_a_process_is_alone_is_said_once(follower, caplog):
+    for _ in range(2):
+        follower._be_alone("the cache is away")
+    follower._be_alone("the disk is full")
+    assert [record.args for record in caplog.records] == [("the cache is away",), ("the disk is full",)]

@@ -1,0 +1,189 @@
+"""Elects the process that probes the servers for containers of one process each, or for several hosts.
+
+The leader holds a lease in Django's cache, renews it and publishes under a key of its term. Hosts share no
+clock, so the leader writes each time as seconds after it had published a version of its snapshot. A reader
+counts them from its last look that did not show that version yet: nothing seems younger than it is, however
+long a process stands still or the cache takes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+from typing import Any, Final
+
+from django.core.cache import caches
+
+from django_rwrouter.conf.clusters import Topology
+from django_rwrouter.monitor import snapshot as snapshots
+from django_rwrouter.monitor.election import (
+    SILENT_INTERVALS,
+    TRUSTED_INTERVALS,
+    CannotShareError,
+    settings_key,
+)
+from django_rwrouter.monitor.snapshot import Snapshot
+
+_REMEMBERED: Final = 64
+"""Versions whose times are remembered: older ones date nothing that matters."""
+_SNAPSHOT_SECONDS: Final = 600
+"""For how long the cache keeps the snapshots of a term that has ended."""
+
+
+class CacheElection:
+    """This process's membership: leads or follows, publishes or reads snapshots. Used by one thread."""
+
+    def __init__(self, topology: Topology, interval: float, alias: str) -> None:
+        """Use the cache of that alias; raises :class:`CannotShareError`."""
+        self._alias = alias
+        with self._errors_of_cache():
+            self._cache = caches[alias]
+        self._interval = interval
+        self._lease_seconds = math.ceil(SILENT_INTERVALS * interval)
+        self._lease_key = f"rwrouter:{settings_key(topology)}"
+        self._pid = os.getpid()
+        self._own_term = ""
+        """Value of the lease while this process leads."""
+        self._published: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        """Versions of this process's term, and when they had been published (monotonic seconds)."""
+        self._term = ""
+        """Value of the lease that was read last."""
+        self._looks: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        """Versions of the leader's term, and when the last look began that showed each."""
+        self._looked_at: float | None = None
+        self._heartbeat_at = monotonic()
+
+    def leads(self) -> bool:
+        """Whether this process is the leader; tries to become it where nobody is."""
+        with self._errors_of_cache():
+            if self._own_term:
+                return self._still_leads()
+            began = monotonic()
+            if self._term and began - self._heartbeat_at <= SILENT_INTERVALS * self._interval:
+                return False
+            term = uuid.uuid4().hex
+            if not self._cache.add(self._lease_key, term, self._lease_seconds):
+                return False
+            if self._cache.get(self._lease_key) != term:
+                if monotonic() - began < self._lease_seconds / 2:
+                    raise CannotShareError(f"the cache {self._alias!r} does not keep what is put there")
+                return False  # This process stood still meanwhile.
+            self._own_term, self._term = term, ""
+            self._published.clear()
+            self._send(Snapshot())  # What is probed from now on can be dated by it.
+            return True
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Publish a snapshot; return whether this process still leads."""
+        with self._errors_of_cache():
+            if not self._own_term or not self._still_leads():
+                return False
+            self._send(snapshot)
+            return True
+
+    def read(self) -> tuple[Snapshot, float] | None:
+        """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
+        with self._errors_of_cache():
+            began = monotonic()
+            key = self._snapshot_key(self._term)
+            entries = self._cache.get_many([self._lease_key, key])
+            term, text = entries.get(self._lease_key, ""), entries.get(key)
+            if term not in {"", self._term}:
+                # The last look found another lease, so it was before all versions of this term.
+                self._looks.clear()
+                if self._looked_at is not None:
+                    self._looks.append((-1, self._looked_at))
+                self._term = term
+                text = self._cache.get(self._snapshot_key(term))
+            self._looked_at = began
+            return self._decode(text, began) if term else None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether heartbeats have been missing for so long that the election itself must have failed."""
+        limit = 2 * TRUSTED_INTERVALS * self._interval + self._lease_seconds
+        return monotonic() - self._heartbeat_at > limit
+
+    def close(self) -> None:
+        """Give up the lease. In a forked child this does not affect the parent."""
+        term, self._own_term = self._own_term, ""
+        if term and os.getpid() == self._pid:
+            with suppress(Exception):
+                if self._cache.get(self._lease_key) == term:
+                    self._cache.delete(self._lease_key)
+
+    # --- the leader ---------------------------------------------------------------------------------
+
+    def _still_leads(self) -> bool:
+        is_own = self._cache.get(self._lease_key) == self._own_term
+        if is_own and self._cache.touch(self._lease_key, self._lease_seconds):
+            self._heartbeat_at = monotonic()
+            return True
+        self._own_term = ""
+        return False
+
+    def _send(self, snapshot: Snapshot) -> None:
+        number = self._published[-1][0] + 1 if self._published else 0
+        data = snapshots.encode(snapshot, self._encode_time)
+        data |= {"number": number, "at": self._encode_time(monotonic())}
+        self._cache.set(self._snapshot_key(self._own_term), snapshots.to_bytes(data), _SNAPSHOT_SECONDS)
+        self._published.append((number, monotonic()))
+
+    def _encode_time(self, time: float) -> tuple[int, float]:
+        """Return the last version that had been published at that time, and the seconds since then."""
+        for number, at in reversed(self._published):
+            if at <= time:
+                return number, time - at
+        return -1, 0.0
+
+    # --- a follower ---------------------------------------------------------------------------------
+
+    def _decode(self, text: object, began: float) -> tuple[Snapshot, float] | None:
+        data: Any = snapshots.from_bytes(text) if isinstance(text, bytes) else None
+        try:
+            number = int(data["number"])
+            newest = self._looks[-1][0] if self._looks else -1
+            if number < newest:
+                raise CannotShareError(f"the cache {self._alias!r} reads from copies that lag")
+            if number == newest:
+                self._looks[-1] = number, began
+                return None
+            self._looks.append((number, began))
+            trusted_until = self._decode_time(data["at"]) + TRUSTED_INTERVALS * self._interval
+        except (LookupError, TypeError, ValueError):
+            return None
+        self._heartbeat_at = monotonic()
+        snapshot = snapshots.decode(data, self._decode_time)
+        if snapshot is None or trusted_until <= self._heartbeat_at:
+            return None
+        return snapshot, trusted_until
+
+    def _decode_time(self, time: Any) -> float:
+        """Return a time that is not later than the one that the leader meant, by this process's clock."""
+        published, seconds = time
+        for number, looked_at in reversed(self._looks):
+            if number < published:
+                return looked_at + float(seconds)
+        return -math.inf
+
+    # --- the cache ----------------------------------------------------------------------------------
+
+    def _snapshot_key(self, term: str) -> str:
+        return f"{self._lease_key}:{term}"
+
+    @contextmanager
+    def _errors_of_cache(self) -> Iterator[None]:
+        try:
+            yield
+        except CannotShareError:
+            raise
+        except Exception as error:
+            # Each backend raises errors of its own library. Their texts may have an address.
+            raise CannotShareError(
+                f"the cache {self._alias!r} cannot be used ({type(error).__name__})"
+            ) from error
