@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.product("mariadb"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clusters(django_db_setup, django_db_blocker):
     """Start a product's cluster when it is first wanted."""
     with contextlib.ExitStack() as stack, django_db_blocker.unblock():
@@ -43,7 +43,7 @@ def clusters(django_db_setup, django_db_blocker):
         connections.close_all()
 
 
-@pytest.fixture(scope="module", params=on("postgresql"))
+@pytest.fixture(scope="session", params=on("postgresql"))
 def running(request, django_db_setup, django_db_blocker):
     with new_cluster(request.param) as cluster, django_db_blocker.unblock():
         prepare(cluster)

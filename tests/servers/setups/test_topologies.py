@@ -23,10 +23,11 @@ from tests.servers.setups.conftest import new_cluster, prepare, stale_reads
 
 @contextlib.contextmanager
 def clean(cluster, rwrouter):
-    """The cluster, level, at ``causal``; no monitor looks after it."""
+    """The cluster, healthy and level, at ``causal``; no monitor looks after it."""
     attach(cluster)
+    cluster.restore()
     Book.objects.all().delete()
-    cluster.wait_all()
+    cluster.wait_all(timeout=30.0)
     process.reset()
     rwrouter(MONITOR={"MODE": "off"}, BALANCER="round_robin", CONSISTENCY="causal", WAIT_TIMEOUT=1.0)
     try:
@@ -293,6 +294,7 @@ def test_a_logical_subscriber_takes_eventual_reads_alone(subscriber, rwrouter, r
     routed.clear()
     rwrouter(CONSISTENCY="window")
     Book.objects.create(title="early")
+    until(read)  # The standby may have it a moment later.
     assert all(read() for _ in range(8))
     assert read_on(routed) == {"replica1"}
     until(lambda: subscriber.sql("SELECT 1 FROM app_book WHERE title = 'early'"))
