@@ -52,10 +52,9 @@ def test_a_thousand_reads_at_once_do_not_wait_for_each_other(clusters, database,
     dearest = max(answer.server_seconds for answer in plain)
     nearly_all = sorted(answer.server_seconds for answer in answers)[: READS * 95 // 100]
     assert nearly_all[-1] < dearest + WAIT_TIMEOUT + BUSY
+    # Not all of them: as many as there is room for at a time.
     waited = sum(answer.server_seconds >= WAIT_TIMEOUT for answer in answers)
     assert 0 < waited <= (seconds / WAIT_TIMEOUT + 1) * WORKERS * MAX_WAITING
-    # If all had waited, the threads would have been busy with nothing else for so long.
-    assert seconds < READS * WAIT_TIMEOUT / (WORKERS * THREADS)
     assert 0 < most[0] <= WORKERS * (THREADS + OTHERS)
 
 
