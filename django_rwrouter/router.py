@@ -12,9 +12,10 @@ from django.db import connections
 from django_rwrouter import process
 from django_rwrouter.conf import require_app
 from django_rwrouter.conf.clusters import get_topology, is_historical, label_of
-from django_rwrouter.routing.bound_alias import BoundAlias, is_generic
+from django_rwrouter.routing.bound_alias import BoundAlias, alias_to_write, is_generic
 from django_rwrouter.routing.decide import decide_read, decide_write
 from django_rwrouter.routing.decision_cache import recall, recall_write
+from django_rwrouter.scope.context import current_state
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -93,7 +94,9 @@ class ReadWriteRouter:
             return alias
         route = get_topology().route(model)
         decision = None if route is None else decide_write(route, instance)
-        return None if decision is None else decision.alias
+        if decision is None or instance is None:
+            return None if decision is None else decision.alias
+        return alias_to_write(decision.alias, instance, current_state())
 
     def allow_relation(self, obj1: Model, obj2: Model, **_hints: object) -> bool | None:
         """Allow relations between objects that were loaded from databases of one cluster."""

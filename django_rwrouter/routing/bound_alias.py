@@ -1,42 +1,69 @@
-"""The alias of a queryset that Django binds when it is built, though its statement may run elsewhere."""
+"""Aliases that Django may compare: the databases of one cluster hold the same objects."""
 
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
-
-from django.db.models.lookups import In
 
 from django_rwrouter.conf.clusters import get_topology
 
 if TYPE_CHECKING:
     from django.db.models import Model
 
-_COMPARES: Final = In.process_rhs.__code__
-"""Where Django refuses a subquery that is bound to another database than the query around it."""
+    from django_rwrouter.scope.state import RoutingState
+
+_COMPARING: Final = frozenset(
+    {
+        # A subquery that is bound to another database than the query around it is refused.
+        ("django.db.models.lookups", "process_rhs"),
+        # So are objects from another database than that of the relation.
+        ("django.db.models.fields.related_descriptors", "add"),
+        ("django.contrib.contenttypes.fields", "add"),
+        # An object from there is copied as a whole, deferred fields included.
+        ("django.db.models.base", "save"),
+    }
+)
+"""The module and the name of the functions in which Django compares aliases, and the same data is meant."""
 
 
 class BoundAlias(str):
-    """An alias that ``in`` accepts as a subquery's, on whatever database of the cluster the query runs.
+    """An alias that is equal, where Django compares databases, to any other of its cluster.
 
-    The queryset around a generic relation's is routed later, and may go elsewhere; the subquery goes with it,
-    and the cursor judges both. To everybody else this is a string like any other.
+    The subquery of a generic relation is bound when it is built, and goes where the query around it is routed
+    later; an object that was read from a replica is the primary's. To everybody else this is a string like
+    any other.
     """
 
     __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True or self._means(other, sys._getframe(1))
 
     def __ne__(self, other: object) -> bool:
-        differs = str.__ne__(self, other)
-        if not differs or sys._getframe(1).f_code is not _COMPARES:
-            return differs
+        return str.__eq__(self, other) is not True and not self._means(other, sys._getframe(1))
+
+    def _means(self, other: object, caller: FrameType) -> bool:
+        if not isinstance(other, str):
+            return False
+        if (caller.f_globals.get("__name__"), caller.f_code.co_name) not in _COMPARING:
+            return False
         topology = get_topology()
-        return topology.cluster_of(str(other)) is not topology.cluster_of(self)
+        return topology.cluster_of(str(other)) is topology.cluster_of(str(self))
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> BoundAlias:
         return self
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
+
+
+def alias_to_write(alias: str, instance: Model, state: RoutingState) -> str:
+    """Return the primary's alias, as one that Django may compare if there are objects from replicas."""
+    origin = instance._state.db
+    is_copy = origin is not None and origin != alias
+    return BoundAlias(alias) if is_copy or state.routed_reads or state.outer is not None else alias
 
 
 def is_generic(instance: Model, model: type[Model] | None) -> bool:

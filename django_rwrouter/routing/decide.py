@@ -91,15 +91,14 @@ def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRea
     """Return a read of what is in force now, of which nothing is decided yet."""
     now, cluster, on_loop = in_effect(), route.cluster, on_event_loop()
     state = now.state or THREAD.outside
+    decisions, version = state.settled, health.version  # As they are before anything is looked at.
     scope = state.scope(cluster.name)
     block = None if now.block is None else current_block(cluster.name)
     here = standings_of(cluster, on_loop=on_loop)
     tried = UNTRIED
     if not health.all_well:
         tried, scope.steps = Attempts(unusable=health.unusable()), []
-    return PendingRead(
-        route, state, scope, block, here, tried, instance_alias, on_loop, state.settled, health.version
-    )
+    return PendingRead(route, state, scope, block, here, tried, instance_alias, on_loop, decisions, version)
 
 
 def _decide(read: PendingRead) -> Decision:

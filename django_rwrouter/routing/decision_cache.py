@@ -19,6 +19,7 @@ from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.routing.bound_alias import alias_to_write
 from django_rwrouter.routing.candidates import PendingRead
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
@@ -180,6 +181,8 @@ def recall_write(model: type[Model], instance: Model | None) -> str | None:
         table = settled.table
         settled.writes.pop(table, None)  # So that the newest is the last.
         settled.writes[table] = settled.reads[table] = settled.decision
+        if instance is not None and (state.routed_reads or state.outer is not None):
+            return alias_to_write(settled.alias, instance, state)
         return settled.alias
     return None
 

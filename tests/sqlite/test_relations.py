@@ -3,15 +3,16 @@
 import pickle
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, router, transaction
 from django.db.models import prefetch_related_objects
 
-from django_rwrouter import use_primary, use_replica
+from django_rwrouter import routing_scope, use_primary, use_replica
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.testing import capture_routing
-from tests.app.models import Author, Book, Comic, Note, Profile, Tag
+from tests.app.models import Author, Book, Comic, Note, Profile, Shelf, Tag
 from tests.sqlite.conftest import REPLICAS, ask, reason, replicate
 
 
@@ -309,3 +310,91 @@ def test_the_router_can_be_asked_directly(databases):
     assert router.db_for_read(Book) == "default"
     assert router.db_for_write(Book) == "default"
     assert (ask().reason.value, reason()) == ("outside_scope", "outside_scope")
+
+
+# --- objects of a replica, in a request that writes --------------------------------------------------
+
+
+def shelved():
+    shelf = Shelf.objects.get()
+    shelf.notes.add(Note.objects.get())
+    return shelf.notes.count()
+
+
+def added(author):
+    author.books.add(*Book.objects.all())
+    return author.books.count()
+
+
+def added_to_found(books):
+    author, _created = Author.objects.get_or_create(name="ann")
+    author.books.add(*books)
+    return author.books.count()
+
+
+def added_after(books):
+    author = Author.objects.create(name="bob")
+    author.books.add(*books)
+    return author.books.count()
+
+
+def replaced(author):
+    author.books.set(Book.objects.filter(title="new"))
+    return author.books.count()
+
+
+RELATE = {
+    "add() to an author of a replica": lambda: added(Author.objects.get()),
+    "add() to one that was found to be changed": lambda: added_to_found(list(Book.objects.all())),
+    "add() to a new author": lambda: added_after(list(Book.objects.all())),
+    "add() to a new author in a scope inside": lambda: routing_scope(safe=True)(added_after)(
+        list(Book.objects.all())
+    ),
+    "set()": lambda: replaced(Author.objects.get()),
+    "aset()": lambda: async_to_sync(Author.objects.get().books.aset)(Book.objects.all()) or 1,
+    "add() of a generic relation": shelved,
+}
+
+
+@pytest.mark.parametrize("relate", RELATE.values(), ids=RELATE)
+def test_objects_of_a_replica_may_be_added_to_relations(databases, site, relate):
+    """Django compares the databases, and says that an object from another one is not saved."""
+    Author.objects.create(name="ann")
+    Book.objects.create(title="new")
+    Note.objects.create(target=Shelf.objects.create(name="top"))
+    replicate()
+    assert site.get(lambda _request: relate()).text == "1"
+    assert Book.objects.filter(author=None).exists() is (relate is shelved)
+
+
+def test_an_object_of_another_database_may_not(databases):
+    author, stranger = Author.objects.create(name="ann"), Book.objects.using("other").create(title="new")
+    with routing_scope(safe=True):
+        list(Book.objects.all())
+        with pytest.raises(ValueError, match="prevents"):
+            author.books.add(stranger)
+    Book.objects.using("other").all().delete()
+
+
+def test_what_was_deferred_is_not_written_back(replicated, site):
+    """The replica is late; what it would say of the deferred fields is older than what stands there."""
+    Book.objects.update(title="newer")
+
+    def view(_request):
+        book = Book.objects.only("author").get()
+        book.author = None
+        book.save()
+        return Book.objects.get().title
+
+    assert site.get(view).text == "newer"
+    assert not Book.objects.filter(author__isnull=False).exists()
+
+
+def test_an_object_that_was_saved_so_is_like_any_other(replicated):
+    with routing_scope(safe=True):
+        book = Book.objects.get()
+        book.save()
+    assert type(pickle.loads(pickle.dumps(book))._state.db) is str
+    assert book._state.db == "default"
+    assert book._state.db != "replica1"
+    assert {book._state.db: 1}["default"] == 1
