@@ -11,7 +11,6 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.decision import Reason
 
 COLORS: Final = 28
-"""How many colours the style sheet has."""
 MORE: Final = "more"
 """The colour of all that has no place: a database that left the settings, whatever is put together."""
 

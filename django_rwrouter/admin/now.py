@@ -30,7 +30,6 @@ LAGS: Final[dict[str, _StrPromise]] = {
     "at most": gettext_lazy("at most %(seconds)s s"),
     "at least": gettext_lazy("at least %(seconds)s s"),
 }
-"""How far a replica is behind."""
 
 
 RICH: Final = frozenset({"alias", "role", "condition", "replica_share"})

@@ -29,7 +29,6 @@ CHOICES: Final[dict[str, _StrPromise]] = {
 }
 """What there is to choose from, by the names of :data:`django_rwrouter.stats.summary.SPANS`."""
 FIRST: Final = "1h"
-"""What is shown unless something else was chosen."""
 CAUSES_DRAWN: Final = 5
 """Reasons that are drawn; the others are put together."""
 STEPS_DRAWN: Final = 12
@@ -41,7 +40,6 @@ SPILLS: Final = (
     EventKind.FAILOVER,
     EventKind.REPLICA_EJECTED,
 )
-"""Events that are drawn."""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -109,7 +107,9 @@ def _events(summary: Summary) -> Iterator[tuple[str, int, str]]:
 
 def _charts(report: Report) -> list[Chart]:
     summary = report.summary
-    steps = _of_the_site(summary.steps)
+    # The charts of a young site leave out the time before anything was counted, to fill their width.
+    first = next((place for place, step in enumerate(summary.steps) if not step.is_empty), 0)
+    steps = summary.steps[max(0, min(first, len(summary.steps) - STEPS_DRAWN)) :]
     axis = Axis(span=report.span, moments=[moment(step.start) for step in steps])
 
     def by_database(measure: Callable[[TimeStep, str], float | None]) -> list[Series]:
@@ -175,12 +175,6 @@ def _charts(report: Report) -> list[Chart]:
             empty=_("None: no read was spilled or failed over, no replica was ejected."),
         ),
     ]
-
-
-def _of_the_site(steps: list[TimeStep]) -> list[TimeStep]:
-    """Leave out the steps before anything was counted, for the charts of a young site to fill their width."""
-    first = next((place for place, step in enumerate(steps) if not step.is_empty), 0)
-    return steps[max(0, min(first, len(steps) - STEPS_DRAWN)) :]
 
 
 def _reasons(steps: list[TimeStep]) -> list[Series]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 VIEW: Final = "django_rwrouter.view_routing"
-"""The permission to see the panel."""
 CHANGE: Final = "django_rwrouter.change_routing"
 """The permission to drain replicas and to throw the kill switch; of no use without the other."""
 
@@ -25,7 +24,6 @@ class Page:
     """Part of its address and of its URL's name."""
     title: _StrPromise
     context: Callable[[HttpRequest], dict[str, Any]]
-    """Gathers what the template shows."""
     refresh_seconds: int = 0
     """How often the page fetches itself anew, where there is JavaScript; 0 for never."""
     permission: str = VIEW

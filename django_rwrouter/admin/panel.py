@@ -76,7 +76,13 @@ class RoutingAdmin(Base):
 
     def get_urls(self) -> list[URLPattern]:
         """Have the pages, the first at the address where the index expects the change list."""
-        wrap = self._uncounted_view
+
+        def wrap(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+            wrapped: Callable[..., HttpResponse] = self.admin_site.admin_view(view)
+            # The statistics leave it out: who looks must not change the picture.
+            setattr(wrapped, UNCOUNTED, True)
+            return wrapped
+
         prefix = f"{self.opts.app_label}_{self.opts.model_name}"
         urls = [path("", wrap(self.changelist_view), name=f"{prefix}_changelist")]
         urls += [
@@ -93,12 +99,6 @@ class RoutingAdmin(Base):
             for action in actions.ACTIONS
         ]
         return urls
-
-    def _uncounted_view(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-        """Return a view of the admin that the statistics leave out: who looks must not change the picture."""
-        wrapped: Callable[..., HttpResponse] = self.admin_site.admin_view(view)
-        setattr(wrapped, UNCOUNTED, True)
-        return wrapped
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -26,7 +26,6 @@ VERDICTS: Final[dict[Stage, tuple[str, _StrPromise]]] = {
     Stage.AWAY: ("bad", _("it does not answer")),
     Stage.UNKNOWN: ("unknown", _("unknown: it does not say where it is, or belongs to another history")),
 }
-"""How bad it is, and what to call it."""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:

@@ -20,7 +20,6 @@ NAMELESS: Final[dict[str, Texts]] = {
         OTHER: gettext_lazy("all other models"),
     },
 }
-"""What to call the origins that have no name."""
 
 
 def statistics(span: Span) -> tuple[Report | None, dict[str, Any]]:

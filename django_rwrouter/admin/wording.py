@@ -33,7 +33,6 @@ FLAWS: Final[Texts] = {
     "malformed": _("malformed"),
     "oversized": _("too long"),
 }
-"""Why a token was not accepted."""
 
 ROLES: Final[Texts] = {
     "primary": _("primary"),
@@ -51,7 +50,6 @@ STATES: Final[Texts] = {
 
 
 STAMP: Final = "Y-m-d H:i:s T"
-"""How all pages write a time."""
 
 
 def word_for(texts: Texts, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
@@ -13,8 +14,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.doctor.findings import Finding, Severity
 
-_TIMEOUT = 2.0
-"""Seconds that a server may take to answer."""
+_TIMEOUT_SECONDS: Final = 2.0
 
 
 def answers(databases: Sequence[str] | None) -> Iterator[CheckMessage]:
@@ -29,7 +29,7 @@ def answers(databases: Sequence[str] | None) -> Iterator[CheckMessage]:
     for cluster in dict.fromkeys(
         topology.by_alias[alias] for alias in databases if alias in topology.by_alias
     ):
-        for finding in examine(cluster, _TIMEOUT, databases):
+        for finding in examine(cluster, _TIMEOUT_SECONDS, databases):
             if finding.alias in databases:
                 yield from _message(finding, is_primary=finding.alias == cluster.primary)
 

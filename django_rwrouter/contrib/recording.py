@@ -22,14 +22,12 @@ class RecordedStatement:
     """A statement of the request, in types that every store of the debug toolbar can keep."""
 
     alias: str
-    """The database that ran the statement."""
     is_primary: bool
     operation: Operation
     """``"write"`` if the statement counts as a write."""
     reason: str
     """The value of a :class:`~django_rwrouter.decision.Reason`."""
     level: str
-    """The level in force."""
     model: str
     """The label of the model that the router was asked for, or an empty string."""
     would_be: str

@@ -22,7 +22,6 @@ class RuleVerdict(str, Enum):
     """What became of a rule."""
 
     PASSED = "passed"
-    """It does not apply."""
     APPLIES = "applies"
     NOT_REACHED = "not_reached"
     """An earlier one has decided."""

@@ -13,7 +13,6 @@ from django_rwrouter.conf.clusters import home_of
 MAX_REASON: Final = 500
 """Characters of an override's reason that are kept."""
 MAX_BY: Final = 150
-"""The same, of who made it."""
 
 
 class OverrideKind(str, Enum):
@@ -42,7 +41,6 @@ class RoutingOverride(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     kind = models.CharField(max_length=16)
-    """A value of :class:`OverrideKind`."""
     target = models.CharField(max_length=200)
     """The alias of a replica, or the name of a cluster."""
     reason = models.CharField(max_length=MAX_REASON, blank=True)

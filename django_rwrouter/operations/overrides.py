@@ -46,7 +46,6 @@ class Override(NamedTuple):
     """The alias of a replica, or the name of a cluster; the settings may not know it any more."""
     reason: str = ""
     by: str = ""
-    """Who wanted it."""
     at: int = 0
     """Since when, as Unix time."""
 

@@ -28,15 +28,10 @@ class Stage(str, Enum):
     LEVEL = "level"
     """Nowhere: it has replayed what the primary had written when it was asked."""
     AWAY = "away"
-    """It does not answer."""
     NOT_REPLICATING = "not_replicating"
-    """It answers, and follows nobody."""
     NOT_RECEIVING = "not_receiving"
-    """It gets nothing from the primary."""
     NOT_REPLAYING = "not_replaying"
-    """It does not replay what it has got."""
     RECEIVING = "receiving"
-    """It has not got everything yet."""
     REPLAYING = "replaying"
     """It has got everything, and has not replayed all of it yet."""
     BEHIND = "behind"
@@ -52,7 +47,6 @@ class ReplicaProgress:
     alias: str
     progress: Progress | None = None
     why: str = ""
-    """Why it could not be asked."""
     received: str = ""
     replayed: str = ""
     to_receive: int | None = None
@@ -89,7 +83,6 @@ class ClusterProgress:
     written: str = ""
     """Up to where the primary has written; empty if it does not say."""
     why: str = ""
-    """Why the primary could not be asked."""
     unit: str = ""
     replicas: list[ReplicaProgress] = field(default_factory=list)
 

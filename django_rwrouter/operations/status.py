@@ -46,9 +46,7 @@ class ServerNow:
     is_primary: bool
     """By the settings."""
     label: str = ""
-    """What the settings call a replica's machine."""
     drained: Override | None = None
-    """Who took it out of rotation, and why."""
     is_level: bool = False
     """Whether a replica stands where the primary stands."""
     opinions: Mapping[str, int] = field(default_factory=dict)
@@ -108,11 +106,9 @@ class ClusterNow:
 
     name: str
     level: str
-    """The level of consistency in the settings."""
     routing: Routing
     """``off`` and ``shadow`` by the settings, ``switched_off`` by an operator."""
     switched_off: Override | None
-    """Who threw the kill switch, and why."""
     primary: ServerNow
     replicas: tuple[ServerNow, ...]
     spilled: int
@@ -140,7 +136,6 @@ class Overview:
     statistics: StatisticsState
     """Whether there are any: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
     summary: Summary | None = None
-    """What was counted in this time, where there are statistics."""
     overrides_failure: str = ""
     """Why it is not known what operators want; empty if it is."""
     ineffective: tuple[Override, ...] = ()

@@ -64,17 +64,14 @@ class Question:
     block: BlockKind | None = None
     """The block around it; ``CONSISTENCY`` is one with ``level``."""
     max_staleness: float = 1.0
-    """Seconds, for ``bounded``."""
     token_age: float | None = None
     """Seconds since the client's last write, in an earlier request; ``None`` if it has not written."""
     wrote: bool = False
-    """Whether this request has written already."""
     in_transaction: bool = False
     """Whether it is inside ``atomic()`` on the primary."""
     from_primary: bool = False
     """Whether it follows an object that this request has read from the primary."""
     write: bool = False
-    """Whether it is a write."""
 
     @classmethod
     def of(cls, model: type[Model], values: Mapping[str, Any]) -> Question:

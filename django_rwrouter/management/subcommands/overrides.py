@@ -25,7 +25,6 @@ class OverrideCommand:
     run_on: Callable[..., object]
     """Takes the subject, the reason if it makes one, and the operator; ``False`` if nothing changed."""
     done: str
-    """Said when something changed."""
     consequence: str
     """What running processes do then, within two intervals of their monitors."""
     not_done: str = ""

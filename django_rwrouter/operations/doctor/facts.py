@@ -23,9 +23,7 @@ class Facts:
     version: str = ""
     """The product's name and version, or what Django calls it."""
     identity: str = ""
-    """Which physical server it is."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Settings of the server, by name."""
     log: Mapping[str, Any] = field(default_factory=dict)
     """The status of a primary's binary log, if that may be seen."""
     replication: Mapping[str, Any] | None = None
@@ -39,7 +37,6 @@ class Facts:
     clock: float | None = None
     """By how many seconds the server's clock is ahead of ours; ``None`` if it was not asked."""
     clock_accuracy: float = 0.0
-    """How far off that may be, in seconds."""
     position: Any = None
     """Where it stands; ``None`` if it does not say."""
     refused: str = ""

@@ -31,7 +31,6 @@ class Finding:
     severity: Severity
     message: str
     advice: str = ""
-    """What to do, or an empty string."""
 
 
 @dataclass(slots=True)

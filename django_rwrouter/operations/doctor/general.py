@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Final
 
 from django_rwrouter.conf.clusters import Cluster
@@ -107,7 +106,11 @@ def compare(cluster: Cluster, answers: list[Facts]) -> list[Finding]:
                 f"its server_id is {number}, as is {other.alias!r}'s: their writes cannot be told apart",
                 "Give each server a server_id of its own.",
             )
-    for first, *others in _by_identity(answers):
+    aliases: defaultdict[str, list[str]] = defaultdict(list)
+    for facts in answers:
+        if facts.identity:
+            aliases[facts.identity].append(facts.alias)
+    for first, *others in aliases.values():
         for alias in others:
             notes = Notes(cluster.name, alias, findings)
             if first == cluster.primary:
@@ -123,15 +126,6 @@ def compare(cluster: Cluster, answers: list[Facts]) -> list[Finding]:
                     "Two aliases of one server are drawn twice as often; write WEIGHT if that is meant.",
                 )
     return findings
-
-
-def _by_identity(answers: list[Facts]) -> Iterable[list[str]]:
-    """Return the aliases of each physical server."""
-    aliases: defaultdict[str, list[str]] = defaultdict(list)
-    for facts in answers:
-        if facts.identity:
-            aliases[facts.identity].append(facts.alias)
-    return aliases.values()
 
 
 def _in_each_others_place(cluster: Cluster, answers: list[Facts], findings: list[Finding]) -> None:

@@ -82,7 +82,8 @@ def judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
         return
     else:
         _replica(facts, notes)
-    judge_position(facts, notes, _where_no_position(facts))
+    advice = "Look at what is said of replication above; GRANT pg_monitor lets its timeline be seen."
+    judge_position(facts, notes, "Look at what is said of it above." if facts.is_primary else advice)
 
 
 def _primary(facts: Facts, notes: Notes) -> None:
@@ -168,9 +169,3 @@ def _replica(facts: Facts, notes: Notes) -> None:
             "replica only while it receives from another server",
             "GRANT pg_monitor TO the application's user, on the primary.",
         )
-
-
-def _where_no_position(facts: Facts) -> str:
-    if facts.is_primary:
-        return "Look at what is said of it above."
-    return "Look at what is said of replication above; GRANT pg_monitor lets its timeline be seen."

@@ -22,7 +22,6 @@ NAMES: Final = (
 )
 """Columns of the replica's status, which takes a privilege, and variables of MariaDB."""
 _SHOWN: Final = 5
-"""How many tables are named."""
 
 
 def judge(facts: Facts, notes: Notes) -> None:
