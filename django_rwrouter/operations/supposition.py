@@ -105,21 +105,11 @@ def tells_positions(cluster: Cluster) -> bool:
 class _AnyPosition:
     """A position that stands for any other."""
 
-    def covers(self, other: Any) -> bool:
+    def covers(self, _other: object) -> bool:
         return True
 
-    def merge(self, other: Any) -> Any:
-        return other
 
-    def encode(self) -> str:
-        return ""
-
-    @classmethod
-    def decode(cls, text: str) -> _AnyPosition:
-        return cls()
-
-
-_ANY_POSITION: Final = _AnyPosition()
+_ANY_POSITION: Final[Any] = _AnyPosition()
 
 
 class _SupposedStandings(Standings):
