@@ -141,20 +141,19 @@ class HostElection:
         """Whether heartbeats have been missing for so long that the election itself must have failed."""
         return monotonic() - self._heartbeat_at > 2 * TRUSTED_INTERVALS * self._interval
 
-    def step_down(self) -> None:
-        """Release the lock."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-
     def close(self) -> None:
         """Release everything. In a forked child this does not affect the parent."""
         with suppress(OSError):
-            self.step_down()
+            self._step_down()
         with suppress(OSError):
             self._directory.close()
 
     # --- the lock -----------------------------------------------------------------------------------
+
+    def _step_down(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
     def _try_to_lead(self) -> bool:
         lock = self._directory.open(self._lock_name)
@@ -227,7 +226,7 @@ class HostElection:
         if self._directory.identity(self._lock_name)[:2] == self._own_lock:
             self._heartbeat_at = monotonic()
             return True
-        self.step_down()
+        self._step_down()
         return False
 
 

@@ -55,7 +55,7 @@ class _Monitor:
             return  # The threads would meet the tests' transactions.
         topology = get_topology()
         settings = get_settings().monitor
-        watches = not topology.inert and any(each.replicas for each in topology.clusters.values())
+        watches = not topology.inert and any(cluster.replicas for cluster in topology.clusters.values())
         if watches and settings.mode == "inline":
             self._inline = InlineRounds(topology, settings)
             return

@@ -134,12 +134,12 @@ class _Reports:
     """Logs errors of the monitor itself, each kind once."""
 
     def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def __call__(self, error: Exception) -> None:
         kind = (type(error).__name__, str(error.__traceback__ and error.__traceback__.tb_lineno))
-        level = logging.DEBUG if kind in self._known else logging.ERROR
-        self._known.add(kind)
+        level = logging.DEBUG if kind in self._reported else logging.ERROR
+        self._reported.add(kind)
         logger.log(level, "The monitor of the databases has met an error, and goes on.", exc_info=error)
 
 

@@ -46,7 +46,7 @@ def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
         if data["version"] != VERSION:
             return None
         return Snapshot(
-            findings=tuple(_decode_finding(each, when) for each in data["servers"]),
+            findings=tuple(_decode_finding(finding, when) for finding in data["servers"]),
             ejected={str(alias): str(why) for alias, why in data["ejected"].items()},
             cut_off={str(alias): when(at) for alias, at in data["cut_off"].items()},
             answers=dict(data["answers"]),
