@@ -499,6 +499,7 @@ def test_a_read_that_spilled_gives_its_place_back(error):
     ids=repr,
 )
 def test_what_failed_because_of_the_server_is_counted(error, counted):
+    recorder.reset()
     with pytest.raises(type(error)):
         run("SELECT 1", error=error, vendor="mysql")
     events = [tuple(event) for row in recorder._counters.take() for event in row.data["events"]]
