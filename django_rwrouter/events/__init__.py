@@ -1,4 +1,4 @@
-"""Events of servers and reads: each is counted, logged and signalled together."""
+"""What happens to servers and to reads: the kinds of events, their causes, and one function to emit each."""
 
 from django_rwrouter.events.emit import (
     cluster_of,

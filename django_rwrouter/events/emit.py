@@ -1,4 +1,4 @@
-"""Emits events: each is counted, logged and signalled together."""
+"""Emits each event at once to the statistics, the log and its signal."""
 
 from __future__ import annotations
 
@@ -33,25 +33,20 @@ def why(error: BaseException) -> str:
 
 
 def _emit(
-    kind: EventKind, level: int, message: str, alias: str, *values: object, detail: str = "", **facts: object
-) -> None:
-    """Count an event, log it, and send its signal with the same facts."""
-    stats.note_event(kind.code, alias, detail)
-    _announce(kind, level, message, alias, *values, stacklevel=3, **facts)
-
-
-def _announce(
     kind: EventKind,
     level: int,
     message: str,
     alias: str,
     *values: object,
-    stacklevel: int = 2,
+    detail: str | None = "",
     **facts: object,
 ) -> None:
-    # The place in the log is the function of the event, not this one.
+    """Log an event and send its signal with the same facts; count it unless ``detail`` is ``None``."""
+    if detail is not None:
+        stats.note_event(kind.code, alias, detail)
     facts = {"alias": alias, "cluster": cluster_of(alias), **facts}
-    logger.log(level, message, alias, *values, extra=facts, stacklevel=stacklevel)
+    # The place in the log is the function of the event, not this one.
+    logger.log(level, message, alias, *values, extra=facts, stacklevel=2)
     if kind.signal is not None:
         kind.signal.send_robust(sender=None, **facts)
 
@@ -220,7 +215,7 @@ def replica_drained(alias: str, reason: str) -> None:
 def replica_undrained(alias: str) -> None:
     """Announce that a drained replica was put back; not counted, like :func:`replica_drained`."""
     message = "The replica %r is no longer drained."
-    _announce(EventKind.REPLICA_UNDRAINED, logging.WARNING, message, alias)
+    _emit(EventKind.REPLICA_UNDRAINED, logging.WARNING, message, alias, detail=None)
 
 
 @once_for_a_host

@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.stats.summary import Happening
@@ -47,16 +47,12 @@ class Incident:
     """Those that noted it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """An incident as one process saw it."""
 
-    begin: float
-    end: float
-    """Infinite while it goes on."""
-    has_end: bool
-    detail: str
-    process: str
+    beginning: Happening
+    end: float | None
+    """Infinite while it goes on; ``None`` if nobody noted it."""
 
 
 def incidents(log: Iterable[Happening], holders: Holders) -> list[Incident]:
@@ -82,7 +78,7 @@ def _parts(entries: Sequence[Happening], holders: Collection[str]) -> Iterator[_
     for entry in entries:
         if entry.name in BEGUN_BY:
             if beginning := begun.pop(entry.process, None):
-                yield _part(beginning, entry.when)
+                yield _Part(beginning, entry.when)
             else:
                 strangers.append(entry)
         elif entry.name in ENDED_BY:
@@ -90,7 +86,7 @@ def _parts(entries: Sequence[Happening], holders: Collection[str]) -> Iterator[_
                 unended.append(begun[entry.process])
             begun[entry.process] = entry
         else:
-            yield _part(entry, entry.when)
+            yield _Part(entry, entry.when)
     unended = sorted([*unended, *begun.values()])
     # Whoever ended what it did not begin has taken over from a process that is gone.
     for entry in strangers:
@@ -101,41 +97,37 @@ def _parts(entries: Sequence[Happening], holders: Collection[str]) -> Iterator[_
         )
         if beginning := next(gone, None):
             unended.remove(beginning)
-            yield _part(beginning, entry.when)
+            yield _Part(beginning, entry.when)
     for entry in unended:
         goes_on = entry.process in holders or (bool(holders) and entry is unended[-1])
-        yield _part(entry, math.inf if goes_on else None)
-
-
-def _part(entry: Happening, end: float | None) -> _Part:
-    last = entry.when if end is None else end
-    return _Part(entry.when, last, end is not None, entry.detail, entry.process)
+        yield _Part(entry, math.inf if goes_on else None)
 
 
 def _together(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
     """Yield the parts of one incident after the other."""
     together: list[_Part] = []
     end = -math.inf
-    for part in sorted(parts, key=lambda part: part.begin):
-        if together and part.begin > end + GAP:
+    for part in sorted(parts, key=lambda part: part.beginning.when):
+        begin = part.beginning.when
+        if together and begin > end + GAP:
             yield together
             together = []
         together.append(part)
-        end = max(end, part.end)
+        end = max(end, begin if part.end is None else part.end)
     if together:
         yield together
 
 
 def _incident(key: tuple[str, ...], parts: list[_Part]) -> Incident:
-    ends = [part.end for part in parts if part.has_end]
+    ends = [part.end for part in parts if part.end is not None]
     goes_on = math.inf in ends
-    details = Counter(part.detail for part in parts)
+    details = Counter(part.beginning.detail for part in parts)
     return Incident(
         name=key[0],
         subject=key[1],
-        begin=parts[0].begin,
+        begin=parts[0].beginning.when,
         end=None if goes_on else max(ends, default=None),
         goes_on=goes_on,
         details=tuple(detail for detail, _count in details.most_common()),
-        processes=frozenset(part.process for part in parts),
+        processes=frozenset(part.beginning.process for part in parts),
     )
