@@ -298,7 +298,7 @@ class World:
         for alias in (*PRIMARIES, *REPLICAS):
             self._check_connection(alias)
         for name in CLUSTERS:
-            if spill_slots.slots_of(name).taken:
+            if spill_slots.taken(name):
                 raise BrokenError(f"a slot on the primary of {name} is still taken")
         if (threads := threading.active_count()) > 30:
             raise BrokenError(f"{threads} threads are left")

@@ -126,7 +126,7 @@ def test_what_ends_gives_its_place_on_the_primary_back(simulator, settings):
         return HttpResponse(Book.objects.db)
 
     def places():
-        return spill_slots.slots_of("default").taken
+        return spill_slots.taken("default")
 
     remembered = []
     with routing_scope(safe=True):

@@ -10,9 +10,10 @@ from django.test import Client
 
 from django_rwrouter import Reason, routing_scope, signals
 from django_rwrouter.events import emit
+from django_rwrouter.scope.state import RoutingState, this_thread
+from django_rwrouter.servers import spill_slots
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.spill_slots import slots_of
 from tests.app.models import Book
 from tests.servers.mariadb.conftest import sample
 
@@ -51,24 +52,24 @@ def test_eventual_reads_stay_on_the_replicas(unknown, routed, rwrouter):
 
 def test_more_than_the_limit_are_answered_by_the_replica_that_lags_least(unknown, routed, rwrouter):
     rwrouter(SPILL_LIMIT=1)
-    taken = slots_of("default").take(1)
+    other = RoutingState()
+    assert spill_slots.take(other, this_thread(), "default", 1)
     content, alias, reason = look(routed)
     assert (content, reason) == (b"old", Reason.DEGRADED)
     assert alias != "default"
-    del taken
+    spill_slots.release(other, this_thread(), "default")
     assert look(routed)[1:] == ("default", Reason.SPILLED)
 
 
 def test_slots_are_given_back_when_statements_have_run_and_when_scopes_end(unknown):
-    slots = slots_of("default")
     with routing_scope(safe=True):
         assert list(Book.objects.values_list("title", flat=True)) == ["old", "new"]
-        assert slots.taken == 0
+        assert spill_slots.taken("default") == 0
         with suppress(ZeroDivisionError), routing_scope(safe=True):
             assert Book.objects.all().db == "default"  # Decided, and never run.
-            assert slots.taken == 1
+            assert spill_slots.taken("default") == 1
             raise ZeroDivisionError
-    assert slots.taken == 0
+    assert spill_slots.taken("default") == 0
 
 
 def test_no_more_than_the_limit_are_on_the_primary_at_once(unknown, rwrouter):
@@ -81,7 +82,7 @@ def test_no_more_than_the_limit_are_on_the_primary_at_once(unknown, rwrouter):
         with routing_scope(safe=True):
             together.wait()
             alias = Book.objects.all().db
-            most.append(slots_of("default").taken)
+            most.append(spill_slots.taken("default"))
             found[alias == "default"] += 1
             together.wait()  # Nobody has run its statement before all have decided.
         connections.close_all()

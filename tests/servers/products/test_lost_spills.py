@@ -11,11 +11,10 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.routing import candidates
-from django_rwrouter.servers import asking
+from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import loads
-from django_rwrouter.servers.spill_slots import slots_of
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book
 from tests.servers.products.settings import REPLICAS
@@ -51,7 +50,7 @@ def lagging(cluster, rwrouter, routed, monkeypatch):
         assert places(routed) == [("default", Reason.SPILLED)]
     routed.clear()
     yield cluster
-    assert slots_of("default").taken == 0
+    assert spill_slots.taken("default") == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
