@@ -93,32 +93,28 @@ def _why(error: Exception, timeout: float) -> str:
 
 
 def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, timeout: float) -> ServerState:
+    alias = connection.alias
     try:
         connection.ensure_connection()
         driver = get_driver(connection)
         if driver is None:
             failure = "" if connection.is_usable() else NO_ANSWER
-            return ServerState(alias=connection.alias, cluster=cluster.name, failure=failure)
-        if connection.alias == cluster.primary:
-            return _primary(cluster, connection, driver, floor)
-        return _replica(cluster, connection, driver, floor, timeout)
+            return ServerState(alias=alias, cluster=cluster.name, failure=failure)
+        if alias != cluster.primary:
+            return _replica(cluster, connection, driver, floor, timeout)
+        floor.at = monotonic()
+        with plain_cursor(connection) as cursor:
+            reading = driver.describe_primary(cursor)
+        floor.position = reading.position
+        return _answer(cluster, alias, reading, reading.position)
     except Error as error:
         if not get_product(connection).errors.is_refusal(error):
             raise
-        alias, refused = connection.alias, what_is_refused(error)
+        refused = what_is_refused(error)
         return ServerState(alias=alias, cluster=cluster.name, refused=refused, at=time.time())
     finally:
-        if connection.alias == cluster.primary:
+        if alias == cluster.primary:
             floor.known.set()
-
-
-def _primary(cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor) -> ServerState:
-    floor.at = monotonic()
-    with plain_cursor(connection) as cursor:
-        reading = driver.describe_primary(cursor)
-    floor.position = reading.position
-    floor.known.set()
-    return _answer(cluster, connection.alias, reading, reading.position)
 
 
 def _replica(

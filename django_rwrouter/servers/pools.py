@@ -61,40 +61,37 @@ def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> No
     if pool is None:
         connection.ensure_connection()
         return
-    # Django looks the pool up here; this wrapper alone sees the bounded one.
+    # Django looks the pool up there; this wrapper alone sees the bounded one.
+    bounded = _Bounded(pool, connection.alias, seconds)
     if hasattr(pool, "getconn"):
-        vars(connection)["_connection_pools"] = {connection.alias: _Bounded(pool, connection.alias, seconds)}
-        try:
-            connection.ensure_connection()
-        finally:
-            vars(connection).pop("_connection_pools", None)
+        vars(connection)["_connection_pools"] = {connection.alias: bounded}
     elif seconds is not None and _is_of_greenlets(pool):
-        vars(connection)["_pool"] = _BoundedForGreenlets(pool, connection.alias, seconds)
-        try:
-            connection.ensure_connection()
-        finally:
-            vars(connection)["_pool"] = pool
-    else:
+        vars(connection)["_pool"] = bounded
+    try:
         connection.ensure_connection()
+    finally:
+        vars(connection).pop("_connection_pools", None)
+        if vars(connection).get("_pool") is bounded:
+            vars(connection)["_pool"] = pool
 
 
 class _Bounded:
-    """psycopg's pool with a shorter timeout for one caller."""
+    """A pool with a shorter timeout for one caller: psycopg's, or that of ``django_db_geventpool``."""
 
     def __init__(self, pool: Any, alias: str, seconds: float | None) -> None:
         self._pool = pool
         self._alias = alias
+        if seconds is not None and monotonic() < _full_until.get(alias, 0.0):
+            seconds = GLANCE
         self._seconds = seconds
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
 
     def getconn(self) -> Any:
-        """Draw a connection."""
+        """Draw a connection from psycopg's pool."""
         pool, alias = self._pool, self._alias
-        timeout = pool.timeout
-        if self._seconds is not None:
-            timeout = min(timeout, _worth(alias, self._seconds))
+        timeout = pool.timeout if self._seconds is None else min(pool.timeout, self._seconds)
         was_used, failures = _is_used(alias), _failures(pool)
         seen = _seen.setdefault(alias, WeakSet())
         seen.update(_idle(pool))  # The pool is about to check one of them, without a timeout.
@@ -112,30 +109,17 @@ class _Bounded:
         seen.add(raw)
         return raw
 
-
-class _BoundedForGreenlets:
-    """``django_db_geventpool``'s pool with a timeout for one caller."""
-
-    def __init__(self, pool: Any, alias: str, seconds: float) -> None:
-        self._pool = pool
-        self._alias = alias
-        self._seconds = seconds
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pool, name)
-
     def get(self) -> Any:
-        """Draw a connection, or open one."""
+        """Draw a connection from ``django_db_geventpool``'s pool, or have it open one."""
         from gevent import Timeout  # Installed wherever this pool is used.
 
-        pool, alias = self._pool, self._alias
-        seconds = _worth(alias, self._seconds)
+        pool, alias, seconds = self._pool, self._alias, self._seconds
         limit = Timeout(seconds)
         try:
             with limit:
                 return pool.get()
         except Timeout as error:
-            if error is not limit:
+            if error is not limit or seconds is None:
                 raise
             # If the pool has room, the wait was for the server, not for a place.
             if seconds >= BRIEF:
@@ -147,11 +131,6 @@ class _BoundedForGreenlets:
 
 def _is_of_greenlets(pool: Any) -> bool:
     return hasattr(pool, "maxsize") and hasattr(pool, "_conns")
-
-
-def _worth(alias: str, seconds: float) -> float:
-    """Return how long to wait for a pool: only a glance if it was full a moment ago."""
-    return GLANCE if monotonic() < _full_until.get(alias, 0.0) else seconds
 
 
 def _full(alias: str, option: str) -> FullPoolError:
@@ -195,5 +174,4 @@ def _is_used(alias: str) -> bool:
 
 def _failures(pool: Any) -> int:
     """Return how often a pool has failed to connect."""
-    failures: int = pool.get_stats().get("connections_errors", 0)
-    return failures
+    return int(pool.get_stats().get("connections_errors", 0))

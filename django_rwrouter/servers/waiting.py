@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,17 +29,10 @@ _SYNC_SLICE: Final = 0.02
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
-class _VainWaits(NamedTuple):
-    """Consecutive waits for a cluster's replicas that timed out."""
+_vain: Final[dict[str, tuple[int, float]]] = {}
+"""By cluster, how many consecutive waits timed out, and until when (monotonic seconds) nobody waits.
 
-    waits: int
-    rest_until: float
-    """Monotonic seconds."""
-
-
-_NONE_IN_VAIN: Final = _VainWaits(0, 0.0)
-_vain: Final[dict[str, _VainWaits]] = {}
-"""By cluster. Written without a lock: an inexact count does no harm."""
+Written without a lock: an inexact count does no harm."""
 
 
 def reset() -> None:
@@ -60,20 +53,20 @@ def wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any) -> bo
     replica does not answer.
     """
     seconds = cluster.settings.wait_timeout
-    vain, rest_until = _vain.get(cluster.name, _NONE_IN_VAIN)
+    vain, rest_until = _vain.get(cluster.name, (0, 0.0))
     if not seconds or monotonic() < rest_until or not _waiting.acquire(blocking=False):
         return False
     try:
         if rest_until:  # While this request tries, waiting stays suspended for the others.
-            _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds)
+            _vain[cluster.name] = vain, monotonic() + REST * seconds
         there = _wait(cluster, connection, position, seconds)
     finally:
         _waiting.release()
     if there:
         _vain.pop(cluster.name, None)
     else:
-        vain = _vain.get(cluster.name, _NONE_IN_VAIN).waits + 1
-        _vain[cluster.name] = _VainWaits(vain, monotonic() + REST * seconds if vain >= VAIN_WAITS else 0.0)
+        vain = _vain.get(cluster.name, (0, 0.0))[0] + 1
+        _vain[cluster.name] = vain, monotonic() + REST * seconds if vain >= VAIN_WAITS else 0.0
     return there
 
 
@@ -110,33 +103,33 @@ def wait_for_all(cluster: Cluster, position: Any) -> bool:
     deadline = monotonic() + settings.sync_timeout
     done = 0
     while done < wanted <= done + len(pending):
-        remaining = deadline - monotonic()
-        if remaining <= 0:
+        if monotonic() >= deadline:
             return False
         for alias in list(pending):
             try:
-                connection = connections[alias]
-                if is_primary(connection, connections[cluster.primary]):
-                    pending.remove(alias)
-                    done += 1
-                    continue
-                connection.close_if_health_check_failed()
-                pools.connect(connection, remaining)
-                there = _wait(cluster, connection, position, min(_SYNC_SLICE, max(remaining, 0.001)))
+                there = _has_replayed(cluster, alias, position, deadline - monotonic())
             except AssertionError as error:
                 if type(error).__name__ != "DatabaseOperationForbidden":
                     raise
                 pending.remove(alias)  # The running test forbids this replica: nobody reads from it.
                 wanted = min(wanted, done + len(pending))
-                continue
             except Error as error:
                 pass_over(alias, error)
                 pending.remove(alias)
-                continue
-            if there:
-                pending.remove(alias)
-                done += 1
-                if done >= wanted:
-                    break
-            remaining = deadline - monotonic()
+            else:
+                if there:
+                    pending.remove(alias)
+                    done += 1
+                    if done >= wanted:
+                        break
     return done >= wanted
+
+
+def _has_replayed(cluster: Cluster, alias: str, position: Any, remaining: float) -> bool:
+    """Whether a replica has replayed a position, or is the primary itself."""
+    connection = connections[alias]
+    if is_primary(connection, connections[cluster.primary]):
+        return True
+    connection.close_if_health_check_failed()
+    pools.connect(connection, remaining)
+    return _wait(cluster, connection, position, min(_SYNC_SLICE, max(remaining, 0.001)))
