@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
 from django.db import DatabaseError, connections
@@ -49,10 +49,6 @@ class StatisticsTableMissing(Exception):  # noqa: N818  (a state that passes, no
     """The table for the statistics has not been made yet."""
 
 
-class StatisticsPutOff(Exception):  # noqa: N818
-    """The site is writing, and would fail if anybody else did: the rows are to be offered again soon."""
-
-
 class DatabaseBackend:
     """Writes to this package's table, on a primary, and now and then merges what is there."""
 
@@ -65,8 +61,8 @@ class DatabaseBackend:
     def write(self, process: str, rows: Sequence[Row]) -> None:
         """Write the rows with one statement, where the database has an upsert.
 
-        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``, and :class:`StatisticsPutOff`
-        where it would be in the site's way.
+        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``, and
+        :class:`~django_rwrouter.databases.base.Busy` where it would be in the site's way.
         """
         # Here, because this module is imported before the app registry is ready.
         from django_rwrouter.stats.table import RoutingStatistics
@@ -74,7 +70,7 @@ class DatabaseBackend:
         table = RoutingStatistics.objects.on_primary()
         with temporary_connection(table.db) as is_own:
             try:
-                with _out_of_the_way(table.db, is_own=is_own):
+                with _writing(table) if is_own else nullcontext():
                     if rows[0].final:
                         table.finish(rows)
                     else:
@@ -94,9 +90,9 @@ class DatabaseBackend:
         from django_rwrouter.stats.rollup import roll_up
 
         try:
-            with _out_of_the_way(table.db, is_own=True):
+            with _writing(table):
                 roll_up(table, retention=get_settings().stats.retention_days * 86_400)
-        except StatisticsPutOff:
+        except Busy:
             self._roll_up_at = time.monotonic()
         except Exception as error:
             # Two that meet may get a deadlock, a serialization failure or a locked file: next time, then.
@@ -109,6 +105,12 @@ class DatabaseBackend:
             )
         else:
             self._in_vain = 0
+
+
+def _writing(table: RoutingStatisticsQuerySet) -> AbstractContextManager[None]:
+    """Write where the site's own writes do not suffer, or raise ``Busy``."""
+    connection = connections[table.db]
+    return get_product(connection).writing(connection)
 
 
 class NoBackend:
@@ -144,14 +146,3 @@ def temporary_connection(alias: str) -> Iterator[bool]:
     finally:
         connections[alias] = present
         own.close()
-
-
-@contextmanager
-def _out_of_the_way(alias: str, *, is_own: bool) -> Iterator[None]:
-    """Write where the site's own writes do not suffer, or not at all."""
-    connection = connections[alias]
-    try:
-        with get_product(connection).writing(connection) if is_own else nullcontext():
-            yield
-    except Busy as error:
-        raise StatisticsPutOff from error

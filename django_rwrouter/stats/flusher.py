@@ -15,13 +15,9 @@ from django.utils.module_loading import import_string
 
 from django_rwrouter import process
 from django_rwrouter.conf import get_settings
+from django_rwrouter.databases.base import Busy
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.stats.backends import (
-    BACKENDS,
-    StatisticsBackend,
-    StatisticsPutOff,
-    StatisticsTableMissing,
-)
+from django_rwrouter.stats.backends import BACKENDS, StatisticsBackend, StatisticsTableMissing
 from django_rwrouter.stats.counters import Counters, Row, ServerEntry
 
 logger: Final = logging.getLogger("django_rwrouter")
@@ -121,7 +117,7 @@ class Flusher:
                     self._write(batch)
                     batch = []
         except Exception as error:  # noqa: BLE001  (whatever a backend raises: a flush never harms)
-            if isinstance(error, StatisticsPutOff) and self._times_put_off < PUT_OFF_QUIETLY:
+            if isinstance(error, Busy) and self._times_put_off < PUT_OFF_QUIETLY:
                 self._times_put_off += 1
             else:
                 self._report(error, ending=ending)

@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from django_rwrouter.databases.base import Busy
 from django_rwrouter.databases.sqlite import gate
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.stats.backends import DatabaseBackend, StatisticsPutOff, temporary_connection
+from django_rwrouter.stats.backends import DatabaseBackend, temporary_connection
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 from tests.settings import DATABASES
@@ -38,7 +38,7 @@ def write():
         try:
             with silenced():
                 DatabaseBackend().write("a" * 32, [row()])
-        except StatisticsPutOff:
+        except Busy:
             put_off.append(True)
         finally:
             connections.close_all()

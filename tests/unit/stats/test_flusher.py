@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from django_rwrouter import process, stats
+from django_rwrouter.databases.base import Busy
 from django_rwrouter.stats import backends, flusher, recorder
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
@@ -317,7 +318,7 @@ def test_an_ending_process_waits_for_a_flush_only_so_long(keeper, monkeypatch):
 
 def test_what_is_put_off_is_written_soon_and_nobody_is_told(keeper, in_production, settings, caplog):
     settings.RWROUTER["STATS"]["FLUSH_SECONDS"] = 0.01
-    keeper.failure = backends.StatisticsPutOff()
+    keeper.failure = Busy()
     stats.count_event("request")
     stats.start()
     wait_until(lambda: len(keeper.calls) > 1, "it is tried again")
@@ -328,7 +329,7 @@ def test_what_is_put_off_is_written_soon_and_nobody_is_told(keeper, in_productio
 
 def test_what_is_put_off_at_the_end_is_tried_again(keeper, monkeypatch):
     stats.count_event("request")
-    keeper.failure = backends.StatisticsPutOff()
+    keeper.failure = Busy()
     monkeypatch.setattr(flusher.time, "sleep", lambda seconds: setattr(keeper, "failure", None))
     recorder._flusher._at_exit()
     assert keeper.total() == 1
@@ -337,7 +338,7 @@ def test_what_is_put_off_at_the_end_is_tried_again(keeper, monkeypatch):
 def test_what_is_put_off_for_long_is_a_failure(keeper, monkeypatch, caplog):
     monkeypatch.setattr(flusher, "PUT_OFF_QUIETLY", 3)
     stats.count_event("request")
-    keeper.failure = backends.StatisticsPutOff()
+    keeper.failure = Busy()
     for _ in range(3):
         stats.flush()
     assert not caplog.records
