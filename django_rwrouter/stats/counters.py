@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import add
@@ -62,16 +62,13 @@ ServerEntry: TypeAlias = Mapping[str, Any]
 """A server's state as JSON, which the statistics keep and do not read."""
 
 
-class _Required(TypedDict):
+class Counts(TypedDict, total=False):
+    """What a row says, ready for JSON. Keys may be missing or new; readers skip those they do not know."""
+
     statements: list[tuple[str, str, str, str, str, int, int]]
     """Cluster, alias, operation, reason, would-be alias, statements, microseconds in all."""
     events: list[tuple[str, str, int]]
     """Name, subject, how often."""
-
-
-class Counts(_Required, total=False):
-    """What a row says, ready for JSON. More keys may follow; readers skip those they do not know."""
-
     latency: list[tuple[str, str, str, list[int]]]
     """Cluster, alias, operation, statements in each bucket of :data:`stats.LATENCY_BOUNDS`."""
     log: list[tuple[float, str, str, str, str]]
@@ -109,9 +106,9 @@ class _Bucket:
     process: str
     start: int
     statements: dict[_Key, list[float]] = field(default_factory=dict)
-    events: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
     log: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
-    origins: dict[tuple[str, str, type[Model] | str | None], int] = field(default_factory=dict)
+    origins: Counter[tuple[str, str, type[Model] | str | None]] = field(default_factory=Counter)
     lag: dict[str, tuple[float, float]] = field(default_factory=dict)
     servers: list[ServerEntry] = field(default_factory=list)
     changed: bool = True
@@ -124,11 +121,7 @@ class _Bucket:
     """Whether it was taken as final."""
 
     def row(self, *, final: bool = False) -> Row:
-        return Row(
-            process=self.process, resolution=RESOLUTION, start=self.start, data=self._counts(), final=final
-        )
-
-    def _counts(self) -> Counts:
+        """Return the counts as a row."""
         counts: Counts = {"statements": [], "events": [(*key, count) for key, count in self.events.items()]}
         histograms: dict[tuple[str, str, str], list[int]] = {}
         for key, (seconds, *buckets) in self.statements.items():
@@ -151,33 +144,28 @@ class _Bucket:
             counts["lag"] = [(alias, *seconds) for alias, seconds in self.lag.items()]
         if self.servers:
             counts["servers"] = self.servers
-        return counts
+        return Row(process=self.process, resolution=RESOLUTION, start=self.start, data=counts, final=final)
 
     def count_origin(self, reason: str, origin: Origin) -> None:
         """Count a read of the primary by what it is of."""
         key: tuple[str, str, type[Model] | str | None] = (reason, *origin)
-        try:
-            self.origins[key] += 1
-        except KeyError:
-            if len(self.origins) >= MAX_ORIGINS:
-                key = (reason, OTHER, OTHER)
-            self.origins[key] = self.origins.get(key, 0) + 1
+        if key not in self.origins and len(self.origins) >= MAX_ORIGINS:
+            key = (reason, OTHER, OTHER)
+        self.origins[key] += 1
 
     def absorb(self, other: _Bucket) -> None:
         """Add a newer bucket's counts to these, and leave that one empty."""
         for key, numbers in other.statements.items():
             entry = self.statements.get(key)
             self.statements[key] = numbers if entry is None else list(map(add, entry, numbers))
-        for event, times in other.events.items():
-            self.events[event] += times
+        self.events.update(other.events)
+        self.origins.update(other.origins)
         for event, entries in other.log.items():
             self.log[event] = (self.log.get(event, []) + entries)[:LOG_OF_EACH]
         for alias, (most, last) in other.lag.items():
             self.lag[alias] = (max(most, self.lag.get(alias, (0.0,))[0]), last)
-        for origin, reads in other.origins.items():
-            self.origins[origin] = self.origins.get(origin, 0) + reads
-        other.origins = {}
-        other.statements, other.events, other.log, other.lag = {}, defaultdict(int), {}, {}
+        for emptied in (other.statements, other.events, other.log, other.origins, other.lag):
+            emptied.clear()
         self.changed = other.changed = True
 
 
@@ -275,7 +263,7 @@ class Counters:
         with self._lock:
             self._bucket().events[name, subject] += 1
 
-    def note_event(self, name: str, subject: str, detail: str) -> None:
+    def note_event(self, name: str, subject: str = "", detail: str = "") -> None:
         """Count one event, and keep it with its time if it is one of the first of its kind in this minute."""
         with self._lock:
             self.count_event(name, subject)

@@ -9,7 +9,6 @@ whatever the distribution; smooth distributions come much closer. The bounds are
 from __future__ import annotations
 
 import operator
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,11 +20,6 @@ BOUNDS: Final = tuple(
 """Upper bounds in seconds, each part of its bucket, as in Prometheus. What is slower has one more bucket."""
 BUCKETS: Final = len(BOUNDS) + 1
 """How many buckets there are."""
-
-
-def bucket_of(seconds: float) -> int:
-    """Return the index of the bucket that a latency falls into."""
-    return bisect_left(BOUNDS, seconds)
 
 
 def percentile(counts: Sequence[int], fraction: float) -> float | None:
@@ -65,7 +59,7 @@ def add(into: list[int], counts: Sequence[int]) -> None:
 
 def trimmed(counts: Sequence[int]) -> list[int]:
     """Return the counts without the zeros at their end, as they are stored."""
-    length = len(counts)
-    while length and not counts[length - 1]:
-        length -= 1
-    return list(counts[:length])
+    kept = list(counts)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept

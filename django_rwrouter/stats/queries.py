@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -12,7 +12,6 @@ from django.db import DatabaseError, transaction
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.stats.counters import ServerEntry
 from django_rwrouter.stats.summary import Span, Summary, summarize
 from django_rwrouter.stats.sums import Sum
 from django_rwrouter.stats.table import Recorded, RoutingStatistics, RoutingStatisticsQuerySet
@@ -24,25 +23,14 @@ StatisticsState = Literal["here", "missing", "off", "elsewhere", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessView:
-    """What one process wrote last."""
-
-    process: str
-    written: int
-    """Unix time, by the process's clock."""
-    servers: Sequence[ServerEntry]
-    """The states of its servers, as JSON."""
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What all processes did in a span of time, and what those that are alive know now."""
 
     span: Span
     now: float
     summary: Summary
-    processes: list[ProcessView] = field(default_factory=list)
-    """Those that wrote lately and know of servers, newest first."""
+    processes: list[Recorded] = field(default_factory=list)
+    """What those wrote last that wrote lately and know of servers, newest first."""
 
 
 def report(span: Span, now: float | None = None) -> Report | None:
@@ -88,16 +76,13 @@ def totals() -> Sum | None:
     return total
 
 
-def processes(rows: Iterable[Recorded], *, since: float) -> list[ProcessView]:
-    """Return what each process that wrote after ``since`` (unix time) knew last of its servers. Pure."""
+def processes(rows: Iterable[Recorded], *, since: float) -> list[Recorded]:
+    """Return the last row of each process that wrote after ``since`` (unix time) what it knows of servers."""
     newest: dict[str, Recorded] = {}
-    for row in rows:
-        if row.written >= since and row.data.get("servers"):
-            before = newest.get(row.process)
-            if before is None or (row.written, row.start) > (before.written, before.start):
-                newest[row.process] = row
-    views = [ProcessView(row.process, row.written, row.data.get("servers", ())) for row in newest.values()]
-    return sorted(views, key=lambda view: (-view.written, view.process))
+    for row in sorted(rows, key=lambda row: (row.written, row.start)):
+        if row.written >= since and row.servers:
+            newest[row.process] = row
+    return sorted(newest.values(), key=lambda row: (-row.written, row.process))
 
 
 def _ask(question: Callable[[RoutingStatisticsQuerySet], T]) -> T | None:

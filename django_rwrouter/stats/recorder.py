@@ -19,11 +19,8 @@ count_statement = _counters.count_statement
 """Count one statement of ``operation`` ``"read"`` or ``"write"``; thread-safe."""
 count_event = _counters.count_event
 """Count one event by its name and subject; thread-safe."""
-
-
-def note_event(name: str, subject: str = "", detail: str = "") -> None:
-    """Count an event that people want to see one by one, with its time and a few words of detail."""
-    _counters.note_event(name, subject, detail)
+note_event = _counters.note_event
+"""Count an event that people want to see one by one, with its time and a few words of detail."""
 
 
 def note_lag(alias: str, seconds: float | None) -> None:

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple
@@ -173,26 +174,106 @@ class Happening(NamedTuple):
     """The beginning of the key of the process that noted it."""
 
 
-@dataclass(slots=True)
 class Summary:
-    """What was routed in a span of time."""
+    """What was routed in a span of time, once all its rows were given to :meth:`add`."""
 
-    databases: list[Database]
-    """Cluster by cluster, the primary first."""
-    causes: list[Cause]
-    """Those that led to the primary first, the most frequent first."""
-    steps: list[TimeStep]
-    """The same by time, oldest first."""
-    events: dict[str, Counter[str]]
-    """How often each event happened, by name and subject."""
-    shadow_reads: int
-    """Reads decided in shadow mode: the primary answered where a replica would have."""
-    log: list[Happening] = field(default_factory=list)
-    """Noted events, newest first. Of many of the same kind at once, the first few; all are in ``events``."""
-    origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """Reads on the primary, by reason, view and model."""
-    processes: Counter[int] = field(default_factory=Counter)
-    """How many processes counted at the same time, by when their rows begin."""
+    def __init__(self, steps: Sequence[int], aliases: Mapping[str, tuple[str, bool]]) -> None:
+        self._starts = steps
+        self._clusters = [cluster for cluster, _is_primary in aliases.values()]
+        self._databases = {
+            alias: Database(cluster, alias, is_primary) for alias, (cluster, is_primary) in aliases.items()
+        }
+        self._causes: dict[str, Cause] = {}
+        self.steps = [TimeStep(start) for start in steps]
+        """What was routed by time, oldest first."""
+        self.events: dict[str, Counter[str]] = {}
+        """How often each event happened, by name and subject."""
+        self.shadow_reads = 0
+        """Reads decided in shadow mode: the primary answered where a replica would have."""
+        self.log: list[Happening] = []
+        """Noted events, newest first; of many of one kind at once the first few. All are in ``events``."""
+        self.origins: Counter[tuple[str, str, str]] = Counter()
+        """Reads on the primary, by reason, view and model."""
+        self.processes: Counter[int] = Counter()
+        """How many processes counted at the same time, by when their rows begin."""
+
+    def add(self, start: int, counts: Counts) -> None:
+        """Add a row that begins at ``start``."""
+        # What is from before the first step counts towards it.
+        step = self.steps[max(0, bisect_right(self._starts, start) - 1)]
+        self.processes[start] += counts.get("processes", 1)
+        self._add_statements(step, counts)
+        for event in counts.get("events", ()):
+            name, subject, times = event[:3]
+            self.events.setdefault(name, Counter())[subject] += times
+            step.events[name] += times
+            if name == "pinned_request":
+                step.pinned[subject] += times
+            elif name in FAILURES and subject in self._databases:
+                self._databases[subject].failures[name] += times
+        for histogram in counts.get("latency", ()):
+            cluster, alias, operation, buckets = histogram[:4]
+            latency.add(self._usage(cluster, alias, operation).buckets, buckets)
+            if operation == "read":
+                latency.add(step.buckets.setdefault(alias, []), buckets)
+        for alias, most, *_last in counts.get("lag", ()):
+            step.lag[alias] = max(most, step.lag.get(alias, 0.0))
+        self.log.extend(Happening(*entry[:5]) for entry in counts.get("log", ()))
+        for reason, view, model, reads in counts.get("origins", ()):
+            self.origins[reason, view, model] += reads
+
+    def _add_statements(self, step: TimeStep, counts: Counts) -> None:
+        for entry in counts.get("statements", ()):
+            cluster, alias, operation, reason, would_be, count, microseconds = entry[:7]
+            usage = self._usage(cluster, alias, operation)
+            usage.count += count
+            usage.microseconds += microseconds
+            if operation != "read":
+                continue
+            meant = self._database(cluster, would_be or alias)
+            meant.would_be_reads += count
+            step.reads[meant.alias] += count
+            self.shadow_reads += count if would_be else 0
+            cause = self._causes.setdefault(reason, Cause(reason))
+            if meant.is_primary:
+                cause.primary += count
+                step.primary_reasons[reason] += count
+            else:
+                cause.replicas += count
+
+    def _database(self, cluster: str, alias: str) -> Database:
+        # Also what the settings do not name any more; it was a replica, as far as one can tell.
+        if alias not in self._databases:
+            self._databases[alias] = Database(cluster, alias, is_primary=False, is_configured=False)
+        return self._databases[alias]
+
+    def _usage(self, cluster: str, alias: str, operation: str) -> Usage:
+        database = self._database(cluster, alias)
+        return database.reads if operation == "read" else database.writes
+
+    @cached_property
+    def databases(self) -> list[Database]:
+        """Cluster by cluster, the primary first."""
+        databases = self._databases.values()
+        clusters = [*self._clusters, *sorted({database.cluster for database in databases})]
+        ordered = sorted(databases, key=lambda database: clusters.index(database.cluster))
+        for _cluster, group in groupby(ordered, attrgetter("cluster")):
+            peers = list(group)
+            reads = sum(peer.reads.count for peer in peers)
+            on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
+            would_be_reads = sum(peer.would_be_reads for peer in peers)
+            for peer in peers:
+                peer.share = percent(peer.reads.count, reads)
+                peer.replica_share = 0.0 if peer.is_primary else percent(peer.reads.count, on_replicas)
+                peer.would_be_share = percent(peer.would_be_reads, would_be_reads)
+        return ordered
+
+    @cached_property
+    def causes(self) -> list[Cause]:
+        """Those that led to the primary first, the most frequent first."""
+        for cause in self._causes.values():
+            cause.share = percent(cause.reads, self.reads)
+        return sorted(self._causes.values(), key=lambda cause: (not cause.primary, -cause.reads))
 
     @property
     def reads(self) -> int:
@@ -243,91 +324,6 @@ class Summary:
         return top
 
 
-class _Work:
-    """A summary in the making."""
-
-    def __init__(self, steps: Sequence[int], aliases: Mapping[str, tuple[str, bool]]) -> None:
-        self.starts = steps
-        self.clusters = [cluster for cluster, _is_primary in aliases.values()]
-        self.databases = {
-            alias: Database(cluster, alias, is_primary) for alias, (cluster, is_primary) in aliases.items()
-        }
-        self.causes: dict[str, Cause] = {}
-        self.summary = Summary([], [], [TimeStep(start) for start in steps], {}, 0)
-
-    def database(self, cluster: str, alias: str) -> Database:
-        # Also what the settings do not name any more; it was a replica, as far as one can tell.
-        if alias not in self.databases:
-            self.databases[alias] = Database(cluster, alias, is_primary=False, is_configured=False)
-        return self.databases[alias]
-
-    def add(self, start: int, counts: Counts) -> None:
-        # What is from before the first step counts towards it.
-        step = self.summary.steps[max(0, bisect_right(self.starts, start) - 1)]
-        self.summary.processes[start] += counts.get("processes", 1)
-        self._add_statements(step, counts)
-        for event in counts.get("events", ()):
-            name, subject, times = event[:3]
-            self.summary.events.setdefault(name, Counter())[subject] += times
-            step.events[name] += times
-            if name == "pinned_request":
-                step.pinned[subject] += times
-            elif name in FAILURES and subject in self.databases:
-                self.databases[subject].failures[name] += times
-        for histogram in counts.get("latency", ()):
-            cluster, alias, operation, buckets = histogram[:4]
-            used = self.database(cluster, alias)
-            latency.add((used.reads if operation == "read" else used.writes).buckets, buckets)
-            if operation == "read":
-                latency.add(step.buckets.setdefault(alias, []), buckets)
-        for alias, most, *_last in counts.get("lag", ()):
-            step.lag[alias] = max(most, step.lag.get(alias, 0.0))
-        self.summary.log.extend(Happening(*entry[:5]) for entry in counts.get("log", ()))
-        for reason, view, model, reads in counts.get("origins", ()):
-            self.summary.origins[reason, view, model] += reads
-
-    def _add_statements(self, step: TimeStep, counts: Counts) -> None:
-        for entry in counts.get("statements", ()):
-            cluster, alias, operation, reason, would_be, count, microseconds = entry[:7]
-            used = self.database(cluster, alias)
-            usage = used.reads if operation == "read" else used.writes
-            usage.count += count
-            usage.microseconds += microseconds
-            if operation != "read":
-                continue
-            meant = self.database(cluster, would_be or alias)
-            meant.would_be_reads += count
-            step.reads[meant.alias] += count
-            self.summary.shadow_reads += count if would_be else 0
-            cause = self.causes.setdefault(reason, Cause(reason))
-            if meant.is_primary:
-                cause.primary += count
-                step.primary_reasons[reason] += count
-            else:
-                cause.replicas += count
-
-    def done(self) -> Summary:
-        summary, clusters = self.summary, self.clusters
-        clusters += sorted({database.cluster for database in self.databases.values()} - set(clusters))
-        summary.databases = sorted(
-            self.databases.values(), key=lambda database: clusters.index(database.cluster)
-        )
-        for _cluster, group in groupby(summary.databases, attrgetter("cluster")):
-            peers = list(group)
-            reads = sum(peer.reads.count for peer in peers)
-            on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
-            would_be_reads = sum(peer.would_be_reads for peer in peers)
-            for peer in peers:
-                peer.share = percent(peer.reads.count, reads)
-                peer.replica_share = 0.0 if peer.is_primary else percent(peer.reads.count, on_replicas)
-                peer.would_be_share = percent(peer.would_be_reads, would_be_reads)
-        summary.causes = sorted(self.causes.values(), key=lambda cause: (not cause.primary, -cause.reads))
-        for cause in summary.causes:
-            cause.share = percent(cause.reads, summary.reads)
-        summary.log.sort(reverse=True)
-        return summary
-
-
 def summarize(
     rows: Iterable[tuple[int, Counts]],
     *,
@@ -340,10 +336,11 @@ def summarize(
     before counts towards the first. ``aliases`` are the databases of the settings: cluster, and whether it is
     the primary.
     """
-    work = _Work(steps, aliases)
+    summary = Summary(steps, aliases)
     for start, counts in rows:
-        work.add(start, counts)
-    return work.done()
+        summary.add(start, counts)
+    summary.log.sort(reverse=True)
+    return summary
 
 
 def percent(count: float, whole: float) -> float:

@@ -28,11 +28,11 @@ class Sum:
     def __init__(self) -> None:
         self.statements: dict[tuple[str, str, str, str, str], tuple[int, int]] = {}
         """Statements and microseconds, by cluster, alias, operation, reason and would-be alias."""
-        self.events: dict[tuple[str, str], int] = {}
+        self.events: Counter[tuple[str, str]] = Counter()
         """How often, by name and subject."""
         self.latency: dict[tuple[str, str, str], list[int]] = {}
         """Statements in each bucket, by cluster, alias and operation."""
-        self.origins: dict[tuple[str, str, str], int] = {}
+        self.origins: Counter[tuple[str, str, str]] = Counter()
         """Reads on the primary, by reason, view and model."""
         self._log: list[LogEntry] = []
         self._lag: dict[str, tuple[float, int, float]] = {}
@@ -49,7 +49,7 @@ class Sum:
             self.statements[key] = (before[0] + count, before[1] + microseconds)
         for event in counts.get("events", ()):
             name, subject, times = event[:3]
-            self.events[name, subject] = self.events.get((name, subject), 0) + times
+            self.events[name, subject] += times
         for histogram in counts.get("latency", ()):
             cluster, alias, operation, buckets = histogram[:4]
             latency.add(self.latency.setdefault((cluster, alias, operation), []), buckets)
@@ -57,13 +57,13 @@ class Sum:
             when, name, subject, detail, process = (*entry, "")[:5]
             self._log.append((when, name, subject, detail, process))
         for reason, view, model, reads in counts.get("origins", ()):
-            self.origins[reason, view, model] = self.origins.get((reason, view, model), 0) + reads
-        for each in counts.get("lag", ()):
-            alias, most, last = each[:3]
-            before_most, when_last, before_last = self._lag.get(alias, (most, start, last))
+            self.origins[reason, view, model] += reads
+        for measured in counts.get("lag", ()):
+            alias, most, last = measured[:3]
+            before_most, when, before_last = self._lag.get(alias, (most, start, last))
             # Of the processes that measured at the same time, the one that saw it the furthest behind.
-            when_last, last = max((when_last, before_last), (start, last))
-            self._lag[alias] = (max(before_most, most), when_last, last)
+            when, last = max((when, before_last), (start, last))
+            self._lag[alias] = (max(before_most, most), when, last)
 
     def counts(self, resolution: int) -> Counts:
         """Return the sum, for a row that covers so many seconds."""

@@ -10,7 +10,7 @@ from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf.clusters import home_of
-from django_rwrouter.stats.counters import Counts, Row
+from django_rwrouter.stats.counters import Counts, Row, ServerEntry
 
 ROW_KEY: Final = ("process", "resolution", "start")
 """What names a row."""
@@ -29,6 +29,11 @@ class Recorded(NamedTuple):
     start: int
     written: int
     data: Counts
+
+    @property
+    def servers(self) -> Sequence[ServerEntry]:
+        """The states of the servers that a process knows of, as JSON."""
+        return self.data.get("servers", ())
 
 
 class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):

@@ -1,5 +1,7 @@
 """What a process keeps beside plain counts: latencies, noted events, lag, and what it knows of servers."""
 
+from bisect import bisect_left
+
 import pytest
 
 from django_rwrouter.stats.counters import (
@@ -10,7 +12,7 @@ from django_rwrouter.stats.counters import (
     RESOLUTION,
     Counters,
 )
-from django_rwrouter.stats.latency import bucket_of
+from django_rwrouter.stats.latency import BOUNDS
 
 
 class Clock:
@@ -40,8 +42,8 @@ def test_latencies_are_counted_by_database_and_operation_whatever_the_reason(cou
         counters.count_statement("main", "replica1", "read", reason, "", seconds)
     counters.count_statement("main", "default", "write", "write", "", 500)
     found = {tuple(key): buckets for *key, buckets in data(counters)["latency"]}
-    read = [0] * (bucket_of(0.03) + 1)
-    read[bucket_of(0.002)], read[bucket_of(0.03)] = 2, 1
+    read = [0] * (bisect_left(BOUNDS, 0.03) + 1)
+    read[bisect_left(BOUNDS, 0.002)], read[bisect_left(BOUNDS, 0.03)] = 2, 1
     assert found == {("main", "replica1", "read"): read, ("main", "default", "write"): [0] * 30 + [1]}
 
 
