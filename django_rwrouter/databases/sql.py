@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -310,8 +311,7 @@ def _classify(sql: str, vendor: str) -> Statement:
         for other in range(1, len(lexers)):
             # What has no end in such a reading is an error to the server; what stands before it is run.
             parts, complete = _parts(sql, vendor, other)
-            run = parts if complete else parts[:-1]
-            if any(_kind(_upper(part), vendor) is Kind.WRITE for part in run):
+            if _writes(parts if complete else parts[:-1], vendor):
                 return Statement(Kind.WRITE, tables, in_parts=True)
     locks = any("UPDATE" in words and _locks(words) for _part, words in statements)
     return Statement(Kind.READ if Kind.READ in kinds else Kind.CONTROL, tables, locks=locks)
@@ -336,16 +336,12 @@ def _parts(sql: str, vendor: str, reading: int) -> tuple[list[list[str]], bool]:
         if opened is None:
             return [], False
         tokens = opened
-    if not complete:
-        tokens.append(";")
-    parts: list[list[str]] = []
-    start = 1
-    while start < len(tokens):
-        end = tokens.index(";", start)
-        if end > start:
-            parts.append(tokens[start:end])
-        start = end + 1
-    return parts, complete
+    return _split(tokens), complete
+
+
+def _split(tokens: Iterable[str]) -> list[list[str]]:
+    """Return the tokens of each statement."""
+    return [list(part) for is_end, part in groupby(tokens, ";".__eq__) if not is_end]
 
 
 def _flattened(sql: str, marks: re.Pattern[str]) -> str:
@@ -402,19 +398,11 @@ def _opened(tokens: list[str], lexer: re.Pattern[str]) -> list[str] | None:
         if not (_WRITING_WORDS | _WRITING_FUNCTIONS).isdisjoint(_upper(inner)):
             return None
         opened += inner
-    return None if len(without) != len(opened) and _kind_of_all(without) is Kind.WRITE else opened
+    return None if len(without) != len(opened) and _writes(_split(without), "mysql") else opened
 
 
-def _kind_of_all(tokens: Sequence[str]) -> Kind:
-    kinds: set[Kind] = set()
-    part: list[str] = []
-    for word in _upper([*tokens, ";"]):
-        if word != ";":
-            part.append(word)
-        elif part:
-            kinds.add(_kind(part, "mysql"))
-            part = []
-    return next((kind for kind in (Kind.WRITE, Kind.READ) if kind in kinds), Kind.CONTROL)
+def _writes(parts: Iterable[Sequence[str]], vendor: str) -> bool:
+    return any(_kind(_upper(part), vendor) is Kind.WRITE for part in parts)
 
 
 def _upper(part: Sequence[str]) -> list[str]:
