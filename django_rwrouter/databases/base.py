@@ -6,6 +6,7 @@ A project registers one of its own with :func:`django_rwrouter.databases.registe
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Driver(Protocol):
     @property
     def replicas_are_read_only(self) -> bool:
         """Whether a replica can never take writes, so that a server that does is none."""
-        ...
+        return False
 
     def read_primary(self, cursor: Any) -> Position | None:
         """Return where the primary stands now: whatever was committed before is covered."""
@@ -98,12 +99,26 @@ class Driver(Protocol):
         ...
 
     def place(self, position: Any, primary: Any) -> Position | None:
-        """Put a tentative position into the primary's history; ``None`` if it cannot belong there."""
-        ...
+        """Put a tentative position into the primary's history; ``None`` if it cannot belong there.
+
+        Others say themselves where they belong.
+        """
+        return position  # type: ignore[no-any-return]
 
     def wait(self, cursor: Any, position: Any, seconds: float) -> bool:
         """Wait until the server has replayed ``position``, for so many seconds; tell whether it has."""
         ...
+
+
+def poll(has_reached: Callable[[], bool], seconds: float, pause: float) -> bool:
+    """Ask a server that cannot wait itself again and again; return whether it has reached the position."""
+    deadline = time.monotonic() + seconds
+    while not has_reached():
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        time.sleep(min(pause, remaining))
+    return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,7 +10,6 @@ Source: MariaDB Knowledge Base, "Galera Cluster Status Variables".
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ _STATUS: Final = (
 )
 UNPREPARED_NODE: Final = 1047
 """What a node outside its cluster answers itself (ER_UNKNOWN_COM_ERROR)."""
-_POLL_SECONDS: Final = 0.002
+POLL_SECONDS: Final = 0.002
 SYNCED: Final = "Synced"
 PRIMARY: Final = "Primary"
 
@@ -70,37 +69,17 @@ def status(cursor: Any) -> dict[str, str]:
     return {as_text(name).lower(): as_text(value) for name, value in cursor.fetchall()}
 
 
-def read_primary(cursor: Any) -> GaleraPosition:
-    """Return where the node stands that takes the writes.
-
-    Raises ``OperationalError`` if it is outside its cluster: then it takes none.
-    """
-    answer = status(cursor)
-    if answer["wsrep_cluster_status"] != PRIMARY:
-        raise _unprepared(answer)
-    return _position(answer)
-
-
-def read_replica(cursor: Any) -> GaleraPosition:
+def read(cursor: Any, *, is_replica: bool = False) -> GaleraPosition:
     """Return where a node stands.
 
-    Raises ``OperationalError`` if it is not synced: a donor, a joiner, one outside its cluster.
+    Raises ``OperationalError`` if it is outside its cluster, where it takes no writes; a replica also if it
+    is not synced, as a donor or a joiner.
     """
     answer = status(cursor)
-    if answer["wsrep_cluster_status"] != PRIMARY or answer["wsrep_local_state_comment"] != SYNCED:
-        raise _unprepared(answer)
+    state, component = answer["wsrep_local_state_comment"], answer["wsrep_cluster_status"]
+    if component != PRIMARY or (is_replica and state != SYNCED):
+        raise OperationalError(UNPREPARED_NODE, f"the node is {state}, its component {component}")
     return _position(answer)
-
-
-def wait(cursor: Any, position: GaleraPosition, seconds: float) -> bool:
-    """Ask again and again until the node has committed ``position``."""
-    deadline = time.monotonic() + seconds
-    while not read_replica(cursor).covers(position):
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            return False
-        time.sleep(min(_POLL_SECONDS, remaining))
-    return True
 
 
 def progress(cursor: Any) -> Progress:
@@ -125,10 +104,3 @@ def gap(ahead: GaleraPosition, behind: GaleraPosition) -> int | None:
 
 def _position(answer: dict[str, str]) -> GaleraPosition:
     return GaleraPosition(answer["wsrep_cluster_state_uuid"], max(0, int(answer["wsrep_last_committed"])))
-
-
-def _unprepared(answer: dict[str, str]) -> OperationalError:
-    return OperationalError(
-        UNPREPARED_NODE,
-        f"the node is {answer['wsrep_local_state_comment']}, its component {answer['wsrep_cluster_status']}",
-    )

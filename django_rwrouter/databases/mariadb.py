@@ -8,12 +8,12 @@ Source: MariaDB Knowledge Base, "Global Transaction ID".
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter.databases import galera
-from django_rwrouter.databases.base import Position, Progress, Reading
+from django_rwrouter.databases.base import Driver, Position, Progress, Reading, poll
 from django_rwrouter.databases.galera import GaleraPosition
 from django_rwrouter.databases.mysql_family import MySQLFamily, read_progress
 
@@ -76,34 +76,32 @@ class MariaDBPosition:
         return cls(domains)
 
 
-class MariaDBDriver:
+class MariaDBDriver(Driver):
     """Asks MariaDB 10.2 or later, as a node of Galera, too. No privilege is needed."""
-
-    replicas_are_read_only: Final = False
 
     def read_primary(self, cursor: Any) -> MariaDBPosition | GaleraPosition | None:
         """Return the end of the binary log."""
         is_node, (text,) = _ask(cursor, _WRITTEN)
         if is_node:
-            return galera.read_primary(cursor)
+            return galera.read(cursor)
         return MariaDBPosition.decode(text) if text else None
 
     def describe_primary(self, cursor: Any) -> Reading:
         """Return the server, the end of its binary log, and ``read_only``."""
-        return self._read(cursor, _WRITTEN, galera.read_primary)
+        return self._read(cursor, _WRITTEN)
 
     def read_replica(self, cursor: Any) -> Reading:
         """Return the server, what it has replayed, and ``read_only``.
 
         ``gtid_slave_pos``, not ``gtid_current_pos``, which moves with stray local writes.
         """
-        return self._read(cursor, _REPLAYED, galera.read_replica)
+        return self._read(cursor, _REPLAYED)
 
-    def _read(self, cursor: Any, position: str, read_node: Callable[[Any], GaleraPosition]) -> Reading:
+    def _read(self, cursor: Any, position: str) -> Reading:
         is_node, (text, read_only, *identity) = _ask(cursor, f"{position}, {_SERVER}", _UID)
         server = "/".join(map(str, identity))
         if is_node:  # All nodes take writes, so that says nothing of the role.
-            return Reading(server, read_node(cursor))
+            return Reading(server, galera.read(cursor, is_replica=position == _REPLAYED))
         return Reading(
             server,
             MariaDBPosition.decode(text) if text else None,
@@ -111,14 +109,12 @@ class MariaDBDriver:
             writable=read_only in {0, "0", "OFF"},
         )
 
-    def place(self, position: Any, primary: Any) -> Any:
-        """Return the position: it says itself where it belongs."""
-        return position
-
     def wait(self, cursor: Any, position: MariaDBPosition | GaleraPosition, seconds: float) -> bool:
         """Wait in the server."""
         if isinstance(position, GaleraPosition):
-            return galera.wait(cursor, position, seconds)
+            return poll(
+                lambda: galera.read(cursor, is_replica=True).covers(position), seconds, galera.POLL_SECONDS
+            )
         cursor.execute(_WAIT, (position.encode(), seconds))
         return bool(cursor.fetchone()[0] == 0)
 

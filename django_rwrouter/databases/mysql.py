@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.base import Driver, Progress, Reading
 from django_rwrouter.databases.mysql_family import MySQLFamily, read_progress
 
 Interval = tuple[int, int]
@@ -112,10 +112,8 @@ def _has_all(own: tuple[Interval, ...], wanted: tuple[Interval, ...]) -> bool:
     return True
 
 
-class MySQLDriver:
+class MySQLDriver(Driver):
     """Asks MySQL 8.0 or later with ``gtid_mode=ON``. No privilege is needed."""
-
-    replicas_are_read_only: Final = False
 
     def read_primary(self, cursor: Any) -> MySQLPosition | None:
         """Return all transactions that the server has committed."""
@@ -131,10 +129,6 @@ class MySQLDriver:
         cursor.execute(_DESCRIPTION)
         text, uuid, read_only = cursor.fetchone()
         return Reading(str(uuid), _position(text), writable=not int(read_only))
-
-    def place(self, position: MySQLPosition, primary: MySQLPosition | None) -> MySQLPosition:
-        """Return the position: it says itself where it belongs."""
-        return position
 
     def wait(self, cursor: Any, position: MySQLPosition, seconds: float) -> bool:
         """Wait in the server."""

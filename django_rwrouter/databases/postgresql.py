@@ -7,7 +7,6 @@ Source: PostgreSQL documentation, "System Administration Functions" and "Timelin
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,11 +22,13 @@ from django_rwrouter.databases.base import (
     REFUSED_DATABASE,
     REFUSED_USER,
     STOPPING,
+    Driver,
     ErrorCodes,
     Loss,
     Product,
     Progress,
     Reading,
+    poll,
 )
 
 _HEXADECIMAL: Final = re.compile(r"[0-9A-F]{1,8}")
@@ -199,10 +200,10 @@ class PostgreSQLPosition:
         return cls(int(timeline, 16), _lsn(lsn))
 
 
-class PostgreSQLDriver:
+class PostgreSQLDriver(Driver):
     """Asks PostgreSQL 12 or later. Needs no privilege; ``pg_monitor`` lets it see a standby's timeline."""
 
-    replicas_are_read_only: Final = True
+    replicas_are_read_only = True
 
     def read_primary(self, cursor: Any) -> PostgreSQLPosition | None:
         """Return the end of the flushed log, and the timeline."""
@@ -261,16 +262,13 @@ class PostgreSQLDriver:
             lsn = position.encode().partition("@")[2]
             cursor.execute(f"WAIT FOR LSN '{lsn}' WITH (TIMEOUT '{milliseconds}ms', NO_THROW)")
             return bool(cursor.fetchone()[0] == "success")
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def has_replayed() -> bool:
             cursor.execute(_REPLAYED)
             (text,) = cursor.fetchone()
-            if text is not None and _lsn(text) >= position.lsn:
-                return True
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return False
-            time.sleep(min(_POLL_SECONDS, remaining))
+            return text is not None and _lsn(text) >= position.lsn
+
+        return poll(has_replayed, seconds, _POLL_SECONDS)
 
 
 def _lsn(text: str) -> int:
@@ -301,14 +299,17 @@ class PostgreSQLReader:
         recovering, received, replayed, paused, streams, timeline, delayed, delay = cursor.fetchone()
         if not recovering:
             return Progress(replicates=False, receives=False, replays=False)
-        progress = Progress(replicates=True, receives=streams, replays=not paused)
-        progress.replayed = _place(replayed, timeline)
-        progress.received = _place(received, timeline)
-        if progress.received is None or (progress.replayed and progress.replayed.lsn > progress.received.lsn):
-            # Replayed from an archive, or from before it began to stream.
-            progress.received = progress.replayed
-        progress.delay = max(1, delay) if delayed else 0
-        return progress
+        replayed, received = _place(replayed, timeline), _place(received, timeline)
+        if received is None or (replayed and replayed.lsn > received.lsn):
+            received = replayed  # From an archive, or from before it began to stream.
+        return Progress(
+            replicates=True,
+            receives=streams,
+            replays=not paused,
+            received=received,
+            replayed=replayed,
+            delay=max(1, delay) if delayed else 0,
+        )
 
     def gap(self, ahead: PostgreSQLPosition, behind: PostgreSQLPosition) -> int | None:
         """Return the bytes between the two."""

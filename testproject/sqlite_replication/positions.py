@@ -15,12 +15,11 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter import databases
-from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.base import Driver, Progress, Reading, poll
 from django_rwrouter.databases.sqlite import SQLite
 
 _CREATE_TABLE: Final = (
@@ -109,7 +108,7 @@ class SQLitePosition:
         return cls(match[1], int(match[2]))
 
 
-class SQLiteDriver:
+class SQLiteDriver(Driver):
     """Asks a file. Its path says which server it is."""
 
     replicas_are_read_only = True
@@ -128,21 +127,14 @@ class SQLiteDriver:
         writable = None if state.position is None else state.delay is None
         return Reading(state.file, state.position, writable=writable)
 
-    def place(self, position: SQLitePosition, primary: SQLitePosition | None) -> SQLitePosition:
-        """Return the position: it says itself where it belongs."""
-        return position
-
     def wait(self, cursor: Any, position: SQLitePosition, seconds: float) -> bool:
         """Ask again and again: SQLite cannot wait itself."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def has_reached() -> bool:
             reached = _state(cursor).position
-            if reached is not None and reached.covers(position):
-                return True
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return False
-            time.sleep(min(_POLL_SECONDS, remaining))
+            return reached is not None and reached.covers(position)
+
+        return poll(has_reached, seconds, _POLL_SECONDS)
 
 
 class SQLiteReader:
