@@ -73,7 +73,7 @@ def rescue(
     """
     state = current_state()
     spill_slots.release(state, this_thread(), cluster.name)
-    rerun = run_again(error, seconds, decision, statement, cluster, call)
+    rerun = _run_again(error, seconds, decision, statement, cluster, call)
     *_rest, many, context = call
     if rerun is not None:
         if hasattr(context["cursor"], RAW_DECISION):
@@ -93,11 +93,11 @@ def rescue(
     ):
         note_write(state, cluster.name)
     if alias == cluster.primary:
-        leave_demoted(connection, error, context["cursor"])
+        _leave_demoted(connection, error, context["cursor"])
     raise error
 
 
-def run_again(
+def _run_again(
     error: BaseException,
     seconds: float,
     decision: Decision | None,
@@ -113,7 +113,7 @@ def run_again(
     """
     *_rest, many, context = call
     connection: BaseDatabaseWrapper = context["connection"]
-    if decision is None or statement.writes or many or not _is_ours(decision, connection, cluster):
+    if decision is None or statement.writes or many or not _was_chosen(decision, connection):
         return None
     reason = decision.reason
     lost = _loss(error, connection, reason, cluster)
@@ -150,7 +150,15 @@ def run_again(
             seconds = perf_counter() - began
             spill_slots.release(current_state(), this_thread(), cluster.name)
     if _may_work_on_primary(error, connection, cluster):
-        return _run_on_primary(connection.alias, decision, cluster, call, chunked=chunked)
+        _close(cursor.cursor)
+        there = replace(decision, alias=cluster.primary, reason=Reason.ONLY_ON_PRIMARY)
+        try:
+            rerun = _run_on(connections[cluster.primary], there, call, chunked=chunked)
+        except (OperationalError, InterfaceError, InternalError):
+            stats.count_event("statement_failed", cluster.primary)
+            raise
+        events.only_on_primary(connection.alias)
+        return rerun
     stats.count_event("statement_failed", connection.alias)
     raise error
 
@@ -182,22 +190,7 @@ def _may_work_on_primary(error: BaseException, connection: BaseDatabaseWrapper, 
     )
 
 
-def _run_on_primary(
-    replica: str, decision: Decision, cluster: Cluster, call: Call, *, chunked: bool
-) -> Rerun:
-    """Run a read on the primary that ``replica`` could not run; raises the primary's own error."""
-    _close(call[-1]["cursor"].cursor)
-    there = replace(decision, alias=cluster.primary, reason=Reason.ONLY_ON_PRIMARY)
-    try:
-        rerun = _run_on(connections[cluster.primary], there, call, chunked=chunked)
-    except (OperationalError, InterfaceError, InternalError):
-        stats.count_event("statement_failed", cluster.primary)
-        raise
-    events.only_on_primary(replica)
-    return rerun
-
-
-def leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor: Any) -> None:
+def _leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor: Any) -> None:
     """Close a primary's connection on which a write was refused because the server is read-only.
 
     The server was demoted, and the address may lead to another by now: the next connection will find it.
@@ -237,13 +230,10 @@ def _close_after_transaction(connection: BaseDatabaseWrapper) -> None:
     connection.set_autocommit = set_autocommit  # type: ignore[method-assign]
 
 
-def _is_ours(decision: Decision, connection: BaseDatabaseWrapper, cluster: Cluster) -> bool:
+def _was_chosen(decision: Decision, connection: BaseDatabaseWrapper) -> bool:
     """Whether the router sent a read to this database; what the code names itself is the code's own."""
-    return (
-        decision.operation == "read"
-        and decision.reason is not Reason.EXPLICIT
-        and decision.alias == connection.alias
-    )
+    chosen = (decision.operation, decision.alias) == ("read", connection.alias)
+    return chosen and decision.reason is not Reason.EXPLICIT
 
 
 def _loss(
