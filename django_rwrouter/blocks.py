@@ -159,7 +159,7 @@ def use_primary(function: F | None = None, /, *, cluster: str | None = None) -> 
 
     ``cluster`` limits it to one; entering it raises ``ValueError`` for an unknown one.
     """
-    region = _block_region(Block(kind=BlockKind.PRIMARY, cluster=cluster))
+    region = _block_region(kind=BlockKind.PRIMARY, cluster=cluster)
     return region if function is None else region(function)
 
 
@@ -175,7 +175,7 @@ def use_replica(
     Inside ``atomic()`` and where no replica is usable, reads go to the primary all the same; with
     ``strict=True`` they raise ``NoReplicaAvailable`` instead.
     """
-    region = _block_region(Block(kind=BlockKind.REPLICA, cluster=cluster, strict=strict))
+    region = _block_region(kind=BlockKind.REPLICA, cluster=cluster, strict=strict)
     return region if function is None else region(function)
 
 
@@ -202,18 +202,14 @@ def consistency(
     if max_staleness is not None and not 0 <= max_staleness < math.inf:
         raise ValueError(f"max_staleness is {max_staleness!r}; write a number of seconds, 0 or more.")
     used_levels.add(wanted)
-    block = Block(
-        kind=BlockKind.CONSISTENCY,
-        level=wanted,
-        max_staleness=max_staleness or 0.0,
-        cluster=cluster,
-        strict=strict,
+    bound = max_staleness or 0.0
+    return _block_region(
+        kind=BlockKind.CONSISTENCY, level=wanted, max_staleness=bound, cluster=cluster, strict=strict
     )
-    return _block_region(block)
 
 
-def _block_region(block: Block) -> Region:
-    return Region(functools.partial(_begin_block, block))
+def _block_region(**options: Any) -> Region:
+    return Region(functools.partial(_begin_block, Block(**options)))
 
 
 def _begin_block(block: Block) -> None:

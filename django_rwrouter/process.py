@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Final
 
 from django.core import mail
@@ -64,8 +65,7 @@ def around_fork(before: Callback, in_parent: Callback) -> None:
 
 def reset() -> None:
     """Reset everything, as in a new process. For tests."""
-    for callback in _resets:
-        callback()
+    _call_all(_resets)
 
 
 def in_test_environment() -> bool:
@@ -78,12 +78,9 @@ def is_setting_up() -> bool:
     return sys.argv[1:2] != [] and sys.argv[1] in _SETTING_UP
 
 
-def _call_all(callbacks: Collection[Callback]) -> Callable[[], None]:
-    def call() -> None:
-        for callback in callbacks:
-            callback()
-
-    return call
+def _call_all(callbacks: Collection[Callback]) -> None:
+    for callback in callbacks:
+        callback()
 
 
 def _setting_changed(*, setting: str, **_kwargs: object) -> None:
@@ -95,9 +92,9 @@ def _setting_changed(*, setting: str, **_kwargs: object) -> None:
 setting_changed.connect(_setting_changed, dispatch_uid="django_rwrouter.process")
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_call_all(_before_fork),
-        after_in_parent=_call_all(_in_parent),
-        after_in_child=_call_all(_in_child),
+        before=partial(_call_all, _before_fork),
+        after_in_parent=partial(_call_all, _in_parent),
+        after_in_child=partial(_call_all, _in_child),
     )
 
 

@@ -196,10 +196,8 @@ class Topology:
         """Tables whose writes pin nobody."""
         fixed: set[str] = set(_cache_tables())
         others: set[str] = set()
-        for model in apps.get_models(include_auto_created=True):
-            route = self.route(model)
-            if route is not None:
-                (fixed if route.fixed is Reason.PRIMARY_ONLY else others).add(route.table)
+        for route, _model in self._routes_of_all():
+            (fixed if route.fixed is Reason.PRIMARY_ONLY else others).add(route.table)
         # If another model of the same table is read from replicas, writes to it do pin.
         return frozenset(fixed - others)
 
@@ -208,10 +206,14 @@ class Topology:
         """Tables of ``PRIMARY_ONLY``: any statement that reads one, even in a join, runs on the primary."""
         return frozenset(
             route.table
-            for model in apps.get_models(include_auto_created=True)
-            if (route := self.route(model)) is not None
-            and _is_named(route.cluster.settings.primary_only, model)
+            for route, model in self._routes_of_all()
+            if _is_named(route.cluster.settings.primary_only, model)
         )
+
+    def _routes_of_all(self) -> Iterator[tuple[ModelRoute, type[Model]]]:
+        for model in apps.get_models(include_auto_created=True):
+            if (route := self.route(model)) is not None:
+                yield route, model
 
     def without(self, cluster: Cluster, tables: Collection[str]) -> frozenset[str]:
         """Return the replicas of a cluster that do not replicate all of these tables (``EXCEPT``)."""

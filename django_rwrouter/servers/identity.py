@@ -27,19 +27,18 @@ def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) ->
     Not by the address alone: a proxy may tell primary and replicas apart by the user, and PostgreSQL's
     library by ``target_session_attrs``.
     """
-    own, target = connection.settings_dict, primary.settings_dict
-    same = all(own[key] == target[key] for key in ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS"))
-    return same or is_test_mirror(connection)
+    return _is_same(connection, primary, "USER", "OPTIONS") or is_test_mirror(connection)
+
+
+def _is_same(one: BaseDatabaseWrapper, other: BaseDatabaseWrapper, *keys: str) -> bool:
+    keys = ("ENGINE", "NAME", "HOST", "PORT", *keys)
+    return all(one.settings_dict[key] == other.settings_dict[key] for key in keys)
 
 
 def is_test_mirror(connection: BaseDatabaseWrapper) -> bool:
     """Whether a replica's connection has been pointed at the primary itself by the running tests."""
     mirrored = connection.settings_dict["TEST"].get("MIRROR")
-    if not mirrored or not process.in_test_environment():
-        return False
-    target = connections[mirrored].settings_dict
-    own = connection.settings_dict
-    return all(own[key] == target[key] for key in ("ENGINE", "NAME", "HOST", "PORT"))
+    return bool(mirrored) and process.in_test_environment() and _is_same(connection, connections[mirrored])
 
 
 def server_of(connection: Any) -> str | None:

@@ -46,10 +46,9 @@ class Load:
     def hung_probes(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Return the connections whose probe in flight began ``seconds`` ago or earlier."""
         before = perf_counter() - seconds
-        running = list(self.running.items())
         return [
             connection
-            for key, (connection, began) in running
+            for key, (connection, began) in list(self.running.items())
             if isinstance(key, _Waiting) and key.is_probe and began <= before
         ]
 

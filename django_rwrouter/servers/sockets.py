@@ -80,8 +80,7 @@ def sever(raw: Any, wanted: Callable[[], bool] = lambda: True) -> bool:
         number = _number(raw)
         if number is None:
             return False
-        twin = socket.socket(fileno=os.dup(number))
-        with closing(twin):
+        with closing(socket.socket(fileno=os.dup(number))) as twin:
             # The descriptor may have been closed and reused before it was duplicated. It was not if this
             # connection is still open and still has it.
             if _number(raw) != number or not wanted():
