@@ -194,7 +194,11 @@ class Topology:
     @cached_property
     def primary_only_tables(self) -> frozenset[str]:
         """Tables whose writes pin nobody."""
-        fixed: set[str] = set(_cache_tables())
+        fixed = {
+            table_name(str(options["LOCATION"]))
+            for options in django_settings.CACHES.values()
+            if options.get("BACKEND") == _DATABASE_CACHE and "LOCATION" in options
+        }
         others: set[str] = set()
         for route, _model in self._routes_of_all():
             (fixed if route.fixed is Reason.PRIMARY_ONLY else others).add(route.table)
@@ -313,12 +317,6 @@ def _labels(model: type[Model]) -> set[tuple[str, str]]:
     # A child's reads join its parents' tables, and writes to PRIMARY_ONLY tables pin nobody.
     parents = map(label_of, model._meta.get_parent_list()) if isinstance(model, ModelBase) else ()
     return {own, label_of(model), *parents}
-
-
-def _cache_tables() -> Iterator[str]:
-    for options in django_settings.CACHES.values():
-        if options.get("BACKEND") == _DATABASE_CACHE and "LOCATION" in options:
-            yield table_name(str(options["LOCATION"]))
 
 
 @cache

@@ -15,7 +15,6 @@ from django_rwrouter.databases.base import Driver, Position, Product
 from django_rwrouter.databases.mariadb import Galera, MariaDB
 from django_rwrouter.databases.mysql import MySQL
 from django_rwrouter.databases.mysql_family import is_mariadb
-from django_rwrouter.databases.others import Oracle, SQLServer
 from django_rwrouter.databases.postgresql import PostgreSQL
 from django_rwrouter.databases.sqlite import SQLite
 
@@ -108,5 +107,9 @@ def decode(text: str) -> Position:
     raise ValueError(f"{text[:1]!r} stands for no kind of position")
 
 
-for _class in (MariaDB, Galera, MySQL, PostgreSQL, SQLite, Oracle, SQLServer):
+for _class in (MariaDB, Galera, MySQL, PostgreSQL, SQLite):
     register(_class())
+for _name, _system in (("oracle", "oracle.db"), ("microsoft", "microsoft.sql_server")):
+    _product = Product()  # Of which nothing but the name is known.
+    _product.name, _product.system = _name, _system
+    register(_product)

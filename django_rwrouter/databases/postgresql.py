@@ -31,7 +31,6 @@ from django_rwrouter.databases.base import (
     poll,
 )
 
-_HEXADECIMAL: Final = re.compile(r"[0-9A-F]{1,8}")
 _LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _POLL_SECONDS: Final = 0.001
 _WAITS: Final = 190000
@@ -195,7 +194,7 @@ class PostgreSQLPosition:
     def decode(cls, text: str) -> PostgreSQLPosition:
         """Read what :meth:`encode` writes; raises ``ValueError``."""
         timeline, _, lsn = text.partition("@")
-        if not _HEXADECIMAL.fullmatch(timeline):
+        if not re.fullmatch("[0-9A-F]{1,8}", timeline):
             raise ValueError(f"{text!r} is not a place in a log")
         return cls(int(timeline, 16), _lsn(lsn))
 

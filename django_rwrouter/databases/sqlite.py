@@ -80,11 +80,13 @@ class WriterGate:
         transaction of another process keep it from that, rather than being failed by it later.
         """
         with self._changed:
-            is_free = not (self._writer or self._beginning or any(map(_in_transaction, self._seen)))
-            if is_free:
-                self._writer = threading.get_ident()
-        if not is_free:
-            raise Busy
+            if (
+                self._writer
+                or self._beginning
+                or any(getattr(site.connection, "in_transaction", False) for site in self._seen)
+            ):
+                raise Busy
+            self._writer = threading.get_ident()
         try:
             connection.settings_dict["OPTIONS"] |= {"timeout": 0, "transaction_mode": "EXCLUSIVE"}
             with transaction.atomic(using=connection.alias):
@@ -97,10 +99,6 @@ class WriterGate:
             with self._changed:
                 self._writer = None
                 self._changed.notify_all()
-
-
-def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    return getattr(connection.connection, "in_transaction", False)
 
 
 gate: Final = WriterGate()

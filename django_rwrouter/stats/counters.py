@@ -138,7 +138,8 @@ class _Bucket:
             )
         if self.origins:
             counts["origins"] = [
-                (reason, view, _label(model), count) for (reason, view, model), count in self.origins.items()
+                (reason, view, model if isinstance(model, str) else model._meta.label if model else "", reads)
+                for (reason, view, model), reads in self.origins.items()
             ]
         if self.lag:
             counts["lag"] = [(alias, *seconds) for alias, seconds in self.lag.items()]
@@ -156,8 +157,7 @@ class _Bucket:
     def absorb(self, other: _Bucket) -> None:
         """Add a newer bucket's counts to these, and leave that one empty."""
         for key, numbers in other.statements.items():
-            entry = self.statements.get(key)
-            self.statements[key] = numbers if entry is None else list(map(add, entry, numbers))
+            self.statements[key] = list(map(add, self.statements.get(key, NO_SECONDS), numbers))
         self.events.update(other.events)
         self.origins.update(other.origins)
         for event, entries in other.log.items():
@@ -374,11 +374,6 @@ class Counters:
             if absorbed.offered_at is not None:
                 # Its row may exist, and must then not count twice: it is written again, as empty.
                 self._closed.append(absorbed)
-
-
-def _label(model: type[Model] | str | None) -> str:
-    """Return how people name a model; empty for statements of none."""
-    return model if isinstance(model, str) else "" if model is None else model._meta.label
 
 
 def _is_given_up(bucket: _Bucket, now: float) -> bool:

@@ -35,19 +35,13 @@ def percentile(counts: Sequence[int], fraction: float) -> float | None:
     for index, count in enumerate(counts):
         if count and below + count >= rank:
             part = max(0.0, (rank - below) / count)
-            return _within(index, part)
+            if index == 0:
+                return BOUNDS[0] * part
+            # At this part of the bucket, on the scale of the bounds.
+            low, high = BOUNDS[index - 1], BOUNDS[min(index, len(BOUNDS) - 1)]
+            return float(low * (high / low) ** part)
         below += count
     return BOUNDS[-1]
-
-
-def _within(index: int, part: float) -> float:
-    """Return the latency at a part (0 to 1) of a bucket, on the scale of the bounds."""
-    if index == 0:
-        return BOUNDS[0] * part
-    if index >= len(BOUNDS):
-        return BOUNDS[-1]
-    low, high = BOUNDS[index - 1], BOUNDS[index]
-    return float(low * (high / low) ** part)
 
 
 def add(into: list[int], counts: Sequence[int]) -> None:

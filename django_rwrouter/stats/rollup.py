@@ -12,7 +12,6 @@ processes that were not heard of for :data:`ABANDONED_AFTER`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from django.db import DatabaseError, models, transaction
@@ -103,11 +102,14 @@ def _merge(
         if not sources:
             return 0
         sums: dict[tuple[int, int], Sum] = {}
-        counted = [row for row in sources if row.process != MERGED]
         for row in sources:
             if row.start >= oldest:
                 sums.setdefault(place(row.start, now), Sum()).add(row.start, row.data)
-        _add_to_totals(table, counted)
+        totals = table.get(process=MERGED, resolution=0, start=0)
+        total = Sum()
+        for row in (totals, *(row for row in sources if row.process != MERGED)):
+            total.add(row.start, row.data)
+        table.filter(pk=totals.pk).update(data=total.grand_total())
         _write(table, sums)
         deleted, _by_model = table.filter(pk__in=[row.pk for row in sources]).delete()
         if deleted != len(sources):
@@ -135,14 +137,6 @@ def _aged(table: RoutingStatisticsQuerySet, now: int) -> RoutingStatisticsQueryS
         aged |= models.Q(resolution=tier.resolution, start__lt=boundary(tier, now))
     rows: RoutingStatisticsQuerySet = table.filter(aged, process=MERGED).order_by("start", "pk")
     return rows
-
-
-def _add_to_totals(table: RoutingStatisticsQuerySet, rows: Iterable[RoutingStatistics]) -> None:
-    totals = table.get(process=MERGED, resolution=0, start=0)
-    total = Sum()
-    for row in (totals, *rows):
-        total.add(row.start, row.data)
-    table.filter(pk=totals.pk).update(data=total.grand_total())
 
 
 def _write(table: RoutingStatisticsQuerySet, sums: dict[tuple[int, int], Sum]) -> None:
