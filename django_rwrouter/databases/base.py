@@ -23,6 +23,8 @@ from django.db import (
 )
 from django.utils.translation.trans_null import gettext_noop  # Needs no settings, as programs have none.
 
+from django_rwrouter.databases.dialects import Dialect
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from typing_extensions import Self  # typing's own came with Python 3.11
@@ -327,6 +329,8 @@ class Product:
     is_file: bool = False
     """Whether a database is a file: no server restarts, several aliases may share it, and its name is a path
     on the disk."""
+    dialect: Dialect = Dialect()
+    """How its statements are read."""
     system: str = "other_sql"
     """``db.system.name`` in OpenTelemetry's conventions."""
 

@@ -22,6 +22,15 @@ from django_rwrouter.databases.base import (
     Product,
     Progress,
 )
+from django_rwrouter.databases.dialects import (
+    BACKQUOTED,
+    DOUBLE_QUOTED,
+    ESCAPED_DOUBLE_QUOTED,
+    ESCAPED_STRING,
+    PLAIN_STRING,
+    Dialect,
+    lexer,
+)
 
 _NOT_ALLOWED: Final = frozenset({1044, 1045, 1142, 1143, 1227})
 """ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED,
@@ -139,10 +148,34 @@ class MySQLFamilyErrors(ErrorCodes):
         return code == READ_ONLY_MODE
 
 
+def _lexer(string: str, double_quoted: str) -> re.Pattern[str]:
+    """Return a lexer to which comments that may run, and hints, are tokens."""
+    return lexer(
+        string,
+        double_quoted,
+        BACKQUOTED,
+        r"/\*(?:M?!|\+).*?\*/",
+        skip=r"/\*(?!M?!|\+).*?\*/|--(?=[\x00-\x20\x7f])[^\n]*|\#[^\n]*",
+        unterminated=r"""['"`]|/\*""",
+    )
+
+
 class MySQLFamily(Product):
     """What both say alike. Which server it is decides whether a session is the primary's."""
 
     errors = MySQLFamilyErrors()
+    dialect = Dialect(
+        lexers=(
+            _lexer(ESCAPED_STRING, ESCAPED_DOUBLE_QUOTED),
+            _lexer(PLAIN_STRING, DOUBLE_QUOTED),  # NO_BACKSLASH_ESCAPES
+            _lexer(ESCAPED_STRING, DOUBLE_QUOTED),  # ANSI_QUOTES
+        ),
+        needs_semicolons=True,
+        has_executable_comments=True,
+        has_do=True,
+        has_variables=True,
+        reset_writes=True,
+    )
     timeouts = ("connect_timeout", "read_timeout")
     driver_timeouts = {
         "MySQLdb": ("connect_timeout", "read_timeout", "write_timeout"),

@@ -30,6 +30,15 @@ from django_rwrouter.databases.base import (
     Reading,
     poll,
 )
+from django_rwrouter.databases.dialects import (
+    COMMENT,
+    DOUBLE_QUOTED,
+    ESCAPED_STRING,
+    PLAIN_STRING,
+    WORD,
+    Dialect,
+    lexer,
+)
 
 _LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _POLL_SECONDS: Final = 0.001
@@ -325,6 +334,32 @@ def _place(text: str | None, timeline: int | None) -> PostgreSQLPosition | None:
     return PostgreSQLPosition(timeline or 0, _lsn(text)) if text else None
 
 
+# --- statements -----------------------------------------------------------------------------------
+
+# A string goes on after a line break, and is read as it began.
+_MORE: Final = r"(?:[\t\v\f ]|--[^\r\n]*)*[\r\n](?:[\t-\r ]|--[^\r\n]*[\r\n])*"
+_E_STRING: Final = rf"[eE]{ESCAPED_STRING}(?:{_MORE}{ESCAPED_STRING})*"
+
+
+def _lexer(string: str) -> re.Pattern[str]:
+    return lexer(
+        string,
+        _E_STRING,
+        DOUBLE_QUOTED,
+        skip=rf"{COMMENT}|--[^\r\n]*",
+        unterminated=r"""['"]|/\*""",
+    )
+
+
+def _marks(string: str) -> re.Pattern[str]:
+    """Return what is in the way of nested comments and dollar quotes, and these themselves."""
+    return re.compile(
+        rf"""{_E_STRING}|{string}|{DOUBLE_QUOTED}|{WORD}|--[^\r\n]*|/\*|['"]"""
+        r"""|\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$""",
+        re.DOTALL,
+    )
+
+
 class PostgreSQL(Product):
     """PostgreSQL 12 or later."""
 
@@ -335,6 +370,16 @@ class PostgreSQL(Product):
     driver = PostgreSQLDriver()
     reader = PostgreSQLReader()
     errors = PostgreSQLErrors()
+    dialect = Dialect(
+        # The second with standard_conforming_strings = off.
+        lexers=(_lexer(PLAIN_STRING), _lexer(ESCAPED_STRING)),
+        marks=(_marks(PLAIN_STRING), _marks(ESCAPED_STRING)),
+        needs_semicolons=True,
+        folds_case=True,
+        has_unicode_names=True,
+        has_copy=True,
+        has_describe=False,
+    )
     read_only_query = "SHOW transaction_read_only"
     impatient_select = "SET LOCAL lock_timeout = 250; SELECT %s"
     timeouts = ("connect_timeout",)

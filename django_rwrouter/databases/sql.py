@@ -22,6 +22,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
 from django_rwrouter.conf.clusters import _OPENING
+from django_rwrouter.databases import by_name
+from django_rwrouter.databases.dialects import WORD, Dialect
 
 _CACHED_LENGTH: Final = 10_000
 """Characters. Longer statements are not remembered, except when only lists of placeholders make them long."""
@@ -63,21 +65,21 @@ class Statement:
 
 
 class Statements(dict[str, Statement]):
-    """What the statements of a database do, by their text; ``vendor`` is Django's name of the database.
+    """What the statements of a database do, by their text.
 
     A look-up, as each statement takes it, is one of a dict: a statement that is not there is classified.
     """
 
-    def __init__(self, vendor: str) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         super().__init__()
-        self.vendor = vendor
+        self._dialect = dialect
         self._lock = threading.Lock()
 
     def __missing__(self, sql: str) -> Statement:
         short = sql if len(sql) <= _CACHED_LENGTH else _without_repetition(sql)
         if short is not sql and len(short) <= _CACHED_LENGTH:
             return self[short]
-        statement = _classify(short, self.vendor)
+        statement = _classify(short, self._dialect)
         if len(short) <= _CACHED_LENGTH:
             with self._lock:
                 self[short] = statement
@@ -88,7 +90,7 @@ class Statements(dict[str, Statement]):
 
 class _StatementsByVendor(dict[str, Statements]):
     def __missing__(self, vendor: str) -> Statements:
-        return self.setdefault(vendor, Statements(vendor))
+        return self.setdefault(vendor, Statements(by_name(vendor).dialect))
 
 
 STATEMENTS: Final = _StatementsByVendor()
@@ -116,107 +118,6 @@ def _shortened(sql: str, unit: str) -> str:
     return sql
 
 
-# Tokens. What a pattern below matches is never given up in the middle: an opening quote or comment without
-# its end takes the rest of the text, so that it is searched once.
-_SPACE: Final = r"[\t-\r ]"
-_WORD: Final = r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*"
-_PLAIN_STRING: Final = r"'[^']*(?:''[^']*)*'"
-_ESCAPED_STRING: Final = r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"
-_DOUBLE_QUOTED: Final = r'"[^"]*(?:""[^"]*)*"'
-_ESCAPED_DOUBLE_QUOTED: Final = r'"[^"\\]*(?:(?:\\.|"")[^"\\]*)*"'
-_BACKQUOTED: Final = r"`[^`]*(?:``[^`]*)*`"
-_COMMENT: Final = r"/\*.*?\*/"
-
-
-def _lexer(
-    string: str, *quoted: str, skip: str, unterminated: str, word: str = _WORD, space: str = _SPACE
-) -> re.Pattern[str]:
-    """Return the pattern of one token and what may be skipped after it.
-
-    Lists of literals, as in ``IN (1, 2)`` and ``VALUES ('a', 1), ('b', 2)``, are one token.
-    """
-    literal = rf"(?:%s|[xXbBnN]?{string}|-?[0-9][0-9.]*|(?i:NULL|TRUE|FALSE)(?![A-Za-z0-9_$\x80-\U0010ffff]))"
-    literals = rf"{literal}(?:{space}*,{space}*{literal})*"
-    row = rf"\({space}*{literals}{space}*\)"
-    tokens = "|".join(
-        [rf"{row}(?:{space}*,{space}*{row})*", literals, *quoted, rf"(?:{unterminated}).*", word, "."]
-    )
-    return re.compile(rf"({tokens})(?:{space}+|{skip})*", re.DOTALL)
-
-
-def _mysql(string: str, double_quoted: str) -> re.Pattern[str]:
-    """MySQL and MariaDB: comments that may run, and hints, are tokens: see ``_opened``."""
-    return _lexer(
-        string,
-        double_quoted,
-        _BACKQUOTED,
-        r"/\*(?:M?!|\+).*?\*/",
-        skip=r"/\*(?!M?!|\+).*?\*/|--(?=[\x00-\x20\x7f])[^\n]*|\#[^\n]*",
-        unterminated=r"""['"`]|/\*""",
-    )
-
-
-# A string goes on after a line break, and is read as it began.
-_MORE: Final = r"(?:[\t\v\f ]|--[^\r\n]*)*[\r\n](?:[\t-\r ]|--[^\r\n]*[\r\n])*"
-_E_STRING: Final = rf"[eE]{_ESCAPED_STRING}(?:{_MORE}{_ESCAPED_STRING})*"
-
-
-def _postgresql(string: str) -> re.Pattern[str]:
-    return _lexer(
-        string,
-        _E_STRING,
-        _DOUBLE_QUOTED,
-        skip=rf"{_COMMENT}|--[^\r\n]*",
-        unterminated=r"""['"]|/\*""",
-    )
-
-
-# The first of each is the usual one. The others are only tried where there is a backslash.
-_LEXERS: Final = {
-    "mysql": (
-        _mysql(_ESCAPED_STRING, _ESCAPED_DOUBLE_QUOTED),
-        _mysql(_PLAIN_STRING, _DOUBLE_QUOTED),  # NO_BACKSLASH_ESCAPES
-        _mysql(_ESCAPED_STRING, _DOUBLE_QUOTED),  # ANSI_QUOTES
-    ),
-    "postgresql": (
-        _postgresql(_PLAIN_STRING),
-        _postgresql(_ESCAPED_STRING),  # standard_conforming_strings = off
-    ),
-    "sqlite": (
-        _lexer(
-            _PLAIN_STRING,
-            _DOUBLE_QUOTED,
-            _BACKQUOTED,
-            r"\[[^\]]*\]",
-            # A parameter's name may end with anything in parentheses.
-            r"[$@:\#](?:[A-Za-z0-9_$\x80-\U0010ffff]|::)+(?:\([^\t-\r )]*\))?",
-            skip=rf"{_COMMENT}|--[^\n]*",
-            unterminated=r"""['"`\[]|/\*""",
-            word=r"[A-Za-z_\x80-\ufefe\uff00-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*",
-            space=r"[\t-\r \ufeff]",
-        ),
-    ),
-}
-_OTHER_LEXERS: Final = (
-    _lexer(
-        _PLAIN_STRING,
-        _DOUBLE_QUOTED,
-        _BACKQUOTED,
-        r"\[[^\]]*\]",
-        skip=r"/\*(?:(?!/\*).)*?\*/|--[^\n]*",
-        unterminated=r"""['"`\[]|/\*|[nN]?[qQ]'""",
-    ),
-)
-
-# PostgreSQL: what is in the way of nested comments and dollar quotes, and these themselves.
-_POSTGRESQL_MARKS: Final = tuple(
-    re.compile(
-        rf"""{_E_STRING}|{string}|{_DOUBLE_QUOTED}|{_WORD}|--[^\r\n]*|/\*|['"]"""
-        r"""|\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$""",
-        re.DOTALL,
-    )
-    for string in (_PLAIN_STRING, _ESCAPED_STRING)
-)
 _COMMENT_MARK: Final = re.compile(r"/\*|\*/")
 _EXECUTABLE: Final = re.compile(r"/\*M?![0-9]*([\w.,=@()\t-\r ]*)\*/", re.ASCII)
 """A comment that runs, with nothing inside that could hide what follows."""
@@ -286,38 +187,37 @@ _BEFORE_TABLES: Final = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "C
 _BETWEEN: Final = frozenset({"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "LOW_PRIORITY", "IGNORE", "("})
 _NO_TABLE: Final = _BEFORE_TABLES | {"SELECT", "WITH", "VALUES", "SET", "OF", "OUTFILE", "DUMPFILE"}
 _FROM_OF_AN_EXPRESSION: Final = frozenset({"EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"})
-_NAME: Final = re.compile(rf'{_WORD}|".*"|`.*`|\[.*\]', re.DOTALL)
+_NAME: Final = re.compile(rf'{WORD}|".*"|`.*`|\[.*\]', re.DOTALL)
 _AFTER_INSERT: Final = frozenset({"VALUES", "VALUE", "SELECT", "DEFAULT", "SET", "AS", "OVERRIDING"})
 _AFTER_DELETE: Final = frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING", ""})
 
 
-def _classify(sql: str, vendor: str) -> Statement:
-    lexers = _LEXERS.get(vendor, _OTHER_LEXERS)
-    usual, complete = _parts(sql, vendor, 0)
+def _classify(sql: str, dialect: Dialect) -> Statement:
+    usual, complete = _parts(sql, dialect, 0)
     if not complete:  # Nothing can be told of what follows.
         return Statement(Kind.WRITE, frozenset(), in_parts=True)
     statements = [(part, _upper(part)) for part in usual]
-    kinds = [_kind(words, vendor) for _part, words in statements]
-    tables = frozenset(name for part, words in statements for name in _tables(part, words, vendor))
+    kinds = [_kind(words, dialect) for _part, words in statements]
+    tables = frozenset(name for part, words in statements for name in _tables(part, words, dialect))
     if Kind.WRITE in kinds:
         if len(statements) > 1:
             return Statement(Kind.WRITE, tables, in_parts=True)
         [(part, words)] = statements
-        target = _target(part, words, vendor)
+        target = _target(part, words, dialect)
         if target is not None:
             tables |= _forms(target)
         return Statement(Kind.WRITE, tables, target, in_parts=_first_word(words) not in _WHOLE)
     if "\\" in sql:
-        for other in range(1, len(lexers)):
+        for other in range(1, len(dialect.lexers)):
             # What has no end in such a reading is an error to the server; what stands before it is run.
-            parts, complete = _parts(sql, vendor, other)
-            if _writes(parts if complete else parts[:-1], vendor):
+            parts, complete = _parts(sql, dialect, other)
+            if _writes(parts if complete else parts[:-1], dialect):
                 return Statement(Kind.WRITE, tables, in_parts=True)
     locks = any("UPDATE" in words and _locks(words) for _part, words in statements)
     return Statement(Kind.READ if Kind.READ in kinds else Kind.CONTROL, tables, locks=locks)
 
 
-def _parts(sql: str, vendor: str, reading: int) -> tuple[list[list[str]], bool]:
+def _parts(sql: str, dialect: Dialect, reading: int) -> tuple[list[list[str]], bool]:
     """Return the tokens of each statement in the text, and whether all that begins in it ends.
 
     A null character, which servers and drivers treat differently, and an odd executable comment count as
@@ -325,14 +225,14 @@ def _parts(sql: str, vendor: str, reading: int) -> tuple[list[list[str]], bool]:
     """
     if "\x00" in sql:
         return [], False
-    lexer = _LEXERS.get(vendor, _OTHER_LEXERS)[reading]
-    if vendor == "postgresql" and ("$" in sql or sql.count("/*") > 1):
-        sql = _flattened(sql, _POSTGRESQL_MARKS[reading])
+    lexer = dialect.lexers[reading]
+    if dialect.marks and ("$" in sql or sql.count("/*") > 1):
+        sql = _flattened(sql, dialect.marks[reading])
     # The first semicolon lets a comment be skipped that comes first; the last shows that it was reached.
     tokens = lexer.findall(f";{sql}\n;")
     complete = tokens[-1:] == [";"]
-    if vendor == "mysql" and "/*" in sql and complete:
-        opened = _opened(tokens, lexer)
+    if dialect.has_executable_comments and "/*" in sql and complete:
+        opened = _opened(tokens, lexer, dialect)
         if opened is None:
             return [], False
         tokens = opened
@@ -373,7 +273,7 @@ def _flattened(sql: str, marks: re.Pattern[str]) -> str:
     return "".join(pieces)
 
 
-def _opened(tokens: list[str], lexer: re.Pattern[str]) -> list[str] | None:
+def _opened(tokens: list[str], lexer: re.Pattern[str], dialect: Dialect) -> list[str] | None:
     """Return the tokens of MySQL with hints taken out, and with executable comments opened.
 
     Which of these run depends on the server and its version. So a statement with one that could matter is
@@ -398,11 +298,11 @@ def _opened(tokens: list[str], lexer: re.Pattern[str]) -> list[str] | None:
         if not (_WRITING_WORDS | _WRITING_FUNCTIONS).isdisjoint(_upper(inner)):
             return None
         opened += inner
-    return None if len(without) != len(opened) and _writes(_split(without), "mysql") else opened
+    return None if len(without) != len(opened) and _writes(_split(without), dialect) else opened
 
 
-def _writes(parts: Iterable[Sequence[str]], vendor: str) -> bool:
-    return any(_kind(_upper(part), vendor) is Kind.WRITE for part in parts)
+def _writes(parts: Iterable[Sequence[str]], dialect: Dialect) -> bool:
+    return any(_kind(_upper(part), dialect) is Kind.WRITE for part in parts)
 
 
 def _upper(part: Sequence[str]) -> list[str]:
@@ -413,32 +313,32 @@ def _first_word(words: Sequence[str]) -> str:
     return next((word for word in words if word != "("), "")
 
 
-def _kind(words: Sequence[str], vendor: str) -> Kind:
+def _kind(words: Sequence[str], dialect: Dialect) -> Kind:
     """Tell what one statement does, given its tokens in capitals."""
     word = _first_word(words)
-    if word == "EXPLAIN" or (word in {"DESCRIBE", "DESC"} and vendor != "postgresql"):
-        return _kind_of_explain(words, vendor)
+    if word == "EXPLAIN" or (word in {"DESCRIBE", "DESC"} and dialect.has_describe):
+        return _kind_of_explain(words, dialect)
     if word == "PRAGMA":
         return _kind_of_pragma(words)
-    if words[:2] != ["SET", "STATEMENT"] and _has_writing_word(words, vendor):
+    if words[:2] != ["SET", "STATEMENT"] and _has_writing_word(words, dialect):
         return Kind.WRITE
-    if word in _READS or (word == "DO" and vendor == "mysql"):
+    if word in _READS or (word == "DO" and dialect.has_do):
         return Kind.READ
-    if word == "COPY" and vendor == "postgresql":
+    if word == "COPY" and dialect.has_copy:
         return Kind.READ if "STDOUT" in words and words[words.index("STDOUT") - 1] == "TO" else Kind.WRITE
-    if word == "ANALYZE" and vendor == "mysql":  # It runs a statement, or writes a table's statistics.
+    if word == "ANALYZE" and dialect.has_do:  # It runs a statement, or writes a table's statistics.
         rest = words[4:] if words[1:3] == ["FORMAT", "="] else words[1:]
-        return _kind(rest, vendor) if _first_word(rest) in {"SELECT", "WITH", "VALUES"} else Kind.WRITE
+        return _kind(rest, dialect) if _first_word(rest) in {"SELECT", "WITH", "VALUES"} else Kind.WRITE
     if word in _ONLY_WITH:
         return Kind.CONTROL if _ONLY_WITH[word].issuperset(words[1:]) else Kind.WRITE
     if word == "SET":
-        return _kind_of_set(words, vendor)
-    if word in _CONTROL and not (vendor == "mysql" and word == "RESET"):
+        return _kind_of_set(words, dialect)
+    if word in _CONTROL and not (word == "RESET" and dialect.reset_writes):
         return Kind.CONTROL
     return Kind.WRITE
 
 
-def _kind_of_explain(words: Sequence[str], vendor: str) -> Kind:
+def _kind_of_explain(words: Sequence[str], dialect: Dialect) -> Kind:
     """``EXPLAIN`` plans, ``EXPLAIN ANALYZE`` runs; options that are unknown may ask for either."""
     at = next((at for at, word in enumerate(words) if word in _EXPLAINED), len(words))
     if at == len(words):
@@ -447,7 +347,7 @@ def _kind_of_explain(words: Sequence[str], vendor: str) -> Kind:
         word in _HARMLESS_OPTIONS or word[0] in "'0123456789" for word in words[1:at]
     ):
         return Kind.READ
-    return _kind(words[at:], vendor)  # SQLite runs some pragmas while it prepares them.
+    return _kind(words[at:], dialect)  # SQLite runs some pragmas while it prepares them.
 
 
 def _kind_of_pragma(words: Sequence[str]) -> Kind:
@@ -460,7 +360,7 @@ def _kind_of_pragma(words: Sequence[str]) -> Kind:
     return Kind.WRITE
 
 
-def _kind_of_set(words: Sequence[str], vendor: str) -> Kind:
+def _kind_of_set(words: Sequence[str], dialect: Dialect) -> Kind:
     if words[1:2] == ["STATEMENT"]:  # MariaDB: settings for one statement, which follows.
         depth = 0
         for at, word in enumerate(words):
@@ -468,20 +368,22 @@ def _kind_of_set(words: Sequence[str], vendor: str) -> Kind:
             if word == "FOR" and not depth:
                 if words[at + 1 : at + 2] == ["SET"]:
                     return Kind.WRITE
-                return Kind.WRITE if _has_writing_word(words[:at], vendor) else _kind(words[at + 1 :], vendor)
+                return (
+                    Kind.WRITE if _has_writing_word(words[:at], dialect) else _kind(words[at + 1 :], dialect)
+                )
         return Kind.WRITE
     if not _GLOBAL_SETTINGS.isdisjoint(words) or words[1:3] == ["DEFAULT", "ROLE"]:
         return Kind.WRITE
     return Kind.CONTROL
 
 
-def _has_writing_word(words: Sequence[str], vendor: str) -> bool:
+def _has_writing_word(words: Sequence[str], dialect: Dialect) -> bool:
     """Whether a statement may write that does not begin like one."""
     if _changes_more_than_tables(words):
         return True
-    if vendor == "postgresql" and _calls_escaped_name(words):
+    if dialect.has_unicode_names and _calls_escaped_name(words):
         return True
-    if vendor not in _LEXERS and not _MORE_WRITING_WORDS.isdisjoint(words):
+    if not dialect.needs_semicolons and not _MORE_WRITING_WORDS.isdisjoint(words):
         return True
     if _WRITING_WORDS.isdisjoint(words):
         return False
@@ -492,7 +394,7 @@ def _has_writing_word(words: Sequence[str], vendor: str) -> bool:
         if word == "UPDATE":
             is_harmless = _is_lock(words, at)
         elif word == "INTO":  # A variable of the session.
-            is_harmless = vendor == "mysql" and after == "@"
+            is_harmless = dialect.has_variables and after == "@"
         else:  # MySQL and others have functions INSERT() and REPLACE().
             is_harmless = after.startswith("(")
         if not is_harmless:
@@ -527,7 +429,7 @@ def _is_lock(words: Sequence[str], at: int) -> bool:
 
 
 def _tables(  # noqa: C901  (one loop)
-    part: Sequence[str], words: Sequence[str], vendor: str
+    part: Sequence[str], words: Sequence[str], dialect: Dialect
 ) -> Iterator[str]:
     """Yield the names that stand where tables do; ``words`` are the same tokens in capitals."""
     if _BEFORE_TABLES.isdisjoint(words):
@@ -541,7 +443,7 @@ def _tables(  # noqa: C901  (one loop)
                 after += 1
             if after >= len(words) or words[after] in _NO_TABLE:
                 break
-            name, after = _name_at(part, after, vendor)
+            name, after = _name_at(part, after, dialect)
             if name is None:
                 break
             if word not in {"FROM", "JOIN"} or after >= len(words) or not words[after].startswith("("):
@@ -575,11 +477,11 @@ def _names_no_table(words: Sequence[str], at: int) -> bool:
     return False
 
 
-def _name_at(part: Sequence[str], at: int, vendor: str) -> tuple[str | None, int]:
+def _name_at(part: Sequence[str], at: int, dialect: Dialect) -> tuple[str | None, int]:
     """Return the name that begins at this place, without quotes, and the place after it."""
     names: list[str] = []
     while at < len(part) and _NAME.fullmatch(part[at]):
-        names.append(_unquoted(part[at], vendor))
+        names.append(_unquoted(part[at], dialect))
         at += 1
         if at >= len(part) or part[at] != ".":
             return ".".join(names), at
@@ -587,11 +489,11 @@ def _name_at(part: Sequence[str], at: int, vendor: str) -> tuple[str | None, int
     return None, at
 
 
-def _unquoted(name: str, vendor: str) -> str:
+def _unquoted(name: str, dialect: Dialect) -> str:
     if name[0] in _OPENING:
         quote = name[-1]
         return name[1:-1].replace(quote * 2, quote)
-    return name.lower() if vendor == "postgresql" else name
+    return name.lower() if dialect.folds_case else name
 
 
 def _forms(name: str) -> frozenset[str]:
@@ -599,7 +501,7 @@ def _forms(name: str) -> frozenset[str]:
     return frozenset({name, name.rpartition(".")[2]})
 
 
-def _target(part: Sequence[str], words: Sequence[str], vendor: str) -> str | None:
+def _target(part: Sequence[str], words: Sequence[str], dialect: Dialect) -> str | None:
     """Return the one table that a statement writes, or ``None`` if it may be another or several."""
     at = 1
     if words[0] == "INSERT":
@@ -619,7 +521,7 @@ def _target(part: Sequence[str], words: Sequence[str], vendor: str) -> str | Non
         followers = _AFTER_DELETE
     else:
         return None
-    name, at = _name_at(part, at, vendor)
+    name, at = _name_at(part, at, dialect)
     after = words[at] if at < len(words) else ""
     if name is None or not (after in followers or (followers is _AFTER_INSERT and after.startswith("("))):
         return None

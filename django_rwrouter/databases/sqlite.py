@@ -13,6 +13,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
 from django_rwrouter.databases.base import Busy, ErrorCodes, Product
+from django_rwrouter.databases.dialects import (
+    BACKQUOTED,
+    BRACKETED,
+    COMMENT,
+    DOUBLE_QUOTED,
+    PLAIN_STRING,
+    Dialect,
+    lexer,
+)
 
 ONLY_ON_PRIMARY: Final = "no such "
 """How an error begins that says that a table, column or function is not there."""
@@ -111,6 +120,23 @@ class SQLite(Product):
     name = "sqlite"
     system = "sqlite"
     errors = SQLiteErrors()
+    dialect = Dialect(
+        lexers=(
+            lexer(
+                PLAIN_STRING,
+                DOUBLE_QUOTED,
+                BACKQUOTED,
+                BRACKETED,
+                # A parameter's name may end with anything in parentheses.
+                r"[$@:\#](?:[A-Za-z0-9_$\x80-\U0010ffff]|::)+(?:\([^\t-\r )]*\))?",
+                skip=rf"{COMMENT}|--[^\n]*",
+                unterminated=r"""['"`\[]|/\*""",
+                word=r"[A-Za-z_\x80-\ufefe\uff00-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*",
+                space=r"[\t-\r \ufeff]",
+            ),
+        ),
+        needs_semicolons=True,
+    )
     read_only_query = "PRAGMA query_only"
     is_file = True
     beginning = staticmethod(gate.beginning)
