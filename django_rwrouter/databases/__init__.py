@@ -77,8 +77,8 @@ def meaning_of(code: str) -> str:
 
 def timeouts_of(driver: str) -> Sequence[str]:
     """Return the options that bound how long a driver waits, by the name of its package."""
-    products = _products.values()
-    return next((each.driver_timeouts[driver] for each in products if driver in each.driver_timeouts), ())
+    timeouts = (product.driver_timeouts.get(driver) for product in _products.values())
+    return next(filter(None, timeouts), ())
 
 
 def has_positions(vendor: str) -> bool:

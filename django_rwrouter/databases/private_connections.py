@@ -54,7 +54,7 @@ def _without_pool(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     to connect with is asked of the outer backend, which may know more, such as a password that expires.
     """
     outer = type(connection)
-    backend = next((each for each in outer.__mro__ if each.__module__.startswith("django.")), outer)
+    backend = next((base for base in outer.__mro__ if base.__module__.startswith("django.")), outer)
     if backend is outer or backend is BaseDatabaseWrapper:
         return connection
     inner: BaseDatabaseWrapper = backend(connection.settings_dict, connection.alias)

@@ -65,21 +65,21 @@ class Statement:
 
 
 class Statements(dict[str, Statement]):
-    """What the statements of a database do, by their text.
+    """What the statements of a database do, by their text; ``vendor`` is Django's name of the database.
 
     A look-up, as each statement takes it, is one of a dict: a statement that is not there is classified.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, vendor: str) -> None:
         super().__init__()
-        self._dialect = dialect
+        self._vendor = vendor
         self._lock = threading.Lock()
 
     def __missing__(self, sql: str) -> Statement:
         short = sql if len(sql) <= _CACHED_LENGTH else _without_repetition(sql)
         if short is not sql and len(short) <= _CACHED_LENGTH:
             return self[short]
-        statement = _classify(short, self._dialect)
+        statement = _classify(short, by_name(self._vendor).dialect)
         if len(short) <= _CACHED_LENGTH:
             with self._lock:
                 self[short] = statement
@@ -90,7 +90,7 @@ class Statements(dict[str, Statement]):
 
 class _StatementsByVendor(dict[str, Statements]):
     def __missing__(self, vendor: str) -> Statements:
-        return self.setdefault(vendor, Statements(by_name(vendor).dialect))
+        return self.setdefault(vendor, Statements(vendor))
 
 
 STATEMENTS: Final = _StatementsByVendor()

@@ -11,7 +11,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import code_of
 from django_rwrouter.events.causes import SECONDS
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.events.once_per_host import is_told_elsewhere, once_for_a_host, own_ejections
+from django_rwrouter.events.once_per_host import is_emitted_elsewhere, once_for_a_host, own_ejections
 from django_rwrouter.printable import printable
 
 logger = logging.getLogger("django_rwrouter")
@@ -53,18 +53,18 @@ def _emit(
 
 def replica_ejected(alias: str, reason: str) -> None:
     """Emit that this process has stopped reading from a replica."""
-    if is_told_elsewhere() or own_ejections.hold(alias, reason):
+    if is_emitted_elsewhere() or own_ejections.hold(alias, reason):
         return
-    own_ejections.told.add(alias)
+    own_ejections.emitted.add(alias)
     message = "The replica %r is ejected: %s."
     _emit(EventKind.REPLICA_EJECTED, logging.WARNING, message, alias, reason, detail=reason, why=reason)
 
 
 def replica_restored(alias: str, seconds: float) -> None:
     """Emit that this process reads from a replica again, after so many seconds."""
-    if is_told_elsewhere() and alias not in own_ejections.told:
+    if is_emitted_elsewhere() and alias not in own_ejections.emitted:
         return
-    own_ejections.told.discard(alias)
+    own_ejections.emitted.discard(alias)
     message = "The replica %r is restored, after %.1f s."
     detail = SECONDS % {"seconds": f"{seconds:.1f}"}
     _emit(EventKind.REPLICA_RESTORED, logging.INFO, message, alias, seconds, detail=detail, seconds=seconds)

@@ -16,7 +16,7 @@ from django_rwrouter import process
 
 P = ParamSpec("P")
 
-_told_elsewhere: Final[ContextVar[bool]] = ContextVar("rwrouter_told_elsewhere", default=False)
+_emitted_elsewhere: Final[ContextVar[bool]] = ContextVar("rwrouter_emitted_elsewhere", default=False)
 
 
 class OwnEjections:
@@ -29,15 +29,15 @@ class OwnEjections:
         """Start afresh, as a process that follows nobody."""
         self.following = False
         """Whether another process probes the servers for this one."""
-        self.untold: dict[str, tuple[float, str]] = {}
+        self.pending: dict[str, tuple[float, str]] = {}
         """By alias, when (monotonic) and why, until the leader has probed the server."""
-        self.told: set[str] = set()
+        self.emitted: set[str] = set()
         """Replicas whose ejection this process has emitted, so that it also emits their return."""
 
     def hold(self, alias: str, reason: str) -> bool:
         """Whether to leave an ejection to the leader for now; notes it if so."""
         if self.following:
-            self.untold[alias] = monotonic(), reason
+            self.pending[alias] = monotonic(), reason
         return self.following
 
 
@@ -46,26 +46,26 @@ process.owns(own_ejections.reset)
 
 
 @contextmanager
-def told_elsewhere() -> Iterator[None]:
+def emitted_elsewhere() -> Iterator[None]:
     """Suppress events in this block: another process emits them."""
-    token = _told_elsewhere.set(True)
+    token = _emitted_elsewhere.set(True)
     try:
         yield
     finally:
-        _told_elsewhere.reset(token)
+        _emitted_elsewhere.reset(token)
 
 
-def is_told_elsewhere() -> bool:
+def is_emitted_elsewhere() -> bool:
     """Whether another process emits the events of this context."""
-    return _told_elsewhere.get()
+    return _emitted_elsewhere.get()
 
 
-def once_for_a_host(tell: Callable[P, None]) -> Callable[P, None]:
+def once_for_a_host(emit: Callable[P, None]) -> Callable[P, None]:
     """Decorate a function so that only the process that probes the servers emits its event."""
 
-    @wraps(tell)
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        if not _told_elsewhere.get():
-            tell(*args, **kwargs)
+    @wraps(emit)
+    def emit_once(*args: P.args, **kwargs: P.kwargs) -> None:
+        if not _emitted_elsewhere.get():
+            emit(*args, **kwargs)
 
-    return told
+    return emit_once

@@ -15,7 +15,7 @@ from typing import Final
 from django_rwrouter import events
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.events.once_per_host import own_ejections, told_elsewhere
+from django_rwrouter.events.once_per_host import emitted_elsewhere, own_ejections
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
 from django_rwrouter.monitor.probes import Prober
@@ -176,17 +176,17 @@ class Watcher:
             self._end_rounds()
             if not own_ejections.following:
                 own_ejections.following = True
-                own_ejections.told.clear()
+                own_ejections.emitted.clear()
             news = election.read()
             if news is not None:
                 self._alone_because = ""
                 snapshot, trusted_until = news
                 health.watch(trusted_until - monotonic())
-                with told_elsewhere():
+                with emitted_elsewhere():
                     self._take_in(snapshot)
                 ejected = snapshot.ejected.keys()
-                for alias in own_ejections.untold.keys() & ejected:
-                    own_ejections.untold.pop(alias, None)
+                for alias in own_ejections.pending.keys() & ejected:
+                    own_ejections.pending.pop(alias, None)
                 self._tell_own(lambda alias, at: self._heard.get(alias, at) > at)
             elif election.has_failed:
                 raise CannotShareError("no process publishes what it knows, and none can take over")
@@ -224,9 +224,9 @@ class Watcher:
 
     def _tell_own(self, is_due: Callable[[str, float], bool]) -> None:
         """Emit the events of the replicas that this process alone has ejected."""
-        for alias, (at, why) in list(own_ejections.untold.items()):
+        for alias, (at, why) in list(own_ejections.pending.items()):
             if is_due(alias, at):
-                own_ejections.untold.pop(alias, None)
+                own_ejections.pending.pop(alias, None)
                 following, own_ejections.following = own_ejections.following, False
                 events.replica_ejected(alias, why)
                 own_ejections.following = following

@@ -66,7 +66,7 @@ class _Floor:
         self.position: Any = None
         self.at = 0.0
         """Monotonic, before it was asked."""
-        self.known = threading.Event()
+        self.answered = threading.Event()
 
 
 def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
@@ -114,13 +114,13 @@ def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, tim
         return ServerState(alias=alias, cluster=cluster.name, refused=refused, at=time.time())
     finally:
         if alias == cluster.primary:
-            floor.known.set()
+            floor.answered.set()
 
 
 def _replica(
     cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, timeout: float
 ) -> ServerState:
-    floor.known.wait(timeout)
+    floor.answered.wait(timeout)
     deadline = monotonic() + min(timeout, PATIENCE)
     while True:
         asked = monotonic()

@@ -65,8 +65,8 @@ class ServerState:
         """Read what :meth:`as_json` returned; ``None`` for what this version cannot read."""
         if not isinstance(data, Mapping):
             return None
-        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        values = {field.name: data[field.name] for field in fields(cls) if field.name in data}
         try:
-            return cls(**{**known, "condition": Condition(known.get("condition", Condition.HEALTHY))})
+            return cls(**{**values, "condition": Condition(values.get("condition", Condition.HEALTHY))})
         except (TypeError, ValueError):
             return None
