@@ -112,7 +112,7 @@ def test_a_primary_that_cannot_be_reached_lets_its_replicas_answer(opened, monke
     floors = []
 
     def replica(cluster, connection, driver, floor, timeout):
-        assert floor.known.wait(LONG)
+        assert floor.answered.wait(LONG)
         floors.append(floor.position)
         return ServerState(alias=connection.alias, role="replica")
 
@@ -129,14 +129,13 @@ def test_a_server_that_refuses_to_say_where_it_stands_has_answered(opened, monke
     class InsufficientPrivilegeError(Exception):
         sqlstate = "42501"
 
-    def refuse(cluster, connection, *_arguments):
+    def refuse(connection):
         raise ProgrammingError("permission denied for function pg_current_wal_flush_lsn") from (
             InsufficientPrivilegeError()
         )
 
     monkeypatch.setattr(cluster_state, "get_driver", lambda connection: object())
-    monkeypatch.setattr(cluster_state, "_primary", refuse)
-    monkeypatch.setattr(cluster_state, "_replica", refuse)
+    monkeypatch.setattr(cluster_state, "plain_cursor", refuse)
     states = server_states(shop(primary="well", replica="down"), LONG)
     assert states["well"].reachable
     assert states["well"].refused == "pg_current_wal_flush_lsn"
