@@ -10,27 +10,7 @@ from django.db import DatabaseError, Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation.trans_null import gettext_noop  # Needs no settings, as programs have none.
 
-from django_rwrouter.databases.base import (
-    FULL,
-    LOST,
-    REFUSED_DATABASE,
-    REFUSED_USER,
-    STOPPING,
-    Driver,
-    ErrorCodes,
-    Loss,
-    Product,
-    Progress,
-)
-from django_rwrouter.databases.dialects import (
-    BACKQUOTED,
-    DOUBLE_QUOTED,
-    ESCAPED_DOUBLE_QUOTED,
-    ESCAPED_STRING,
-    PLAIN_STRING,
-    Dialect,
-    lexer,
-)
+from django_rwrouter.databases import base, dialects
 
 _NOT_ALLOWED: Final = frozenset({1044, 1045, 1142, 1143, 1227})
 """ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED,
@@ -81,7 +61,7 @@ def _is_connectors_loss(error: BaseException, code: int | None) -> bool:
     return code == TIMED_OUT and not isinstance(error, DatabaseError)
 
 
-class MySQLFamilyErrors(ErrorCodes):
+class MySQLFamilyErrors(base.ErrorCodes):
     """Errors by their numbers."""
 
     # Shutting down (1053, 1077, 1079), no connection left (1040, 1203: a proxy's answer to a statement), a
@@ -97,12 +77,12 @@ class MySQLFamilyErrors(ErrorCodes):
     refused_writes = frozenset({OPTION_PREVENTS_STATEMENT, 1792, READ_ONLY_MODE})
     missing_table = (1146,)
     meanings = {
-        **dict.fromkeys(("1040", "1203"), FULL),
-        **dict.fromkeys(("1044", "1049"), REFUSED_DATABASE),
-        "1045": REFUSED_USER,
+        **dict.fromkeys(("1040", "1203"), base.FULL),
+        **dict.fromkeys(("1044", "1049"), base.REFUSED_DATABASE),
+        "1045": base.REFUSED_USER,
         "1047": gettext_noop("is outside its Galera cluster"),
-        **dict.fromkeys(("1053", "1077", "1079"), STOPPING),
-        **dict.fromkeys(("1152", "1158", "1159", "1160", "1161", "1184"), LOST),
+        **dict.fromkeys(("1053", "1077", "1079"), base.STOPPING),
+        **dict.fromkeys(("1152", "1158", "1159", "1160", "1161", "1184"), base.LOST),
         **dict.fromkeys(("1927", "3169", "4031"), gettext_noop("ended the connection")),
         **dict.fromkeys(("2002", "2003"), gettext_noop("refused the connection, or could not be reached")),
         "2005": gettext_noop("has a host name that is not known"),
@@ -118,11 +98,11 @@ class MySQLFamilyErrors(ErrorCodes):
         code = error.args[0] if isinstance(error, Error) and error.args else None
         return code if isinstance(code, int) else None
 
-    def loss(self, error: BaseException, *, closed: bool) -> Loss | None:
+    def loss(self, error: BaseException, *, closed: bool) -> base.Loss | None:
         """Tell by the number alone."""
         code = self.code(error)
         is_lost = code in LOST_CONNECTION or _is_connectors_loss(error, code)
-        return super().loss(error, closed=closed) or (Loss.CONNECTION if is_lost else None)
+        return super().loss(error, closed=closed) or (base.Loss.CONNECTION if is_lost else None)
 
     def was_never_reached(self, error: BaseException) -> bool:
         """Tell by the client library's numbers, by what it was reading, or by the class of mysql.connector.
@@ -150,25 +130,25 @@ class MySQLFamilyErrors(ErrorCodes):
 
 def _lexer(string: str, double_quoted: str) -> re.Pattern[str]:
     """Return a lexer to which comments that may run, and hints, are tokens."""
-    return lexer(
+    return dialects.lexer(
         string,
         double_quoted,
-        BACKQUOTED,
+        dialects.BACKQUOTED,
         r"/\*(?:M?!|\+).*?\*/",
         skip=r"/\*(?!M?!|\+).*?\*/|--(?=[\x00-\x20\x7f])[^\n]*|\#[^\n]*",
         unterminated=r"""['"`]|/\*""",
     )
 
 
-class MySQLFamily(Product):
+class MySQLFamily(base.Product):
     """What both say alike. Which server it is decides whether a session is the primary's."""
 
     errors = MySQLFamilyErrors()
-    dialect = Dialect(
+    dialect = dialects.Dialect(
         lexers=(
-            _lexer(ESCAPED_STRING, ESCAPED_DOUBLE_QUOTED),
-            _lexer(PLAIN_STRING, DOUBLE_QUOTED),  # NO_BACKSLASH_ESCAPES
-            _lexer(ESCAPED_STRING, DOUBLE_QUOTED),  # ANSI_QUOTES
+            _lexer(dialects.ESCAPED_STRING, dialects.ESCAPED_DOUBLE_QUOTED),
+            _lexer(dialects.PLAIN_STRING, dialects.DOUBLE_QUOTED),  # NO_BACKSLASH_ESCAPES
+            _lexer(dialects.ESCAPED_STRING, dialects.DOUBLE_QUOTED),  # ANSI_QUOTES
         ),
         needs_semicolons=True,
         has_executable_comments=True,
@@ -236,8 +216,14 @@ def _shown(cursor: Any, *statements: str) -> Mapping[str, Any] | None:
 
 
 def read_progress(
-    cursor: Any, driver: Driver, decode: Callable[[str], Any], *, word: str, received: str, privilege: str
-) -> Progress:
+    cursor: Any,
+    driver: base.Driver,
+    decode: Callable[[str], Any],
+    *,
+    word: str,
+    received: str,
+    privilege: str,
+) -> base.Progress:
     """Return what the status shows, and then what was replayed: so this is never behind the other.
 
     ``word`` is what the server calls a replica in its columns, ``received`` the column of what it has got.
@@ -254,14 +240,14 @@ def read_progress(
     return progress
 
 
-def progress_of(status: Mapping[str, Any] | None, word: str, privilege: str) -> Progress:
+def progress_of(status: Mapping[str, Any] | None, word: str, privilege: str) -> base.Progress:
     """Return what the status tells of the threads; ``word`` is what the server calls a replica."""
     if status is None:
-        return Progress(privilege=privilege)
+        return base.Progress(privilege=privilege)
     if not status:
-        return Progress(replicates=False, receives=False, replays=False)
+        return base.Progress(replicates=False, receives=False, replays=False)
     # Numbers alone: the texts of errors name host and user.
-    return Progress(
+    return base.Progress(
         replicates=True,
         # "Connecting" and "Preparing" are no better than "No": nothing arrives.
         receives=str(status.get(f"{word}_IO_Running")) == "Yes",

@@ -16,29 +16,7 @@ from django.db import Error, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation.trans_null import gettext_noop  # Needs no settings, as programs have none.
 
-from django_rwrouter.databases.base import (
-    FULL,
-    LOST,
-    REFUSED_DATABASE,
-    REFUSED_USER,
-    STOPPING,
-    Driver,
-    ErrorCodes,
-    Loss,
-    Product,
-    Progress,
-    Reading,
-    poll,
-)
-from django_rwrouter.databases.dialects import (
-    COMMENT,
-    DOUBLE_QUOTED,
-    ESCAPED_STRING,
-    PLAIN_STRING,
-    WORD,
-    Dialect,
-    lexer,
-)
+from django_rwrouter.databases import base, dialects
 
 _LSN: Final = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
 _POLL_SECONDS: Final = 0.001
@@ -96,7 +74,7 @@ _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 NOT_SUPPORTED: Final = "0A000"
 
 
-class PostgreSQLErrors(ErrorCodes):
+class PostgreSQLErrors(base.ErrorCodes):
     """Errors by their SQLSTATE. ``08`` and ``57P`` are the server's words for a broken connection."""
 
     # Not accepting connections; the first two are PgBouncer's answers to a statement.
@@ -111,11 +89,11 @@ class PostgreSQLErrors(ErrorCodes):
     refused_writes = ("25006",)
     missing_table = ("42P01",)
     meanings = {
-        **dict.fromkeys(("08006", "08P01"), LOST),
-        **dict.fromkeys(("28000", "28P01"), REFUSED_USER),
-        "3D000": REFUSED_DATABASE,
-        "53300": FULL,
-        "57P01": STOPPING,
+        **dict.fromkeys(("08006", "08P01"), base.LOST),
+        **dict.fromkeys(("28000", "28P01"), base.REFUSED_USER),
+        "3D000": base.REFUSED_DATABASE,
+        "53300": base.FULL,
+        "57P01": base.STOPPING,
         "57P02": gettext_noop("has crashed"),
         "57P03": gettext_noop("is starting, or takes no connections yet"),
     }
@@ -125,15 +103,15 @@ class PostgreSQLErrors(ErrorCodes):
         cause = error.__cause__ if isinstance(error, Error) else None
         return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
-    def loss(self, error: BaseException, *, closed: bool) -> Loss | None:
+    def loss(self, error: BaseException, *, closed: bool) -> base.Loss | None:
         """Tell by the SQLSTATE; where there is none, by whether the driver has closed the connection."""
         state = self.code(error)
         if state is None:
             broken = closed and isinstance(error, (OperationalError, InterfaceError))
-            return Loss.CONNECTION if broken else None
+            return base.Loss.CONNECTION if broken else None
         if state == "40001":  # A read outside a transaction meets it as a recovery conflict alone.
-            return Loss.CONNECTION if closed else Loss.STATEMENT
-        lost = Loss.CONNECTION if state.startswith(("08", "57P")) else None
+            return base.Loss.CONNECTION if closed else base.Loss.STATEMENT
+        lost = base.Loss.CONNECTION if state.startswith(("08", "57P")) else None
         return super().loss(error, closed=closed) or lost
 
     def was_never_reached(self, error: BaseException) -> bool:
@@ -208,7 +186,7 @@ class PostgreSQLPosition:
         return cls(int(timeline, 16), _lsn(lsn))
 
 
-class PostgreSQLDriver(Driver):
+class PostgreSQLDriver(base.Driver):
     """Asks PostgreSQL 12 or later. Needs no privilege; ``pg_monitor`` lets it see a standby's timeline."""
 
     replicas_are_read_only = True
@@ -219,14 +197,14 @@ class PostgreSQLDriver(Driver):
         lsn, timeline = cursor.fetchone()
         return PostgreSQLPosition(int(timeline, 16), _lsn(lsn))
 
-    def describe_primary(self, cursor: Any) -> Reading:
+    def describe_primary(self, cursor: Any) -> base.Reading:
         """Return the server, the end of its flushed log, and whether it is not in recovery."""
         cursor.execute(_DESCRIPTION)
         lsn, timeline, host, port, started = cursor.fetchone()
         position = None if lsn is None else PostgreSQLPosition(int(timeline, 16), _lsn(lsn))
-        return Reading(f"{host}/{port}/{started}", position, writable=position is not None)
+        return base.Reading(f"{host}/{port}/{started}", position, writable=position is not None)
 
-    def read_replica(self, cursor: Any) -> Reading:
+    def read_replica(self, cursor: Any) -> base.Reading:
         """Return the server, what it has replayed, and whether it is not in recovery.
 
         A logical subscriber has a log of its own: it takes writes as a primary does, and is none.
@@ -236,15 +214,15 @@ class PostgreSQLDriver(Driver):
         server = f"{host}/{port}/{started}"
         if not recovering:
             cursor.execute(SUBSCRIBES)
-            return Reading(server, None, writable=None if cursor.fetchone()[0] else True)
+            return base.Reading(server, None, writable=None if cursor.fetchone()[0] else True)
         if lsn is None:
-            return Reading(server, None, writable=False)
+            return base.Reading(server, None, writable=False)
         if timeline is not None:
-            return Reading(server, PostgreSQLPosition(timeline, _lsn(lsn)), writable=False)
+            return base.Reading(server, PostgreSQLPosition(timeline, _lsn(lsn)), writable=False)
         # Anybody may see that there is a receiver, but not what it receives.
         streaming = receiver is not None
         position = PostgreSQLPosition(_STREAMING if streaming else 0, _lsn(lsn))
-        return Reading(server, position, tentative=True, writable=False)
+        return base.Reading(server, position, tentative=True, writable=False)
 
     def place(
         self, position: PostgreSQLPosition, primary: PostgreSQLPosition | None
@@ -276,7 +254,7 @@ class PostgreSQLDriver(Driver):
             (text,) = cursor.fetchone()
             return text is not None and _lsn(text) >= position.lsn
 
-        return poll(has_replayed, seconds, _POLL_SECONDS)
+        return base.poll(has_replayed, seconds, _POLL_SECONDS)
 
 
 def _lsn(text: str) -> int:
@@ -301,16 +279,16 @@ class PostgreSQLReader:
 
     unit = "bytes"
 
-    def progress(self, cursor: Any) -> Progress:
+    def progress(self, cursor: Any) -> base.Progress:
         """Return what a standby tells everybody."""
         cursor.execute(_STANDBY)
         recovering, received, replayed, paused, streams, timeline, delayed, delay = cursor.fetchone()
         if not recovering:
-            return Progress(replicates=False, receives=False, replays=False)
+            return base.Progress(replicates=False, receives=False, replays=False)
         replayed, received = _place(replayed, timeline), _place(received, timeline)
         if received is None or (replayed and replayed.lsn > received.lsn):
             received = replayed  # From an archive, or from before it began to stream.
-        return Progress(
+        return base.Progress(
             replicates=True,
             receives=streams,
             replays=not paused,
@@ -338,15 +316,15 @@ def _place(text: str | None, timeline: int | None) -> PostgreSQLPosition | None:
 
 # A string goes on after a line break, and is read as it began.
 _MORE: Final = r"(?:[\t\v\f ]|--[^\r\n]*)*[\r\n](?:[\t-\r ]|--[^\r\n]*[\r\n])*"
-_E_STRING: Final = rf"[eE]{ESCAPED_STRING}(?:{_MORE}{ESCAPED_STRING})*"
+_E_STRING: Final = rf"[eE]{dialects.ESCAPED_STRING}(?:{_MORE}{dialects.ESCAPED_STRING})*"
 
 
 def _lexer(string: str) -> re.Pattern[str]:
-    return lexer(
+    return dialects.lexer(
         string,
         _E_STRING,
-        DOUBLE_QUOTED,
-        skip=rf"{COMMENT}|--[^\r\n]*",
+        dialects.DOUBLE_QUOTED,
+        skip=rf"{dialects.COMMENT}|--[^\r\n]*",
         unterminated=r"""['"]|/\*""",
     )
 
@@ -354,13 +332,13 @@ def _lexer(string: str) -> re.Pattern[str]:
 def _marks(string: str) -> re.Pattern[str]:
     """Return what is in the way of nested comments and dollar quotes, and these themselves."""
     return re.compile(
-        rf"""{_E_STRING}|{string}|{DOUBLE_QUOTED}|{WORD}|--[^\r\n]*|/\*|['"]"""
+        rf"""{_E_STRING}|{string}|{dialects.DOUBLE_QUOTED}|{dialects.WORD}|--[^\r\n]*|/\*|['"]"""
         r"""|\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$""",
         re.DOTALL,
     )
 
 
-class PostgreSQL(Product):
+class PostgreSQL(base.Product):
     """PostgreSQL 12 or later."""
 
     name = "postgresql"
@@ -370,10 +348,10 @@ class PostgreSQL(Product):
     driver = PostgreSQLDriver()
     reader = PostgreSQLReader()
     errors = PostgreSQLErrors()
-    dialect = Dialect(
+    dialect = dialects.Dialect(
         # The second with standard_conforming_strings = off.
-        lexers=(_lexer(PLAIN_STRING), _lexer(ESCAPED_STRING)),
-        marks=(_marks(PLAIN_STRING), _marks(ESCAPED_STRING)),
+        lexers=(_lexer(dialects.PLAIN_STRING), _lexer(dialects.ESCAPED_STRING)),
+        marks=(_marks(dialects.PLAIN_STRING), _marks(dialects.ESCAPED_STRING)),
         needs_semicolons=True,
         folds_case=True,
         has_unicode_names=True,

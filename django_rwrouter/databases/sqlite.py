@@ -12,16 +12,8 @@ from django.db import Error, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
+from django_rwrouter.databases import dialects
 from django_rwrouter.databases.base import Busy, ErrorCodes, Product
-from django_rwrouter.databases.dialects import (
-    BACKQUOTED,
-    BRACKETED,
-    COMMENT,
-    DOUBLE_QUOTED,
-    PLAIN_STRING,
-    Dialect,
-    lexer,
-)
 
 ONLY_ON_PRIMARY: Final = "no such "
 """How an error begins that says that a table, column or function is not there."""
@@ -120,16 +112,16 @@ class SQLite(Product):
     name = "sqlite"
     system = "sqlite"
     errors = SQLiteErrors()
-    dialect = Dialect(
+    dialect = dialects.Dialect(
         lexers=(
-            lexer(
-                PLAIN_STRING,
-                DOUBLE_QUOTED,
-                BACKQUOTED,
-                BRACKETED,
+            dialects.lexer(
+                dialects.PLAIN_STRING,
+                dialects.DOUBLE_QUOTED,
+                dialects.BACKQUOTED,
+                dialects.BRACKETED,
                 # A parameter's name may end with anything in parentheses.
                 r"[$@:\#](?:[A-Za-z0-9_$\x80-\U0010ffff]|::)+(?:\([^\t-\r )]*\))?",
-                skip=rf"{COMMENT}|--[^\n]*",
+                skip=rf"{dialects.COMMENT}|--[^\n]*",
                 unterminated=r"""['"`\[]|/\*""",
                 word=r"[A-Za-z_\x80-\ufefe\uff00-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*",
                 space=r"[\t-\r \ufeff]",
