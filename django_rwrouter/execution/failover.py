@@ -73,17 +73,22 @@ def rescue(
     """
     state = current_state()
     spill_slots.release(state, this_thread(), cluster.name)
-    rerun = _run_again(error, seconds, decision, statement, cluster, call)
     *_rest, many, context = call
-    if rerun is not None:
-        if hasattr(context["cursor"], RAW_DECISION):
-            setattr(context["cursor"], RAW_DECISION, rerun.decision)
-        return rerun
     connection = context["connection"]
+    if decision is not None and not (statement.writes or many) and _was_chosen(decision, connection):
+        rerun = _run_again(error, seconds, decision, statement, cluster, call)
+        if rerun is not None:
+            if hasattr(context["cursor"], RAW_DECISION):
+                setattr(context["cursor"], RAW_DECISION, rerun.decision)
+            return rerun
     alias, errors = connection.alias, get_product(connection).errors
     if alias != cluster.primary and errors.is_refused_write(error):
         stats.note_event("replica_write_refused", alias)
-        raise _replica_write_error(alias, statement) from error
+        what = f" to the table {statement.target!r}" if statement.target else ""
+        raise ReplicaWriteError(
+            f"A write{what} was sent to {alias!r}, which is a replica, and was refused. Nothing was written."
+            f" Remove .using({alias!r}) (or connections[{alias!r}]): without it, writes go to the primary."
+        ) from error
     if isinstance(error, (OperationalError, InterfaceError, InternalError)):
         stats.count_event("statement_failed", alias)
     if (
@@ -100,21 +105,19 @@ def rescue(
 def _run_again(
     error: BaseException,
     seconds: float,
-    decision: Decision | None,
+    decision: Decision,
     statement: Statement,
     cluster: Cluster,
     call: Call,
 ) -> Rerun | None:
-    """Run a statement elsewhere, if that is safe and not in vain; otherwise ``None``.
+    """Run a read elsewhere, if that is safe and not in vain; otherwise ``None``.
 
     One that takes longer than the driver waits is run again once: more would multiply a load that is too
     high already. Raises the primary's own error if that fails in the end, and ``NoReplicaAvailable`` inside a
     block that says ``strict=True``.
     """
-    *_rest, many, context = call
+    context = call[-1]
     connection: BaseDatabaseWrapper = context["connection"]
-    if decision is None or statement.writes or many or not _was_chosen(decision, connection):
-        return None
     reason = decision.reason
     lost = _loss(error, connection, reason, cluster)
     if lost is None and not _may_work_on_primary(error, connection, cluster):
@@ -297,11 +300,3 @@ def _close(cursor: Any) -> None:
     """
     with suppress(Exception):
         cursor.close()
-
-
-def _replica_write_error(alias: str, statement: Statement) -> ReplicaWriteError:
-    what = f" to the table {statement.target!r}" if statement.target else ""
-    return ReplicaWriteError(
-        f"A write{what} was sent to {alias!r}, which is a replica, and was refused. Nothing was written."
-        f" Remove .using({alias!r}) (or connections[{alias!r}]): without it, writes go to the primary."
-    )
