@@ -15,7 +15,7 @@ from typing import Any, Final
 from django_rwrouter.databases import galera
 from django_rwrouter.databases.base import Driver, Position, Progress, Reading, poll
 from django_rwrouter.databases.galera import GaleraPosition
-from django_rwrouter.databases.mysql_family import MySQLFamily, read_progress
+from django_rwrouter.databases.mysql_family import MySQLFamily, StatusReader
 
 _GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
 _SERVER_IDENTITY: Final = "@@server_id, @@hostname, @@port"
@@ -139,23 +139,18 @@ def _ask(cursor: Any, columns: str, tail: str = "") -> tuple[bool, Sequence[Any]
     return is_node in {1, "1", "ON"}, row
 
 
-class MariaDBReader:
+class MariaDBReader(StatusReader):
     """Asks MariaDB. ``Gtid_IO_Pos`` is shown with the privilege ``REPLICA MONITOR`` alone."""
 
-    unit = "transactions"
+    driver = MariaDBDriver()
+    position = MariaDBPosition
+    word = "Slave"
+    received = "Gtid_IO_Pos"
+    privilege = "REPLICA MONITOR"
 
     def progress(self, cursor: Any) -> Progress:
         """Return what the status shows, or what a node tells of its queue."""
-        if _ask(cursor, "1")[0]:
-            return galera.progress(cursor)
-        return read_progress(
-            cursor,
-            MariaDBDriver(),
-            MariaDBPosition.decode,
-            word="Slave",
-            received="Gtid_IO_Pos",
-            privilege="REPLICA MONITOR",
-        )
+        return galera.progress(cursor) if _ask(cursor, "1")[0] else super().progress(cursor)
 
     def gap(self, ahead: Any, behind: Any) -> int | None:
         """Return the difference of the sequence numbers, in all domains."""

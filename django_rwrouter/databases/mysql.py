@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter.databases.base import Driver, Progress, Reading
-from django_rwrouter.databases.mysql_family import MySQLFamily, read_progress
+from django_rwrouter.databases.mysql_family import MySQLFamily, StatusReader
 
 Interval = tuple[int, int]
 """First and last transaction number, both in it."""
@@ -142,21 +142,18 @@ def _position(text: str | bytes | None) -> MySQLPosition | None:
     return MySQLPosition.decode(text.replace("\n", "")) if text else None
 
 
-class MySQLReader:
+class MySQLReader(StatusReader):
     """Asks MySQL. ``Retrieved_Gtid_Set`` is shown with the privilege ``REPLICATION CLIENT`` alone."""
 
-    unit = "transactions"
+    driver = MySQLDriver()
+    position = MySQLPosition
+    word = "Replica"
+    received = "Retrieved_Gtid_Set"
+    privilege = "REPLICATION CLIENT"
 
     def progress(self, cursor: Any) -> Progress:
         """Return what the status shows: it counts what was retrieved since the relay log was begun."""
-        progress = read_progress(
-            cursor,
-            MySQLDriver(),
-            MySQLPosition.decode,
-            word="Replica",
-            received="Retrieved_Gtid_Set",
-            privilege="REPLICATION CLIENT",
-        )
+        progress = super().progress(cursor)
         if progress.replicates and progress.received is None:
             progress.received = progress.replayed  # It had been received before.
         return progress

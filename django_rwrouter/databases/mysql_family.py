@@ -215,29 +215,30 @@ def _shown(cursor: Any, *statements: str) -> Mapping[str, Any] | None:
     return None
 
 
-def read_progress(
-    cursor: Any,
-    driver: base.Driver,
-    decode: Callable[[str], Any],
-    *,
-    word: str,
-    received: str,
-    privilege: str,
-) -> base.Progress:
-    """Return what the status shows, and then what was replayed: so this is never behind the other.
+class StatusReader(base.Reader):
+    """Asks a server of the family, whose status is shown with a privilege alone."""
 
-    ``word`` is what the server calls a replica in its columns, ``received`` the column of what it has got.
-    """
-    status = replica_status(cursor)
-    progress = progress_of(status, word, privilege)
-    progress.replayed = driver.read_replica(cursor).position
-    text = as_text((status or {}).get(received)).replace("\n", "")
-    if text:
-        progress.received = decode(text)
-        if progress.replayed is not None:
-            # What was received before the thread or the relay log began anew is counted no more.
-            progress.received = progress.received.merge(progress.replayed)
-    return progress
+    unit = "transactions"
+    driver: base.Driver
+    position: type[base.Position]
+    word: str
+    """What the server calls a replica in its columns."""
+    received: str
+    """The column of what it has got."""
+    privilege: str
+
+    def progress(self, cursor: Any) -> base.Progress:
+        """Return what the status shows, and then what was replayed: so this is never behind the other."""
+        status = replica_status(cursor)
+        progress = progress_of(status, self.word, self.privilege)
+        progress.replayed = self.driver.read_replica(cursor).position
+        text = as_text((status or {}).get(self.received)).replace("\n", "")
+        if text:
+            progress.received = self.position.decode(text)
+            if progress.replayed is not None:
+                # What was received before the thread or the relay log began anew is counted no more.
+                progress.received = progress.received.merge(progress.replayed)
+        return progress
 
 
 def progress_of(status: Mapping[str, Any] | None, word: str, privilege: str) -> base.Progress:
