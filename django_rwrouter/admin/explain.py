@@ -59,27 +59,20 @@ class ExplainForm(forms.Form):
 
     def __init__(self, data: QueryDict | None) -> None:
         super().__init__(data, label_suffix="")
-        field = self.fields["model"]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
-        field.choices = model_choices()
+        models = sorted(apps.get_models(), key=lambda model: (model._meta.app_label, model.__name__))
+        self.fields["model"].choices = [  # type: ignore[attr-defined]
+            (
+                str(apps.get_app_config(label).verbose_name),
+                [(model._meta.label, model._meta.label) for model in group],
+            )
+            for label, group in groupby(models, key=attrgetter("_meta.app_label"))
+        ]
 
     def question(self) -> Question:
         """Return what was asked, of valid data."""
         asked = self.cleaned_data
         method = "" if asked["method"] == OUTSIDE else asked["method"]
         return Question.of(apps.get_model(asked["model"]), {**asked, "method": method})
-
-
-def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return all models, by app."""
-    models = sorted(apps.get_models(), key=lambda model: (model._meta.app_label, model.__name__))
-    return [
-        (
-            str(apps.get_app_config(label).verbose_name),
-            [(model._meta.label, model._meta.label) for model in group],
-        )
-        for label, group in groupby(models, key=attrgetter("_meta.app_label"))
-    ]
 
 
 def context(request: HttpRequest) -> dict[str, Any]:

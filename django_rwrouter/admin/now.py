@@ -123,9 +123,8 @@ def _text(unit: Unit, value: Any) -> str:
         return str(LAGS[word]) % {"seconds": number_format(seconds, 1)} if word else "\N{EN DASH}"
     if unit == "milliseconds":
         return f"{floatformat(value, '2g')} ms"
-    if unit == "rate":
-        return str(floatformat(value, "1g"))
-    return str(floatformat(value, "0g")) if unit in ("number", "failures") else str(value)
+    decimals = {"rate": "1g", "number": "0g", "failures": "0g"}
+    return str(floatformat(value, decimals[unit]) if unit in decimals else value)
 
 
 def _others(server: ServerNow) -> str:

@@ -55,24 +55,16 @@ class RoutingAdmin(Base):
     """
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Allow whoever has ``view_routing``."""
+        """Allow whoever has ``view_routing``, also to see the app in the index."""
         return request.user.has_perm(VIEW)
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Show the app in the index to the same people."""
-        return self.has_view_permission(request)
+    has_module_permission = has_view_permission
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Rows are made by processes, not by people."""
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Rows are made by processes; people neither make, change nor delete any."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Nor are they changed by them."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Nor deleted."""
-        return False
+    has_change_permission = has_delete_permission = has_add_permission
 
     def get_urls(self) -> list[URLPattern]:
         """Have the pages, the first at the address where the index expects the change list."""

@@ -54,20 +54,16 @@ def problem(flaw: Problem) -> CheckMessage:
 def names(settings: Settings) -> Iterator[CheckMessage]:
     """Resolve what is given by name or dotted path."""
     for name in settings.stores:
-        flaw = flaw_of(get_store, name)
-        if flaw:
+        if flaw := flaw_of(get_store, name):
             yield message("E008", flaw, by_name(name, known_stores()))
     for name in dict.fromkeys(cluster.balancer for cluster in settings.clusters):
-        flaw = flaw_of(get_balancer, name)
-        if flaw:
+        if flaw := flaw_of(get_balancer, name):
             yield message("E009", flaw, by_name(name, BALANCERS))
     for path in dict.fromkeys(cluster.replica_session for cluster in settings.clusters):
-        flaw = None if path is None else flaw_of(get_replica_session, path)
-        if flaw:
+        if path is not None and (flaw := flaw_of(get_replica_session, path)):
             yield message("E023", flaw, "Write the dotted path of a function of two connections.")
     name = settings.stats.backend
-    flaw = None if name in BACKENDS else flaw_of(_statistics_backend, name)
-    if flaw:
+    if name not in BACKENDS and (flaw := flaw_of(_statistics_backend, name)):
         yield message(
             "E010",
             f"{SETTING}['STATS'] has BACKEND {name!r}, which cannot be used: {flaw}",
