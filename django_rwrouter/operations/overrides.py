@@ -236,8 +236,8 @@ def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
 
     What the settings do not know has no effect: a row may be older, or newer, than this process's settings.
     """
-    known = targets()
-    effective = {override.key: override for override in _understood(overrides) if override.key in known}
+    targeted = targets()
+    effective = {override.key: override for override in _understood(overrides) if override.key in targeted}
     begun, ended = health.switches.set_drained(
         [
             (override.target, override.at, override.why)

@@ -177,7 +177,7 @@ class _Sources:
         self.used = {database.alias: database for database in self.summary.databases} if self.summary else {}
 
     def overview(self) -> Overview:
-        known = overrides.targets()
+        targets = overrides.targets()
         return Overview(
             at=self.now,
             clusters=tuple(map(self._cluster, routed_clusters())),
@@ -186,7 +186,7 @@ class _Sources:
             statistics=self.statistics,
             summary=self.summary,
             overrides_failure=self.failure,
-            ineffective=tuple(override for key, override in self.wanted.items() if key not in known),
+            ineffective=tuple(override for key, override in self.wanted.items() if key not in targets),
         )
 
     def _away(self) -> str:
