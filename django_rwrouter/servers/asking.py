@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, process
+from django_rwrouter import events
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver
@@ -26,8 +24,6 @@ from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.pools import FullPoolError
 
 logger = logging.getLogger("django_rwrouter")
-TURN_SECONDS: Final = 0.05
-"""How long a thread waits for another one's question, which takes a round trip while the primary is well."""
 
 
 def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_old: float = 0.0) -> Any:
@@ -46,7 +42,8 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         driver = get_driver(connection)
         if driver is None:
             return None
-        position = _questions[cluster.name].ask(partial(_read_primary, driver, connection))
+        with raw_cursor(connection) as cursor:
+            position = driver.read_primary(cursor)
     except Error as error:
         if get_product(connection).errors.is_refusal(error):
             health.found_primary(cluster.name)
@@ -59,61 +56,6 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
     health.found_primary(cluster.name)
     knowledge.learn_primary(cluster.name, position, began)
     return position
-
-
-def _read_primary(driver: Driver, connection: BaseDatabaseWrapper) -> Any:
-    with raw_cursor(connection) as cursor:
-        return driver.read_primary(cursor)
-
-
-class SharedQuestion:
-    """Where the primary stands, asked by one thread for all that want to know it at the same time.
-
-    As in a group commit: an answer is good for whoever came before its question began, since the question
-    after a write must begin after the commit. So those who come while one is under way wait for it to end;
-    then the first of them asks, and the others take that answer.
-    """
-
-    def __init__(self) -> None:
-        self._turn = threading.Lock()
-        """Held by the thread that asks."""
-        self._begun = 0
-        """How many questions have begun; they are numbered from 1."""
-        self._answered = self._failed = 0
-        """The newest question that was answered, and the newest that was not."""
-        self._position: Any = None
-
-    def ask(self, question: Callable[[], Any]) -> Any:
-        """Return what ``question()`` returns, or has just returned to another thread.
-
-        If that thread takes longer than ``TURN_SECONDS``, or gets no answer, the caller asks by itself.
-        """
-        wanted = self._begun + 1
-        is_alone = self._turn.acquire(blocking=False)
-        if not is_alone and not self._turn.acquire(timeout=TURN_SECONDS):
-            return question()
-        try:
-            if self._answered >= wanted:
-                return self._position
-            if is_alone or self._failed < wanted - 1:
-                self._begun = self._failed = number = self._begun + 1
-                position = question()
-                if position is not None:
-                    self._position, self._answered, self._failed = position, number, 0
-                return position
-        finally:
-            self._turn.release()
-        return question()
-
-
-class _Questions(dict[str, SharedQuestion]):
-    def __missing__(self, cluster: str) -> SharedQuestion:
-        return self.setdefault(cluster, SharedQuestion())
-
-
-_questions: Final = _Questions()
-"""By cluster."""
-process.owns(_questions.clear)
 
 
 def _close_if_lost(connection: BaseDatabaseWrapper, error: Error) -> None:

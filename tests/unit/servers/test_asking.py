@@ -1,9 +1,7 @@
 """Asking and waiting, with servers that are made up."""
 
-import itertools
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -403,87 +401,3 @@ def test_tripping_forgets_what_was_measured_and_tells_it_once(monkeypatch):
     assert not asking.trip("replica1", "OperationalError 2013")  # It was open already.
     asking.pass_over("replica2", OperationalError(2013))
     assert told == [("replica1", "slow"), ("replica2", "OperationalError 2013")]
-
-
-# --- questions that several threads have at once ------------------------------------------------------
-
-
-THREADS = 8
-
-
-class SlowPrimary:
-    """Answers with the number of its question, and the first not before it is told to."""
-
-    def __init__(self, *, fails=False):
-        self.fails = fails
-        self.numbers = itertools.count(1)
-        self.is_asked, self.may_answer = threading.Event(), threading.Event()
-        self.together = threading.Barrier(THREADS - 1)
-        """Of those who ask by themselves: it opens when all of them have a question under way."""
-
-    def first(self):
-        self.is_asked.set()
-        self.may_answer.wait(60)
-        if self.fails:
-            raise OperationalError(2013, "gone")
-        return next(self.numbers)
-
-    def together_with_others(self):
-        self.together.wait(60)
-        return next(self.numbers)
-
-
-@contextmanager
-def meanwhile(monkeypatch, primary, question, *, seconds=60):
-    """Let a thread ask a question that hangs, and others put theirs while it does; yield their futures."""
-    monkeypatch.setattr(asking, "TURN_SECONDS", seconds)
-    shared = asking.SharedQuestion()
-    lock, arrived = shared._turn, threading.Semaphore(0)
-
-    def acquire(*arguments, **options):
-        if "timeout" in options:
-            arrived.release()
-        return lock.acquire(*arguments, **options)
-
-    shared._turn = SimpleNamespace(acquire=acquire, release=lock.release)
-    with ThreadPoolExecutor(THREADS) as pool:
-        first = pool.submit(shared.ask, primary.first)
-        assert primary.is_asked.wait(60)
-        others = [pool.submit(shared.ask, question) for _thread in range(THREADS - 1)]
-        for _thread in others:
-            assert arrived.acquire(timeout=60)
-        try:
-            yield first, others
-        finally:
-            primary.may_answer.set()
-
-
-def test_who_comes_while_a_question_is_under_way_takes_the_answer_of_the_next(monkeypatch):
-    primary = SlowPrimary()
-    with meanwhile(monkeypatch, primary, lambda: next(primary.numbers)) as (first, others):
-        primary.may_answer.set()
-        assert first.result() == 1
-        assert [other.result() for other in others] == [2] * (THREADS - 1)
-
-
-def test_where_a_question_fails_those_who_waited_for_it_ask_by_themselves_at_once(monkeypatch):
-    primary = SlowPrimary(fails=True)
-    with meanwhile(monkeypatch, primary, primary.together_with_others) as (first, others):
-        primary.may_answer.set()
-        with pytest.raises(OperationalError):
-            first.result()
-        assert sorted(other.result() for other in others) == list(range(1, THREADS))
-
-
-def test_who_has_waited_long_for_an_answer_asks_without_it(monkeypatch):
-    primary = SlowPrimary()
-    with meanwhile(monkeypatch, primary, primary.together_with_others, seconds=0.001) as (first, others):
-        assert sorted(other.result() for other in others) == list(range(1, THREADS))
-        assert not first.done()
-
-
-def test_alone_each_question_is_asked():
-    shared = asking.SharedQuestion()
-    with pytest.raises(ZeroDivisionError):
-        shared.ask(lambda: 1 / 0)
-    assert [shared.ask(lambda answer=answer: answer) for answer in (1, None, 2)] == [1, None, 2]
