@@ -31,9 +31,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from django_rwrouter import __version__, events, stats
+from django_rwrouter import __version__, stats
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.status import Overview, overview
 from django_rwrouter.scope.token import Flaw
@@ -187,7 +188,7 @@ def _fill(families: Families) -> str:
                 stats.flush()
                 _fill_counts(families, queries.totals() or Sum())
     except Exception as error:  # noqa: BLE001  (whatever it is, the other metrics are wanted)
-        return events.why(error)
+        return emit.why(error)
     return {
         "missing": "their table has not been made yet; run `manage.py migrate django_rwrouter`",
         "unreachable": "the primary does not answer",

@@ -35,7 +35,7 @@ _BY_TYPE: Final = {
 """What a server did, by the type of an error without a code."""
 
 _ERROR: Final = re.compile(r"(\w+Error)(?: (\w+))?")
-"""An error as :func:`django_rwrouter.events.why` writes it."""
+"""An error as :func:`django_rwrouter.events.emit.why` writes it."""
 _VALUE: Final = re.compile(r"%\((\w+)\)s")
 
 

@@ -23,12 +23,13 @@ from typing import Any, Final, NamedTuple, cast
 from django.db import Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, stats
+from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.databases import get_product
 from django_rwrouter.databases.base import Loss
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.events import emit
 from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.execution.announcements import DECISION, RAW_DECISION
 from django_rwrouter.execution.writes import note_write, pins
@@ -124,7 +125,7 @@ def _run_again(
         return None
     cursor = context["cursor"]
     chunked = bool(getattr(cursor.cursor, "name", None))
-    first, why = connection.alias, events.why(error)
+    first, why = connection.alias, emit.why(error)
     failed: dict[str, BaseException] = {}
     too_long = False
     while lost is not None:
@@ -147,7 +148,7 @@ def _run_again(
             error = another
             lost = _loss(error, connection, reason, cluster)
         else:
-            events.read_failed_over(first, decision.alias, why)
+            emit.read_failed_over(first, decision.alias, why)
             return rerun
         finally:
             seconds = perf_counter() - began
@@ -160,7 +161,7 @@ def _run_again(
         except (OperationalError, InterfaceError, InternalError):
             stats.count_event("statement_failed", cluster.primary)
             raise
-        events.only_on_primary(connection.alias)
+        emit.only_on_primary(connection.alias)
         return rerun
     stats.count_event("statement_failed", connection.alias)
     raise error
@@ -203,7 +204,7 @@ def _leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor
     if not get_product(connection).errors.is_read_only_server(error, connection):
         return
     alias = connection.alias
-    events.primary_read_only(alias, events.why(error))
+    emit.primary_read_only(alias, emit.why(error))
     if connection.in_atomic_block:
         _close_after_transaction(connection)
         return

@@ -16,10 +16,11 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from django_rwrouter import events, process
+from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases.sql import Kind, Statement
+from django_rwrouter.events import emit
 from django_rwrouter.scope.context import current_state, silenced
 
 _STATEMENTS: Final = "_rwrouter_statements"
@@ -91,7 +92,7 @@ def _compare(replica: BaseDatabaseWrapper, cluster: Cluster) -> None:
         return
     here = getattr(replica, _SET, None)
     if here is None or here[0] is not replica.connection or here[2:] != there[2:]:
-        events.session_differs(replica.alias, name)
+        emit.session_differs(replica.alias, name)
 
 
 def following(execute: Callable[..., Any], statement: Statement, cluster: Cluster) -> Callable[..., Any]:

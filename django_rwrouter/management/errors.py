@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import Error
 
-from django_rwrouter import events
+from django_rwrouter.events import emit
 from django_rwrouter.operations import overrides
 
 
@@ -22,6 +22,6 @@ def plain_errors() -> Iterator[None]:
         raise CommandError(str(error)) from error
     except Error as error:
         raise CommandError(
-            f"The primary {overrides.database()!r} could not be asked ({events.why(error)}). What is to hold"
+            f"The primary {overrides.database()!r} could not be asked ({emit.why(error)}). What is to hold"
             " for all processes is kept there. `manage.py rwrouter doctor` may know more."
         ) from None

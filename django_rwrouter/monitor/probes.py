@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events
 from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.events import emit
 from django_rwrouter.monitor.questions import ProbeQuestion
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import identity, sockets
@@ -127,7 +127,7 @@ class Prober:
             self.close()
             self._in_doubt = True
             self.unreachable = self.unreachable or self._product.errors.was_never_reached(error)
-            why = events.why(error)
+            why = emit.why(error)
             return ProbeResult(alias=self.alias, began=started, failure=why, unreachable=self.unreachable)
         except Exception as error:  # noqa: BLE001  (a receiver of connection_created may raise anything)
             self.close()

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from django_rwrouter import events, stats
+from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, Topology
+from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
@@ -91,7 +92,7 @@ class Watch:
         health.lost_primary(cluster.name, self._away_seconds)
         if cluster.name not in self._lost:
             self._lost.add(cluster.name)
-            events.primary_lost(alias, why)
+            emit.primary_lost(alias, why)
 
     def is_lost(self, cluster: str) -> bool:
         """Whether a cluster's primary did not answer when it was last asked."""
@@ -153,7 +154,7 @@ class Watch:
         health.found_primary(cluster.name)
         if cluster.name in self._lost:
             self._lost.remove(cluster.name)
-            events.primary_found(finding.alias)
+            emit.primary_found(finding.alias)
         if reading is None:
             if finding.refusal:
                 asking.learn_refusal(cluster, finding.alias, finding.refusal, finding.began)
@@ -213,7 +214,7 @@ class Watch:
             return
         seconds = health.proved(alias)
         if seconds is not None:
-            events.replica_restored(alias, seconds)
+            emit.replica_restored(alias, seconds)
 
     def _check_role(self, alias: str, configured: str, writable: bool | None) -> None:
         """Emit an event if a server's role differs from its last one, or at first from the settings."""
@@ -221,7 +222,7 @@ class Watch:
             return
         role = "primary" if writable else "replica"
         if self._roles.get(alias, configured) != role:
-            events.role_changed(alias, role)
+            emit.role_changed(alias, role)
         self._roles[alias] = role
         if configured == "primary":
             (self._demoted.discard if writable else self._demoted.add)(alias)

@@ -12,9 +12,9 @@ from dataclasses import replace
 from time import monotonic
 from typing import Final
 
-from django_rwrouter import events
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
+from django_rwrouter.events import emit
 from django_rwrouter.events.once_per_host import emitted_elsewhere, own_ejections
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
@@ -228,7 +228,7 @@ class Watcher:
             if is_due(alias, at):
                 own_ejections.pending.pop(alias, None)
                 following, own_ejections.following = own_ejections.following, False
-                events.replica_ejected(alias, why)
+                emit.replica_ejected(alias, why)
                 own_ejections.following = following
 
     def _be_alone(self, why: str) -> None:

@@ -17,11 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, process, stats
+from django_rwrouter import process, stats
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.databases import get_product
+from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.scope.context import silenced
@@ -251,13 +252,13 @@ def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
     if quietly:
         return
     for alias in sorted(begun):
-        events.replica_drained(alias, effective[OverrideKind.DRAIN, alias].why)
+        emit.replica_drained(alias, effective[OverrideKind.DRAIN, alias].why)
     for alias in sorted(ended):
-        events.replica_undrained(alias)
+        emit.replica_undrained(alias)
     for name in sorted(off):
-        events.switched_off(name, effective[OverrideKind.PRIMARY_ONLY, name].why)
+        emit.switched_off(name, effective[OverrideKind.PRIMARY_ONLY, name].why)
     for name in sorted(on):
-        events.switched_on(name)
+        emit.switched_on(name)
 
 
 def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[Override]:

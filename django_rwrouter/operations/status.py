@@ -15,9 +15,10 @@ from typing import Final, Literal
 
 from django.db import Error
 
-from django_rwrouter import events, monitor
+from django_rwrouter import monitor
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
@@ -194,7 +195,7 @@ class _Sources:
         alias = overrides.database()
         if alias in self.answers:
             return self.answers[alias].failure
-        return NO_ANSWER if health.is_away(events.cluster_of(alias)) else ""
+        return NO_ANSWER if health.is_away(emit.cluster_of(alias)) else ""
 
     def _wanted(self) -> tuple[dict[tuple[OverrideKind, str], Override], str]:
         """Return what operators want, or why that is not known."""
@@ -203,7 +204,7 @@ class _Sources:
         try:
             return {override.key: override for override in overrides.in_force()}, ""
         except Error as error:
-            return {}, events.why(error)
+            return {}, emit.why(error)
 
     def _report(self, span: Span) -> tuple[StatisticsState, Report | None]:
         """Read the statistics, where there are any."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connections
 
-from django_rwrouter import events, stats
+from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
+from django_rwrouter.events import emit
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
@@ -342,6 +343,6 @@ def _remember(decision: Decision, read: PendingRead) -> None:
             if read.state.is_request and not read.state.uncounted:
                 stats.count_event("pinned_request", name)
     if reason is Reason.SPILLED:
-        events.read_spilled(name)
+        emit.read_spilled(name)
     elif reason is Reason.DEGRADED:
-        events.read_degraded(name)
+        emit.read_degraded(name)

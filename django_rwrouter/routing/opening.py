@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error
 
-from django_rwrouter import events
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.events import emit
 from django_rwrouter.servers import asking, pools, wrapper_installation
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.in_flight import loads
@@ -102,7 +102,7 @@ def _take_back(connection: BaseDatabaseWrapper) -> None:
     asking.ask_replica(get_topology().by_alias[alias], connection)
     seconds = health.works(alias)
     if seconds is not None:
-        events.replica_restored(alias, seconds)
+        emit.replica_restored(alias, seconds)
 
 
 def is_forbidden(connection: BaseDatabaseWrapper) -> bool:

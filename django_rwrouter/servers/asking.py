@@ -11,10 +11,10 @@ from typing import Any
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver
+from django_rwrouter.events import emit
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
@@ -49,7 +49,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             health.found_primary(cluster.name)
             learn_refusal(cluster, connection.alias, what_is_refused(error), began)
             return None
-        events.position_unknown(connection.alias, cluster.name, events.why(error))
+        emit.position_unknown(connection.alias, cluster.name, emit.why(error))
         note_lost_primary(cluster, error)
         _close_if_lost(connection, error)
         return None
@@ -130,7 +130,7 @@ def pass_over(alias: str, error: Error) -> None:
     """Eject a replica because of an error, unless the error only says that the connection pool is full."""
     if isinstance(error, FullPoolError):
         return
-    trip(alias, events.why(error))
+    trip(alias, emit.why(error))
 
 
 def trip(alias: str, why: str, *, pause: float = POLICY.first_pause) -> bool:
@@ -141,7 +141,7 @@ def trip(alias: str, why: str, *, pause: float = POLICY.first_pause) -> bool:
     if not health.failed(alias, why, pause=pause):
         return False
     knowledge.forget(alias)  # The server that comes back may be a restored, older copy.
-    events.replica_ejected(alias, why)
+    emit.replica_ejected(alias, why)
     return True
 
 

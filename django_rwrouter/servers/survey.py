@@ -15,8 +15,9 @@ from typing import Any, Final, Generic, TypeVar
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter import events, process
+from django_rwrouter import process
 from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.events import emit
 from django_rwrouter.scope.context import silenced
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ def _shared(topic: str, alias: str, ask: Callable[[BaseDatabaseWrapper], T], tim
 
 def in_words(error: Exception) -> str:
     """Describe what ``ask`` raised in a few words: other errors than Django's by their class alone."""
-    return events.why(error) if isinstance(error, Error) else type(error).__name__
+    return emit.why(error) if isinstance(error, Error) else type(error).__name__
 
 
 @contextmanager

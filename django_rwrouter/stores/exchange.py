@@ -18,9 +18,10 @@ from django.db import Error, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_rwrouter import databases, events, process, stats
+from django_rwrouter import databases, process, stats
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope import token
 from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
@@ -442,4 +443,4 @@ def _wait_for_replicas(wrote: Sequence[Cluster], made: Token) -> None:
         position = made.marks[name].position
         if position is None or not waiting.wait_for_all(cluster, position):
             settings = cluster.settings
-            events.sync_timed_out(name, settings.sync_replicas, settings.sync_timeout)
+            emit.sync_timed_out(name, settings.sync_replicas, settings.sync_timeout)

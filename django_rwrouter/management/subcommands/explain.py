@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 from django.db import Error
 
-from django_rwrouter import events
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Level
+from django_rwrouter.events import emit
 from django_rwrouter.management.arguments import age
 from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.operations import overrides
@@ -72,7 +72,7 @@ def run(command: BaseCommand, **options: Any) -> None:
             overrides.apply(overrides.in_force(), quietly=True)
         except Error as error:
             command.stderr.write(
-                f"The primary could not be asked what is drained or switched off ({events.why(error)})."
+                f"The primary could not be asked what is drained or switched off ({emit.why(error)})."
             )
         explanation = explain(question)
     if options["json"]:

@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from django_rwrouter import consistency, events, routing_scope, stats
+from django_rwrouter import consistency, routing_scope, stats
 from django_rwrouter.contrib.opentelemetry import spans
 from django_rwrouter.contrib.opentelemetry.spans import RoutingSpanProcessor
+from django_rwrouter.events import emit
 from django_rwrouter.execution import hook
 from django_rwrouter.servers import wrapper_installation
 from django_rwrouter.servers.breaker import health
@@ -358,7 +359,7 @@ def test_a_failure_is_timed_with_its_type_and_not_counted_as_answered(finished, 
 def test_what_happens_to_servers_is_counted(finished, reader):
     key = attributes(event="replica_ejected", subject="replica2")
     before = points(reader, "rwrouter.events").get(key)
-    events.replica_ejected("replica2", "made up")
+    emit.replica_ejected("replica2", "made up")
     after = points(reader, "rwrouter.events")[key].value
     assert after - (before.value if before else 0) == 1
 

@@ -11,7 +11,8 @@ from asgiref.sync import async_to_sync
 from django.db import OperationalError, close_old_connections, connections
 from django.test import AsyncClient, Client
 
-from django_rwrouter import events, monitor, process, routing_scope, stats
+from django_rwrouter import monitor, process, routing_scope, stats
+from django_rwrouter.events import emit
 from django_rwrouter.monitor import lifecycle, probes
 from django_rwrouter.operations import overrides
 from django_rwrouter.servers.breaker import health
@@ -506,7 +507,7 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
                     with loads["replica1"].waiting(connection):
                         cursor.execute("SELECT title FROM app_book")
                 except OperationalError as error:
-                    ended.append((busy_clock() - began, events.why(error)))
+                    ended.append((busy_clock() - began, emit.why(error)))
         finally:
             connection.close()
 

@@ -13,13 +13,13 @@ import pytest
 from django.db import InternalError, OperationalError, connections
 
 import django_rwrouter
-from django_rwrouter import databases, events
+from django_rwrouter import databases
 from django_rwrouter.checks import databases as checks
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Busy, ErrorCodes, Loss, Product, Progress, Reading
 from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.databases.private_connections import own_connection
-from django_rwrouter.events import causes
+from django_rwrouter.events import causes, emit
 from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.execution import hook, new_connections
 from django_rwrouter.monitor.probes import Prober
@@ -288,7 +288,7 @@ def test_it_is_examined_once_its_doctor_is_registered(replica):
 def test_what_its_errors_mean_is_said_in_sentences(replica):
     error = OperationalError("ABA1: dust")
     assert examination._why(error, 1.0) == "it is being dusted (ABA1)"
-    assert events.why(error) == "OperationalError ABA1"
+    assert emit.why(error) == "OperationalError ABA1"
     assert causes.sentence("OperationalError ABA1") == "is being dusted (ABA1)"
 
 

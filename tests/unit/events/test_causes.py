@@ -4,7 +4,8 @@ import pytest
 from django.db import OperationalError
 from django.utils import translation
 
-from django_rwrouter.events import causes, why
+from django_rwrouter.events import causes
+from django_rwrouter.events.emit import why
 from django_rwrouter.monitor.slowness import Slow
 
 

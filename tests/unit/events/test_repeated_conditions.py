@@ -6,18 +6,18 @@ import logging
 
 import pytest
 
-from django_rwrouter import events, signals, stats
+from django_rwrouter import signals, stats
 from django_rwrouter.events import emit
 
 CONDITIONS = {
-    "position_unknown": lambda: events.position_unknown("default", "default", "OperationalError 2013"),
-    "primary_read_only": lambda: events.primary_read_only("default", "OperationalError 1290"),
-    "read_degraded": lambda: events.read_degraded("default"),
-    "read_spilled": lambda: events.read_spilled("default"),
-    "session_differs": lambda: events.session_differs("replica1", "role"),
-    "sync_timeout": lambda: events.sync_timed_out("default", 1, 2.0),
-    "late_write": lambda: events.write_too_late("default"),
-    "only_on_primary": lambda: events.only_on_primary("replica1"),
+    "position_unknown": lambda: emit.position_unknown("default", "default", "OperationalError 2013"),
+    "primary_read_only": lambda: emit.primary_read_only("default", "OperationalError 1290"),
+    "read_degraded": lambda: emit.read_degraded("default"),
+    "read_spilled": lambda: emit.read_spilled("default"),
+    "session_differs": lambda: emit.session_differs("replica1", "role"),
+    "sync_timeout": lambda: emit.sync_timed_out("default", 1, 2.0),
+    "late_write": lambda: emit.write_too_late("default"),
+    "only_on_primary": lambda: emit.only_on_primary("replica1"),
 }
 
 
@@ -47,8 +47,8 @@ def test_a_condition_met_again_and_again_is_logged_once_in_a_while(condition, ca
 
 def test_the_place_in_the_log_is_that_of_the_event(caplog, counted):
     with caplog.at_level(logging.WARNING, "django_rwrouter"):
-        events.read_degraded("default")
-        events.only_on_primary("replica1")
+        emit.read_degraded("default")
+        emit.only_on_primary("replica1")
     assert [record.funcName for record in caplog.records] == ["read_degraded", "only_on_primary"]
 
 
@@ -60,8 +60,8 @@ def test_each_spilled_read_sends_its_signal(counted):
 
     signals.read_spilled.connect(receive)
     try:
-        events.read_spilled("default")
-        events.read_spilled("default")
+        emit.read_spilled("default")
+        emit.read_spilled("default")
     finally:
         signals.read_spilled.disconnect(receive)
     assert clusters == ["default"] * 2

@@ -344,9 +344,9 @@ def test_servers_of_others_are_nobodys_business(world):
 
 
 def test_an_error_is_no_name_of_a_host():
-    from django_rwrouter import events
+    from django_rwrouter.events import emit
 
-    assert events.why(OperationalError(2002, "can't connect to db.internal")) == "OperationalError 2002"
+    assert emit.why(OperationalError(2002, "can't connect to db.internal")) == "OperationalError 2002"
 
 
 # --- a primary's address that leads elsewhere ---------------------------------------------------
