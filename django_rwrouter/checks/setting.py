@@ -105,19 +105,15 @@ def labels(raw: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 def _labels(raw: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the lists of labels of apps and models, and where they are."""
-    for where, options in _places(raw):
+    places = {SETTING: raw}
+    for name, options in (raw.get("CLUSTERS") or {}).items():
+        places[f"{SETTING}['CLUSTERS'][{name!r}]"] = options
+    for where, options in places.items():
         for key in ("PRIMARY_ONLY", "MODELS"):
             yield f"{where}[{key!r}]", options.get(key, ())
         replicas = options.get("REPLICAS", ())
         for alias, replica in replicas.items() if isinstance(replicas, Mapping) else ():
             yield f"{where}['REPLICAS'][{alias!r}]['EXCEPT']", replica.get("EXCEPT", ())
-
-
-def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the dicts with keys of a cluster, as they were written, and where they are."""
-    yield SETTING, raw
-    for name, options in (raw.get("CLUSTERS") or {}).items():
-        yield f"{SETTING}['CLUSTERS'][{name!r}]", options
 
 
 def apps_that_keep_rows(settings: Settings) -> Iterator[CheckMessage]:

@@ -85,7 +85,9 @@ def _metrics(statements: Sequence[RecordedStatement]) -> Iterator[str]:
         here = [statement for statement in statements if statement.alias == alias]
         milliseconds = sum(statement.milliseconds for statement in here)
         name = _NOT_IN_A_TOKEN.sub("_", f"db-{alias}")
-        yield f'{name};desc="{_quoted(_description(alias, here))}";dur={milliseconds:.1f}'
+        text = _description(alias, here).encode("ascii", "replace").decode()
+        quoted = re.sub(r'([\\"])', r"\\\1", text)  # RFC 9110, section 5.6.4.
+        yield f'{name};desc="{quoted}";dur={milliseconds:.1f}'
 
 
 def _description(alias: str, statements: Sequence[RecordedStatement]) -> str:
@@ -103,8 +105,3 @@ def _description(alias: str, statements: Sequence[RecordedStatement]) -> str:
 
 def _times(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _quoted(text: str) -> str:
-    """Return a text as the inside of a quoted string (RFC 9110, section 5.6.4)."""
-    return re.sub(r'([\\"])', r"\\\1", text.encode("ascii", "replace").decode())
