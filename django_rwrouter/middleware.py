@@ -90,7 +90,7 @@ class ReadWriteMiddleware:
         if state is None or state.outside:
             return
         if state.may_block:
-            exchange.look_before_clearing(state, request)
+            exchange.watch_session(state, request)
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled = {}

@@ -12,6 +12,7 @@ from inspect import ismethod
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
@@ -34,6 +35,8 @@ from django_rwrouter.stores.cookie import CookieStore
 from django_rwrouter.stores.session import session_is_saved
 
 if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
     from django_rwrouter.databases.base import Position
 
 logger = logging.getLogger("django_rwrouter")
@@ -266,18 +269,17 @@ def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
     return [(clusters[name], state.clusters[name]) for name in [*state.clusters] if name in clusters]
 
 
-def look_before_clearing(state: RoutingState, request: HttpRequest) -> None:
-    """Look at the client's token before its session is emptied: ``flush()`` then deletes what holds it.
+def watch_session(state: RoutingState, request: HttpRequest) -> None:
+    """Look at the client's token before its session is emptied, and keep it before the session is deleted.
 
-    Where that would have to wait on an event loop's thread, the client counts as one that has just written.
+    Where looking would have to wait on an event loop's thread, the client counts as one that just wrote.
     """
     session = getattr(request, "session", None)
     if session is None or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return
-    clear = session.clear
-    # The session will hold the function, which must not hold the session, nor, by the scope, the request.
-    method: Callable[[], Any] = weakref.WeakMethod(clear) if ismethod(clear) else lambda: clear
-    scope = weakref.ref(state)
+    # The session will hold the functions, which must not hold the session, nor, by the scope, the request.
+    scope, owner = weakref.ref(state), weakref.ref(session)
+    clear, delete, adelete = (_weak(getattr(session, name)) for name in ("clear", "delete", "adelete"))
 
     def look_and_clear() -> None:
         in_force = scope()
@@ -286,9 +288,33 @@ def look_before_clearing(state: RoutingState, request: HttpRequest) -> None:
                 in_force.token = _written_at(time.time())
             else:
                 in_force.known_token()
-        method()()
+        clear()()
+
+    def keep_and_delete(session_key: str | None = None) -> None:
+        _keep_remains(owner(), session_key)
+        delete()(session_key)
+
+    async def keep_and_adelete(session_key: str | None = None) -> None:
+        await sync_to_async(_keep_remains)(owner(), session_key)
+        await adelete()(session_key)
 
     session.clear = look_and_clear
+    if in_use().refreshing:
+        session.delete, session.adelete = keep_and_delete, keep_and_adelete
+
+
+def _weak(method: Callable[..., Any]) -> Callable[[], Any]:
+    return weakref.WeakMethod(method) if ismethod(method) else lambda: method
+
+
+def _keep_remains(session: SessionBase | None, key: str | None) -> None:
+    longest = max(max(lifetime) for lifetime in get_topology().lifetimes.values())
+    for store in in_use().refreshing:
+        if session is not None and not _is_suspended(store):
+            try:
+                store.leave(session, session.session_key if key is None else key, accept, longest)  # type: ignore[attr-defined]
+            except Exception as error:  # noqa: BLE001  (as in _values)
+                _note_failure(store, error)
 
 
 def _moving(request: HttpRequest, response: HttpResponseBase) -> Sequence[Store]:

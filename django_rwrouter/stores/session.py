@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
 from django.conf import settings as django_settings
-from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SessionInCookie
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.crypto import salted_hmac
 
 from django_rwrouter.conf import SETTING
+from django_rwrouter.scope.token import Token
 from django_rwrouter.stores import NotKept, keep_private
 from django_rwrouter.stores.cookie import CookieStore
 
 KEY: Final = "_rwrouter"
+_SALT: Final = "django_rwrouter.stores.session"
 _MOST: Final = 4
 """How many tokens of responses made at the same time are kept side by side."""
 
@@ -28,7 +33,8 @@ class SessionStore:
     A session is loaded whole and saved whole, so one of two concurrent requests overwrites what the other has
     put into it. The token is therefore put into a copy loaded just now: saving ``request.session`` would
     bring back what was there when the request began. A request that saves its session itself first takes over
-    the tokens that others have put there meanwhile.
+    the tokens that others have put there meanwhile. When a session is deleted, its tokens are left in another
+    one, whose key follows from its own: requests that are under way bring the old key.
     """
 
     blocks = True
@@ -46,13 +52,33 @@ class SessionStore:
         return session.session_key is None or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def load(self, request: HttpRequest) -> Sequence[str]:
-        """Return the tokens in the session; a client without a session has none."""
+        """Return the tokens in the session, and those of one that the request brought and that is gone."""
         session = _session(request)
         if isinstance(session, SessionInCookie):
             return CookieStore().load(request)
-        if session.session_key is None and not session.modified:
+        brought = _key_brought(request)
+        if session.session_key is None and not brought and not session.modified:
             return ()
-        return _tokens(session)
+        tokens = _tokens(session)  # Loads it: one that is not stored has no key any more.
+        if not brought or session.session_key == brought:
+            return tokens
+        return [*tokens, *_missing(tokens, _as_stored(session, brought))]
+
+    def leave(
+        self, session: SessionBase, key: str | None, accept: Callable[[str], Token], max_age: float
+    ) -> None:
+        """Keep the tokens of a session that is about to be deleted, for requests that still bring its key."""
+        if key is None or isinstance(session, SessionInCookie):
+            return
+        tokens = [value for value in _tokens(session.__class__(key)) if accept(value)]
+        if not tokens:
+            return
+        remains = _remains_of(session, key)
+        remains.clear()  # And so does not look for what is there.
+        remains[KEY] = _joined(tokens)
+        remains.set_expiry(math.ceil(max_age))
+        with suppress(CreateError):  # Another request deletes it, too.
+            remains.save(must_create=True)
 
     def save(
         self,
@@ -69,20 +95,20 @@ class SessionStore:
         session = _session(request)
         if isinstance(session, SessionInCookie):
             raise NotKept("The session is in the browser, where a slower response would overwrite the token.")
-        carried = _tokens(session)  # Loads it: one that is not stored has no key any more.
+        carried, brought = _tokens(session), _key_brought(request)
         failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         if session.get_expiry_age() <= 0:
             raise NotKept("The session expires at once, and nobody can load it again.")
         if session.session_key is None:
-            if failed or _key_brought(request) is not None:
+            if failed or brought is not None:
                 raise NotKept("The client's session has ended, or it gets none after a server error.")
             session[KEY] = token
             keep_private(response)
             return
-        stored = type(session)(session.session_key)
+        stored = _as_stored(session, brought)
         value = _joined([*_missing(carried, stored), token])
         _put_quietly(session, value)
-        if failed and session.session_key != _key_brought(request):
+        if failed and session.session_key != brought:
             raise NotKept("The client does not learn of its new session after a server error.")
         if session_is_saved(session) and not failed:
             return
@@ -104,7 +130,7 @@ class SessionStore:
         ):
             return
         carried = _tokens(session)
-        if missing := _missing(carried, type(session)(session.session_key)):
+        if missing := _missing(carried, _as_stored(session, _key_brought(request))):
             _put_quietly(session, _joined([*carried, *missing]))
 
 
@@ -125,6 +151,18 @@ def _tokens(session: SessionBase) -> list[str]:
 
 def _missing(carried: Sequence[str], stored: SessionBase) -> list[str]:
     return [token for token in _tokens(stored) if token not in carried]
+
+
+def _as_stored(session: SessionBase, brought: str | None) -> SessionBase:
+    """Return what is stored of a request's session now; of one that is gone, what was left of it."""
+    if brought and session.session_key != brought:
+        return _remains_of(session, brought)
+    return session.__class__(session.session_key)
+
+
+def _remains_of(session: SessionBase, key: str) -> SessionBase:
+    """Return the session that keeps the tokens of a deleted one, under a key that nobody else can tell."""
+    return session.__class__(salted_hmac(_SALT, key, algorithm="sha256").hexdigest()[:32])
 
 
 def _joined(tokens: Sequence[str]) -> str:

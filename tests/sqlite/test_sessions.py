@@ -5,7 +5,7 @@ import weakref
 from http.cookies import SimpleCookie
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import alogout, get_user, login, logout
 from django.contrib.auth.models import User
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -326,6 +326,70 @@ def test_a_slower_request_does_not_erase_the_token(
             site.client.cookies[name] = cookie.value
     assert site.get(lambda _request: reason()).text == "pinned"
     assert site.get(lambda request: request.session.get("visits")).text == ("1" if slow_changes else "None")
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["", "the token was looked at"])
+@pytest.mark.parametrize("throw_away", ["flush", "cycle_key", "aflush", "acycle_key"])
+@both_stores
+def test_a_request_with_a_session_that_has_just_ended_is_pinned(
+    user, site, backend, store, throw_away, looked
+):
+    """It was sent before the response to the one that ended the session had arrived, and is answered last."""
+    answers = []
+
+    def end(request):
+        if looked:
+            current_token()
+        ending = getattr(request.session, throw_away)
+        (async_to_sync(ending) if throw_away.startswith("a") else ending)()
+        late = RequestFactory().get("/")
+        late.COOKIES = dict(request.COOKIES)
+        for _visit in range(2):
+            with Isolation():
+                handler = SessionMiddleware(ReadWriteMiddleware(lambda _request: HttpResponse(reason())))
+                answers.append(handler(late))
+
+    site.post(log_in)
+    site.post(write)
+    site.post(end)
+    assert [answer.text for answer in answers] == ["pinned", "pinned"]
+    for name, cookie in answers[-1].cookies.items():
+        site.client.cookies[name] = cookie.value
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@pytest.mark.parametrize("backend", ["db"], indirect=True)
+@session_store
+def test_what_is_left_of_a_session_is_its_living_tokens(user, site, backend, store, settings):
+    def basket(request):
+        request.session["basket"] = "full"
+
+    site.post(basket)
+    site.post(write)
+    site.post(lambda request: request.session.flush())
+    [left] = Session.objects.all()
+    assert set(left.get_decoded()) == {"_rwrouter", "_session_expiry"}
+    Session.objects.all().delete()
+    site.post(basket)
+    site.post(write)
+    settings.RWROUTER = {**settings.RWROUTER, "PIN_SECONDS": 0.000001}
+    site.post(lambda request: request.session.flush())
+    assert not Session.objects.exists()
+
+
+@session_store
+def test_a_session_engine_that_fails_does_not_stop_a_logout(user, site, store, monkeypatch):
+    site.post(log_in)
+    site.post(write)
+    engine = import_string(f"{site.settings.SESSION_ENGINE}.SessionStore")
+
+    def fail(*_args, **_more):
+        raise OSError("away")
+
+    monkeypatch.setattr(engine, "save", fail)
+    assert site.post(logout).status_code == 200
+    assert not Session.objects.exists()
+    assert site.get(who).text == " pinned"
 
 
 @session_store
