@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
@@ -160,6 +160,12 @@ class PendingRead:
     """Those that may be used."""
     kept: ReplicaSettings | None = None
     """The one of them that the scope uses already: if it qualifies, no other is looked at."""
+
+    def limited_to(self, seconds: float) -> PendingRead:
+        """Return the same read, for which only replicas may be used that are no more than so far behind."""
+        staleness = self.standings.staleness
+        replicas = [replica for replica in self.replicas if staleness(replica.alias) <= seconds]
+        return replace(self, replicas=replicas, kept=self.kept if self.kept in replicas else None)
 
     def within(self, seconds: float) -> Sequence[ReplicaSettings]:
         """Return the replicas that are no more than so far behind; the kept one alone, if it is not."""

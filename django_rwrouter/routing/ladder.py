@@ -58,10 +58,17 @@ def climb(demand: Demand, reason: Reason, read: PendingRead) -> Verdict:
         return no_replica(read.tried.forbidden)
     if demand is Demand.FRESH:
         return _fresh_enough(reason, read)
-    is_recent = demand is Demand.RECENT and not read.standings.cluster.settings.monotonic_reads
-    if mark is None or is_recent:
-        return _recent(reason, read)
-    if mark.position is None:
+    if demand is Demand.RECENT and mark is not None and read.positions:
+        verdict = _recent(reason, read)
+        if not read.standings.cluster.settings.monotonic_reads or not isinstance(verdict, Draw):
+            return verdict
+        # Of those that may answer, only replicas that have come as far as the client has seen.
+        reason = verdict.reason
+        if reason is not Reason.DEGRADED:
+            read = read.limited_to(read.standings.cluster.max_lag)
+        if mark.blind_at:
+            return _newer_than(mark.blind_at, reason, read)
+    if mark is None or mark.position is None:
         return _recent(reason, read)
     return _caught_up(mark.position, reason, read, mark.wrote_at)
 

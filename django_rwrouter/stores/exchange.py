@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from inspect import ismethod
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -198,9 +198,9 @@ def issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]] | No
         if scope.wrote:
             made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
         elif may_wait and cluster.settings.monotonic_reads:
-            seen = _seen(state, scope, cluster)
-            if seen is not None:
-                made[name] = Mark(position=seen, seen_at=round(time.time(), 6))
+            mark = _mark_of_reads(state, scope, cluster)
+            if mark is not None:
+                made[name] = mark
     brought = state.token
     if brought is None:
         # Where nobody may look, the client counts as one that has just written.
@@ -243,24 +243,36 @@ def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
     return state.wants_position or cluster.settings.needs_positions
 
 
-def _seen(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> Position | None:
-    """Return how far the servers had come that answered the scope's reads, as of now: they saw no more."""
-    seen: Position | None = None
+def _mark_of_reads(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> Mark | None:
+    """Return the mark of what the scope's reads have seen: no more than the servers that answered have now.
+
+    Where one of these does not say how far it is, the mark has the time alone, as that of a write would.
+    """
+    if not (
+        databases.has_positions(connections[cluster.primary].vendor)
+        and knowledge.has_positions(cluster.name, cluster.replica_aliases)
+    ):
+        return None
+    positions: list[Position | None] = []
     # Other threads of the request may route reads meanwhile.
     for alias in {alias for alias, _table in list(state.routed_reads)}.intersection(cluster.replica_aliases):
         try:
             connection = connections[alias]
             connection.ensure_connection()
             asking.ask_replica(cluster, connection)
+            positions.append(knowledge.position(server_of(connection)))
         except Error as error:
             asking.pass_over(alias, error)
-            continue
-        position = knowledge.position(server_of(connection))
-        seen = position if seen is None or position is None else seen.merge(position)
+            positions.append(None)
     if scope.read_primary:
-        position = asking.ask_primary(cluster, connections[cluster.primary])
-        seen = position if seen is None or position is None else seen.merge(position)
-    return seen
+        positions.append(asking.ask_primary(cluster, connections[cluster.primary]))
+    if not positions:
+        return None
+    at = round(time.time(), 6)
+    seen = [position for position in positions if position is not None]
+    if len(seen) < len(positions):
+        return Mark(blind_at=at, seen_at=at)
+    return Mark(position=reduce(lambda one, other: one.merge(other), seen), seen_at=at)
 
 
 def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
@@ -451,9 +463,11 @@ def save_late(state: RoutingState, request: HttpRequest, response: HttpResponseB
 
 
 def _says_more(made: Token, brought: Token | None) -> bool:
-    """Whether a token demands a position that the client's own does not."""
+    """Whether a token demands what the client's own does not."""
     for name, mark in made.marks.items():
         old = None if brought is None else brought.marks.get(name)
+        if mark.blind_at and (old is None or old.blind_at < mark.blind_at):
+            return True
         if mark.position is not None and (
             old is None or old.position is None or not old.position.covers(mark.position)
         ):

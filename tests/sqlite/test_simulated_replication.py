@@ -10,11 +10,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 from django.urls import path
@@ -28,7 +29,7 @@ from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.replication import Stage, ask_progress
 from django_rwrouter.routing import decision_cache
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.servers import breaker, cluster_state, freshness, spill_slots
+from django_rwrouter.servers import asking, breaker, cluster_state, freshness, spill_slots
 from tests.app.models import Book
 from tests.settings import DATABASES
 from tests.sqlite.conftest import REPLICAS, ask
@@ -352,3 +353,32 @@ def test_a_bound_holds_when_no_monitor_looks_any_more(simulator, routed, monkeyp
         ahead[0] = 60.0
         list(Book.objects.all())
     assert [decision.alias in REPLICAS for decision in routed] == [True, True, False]
+
+
+@pytest.mark.parametrize(("method", "silent"), [("POST", DEFAULT_DB_ALIAS), ("GET", "replica1")])
+def test_time_does_not_go_back_where_a_server_does_not_say_how_far_it_is(simulator, settings, method, silent):
+    """A client has seen a row on the primary, or on a replica; the other replica lacks it."""
+    settings.MIDDLEWARE = ["django_rwrouter.middleware.ReadWriteMiddleware"]
+    settings.ROOT_URLCONF = (path("", lambda _request: HttpResponse(Book.objects.count())),)
+    both = {**settings.RWROUTER, "CONSISTENCY": "causal", "MONOTONIC_READS": True}
+    settings.RWROUTER = {**both, "REPLICAS": ["replica1"]}
+    Book.objects.create(title="somebody else's")
+    hold(simulator.replicas[1])
+    simulator.synchronise()
+    ask = asking.raw_cursor
+
+    @contextmanager
+    def asked(connection):
+        if connection.alias == silent:
+            raise OperationalError("no answer")
+        with ask(connection) as cursor:
+            yield cursor
+
+    client = Client()
+    try:
+        with patch.object(asking, "raw_cursor", asked):
+            assert client.generic(method, "/").content == b"1"
+        settings.RWROUTER = both
+        assert [client.get("/").content for _visit in range(5)] == [b"1"] * 5
+    finally:
+        release(simulator.replicas[1])

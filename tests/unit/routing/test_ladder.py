@@ -706,6 +706,48 @@ def test_under_window_what_was_seen_binds_where_time_must_not_go_back(monotonic,
     assert world.read(seen) == end
 
 
+def test_what_was_seen_is_no_leave_to_lag():
+    """Under ``window``, one that has come far enough and stands still since answers no more."""
+    stale = {"r1": 60.0, "r2": 60.0}
+    world = World(
+        three(7, 7, 7), opened=ALL, known=ALL, stale=stale, consistency=Level.WINDOW, monotonic_reads=True
+    )
+    seen = Token({"shop": Mark(position=At(5), seen_at=NOW - 1)})
+    assert world.read(seen) == ("r3", Reason.WINDOW)
+    world.where["r3"] = At(0)
+    assert world.read(seen) == (PRIMARY, Reason.BEHIND)
+
+
+def test_what_was_seen_binds_also_when_all_lag_and_the_primary_is_away():
+    world = World(
+        three(7, 4, 7),
+        opened=ALL,
+        known=ALL,
+        watched=True,
+        stale={"r1": 90.0, "r2": 60.0, "r3": 60.0},
+        away=True,
+        consistency=Level.WINDOW,
+        monotonic_reads=True,
+    )
+    assert world.read(Token({"shop": Mark(position=At(5), seen_at=NOW - 1)})) == ("r1", Reason.DEGRADED)
+    blind = Token({"shop": Mark(blind_at=NOW - 1, seen_at=NOW - 1)})
+    assert world.read(blind) == (PRIMARY, Reason.NO_POSITION)
+
+
+def test_what_was_seen_of_a_server_that_did_not_say_how_far_it_is_binds_by_its_time():
+    world = World(
+        three(7, 7, 7),
+        opened=ALL,
+        known=ALL,
+        stale={"r1": 4.0},
+        primary=At(9),
+        consistency=Level.WINDOW,
+        monotonic_reads=True,
+    )
+    assert world.read(Token({"shop": Mark(blind_at=NOW - 5, seen_at=NOW - 5)})) == ("r2", Reason.WINDOW)
+    assert world.read(Token({"shop": Mark(blind_at=NOW - 1, seen_at=NOW - 1)})) == (PRIMARY, Reason.BEHIND)
+
+
 def test_a_write_pins_first():
     world = World(three(7, 7, 7), opened=ALL, known=ALL, consistency=Level.WINDOW, monotonic_reads=True)
     assert world.read(wrote(At(5))) == (PRIMARY, Reason.PINNED)
