@@ -48,6 +48,9 @@ class Client:
     authorization: str = ""
     needs: Needs = field(default_factory=dict)
     """What it carries itself."""
+    seen: Needs = field(default_factory=dict)
+    """What its requests have shown."""
+    answers: int = 0
     wrote: bool = False
 
     def request_headers(self, now: float) -> dict[str, str]:

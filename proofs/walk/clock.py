@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 STEP = 1e-6
@@ -14,12 +15,19 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.asleep: Callable[[], None] = lambda: None
+        """What happens while somebody sleeps."""
         self._unix = time.time()
         self._monotonic = time.monotonic()
 
     def advance(self, seconds: Any) -> None:
-        """Let time pass; stands in for ``time.sleep()``."""
+        """Let time pass."""
         self.seconds += float(seconds)
+
+    def sleep(self, seconds: Any) -> None:
+        """Stand in for ``time.sleep()``."""
+        self.advance(seconds)
+        self.asleep()
 
     def unix(self) -> float:
         """Stand in for ``time.time()``."""
@@ -35,4 +43,4 @@ class Clock:
         """Take the place of the real clock, for modules that are imported from now on."""
         time.time = self.unix
         time.monotonic = self.monotonic
-        time.sleep = self.advance
+        time.sleep = self.sleep

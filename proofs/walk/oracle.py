@@ -36,6 +36,7 @@ class Commit(NamedTuple):
     """Seconds on the walk's clock."""
 
 
+NOTHING = Commit(0, 0, float("-inf"))
 Needs = dict[Slot, Commit]
 """The newest write of a client to each slot."""
 
@@ -61,6 +62,10 @@ class Scope:
     began: int
     """How many commits there were."""
     outer: Scope | None = None
+    seen_before: Needs = field(default_factory=dict)
+    """What the client's earlier requests have shown, with MONOTONIC_READS."""
+    seen: Needs = field(default_factory=dict)
+    """What its own reads have shown, in time for its client's token."""
     wrote: set[str] = field(default_factory=set)
     """Clusters."""
     touched: set[str] = field(default_factory=set)
@@ -114,6 +119,8 @@ class Oracle:
         self._commits: dict[Slot, list[Commit]] = {}
         self.number = 0
         """How many commits there were."""
+        self.unknown_lag: set[str] = set()
+        """Clusters whose primary has been away: MAX_LAG gives way then."""
 
     def new_version(self) -> int:
         """Return the number of the next write."""
@@ -134,6 +141,15 @@ class Oracle:
         if place.scope is not None and place.tracked:
             for scope in place.scope.chain():
                 (scope.own_late if scope.sealed else scope.own)[slot] = commit
+
+    def saw(self, place: Place, slot: Slot, version: int) -> None:
+        """Note what a read has shown that went where the level sends it."""
+        scope = place.scope
+        if scope is None or scope.outer is not None or scope.sealed or place.blocks or place.transactions:
+            return
+        is_committed = any(commit.version == version for commit in self._commits.get(slot, ()))
+        if is_committed and version > scope.seen.get(slot, NOTHING).version:
+            scope.seen[slot] = Commit(version, self.number, self._now())
 
     def newest(self, slot: Slot) -> int:
         """Return what the primary shows."""
@@ -164,8 +180,8 @@ class Oracle:
             return self._as_of(slot, at=self._now() - BOUND - ROUNDING)
         if level == "eventual":
             return 0
-        needed = self._own(scope, slot, level)
-        if level == "window":  # MAX_LAG is PIN_SECONDS.
+        needed = max(self._own(scope, slot, level), self._seen(scope, slot))
+        if level == "window" and slot.cluster not in self.unknown_lag:  # MAX_LAG is PIN_SECONDS.
             needed = max(needed, self._as_of(slot, at=self._now() - PIN_SECONDS - ROUNDING))
         return needed
 
@@ -176,6 +192,10 @@ class Oracle:
         has_position = level == "causal" and self.level in {"causal", "strong"}
         life = TOKEN_SECONDS if has_position else PIN_SECONDS
         return commit.version if self._now() - commit.at < life - ROUNDING else 0
+
+    def _seen(self, scope: Scope | None, slot: Slot) -> int:
+        commit = NOTHING if scope is None else scope.seen_before.get(slot, NOTHING)
+        return commit.version if self._now() - commit.at < TOKEN_SECONDS - ROUNDING else 0
 
     def _as_of(self, slot: Slot, *, number: float = float("inf"), at: float = float("inf")) -> int:
         for commit in reversed(self._commits.get(slot, ())):

@@ -35,6 +35,10 @@ class Configuration:
     persistent: bool
     """Whether connections outlive a request."""
     save_every_request: bool
+    monotonic: bool
+    sync_replicas: int
+    quiet: bool
+    """Whether primaries do not answer the package's questions at times."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens beside requests: time passes, a replica is copied, a client goes and another comes."""
+    """What happens besides: time passes, a replica is copied, a primary says nothing, a client goes."""
 
     name: str
     arguments: tuple[Any, ...] = ()
@@ -79,6 +83,9 @@ def configuration(random: Random, level: str | None) -> Configuration:
         atomic_requests=random.random() < 0.2,
         persistent=random.random() < 0.5,
         save_every_request=random.random() < 0.2,
+        monotonic=random.random() < 0.25,
+        sync_replicas=random.choice([0, 0, 0, 1, 2]),
+        quiet=random.random() < 0.3,
     )
 
 
@@ -101,6 +108,8 @@ class Writer:
             return Event(
                 "wait", (random.choice([0.001, 0.3, 1.0, 1.0, 3.0, 6.0, 40.0, *[700.0] * (kind > 0.95)]),)
             )
+        if self._chosen.quiet and kind < 0.985:
+            return Event(random.choice(["quiet", "answering"]), (random.choice(list(CLUSTERS)),))
         return Event("newcomer", (random.randrange(CLIENTS),))
 
     def _replication(self) -> Event:

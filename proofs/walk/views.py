@@ -78,6 +78,7 @@ class Running:
             if self.world.counts_misses:
                 return
             raise self._missed(f"read {slot} ({how}): saw {seen}, should have seen {needed}, at {place}")
+        self.oracle.saw(place, slot, seen or 0)
         if (seen or 0) < self.oracle.newest(slot):
             self.world.counts["older"] += 1
 

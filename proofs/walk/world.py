@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random
 import sqlite3
 import sys
 import threading
@@ -21,7 +22,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.signals import got_request_exception
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test import override_settings
 
 from django_rwrouter import process
@@ -29,6 +30,7 @@ from django_rwrouter.scope import context
 from django_rwrouter.servers import spill_slots
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.signals import statement_routed
+from proofs.questions import every_question
 from proofs.walk import views
 from proofs.walk.clients import HEADER, Answer, Client, serve_asgi, serve_wsgi
 from proofs.walk.clock import Clock
@@ -41,6 +43,9 @@ from sqlite_replication.simulator import SQLiteReplicationSimulator
 
 PRIMARIES = [primary for primary, _replicas in CLUSTERS.values()]
 REPLICAS = [alias for _primary, replicas in CLUSTERS.values() for alias in replicas]
+
+
+SYNC_TIMEOUT = 0.5
 
 
 class BrokenError(AssertionError):
@@ -99,6 +104,8 @@ class World:
         self.clients = [self._new_client(number) for number in range(CLIENTS)]
         self._needs_of_sessions: dict[tuple[str, str], Needs] = {}
         """What the ``cache`` store has to remember, by session or account."""
+        self._quiet: set[str] = set()
+        """Primaries that answer no questions."""
 
     def _new_client(self, number: int) -> Client:
         is_browser = number % 2 == 0
@@ -133,6 +140,9 @@ class World:
             "STORE": list(chosen.stores),
             "MONITOR": {"MODE": chosen.monitor},
             "REPLICA_PER": chosen.replica_per,
+            "MONOTONIC_READS": chosen.monotonic,
+            "SYNC_REPLICAS": chosen.sync_replicas,
+            "SYNC_TIMEOUT": SYNC_TIMEOUT,
         }
         changed = override_settings(
             RWROUTER=rwrouter,
@@ -140,16 +150,18 @@ class World:
             SESSION_ENGINE=f"django.contrib.sessions.backends.{chosen.engine}",
             SESSION_SAVE_EVERY_REQUEST=chosen.save_every_request,
         )
-        with changed:
+        with changed, every_question(self._question):
             process.reset()
             self._wsgi, self._asgi = WSGIHandler(), ASGIHandler()
             self._loop = asyncio.new_event_loop()
             statement_routed.connect(self._routed)
             got_request_exception.connect(self._failed)
             self._look_at_replicas()
+            self.clock.asleep = self._replicate_by_chance
             try:
                 yield
             finally:
+                self.clock.asleep = lambda: None
                 statement_routed.disconnect(self._routed)
                 got_request_exception.disconnect(self._failed)
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -186,6 +198,16 @@ class World:
         if not isinstance(error, views.MadeUpError) and self.failure is None:
             self.failure = error
 
+    @contextmanager
+    def _question(self, alias: str, _asker: str) -> Iterator[None]:
+        if alias in self._quiet:
+            raise OperationalError("made up: no answer")
+        yield
+
+    def _replicate_by_chance(self) -> None:
+        if random.random() < 0.1:
+            self.happen(Event("synchronise", (random.choice(REPLICAS),)))
+
     # --- what happens ---------------------------------------------------------------------------
 
     def happen(self, event: Event) -> None:
@@ -195,6 +217,10 @@ class World:
         elif event.name == "newcomer":
             (number,) = event.arguments
             self.clients[number] = self._new_client(number)
+        elif event.name in {"quiet", "answering"}:
+            (name,) = event.arguments
+            (self._quiet.add if event.name == "quiet" else self._quiet.discard)(CLUSTERS[name][0])
+            self.oracle.unknown_lag.add(name)
         else:
             (alias,) = event.arguments
             self._check_contents()
@@ -209,10 +235,16 @@ class World:
         before = self._identity(client, now)
         safe = visit.method in {"GET", "HEAD"} and not visit.unsafe_path
         needs = {**client.needs, **self._needs_of_sessions.get(before, {})}
-        scope = Scope(safe, needs, self.oracle.number)
+        seen = client.seen if self.chosen.monotonic and not self.counts_misses else {}
+        scope = Scope(safe, needs, self.oracle.number, seen_before=dict(seen))
         number = next(self._numbers)
         it = views.running[number] = views.Running(visit, self.oracle, scope, self)
-        it.is_clean = not client.wrote and self.chosen.level in {"causal", "eventual"}
+        it.is_clean = (
+            not client.wrote
+            and self.chosen.level in {"causal", "eventual"}
+            and not (self.chosen.quiet or self.chosen.monotonic)
+        )
+        answers = client.answers
         path = f"{'/unsafe' * visit.unsafe_path}/{visit.view}/{number}/"
         headers = client.request_headers(now)
         self.counts["requests"] += 1
@@ -224,6 +256,13 @@ class World:
         now = self.clock.seconds
         client.take(answer, now)
         self._deliver(client, answer, scope, session, now)
+        if client.answers != answers:  # Of two at once, the token of one is overwritten.
+            client.seen.clear()
+        elif self._carries(client):
+            client.seen.update(scope.seen)
+        client.answers += 1
+        if not nested:
+            self._check_synchronous(scope, now)
         it.litter.clear()
 
     def _answer(self, visit: Visit, path: str, headers: dict[str, str], *, nested: bool) -> Answer:
@@ -248,8 +287,7 @@ class World:
     def _deliver(self, client: Client, answer: Answer, scope: Scope, session: str, now: float) -> None:
         """Note what the client's next requests have to see."""
         stores = self.chosen.stores
-        browser = client.is_browser and not {"cookie", "session"}.isdisjoint(stores)
-        if browser or (not client.is_browser and "header" in stores):
+        if self._carries(client):
             self._forget_overwritten(client, answer, scope, session)
             client.needs.update(scope.own)
         if "cache" in stores:
@@ -262,6 +300,12 @@ class World:
                     kept.update(self._needs_of_sessions.get(before, {}))
                     written = scope.own
                 kept.update(written)
+
+    def _carries(self, client: Client) -> bool:
+        """Whether the client itself keeps its token, or what leads to it."""
+        if client.is_browser:
+            return self.chosen.stores != ("header",)
+        return "header" in self.chosen.stores
 
     def _forget_overwritten(self, client: Client, answer: Answer, scope: Scope, session: str) -> None:
         """Forget what another request wrote meanwhile, in another cluster, if its token is overwritten."""
@@ -285,6 +329,18 @@ class World:
     def _content(self, alias: str) -> int:
         """Return a number that changes with each commit that reaches a replica's file."""
         return self._watchers[alias].execute("PRAGMA data_version").fetchone()[0]  # type: ignore[no-any-return]
+
+    def _check_synchronous(self, scope: Scope, now: float) -> None:
+        """Look whether enough replicas have what was written, if they were not waited for in vain."""
+        for slot, commit in scope.own.items():
+            if now - commit.at > SYNC_TIMEOUT * 0.9 or self.chosen.quiet:
+                continue
+            sql, arguments = views.sql_of(slot)
+            sql = sql.replace("*", "MAX(version)").replace("%s", "?")
+            watchers = [self._watchers[alias] for alias in CLUSTERS[slot.cluster][1]]
+            shown = [watcher.execute(sql, arguments).fetchone()[0] or 0 for watcher in watchers]
+            if sum(version >= commit.version for version in shown) < self.chosen.sync_replicas:
+                raise BrokenError(f"{slot} is answered before replicas show {commit.version}: {shown}")
 
     def _check_contents(self) -> None:
         for alias in REPLICAS:
