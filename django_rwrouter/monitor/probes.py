@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -128,6 +129,8 @@ class Prober:
             self._in_doubt = True
             self.unreachable = self.unreachable or self._product.errors.was_never_reached(error)
             why = emit.why(error)
+            # psycopg leaves an attempt that has timed out in a frame, to the garbage collector.
+            traceback.clear_frames(error.__traceback__)
             return ProbeResult(alias=self.alias, began=started, failure=why, unreachable=self.unreachable)
         except Exception as error:  # noqa: BLE001  (a receiver of connection_created may raise anything)
             self.close()
