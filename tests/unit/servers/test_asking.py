@@ -393,7 +393,7 @@ def test_an_address_alone_does_not_make_a_replica_the_primary(world, key, ours, 
 
 def test_tripping_forgets_what_was_measured_and_tells_it_once(monkeypatch):
     told = []
-    monkeypatch.setattr(asking.events, "replica_ejected", lambda alias, why: told.append((alias, why)))
+    monkeypatch.setattr(asking.emit, "replica_ejected", lambda alias, why: told.append((alias, why)))
     knowledge.learn_replica("replica1", "server 1", At(5), time.monotonic())
     assert asking.trip("replica1", "slow", pause=POLICY.slow_pause)
     assert knowledge.last_server("replica1") is None
