@@ -40,7 +40,7 @@ _EVENTS: Final = {
 
 
 class Override(NamedTuple):
-    """One that is in force. JSON has all its values."""
+    """An override in force; its values are JSON's."""
 
     kind: OverrideKind
     target: str
@@ -153,7 +153,7 @@ def _settle(alias: str, event: EventKind, target: str, detail: str) -> None:
     """Let what was written be in force here, too: as soon as others can see it."""
 
     def settle() -> None:
-        # Told once, by whoever did it. All other processes find it out sometime, at their start as well.
+        # Recorded once, by the process that made it; the others learn of it from the table.
         stats.note_event(event.code, target, detail)
         apply(in_force())
 

@@ -103,7 +103,7 @@ class ServerNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterNow:
-    """One cluster."""
+    """The state of one cluster, as commands, panel and exporters show it."""
 
     name: str
     level: str
@@ -125,7 +125,7 @@ class ClusterNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All clusters."""
+    """What is known of all clusters at one time."""
 
     at: float
     """Unix time."""

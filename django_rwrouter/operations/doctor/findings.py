@@ -11,7 +11,7 @@ from django_rwrouter.operations.doctor.facts import Facts
 
 
 class Severity(str, Enum):
-    """How bad it is."""
+    """The severity of a finding, the least first."""
 
     OK = "ok"
     UNKNOWN = "unknown"
@@ -22,7 +22,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing about one server. Never contains a password, nor what a driver says of a connection."""
+    """What the doctor says of one server: never a password, nor what a driver says of a connection."""
 
     cluster: str
     alias: str
@@ -42,7 +42,7 @@ class Notes:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, severity: Severity, topic: str, message: str, advice: str = "") -> None:
-        """Note one thing."""
+        """Append a finding about the server."""
         self.findings.append(
             Finding(
                 cluster=self.cluster,

@@ -10,7 +10,7 @@ from django_rwrouter.operations.doctor.facts import Facts
 from django_rwrouter.operations.doctor.findings import Finding, Notes
 
 CLOCK_SECONDS: Final = 1.0
-"""From which difference on clocks are worth a word."""
+"""Largest difference between two clocks that is not reported."""
 
 
 def judge(facts: Facts, notes: Notes) -> None:
