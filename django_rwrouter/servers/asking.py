@@ -29,8 +29,10 @@ logger = logging.getLogger("django_rwrouter")
 def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_old: float = 0.0) -> Any:
     """Return the primary's position, or ``None`` if the primary has none or cannot be asked.
 
-    The position covers everything committed by then, in any session; it does not cover what an open
-    transaction has written. ``at_most_old`` accepts a position that is up to so many seconds old.
+    The position covers everything committed by then, in any session of that server; it does not cover what an
+    open transaction has written. Each thread asks on its own connection, which has written: after a failover,
+    another's may still reach the old primary. ``at_most_old`` accepts a position that is up to so many
+    seconds old.
     """
     if at_most_old and (recent := knowledge.recent_primary(cluster.name, at_most_old)) is not None:
         return recent
