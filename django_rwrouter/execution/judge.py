@@ -26,9 +26,9 @@ from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.execution.announcements import RAW_DECISION
 from django_rwrouter.execution.failover import replace_cursor
-from django_rwrouter.routing.candidates import standings_of
 from django_rwrouter.routing.decide import substitute
 from django_rwrouter.routing.decision_cache import is_settled
+from django_rwrouter.routing.pending_read import standings_of
 from django_rwrouter.routing.steps import Transaction
 from django_rwrouter.routing.transactions import transaction_of
 from django_rwrouter.scope.context import current_block

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import get_product
-from django_rwrouter.routing.candidates import note_new_connection
+from django_rwrouter.routing.pending_read import note_new_connection
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, primary_server, set_server
 from django_rwrouter.servers.in_flight import loads

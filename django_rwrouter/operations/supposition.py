@@ -19,8 +19,8 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.databases import has_positions
 from django_rwrouter.decision import Decision, Level, Reason
-from django_rwrouter.routing.candidates import PendingRead, Standings
 from django_rwrouter.routing.ladder import climb, narrowed
+from django_rwrouter.routing.pending_read import PendingRead, Standings
 from django_rwrouter.routing.rules import (
     NEED_TOKEN,
     NEEDS_POSITION,

@@ -17,9 +17,9 @@ from django_rwrouter.events import emit
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
-from django_rwrouter.routing.candidates import PendingRead, standings_of
 from django_rwrouter.routing.decision_cache import settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
+from django_rwrouter.routing.pending_read import PendingRead, standings_of
 from django_rwrouter.routing.rules import Demand
 from django_rwrouter.routing.steps import (
     UNTRIED,

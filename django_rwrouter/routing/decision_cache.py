@@ -20,7 +20,7 @@ from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.routing.bound_alias import alias_to_write
-from django_rwrouter.routing.candidates import PendingRead
+from django_rwrouter.routing.pending_read import PendingRead
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import (

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Reason
-from django_rwrouter.routing.candidates import PendingRead
+from django_rwrouter.routing.pending_read import PendingRead
 from django_rwrouter.routing.rules import TAKE_DELAYED, Demand
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,

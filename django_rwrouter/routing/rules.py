@@ -19,7 +19,7 @@ from django_rwrouter.scope.state import BlockKind
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-    from django_rwrouter.routing.candidates import PendingRead
+    from django_rwrouter.routing.pending_read import PendingRead
 
 UNCONDITIONAL: Final = frozenset(
     {Reason.DISABLED, Reason.PRIMARY_ONLY, Reason.MIGRATION, Reason.FORBIDDEN_IN_TEST}

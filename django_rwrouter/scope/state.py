@@ -1,4 +1,4 @@
-"""What a request, a task or a scope remembers while it runs."""
+"""The state of one scope: what it has written and read, cluster by cluster, and what it has settled."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ class _Thread(threading.local):
         self.identity = object()
         """Stands for the thread: unlike its number, it is never used again."""
         self.standings: dict[str, Any] = {}
-        """By cluster, what is known of the thread's connections (a ``candidates.Standings``)."""
+        """By cluster, what is known of the thread's connections (a ``pending_read.Standings``)."""
         self.life = _Life()
 
 

@@ -25,7 +25,7 @@ from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.postgresql import PostgreSQLPosition
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
-from django_rwrouter.routing import candidates, decide
+from django_rwrouter.routing import decide, pending_read
 from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper_installation
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
@@ -168,7 +168,7 @@ def world():
 
         def put(name, value):
             """Put a value in the place of a name in every module that has it."""
-            for module in (asking, databases, decide, freshness, identity, candidates, waiting):
+            for module in (asking, databases, decide, freshness, identity, pending_read, waiting):
                 if hasattr(module, name):
                     stack.enter_context(patch.object(module, name, value))
 

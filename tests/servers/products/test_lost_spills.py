@@ -10,7 +10,7 @@ from django_rwrouter import Reason, read_connection, routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.monitor.rounds import cut_off
-from django_rwrouter.routing import candidates
+from django_rwrouter.routing import pending_read
 from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
@@ -37,7 +37,7 @@ PAST, NOW = ["old"], ["old", "new"]
 @pytest.fixture
 def lagging(cluster, rwrouter, routed, monkeypatch):
     """Replicas that lack the newest book, and nobody knows for how long they have."""
-    monkeypatch.setattr(candidates, "ASK_AGAIN_SECONDS", 600.0)
+    monkeypatch.setattr(pending_read, "ASK_AGAIN_SECONDS", 600.0)
     monkeypatch.setattr(emit, "_logged", {})
     rwrouter(CONSISTENCY="window")
     for replica in cluster.replicas:

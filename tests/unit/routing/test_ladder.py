@@ -9,8 +9,8 @@ from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Level, Reason
 from django_rwrouter.routing import decide
-from django_rwrouter.routing.candidates import PendingRead
 from django_rwrouter.routing.ladder import CLOCK_MARGIN, MAX_ASKED
+from django_rwrouter.routing.pending_read import PendingRead
 from django_rwrouter.routing.steps import (
     ASK_FLOOR,
     AskPrimary,

@@ -10,7 +10,7 @@ from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.routing import decide
-from django_rwrouter.routing.candidates import PendingRead
+from django_rwrouter.routing.pending_read import PendingRead
 from django_rwrouter.routing.rules import UNCONDITIONAL
 from django_rwrouter.routing.steps import Attempts, Open, Transaction
 from django_rwrouter.scope.state import Block, BlockKind, RoutingState

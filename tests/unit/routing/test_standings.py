@@ -9,8 +9,8 @@ import pytest
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
-from django_rwrouter.routing import candidates
-from django_rwrouter.routing.candidates import OpenReplicas, Standings, note_new_connection, standings_of
+from django_rwrouter.routing import pending_read
+from django_rwrouter.routing.pending_read import OpenReplicas, Standings, note_new_connection, standings_of
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
@@ -98,7 +98,7 @@ def test_a_connection_to_a_replica_that_was_ejected_is_not_used_as_it_is():
 @pytest.fixture
 def main(monkeypatch):
     made = SimpleNamespace(alias="main", vendor="mysql", execute_wrappers=[])
-    monkeypatch.setattr(candidates, "connections", {"main": made})
+    monkeypatch.setattr(pending_read, "connections", {"main": made})
     return made
 
 
