@@ -52,7 +52,7 @@ def test_eventual_reads_stay_on_the_replicas(unknown, routed, rwrouter):
 
 def test_more_than_the_limit_are_answered_by_the_replica_that_lags_least(unknown, routed, rwrouter):
     rwrouter(SPILL_LIMIT=1)
-    other = RoutingState()
+    other = RoutingState(safe=True)
     assert spill_slots.take(other, this_thread(), "default", 1)
     content, alias, reason = look(routed)
     assert (content, reason) == (b"old", Reason.DEGRADED)
