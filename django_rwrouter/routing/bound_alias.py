@@ -50,7 +50,8 @@ class BoundAlias(str):
         if (caller.f_globals.get("__name__"), caller.f_code.co_name) not in _COMPARING:
             return False
         topology = get_topology()
-        return topology.cluster_of(str(other)) is topology.cluster_of(str(self))
+        own = topology.cluster_of(str(self))
+        return own is not None and topology.cluster_of(str(other)) is own
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> BoundAlias:
         return self

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connections
 
-from django_rwrouter import stats
+from django_rwrouter import process, stats
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.events import emit
@@ -93,9 +93,10 @@ def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRea
     now, cluster, on_loop = in_effect(), route.cluster, on_event_loop()
     state = now.state or THREAD.outside
     decisions, version = state.settled, health.version  # As they are before anything is looked at.
+    verify = cluster.name not in state.clusters and process.in_test_environment()
     scope = state.scope(cluster.name)
     block = None if now.block is None else current_block(cluster.name)
-    here = standings_of(cluster, on_loop=on_loop)
+    here = standings_of(cluster, on_loop=on_loop, verify=verify)
     tried = UNTRIED
     if not health.all_well:
         tried, scope.steps = Attempts(unusable=health.unusable()), []
@@ -316,7 +317,10 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
     if origin is not None and get_topology().is_foreign(origin):
         return None
     cluster = route.cluster
-    if cluster.name not in THREAD.standings:  # The first time: its statements are observed from now on.
+    here = THREAD.standings.get(cluster.name)
+    if (
+        here is None or here.cluster is not cluster
+    ):  # The first time: its statements are observed from now on.
         standings_of(cluster, on_loop=on_event_loop())
     decision = route.decide(cluster.primary, Reason.WRITE, "write")
     settle_write(decision, route, current_state())

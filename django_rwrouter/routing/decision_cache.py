@@ -70,7 +70,7 @@ class Basis:
     in_atomic_block: bool
     autocommit: bool
     """These two as they were on the primary's connection."""
-    connection: BaseDatabaseWrapper
+    connection: Any
     """The one to be used."""
     opened: Any
     """The driver's connection in it."""
@@ -110,7 +110,9 @@ def recall(model: type[Model]) -> str | None:
         and THREAD.identity is basis.thread
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
-        and basis.connection.connection is basis.opened
+        and (connection := basis.connection).connection is basis.opened
+        and (connection.health_check_done or not connection.health_check_enabled)
+        and "cursor" not in connection.__dict__  # As Django's tests forbid a database.
         and health.version == basis.version
         and (basis.until is inf or monotonic() < basis.until)
     ):

@@ -59,15 +59,7 @@ def climb(demand: Demand, reason: Reason, read: PendingRead) -> Verdict:
     if demand is Demand.FRESH:
         return _fresh_enough(reason, read)
     if demand is Demand.RECENT and mark is not None and read.positions:
-        verdict = _recent(reason, read)
-        if not read.standings.cluster.settings.monotonic_reads or not isinstance(verdict, Draw):
-            return verdict
-        # Of those that may answer, only replicas that have come as far as the client has seen.
-        reason = verdict.reason
-        if reason is not Reason.DEGRADED:
-            read = read.limited_to(read.standings.cluster.max_lag)
-        if mark.blind_at:
-            return _newer_than(mark.blind_at, reason, read)
+        return _recent_enough(mark, reason, read)
     if mark is None or mark.position is None:
         return _recent(reason, read)
     return _caught_up(mark.position, reason, read, mark.wrote_at)
@@ -76,6 +68,20 @@ def climb(demand: Demand, reason: Reason, read: PendingRead) -> Verdict:
 def no_replica(forbidden: Collection[str]) -> OnPrimary:
     """Send a read to the primary for which there is no replica."""
     return OnPrimary(Reason.FORBIDDEN_IN_TEST if forbidden else Reason.NO_REPLICA)
+
+
+def _recent_enough(mark: Mark, reason: Reason, read: PendingRead) -> Verdict:
+    """Admit replicas within ``MAX_LAG``, and by ``MONOTONIC_READS`` those no older than what was seen."""
+    verdict, settings = _recent(reason, read), read.standings.cluster.settings
+    if not settings.monotonic_reads or not isinstance(verdict, Draw) or verdict.bound:
+        return verdict  # Bound, it is a question.
+    if verdict.reason is not Reason.DEGRADED:
+        read = read.limited_to(read.standings.cluster.max_lag)
+    if mark.blind_at:
+        return _newer_than(mark.blind_at, verdict.reason, read)
+    if mark.position is None:
+        return verdict
+    return _caught_up(mark.position, verdict.reason, read, mark.wrote_at)
 
 
 def _newer_than(wrote_at: float, reason: Reason, read: PendingRead) -> Verdict:
@@ -99,9 +105,10 @@ def _newer_than(wrote_at: float, reason: Reason, read: PendingRead) -> Verdict:
 def _level_with_primary(reason: Reason, read: PendingRead) -> Verdict:
     """Bind the read to where the primary stood when this request, or this block, first asked."""
     entry = None if read.block is None else read.block.entry
-    if entry not in read.scope.floors:
+    floors = read.scope.floors
+    if entry not in floors:
         return ASK_FLOOR
-    floor = read.scope.floors[entry]
+    floor = floors[entry]
     return OnPrimary(Reason.NO_POSITION) if floor is None else _caught_up(floor, reason, read)
 
 

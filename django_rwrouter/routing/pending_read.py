@@ -105,14 +105,19 @@ class Standings:
         return health.is_away(self.cluster.name)
 
 
-def standings_of(cluster: Cluster, *, on_loop: bool) -> Standings:
+def standings_of(cluster: Cluster, *, on_loop: bool, verify: bool = False) -> Standings:
     """Return where a cluster's servers stand, seen from the running thread's connections.
 
     Kept as long as the thread, as Django keeps its connections: ``connections[alias]`` costs as much as most
-    of a decision. On an event loop Django has others for each task, and nothing is kept.
+    of a decision. On an event loop Django has others for each task, and nothing is kept. ``verify`` finds
+    out whether the thread was given another open connection to the primary, as tests share one.
     """
     here: Standings | None = None if on_loop else THREAD.standings.get(cluster.name)
-    if here is None or here.cluster is not cluster:
+    if (
+        here is None
+        or here.cluster is not cluster
+        or (verify and connections[cluster.primary] is not here.primary)
+    ):
         primary = install(connections[cluster.primary])
         balancer = get_balancer(cluster.settings.balancer)
         here = Standings(cluster, primary, balancer, has_positions(primary.vendor))
@@ -129,6 +134,7 @@ def note_new_connection(cluster: Cluster, connection: BaseDatabaseWrapper) -> No
     here.opened.pop(connection.alias, None)
     if connection.alias == cluster.primary and connection is not here.primary:
         del THREAD.standings[cluster.name]
+        health.version += 1  # Decisions that hold rest on the connection that is gone.
 
 
 @dataclass(slots=True, eq=False)

@@ -51,7 +51,7 @@ def _regions(now: InForce) -> tuple[GeneratorRegion, ...]:
 def _with(regions: Iterable[GeneratorRegion], now: InForce) -> InForce:
     """Return what is in force in no generator, with these regions of running ones."""
     state, block, untracked = now.state, _outside(now), now.untracked
-    for region in regions:
+    for region in generators.innermost_last(regions):
         if region.in_step():
             state = region.state or state
             untracked = untracked or region.untracked

@@ -94,6 +94,19 @@ def innermost_running(frame: FrameType | None, regions: Iterable[GeneratorRegion
     return frame
 
 
+def innermost_last(regions: Iterable[GeneratorRegion]) -> list[GeneratorRegion]:
+    """Return the regions in the order of nesting: a generator's before those of what it steps."""
+    regions = list(regions)
+    if len({region.frame for region in regions}) > 1:
+        depths: dict[FrameType, int] = {}
+        frame = inspect.currentframe()
+        while frame is not None:
+            depths[frame] = -len(depths)
+            frame = frame.f_back
+        regions.sort(key=lambda region: depths.get(region.frame, -len(depths)))
+    return regions
+
+
 def _is_around(frame: FrameType) -> bool:
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     return package in _AROUND or frame.f_code.co_name in _ENTERING

@@ -3,6 +3,7 @@
 import contextvars
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
@@ -505,3 +506,45 @@ def test_nor_is_a_read_of_it_while_the_kill_switch_is_thrown():
     historical = ProjectState.from_apps(apps).apps.get_model("app", "Book")
     assert router.db_for_read(historical) == "default"
     assert historical not in current_state().settled
+
+
+def test_another_connection_to_the_primary_is_looked_at_from_the_next_scope_on():
+    """Tests share an open connection with a worker thread that has had one of its own."""
+
+    def decide(shared=None):
+        if shared is not None:
+            connections["default"] = shared
+        with routing_scope(safe=True), transaction.atomic() if shared else nullcontext():
+            return reason()
+
+    main = connections["default"]
+    main.ensure_connection()
+    main.inc_thread_sharing()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(decide).result() == "window"
+            assert pool.submit(decide, main).result() == "in_transaction"
+    finally:
+        main.dec_thread_sharing()
+
+
+def test_a_connection_made_anew_in_a_scope_has_its_transactions_seen():
+    with routing_scope(safe=True):
+        assert reason() == "window"
+        connections["default"].close()
+        del connections["default"]
+        with transaction.atomic():
+            assert reason() == "in_transaction"
+
+
+def test_a_connection_that_has_to_be_checked_is_not_used_unchecked(decided):
+    """Django would ping it under the user's read, where nothing moves on from a dead server."""
+    with scope():
+        decided.clear()
+        connection = connections[read()]
+        connection.health_check_enabled, connection.health_check_done = True, False
+        try:
+            read()
+        finally:
+            connection.health_check_enabled = False
+    assert len(decided) == 1

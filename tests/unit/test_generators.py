@@ -384,3 +384,21 @@ def test_generators_of_a_task_that_a_step_has_started_are_its_own():
 
     replica, primary = BlockKind.REPLICA, BlockKind.PRIMARY
     assert asyncio.run(main()) == [[primary, primary, replica, primary, replica]]
+
+
+def test_a_generator_that_another_steps_is_inside_what_that_one_is_in():
+    def inner():
+        with use_primary():
+            yield kind()
+            yield kind()
+
+    def outer():
+        with use_replica():
+            rows = inner()
+            seen = [next(rows)]
+            with use_replica():
+                seen += [next(rows), kind()]
+            yield seen
+
+    replica, primary = BlockKind.REPLICA, BlockKind.PRIMARY
+    assert list(outer()) == [[primary, primary, replica]]

@@ -748,6 +748,29 @@ def test_what_was_seen_of_a_server_that_did_not_say_how_far_it_is_binds_by_its_t
     assert world.read(Token({"shop": Mark(blind_at=NOW - 1, seen_at=NOW - 1)})) == (PRIMARY, Reason.BEHIND)
 
 
+def test_servers_are_asked_also_where_time_must_not_go_back():
+    """The question is no answer yet, which would be limited to those that are fresh: none."""
+    world = World(
+        three(7, 7, 7), opened=ALL, stale=LATE, primary=At(7), consistency=Level.WINDOW, monotonic_reads=True
+    )
+    seen = Token({"shop": Mark(position=At(5), seen_at=NOW - 1)})
+    assert world.read(seen) == (PRIMARY, Reason.SPILLED)
+    assert world.names() == [*ASK_ALL, "Spill"]
+
+
+def test_a_write_that_pins_no_more_and_tells_no_position_binds_nothing():
+    world = World(
+        three(7, 7, 7),
+        opened=ALL,
+        stale=LATE,
+        primary=At(7),
+        room=False,
+        consistency=Level.WINDOW,
+        monotonic_reads=True,
+    )
+    assert world.read(Token({"shop": Mark(wrote_at=NOW - 60)})) == ("r2", Reason.DEGRADED)
+
+
 def test_a_write_pins_first():
     world = World(three(7, 7, 7), opened=ALL, known=ALL, consistency=Level.WINDOW, monotonic_reads=True)
     assert world.read(wrote(At(5))) == (PRIMARY, Reason.PINNED)
