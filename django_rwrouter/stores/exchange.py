@@ -8,12 +8,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
-from inspect import ismethod
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 from django.http import HttpRequest
@@ -35,8 +35,6 @@ from django_rwrouter.stores.cookie import CookieStore
 from django_rwrouter.stores.session import session_is_saved
 
 if TYPE_CHECKING:
-    from django.contrib.sessions.backends.base import SessionBase
-
     from django_rwrouter.databases.base import Position
 
 logger = logging.getLogger("django_rwrouter")
@@ -287,42 +285,49 @@ def watch_session(state: RoutingState, request: HttpRequest) -> None:
     Where looking would have to wait on an event loop's thread, the client counts as one that just wrote.
     """
     session = getattr(request, "session", None)
-    if session is None or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
+    if not isinstance(session, SessionBase) or isinstance(session, _Watched):
         return
-    # The session will hold the functions, which must not hold the session, nor, by the scope, the request.
-    scope, owner = weakref.ref(state), weakref.ref(session)
-    clear, delete, adelete = (_weak(getattr(session, name)) for name in ("clear", "delete", "adelete"))
+    if django_settings.SESSION_COOKIE_NAME in request.COOKIES:
+        # The session must not hold the scope, which holds the request, which holds the session.
+        vars(session)["_scope"] = weakref.ref(state)
+        session.__class__ = _watched(session.__class__)
 
-    def look_and_clear() -> None:
-        in_force = scope()
-        if in_force is not None and in_force.token is None and not in_force.loading:
+
+class _Watched(SessionBase):
+    """Mixed into the class of a request's session."""
+
+    _scope: Callable[[], RoutingState | None] | None = None
+    """``None`` for another session of the same class."""
+
+    def clear(self) -> None:
+        state = None if self._scope is None else self._scope()
+        if state is not None and state.token is None and not state.loading:
             if on_event_loop():
-                in_force.token = _written_at(time.time())
+                state.token = _written_at(time.time())
             else:
-                in_force.known_token()
-        clear()()
+                state.known_token()
+        super().clear()
 
-    def keep_and_delete(session_key: str | None = None) -> None:
-        _keep_remains(owner(), session_key)
-        delete()(session_key)
+    def delete(self, session_key: str | None = None) -> None:
+        if self._scope is not None:
+            _keep_remains(self, session_key)
+        super().delete(session_key)
 
-    async def keep_and_adelete(session_key: str | None = None) -> None:
-        await sync_to_async(_keep_remains)(owner(), session_key)
-        await adelete()(session_key)
-
-    session.clear = look_and_clear
-    if in_use().refreshing:
-        session.delete, session.adelete = keep_and_delete, keep_and_adelete
+    async def adelete(self, session_key: str | None = None) -> None:
+        if self._scope is not None:
+            await sync_to_async(_keep_remains)(self, session_key)
+        await super().adelete(session_key)
 
 
-def _weak(method: Callable[..., Any]) -> Callable[[], Any]:
-    return weakref.WeakMethod(method) if ismethod(method) else lambda: method
+@cache
+def _watched(session_class: type[SessionBase]) -> type[SessionBase]:
+    return type(session_class.__name__, (_Watched, session_class), {"__module__": session_class.__module__})
 
 
-def _keep_remains(session: SessionBase | None, key: str | None) -> None:
+def _keep_remains(session: SessionBase, key: str | None) -> None:
     longest = max(max(lifetime) for lifetime in get_topology().lifetimes.values())
     for store in in_use().refreshing:
-        if session is not None and not _is_suspended(store):
+        if not _is_suspended(store):
             try:
                 store.leave(session, session.session_key if key is None else key, accept, longest)  # type: ignore[attr-defined]
             except Exception as error:  # noqa: BLE001  (as in _values)

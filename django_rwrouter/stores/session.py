@@ -45,11 +45,10 @@ class SessionStore:
 
     def moves(self, request: HttpRequest, response: HttpResponseBase) -> bool:
         """Whether the client's session is gone, or another one of which it does not learn after an error."""
-        session = _session(request)
-        brought = _key_brought(request)
-        if brought is None or session.session_key == brought or isinstance(session, SessionInCookie):
+        key = (session := _session(request)).session_key
+        if key is not None and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return False
-        return session.session_key is None or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return _key_brought(request) not in {None, key} and not isinstance(session, SessionInCookie)
 
     def load(self, request: HttpRequest) -> Sequence[str]:
         """Return the tokens in the session, and those of one that the request brought and that is gone."""
@@ -59,10 +58,14 @@ class SessionStore:
         brought = _key_brought(request)
         if session.session_key is None and not brought and not session.modified:
             return ()
+        loaded = hasattr(session, "_session_cache")
         tokens = _tokens(session)  # Loads it: one that is not stored has no key any more.
         if not brought or session.session_key == brought:
             return tokens
-        return [*tokens, *_missing(tokens, _as_stored(session, brought))]
+        tokens = [*tokens, *_missing(tokens, _as_stored(session, brought))]
+        if not loaded:
+            _unload_if_gone(session, brought)
+        return tokens
 
     def leave(
         self, session: SessionBase, key: str | None, accept: Callable[[str], Token], max_age: float
@@ -95,12 +98,15 @@ class SessionStore:
         session = _session(request)
         if isinstance(session, SessionInCookie):
             raise NotKept("The session is in the browser, where a slower response would overwrite the token.")
+        loaded = hasattr(session, "_session_cache")
         carried, brought = _tokens(session), _key_brought(request)
         failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         if session.get_expiry_age() <= 0:
             raise NotKept("The session expires at once, and nobody can load it again.")
         if session.session_key is None:
             if failed or brought is not None:
+                if brought and not loaded:
+                    _unload_if_gone(session, brought)
                 raise NotKept("The client's session has ended, or it gets none after a server error.")
             session[KEY] = token
             keep_private(response)
@@ -147,6 +153,16 @@ def _tokens(session: SessionBase) -> list[str]:
     value = session.get(KEY, "")
     session.accessed = accessed
     return value.split()[-_MOST:] if isinstance(value, str) else []
+
+
+def _unload_if_gone(session: SessionBase, brought: str) -> None:
+    """Undo that a session was loaded for its token alone, and found to be gone.
+
+    SessionMiddleware would delete the client's cookie, which may be that of a newer session by now.
+    """
+    if session.session_key is None and hasattr(session, "_session_cache"):
+        session._session_key = brought  # noqa: SLF001
+        del session._session_cache  # noqa: SLF001
 
 
 def _missing(carried: Sequence[str], stored: SessionBase) -> list[str]:

@@ -1,5 +1,6 @@
 """Logging in, out, and failing, with every session backend of Django and both stores."""
 
+import copy
 import gc
 import weakref
 from http.cookies import SimpleCookie
@@ -239,6 +240,60 @@ def test_a_session_that_expires_at_once_keeps_the_pin(user, site, backend, store
     site.post(log_in)
     site.post(view)
     assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@both_stores
+@pytest.mark.parametrize("touches", [False, True])
+def test_a_late_poll_with_the_session_from_before_logs_nobody_out(user, site, store, settings, touches):
+    """Looking for the token in a session that is gone leaves no trace: Django would delete the cookie."""
+    site.post(lambda request: request.session.update({"basket": 1}))
+    old = site.client.cookies["sessionid"].value
+    site.post(log_in)
+    new = site.client.cookies["sessionid"].value
+    site.client.cookies["sessionid"] = old
+    poll = write if touches else reason
+    response = (site.post if touches else site.get)(lambda _request: poll())
+    assert "sessionid" not in response.cookies
+    site.client.cookies["sessionid"] = new
+    assert site.get(lambda request: get_user(request).username).text == "ann"
+
+
+@pytest.fixture
+def ending(settings, store):
+    """A middleware that ends sessions, as those do that log out who was idle for long."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.end_session"]
+
+
+def end_session(get_response):
+    def middleware(request):
+        if "HTTP_X_END" in request.META:
+            getattr(request.session, request.META["HTTP_X_END"])()
+        return get_response(request)
+
+    return middleware
+
+
+@both_stores
+@pytest.mark.parametrize("end", ["flush", "delete"])
+def test_a_session_that_a_middleware_ends_keeps_the_pin(user, store, ending, site, backend, end):
+    def view(request):
+        request.session["basket"] = "full"
+        write()
+
+    site.post(view)
+    site.get(lambda _request: "nothing is read", **{"X-End": end})
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@both_stores
+def test_a_copy_of_a_session_is_a_session_of_its_own(site, store):
+    def view(request):
+        request.session["basket"] = "full"
+        copy.copy(request.session).clear()
+        return request.session.get("basket")
+
+    site.post(lambda request: request.session.update({"seen": 1}))
+    assert site.get(view).text == "full"
 
 
 @both_stores

@@ -16,7 +16,7 @@ LIMITS = {
     "page of 12 reads of 4 models, wrote a moment ago": (342, 378),
     "POST with one UPDATE": (259, 335),
     "one `get()`, logged in": (225, 202),
-    "one `get()`, logged in, `session` store": (349, 361),
+    "one `get()`, logged in, `session` store": (334, 345),
     "async GET without a query": (25, 25),
 }
 """At ``window`` and at ``causal``. Lower them when a scene has become cheaper."""

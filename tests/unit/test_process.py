@@ -147,6 +147,7 @@ OF_NO_SETTING = {
     "_make",
     "routed_task",
     "routed_backend",
+    "_watched",
 }
 
 
