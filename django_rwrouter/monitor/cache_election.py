@@ -75,15 +75,16 @@ class CacheElection:
                 return False  # This process stood still meanwhile.
             self._own_term, self._term = term, ""
             self._published.clear()
-            self._send(Snapshot())  # What is probed from now on can be dated by it.
+            self._send(Snapshot(), monotonic())  # What is probed from now on can be dated by it.
             return True
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish a snapshot; return whether this process still leads."""
+        at = monotonic()  # Before the lease is checked, so that a late snapshot is seen to be late.
         with self._errors_of_cache():
             if not self._own_term or not self._still_leads():
                 return False
-            self._send(snapshot)
+            self._send(snapshot, at)
             return True
 
     def read(self) -> tuple[Snapshot, float] | None:
@@ -127,10 +128,10 @@ class CacheElection:
         self._own_term = ""
         return False
 
-    def _send(self, snapshot: Snapshot) -> None:
+    def _send(self, snapshot: Snapshot, at: float) -> None:
         number = self._published[-1][0] + 1 if self._published else 0
         data = snapshots.encode(snapshot, self._encode_time)
-        data |= {"number": number, "at": self._encode_time(monotonic())}
+        data |= {"number": number, "at": self._encode_time(at)}
         self._cache.set(self._snapshot_key(self._own_term), snapshots.to_bytes(data), _SNAPSHOT_SECONDS)
         self._published.append((number, monotonic()))
 

@@ -149,20 +149,24 @@ def test_who_comes_later_dates_nothing_that_was_before(host, clocks):
     assert snapshot.findings[0].began == float("-inf")
 
 
-def test_a_snapshot_is_trusted_for_two_intervals_since_it_was_made(host, clocks, cache, monkeypatch):
+@pytest.mark.parametrize("slow", ["touch", "set"])
+def test_a_snapshot_is_trusted_for_two_intervals_since_it_was_made(host, clocks, cache, monkeypatch, slow):
     leader, follower = host(), host()
     follower.read()
     assert leader.leads()
-    put = type(cache).set
 
-    def put_late(*arguments, **options):
-        clocks.now += 1.5
-        put(*arguments, **options)
+    def later(method):
+        def call(*arguments, **options):
+            clocks.now += 1.5
+            return method(*arguments, **options)
+
+        return call
 
     clocks.now += 0.25
     assert leader.publish()
     assert follower.read() is not None
-    monkeypatch.setattr(type(cache), "set", put_late)
+    # When it finds out that it leads, and when it writes.
+    monkeypatch.setattr(type(cache), slow, later(getattr(type(cache), slow)))
     made = clocks.now
     assert leader.publish()
     _snapshot, until = follower.read()
