@@ -96,13 +96,22 @@ def _row(server: ServerNow, machine: str) -> dict[str, Any]:
         "text": word_for(STATES, state.condition.value),
         "role": word_for(ROLES, role),
         "since": stamp(state.since) if state.since else "",
-        # What an operator wrote stays as it is; the state says already that it does not answer.
-        "why": state.why if is_drained else "" if state.why.startswith(NO_ANSWER) else sentence(state.why),
+        "why": _why(server),
         "others": _others(server),
         "color": colors.of_database(server.alias),
         "cells": [_cell(column, server) for column in COLUMNS if column.heading],
         "action": "" if server.is_primary else "undrain" if is_drained else "drain",
     }
+
+
+def _why(server: ServerNow) -> str:
+    state = server.state
+    if state.condition is Condition.DRAINED:
+        return state.why  # What an operator wrote stays as it is.
+    if state.refused:
+        return _("it refuses to say where it stands (%(refused)s)") % {"refused": state.refused}
+    # The state says already that it does not answer.
+    return "" if state.why.startswith(NO_ANSWER) else sentence(state.why)
 
 
 def _cell(column: Column, server: ServerNow) -> dict[str, Any]:

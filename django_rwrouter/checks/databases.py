@@ -73,15 +73,18 @@ def _monitor(settings: Settings) -> Iterator[CheckMessage]:
 
 def _shared_cache(alias: str) -> Iterator[CheckMessage]:
     """Check that the cache has one copy of each entry, for all processes, and without our databases."""
-    cache = django_settings.CACHES[alias]
-    backend = str(cache["BACKEND"]).rpartition(".")[2]
+    cache: object = django_settings.CACHES[alias]
+    if not isinstance(cache, Mapping):
+        return  # Django says so.
+    backend = str(cache.get("BACKEND", "")).rpartition(".")[2]
     flaw = {
         "LocMemCache": "which each process has to itself, so that each asks the servers by itself",
         "DummyCache": "which keeps nothing, so that nothing is known of the servers",
         "DatabaseCache": "which is away when its database is",
     }.get(backend, "")
-    locations = cache.get("LOCATION", "")
-    if backend == "RedisCache" and (not isinstance(locations, str) or len(re.split("[;,]", locations)) > 1):
+    locations = cache.get("LOCATION") or ""
+    servers = re.split("[;,]", locations) if isinstance(locations, str) else locations
+    if backend == "RedisCache" and len(servers) > 1:
         flaw = "which reads from copies that lag, so that processes do not share for long"
     if flaw:
         yield message(

@@ -96,7 +96,7 @@ class Topology:
             alias: cluster
             for cluster in self.clusters.values()
             if not self.inert
-            for alias in cluster.aliases
+            for alias in (cluster.primary, *cluster.replica_aliases)
         }
         """The cluster of each alias in the setting; empty if nothing is configured."""
         self.mirrors: Mapping[str, Cluster] = {

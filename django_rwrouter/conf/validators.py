@@ -95,19 +95,24 @@ def flag(value: object) -> bool:
 
 def positive(value: object) -> float:
     """Accept a number greater than 0, as a float."""
+    return _above_zero(value, "must be a number greater than 0")
+
+
+def at_least_zero(value: object) -> float:
+    """Accept 0 or a greater number, as a float."""
+    is_zero = value == 0 and not isinstance(value, bool)
+    return 0.0 if is_zero else _above_zero(value, "must be 0 or a greater number")
+
+
+def _above_zero(value: object, expected: str) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     try:
         number = float(cast("float", value)) if is_number else math.nan
     except OverflowError:
         number = math.inf
     if not 0 < number < math.inf:
-        raise _wrong(value, "must be a number greater than 0", "float")
+        raise _wrong(value, expected, "float")
     return number
-
-
-def at_least_zero(value: object) -> float:
-    """Accept 0 or a greater number, as a float."""
-    return 0.0 if value == 0 and not isinstance(value, bool) else positive(value)
 
 
 def count(value: object) -> int:

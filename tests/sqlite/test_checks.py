@@ -176,6 +176,7 @@ MISTAKES = [
     ("E003", {"RWROUTER": {"PIN_SECONDS": "5"}}, ["'5'", "is a string", "a number", "env.float('NAME')"]),
     ("E003", {"RWROUTER": {"SPILL_LIMIT": "10"}}, ["'10'", "is a string", "whole number", "env.int('NAME')"]),
     ("E003", {"RWROUTER": {"MONOTONIC_READS": "false"}}, ["'false'", "is a string", "env.bool('NAME')"]),
+    ("E003", {"RWROUTER": {"WAIT_TIMEOUT": -1}}, ["-1", "must be 0 or a greater number"]),
     ("E003", {"RWROUTER": {"MONITOR": {"INTERVAL": "1"}}}, ["INTERVAL", "is a string", "env.float('NAME')"]),
     ("E003", {"RWROUTER": {"PRIMARY_ONLY": "app"}}, ["'app'", "is a string", "must be a list", "['app']"]),
     ("E004", {"RWROUTER": {"MODELS": ["app"]}}, ["MODELS", "CLUSTERS"]),
@@ -913,6 +914,16 @@ IN_ORDER = {
     "no statistics": {"RWROUTER": routing(STATS={"BACKEND": "off"})},
     "statistics of its own": {
         "RWROUTER": routing(STATS={"BACKEND": f"{HERE}.StatisticsThatConnect"}),
+    },
+    "one Redis for all processes, in a list": {
+        "RWROUTER": routing(MONITOR={"SHARE": "cache:default"}),
+        "CACHES": {
+            "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": ["redis://a"]}
+        },
+    },
+    "a cache whose entry says nothing": {
+        "RWROUTER": routing(MONITOR={"SHARE": "cache:default"}),
+        "CACHES": {"default": {}},
     },
     "MySQL": {"databases": on("mysql")},
     "mysql.connector's name for it": {"databases": on("mysql", {"connection_timeout": 2, "read_timeout": 5})},

@@ -145,6 +145,13 @@ def test_the_explanation_knows_what_is_drained_and_switched_off(caplog):
     assert caplog.records == []
 
 
+def test_the_question_may_be_asked_by_name(capsys):
+    call_command("rwrouter", "explain", "app.Book", outside=True, json=True)
+    assert json.loads(capsys.readouterr().out)["outcome"]["reason"] == "outside_scope"
+    call_command("rwrouter", "explain", "app.Book", method="post", atomic=True, json=True)
+    assert json.loads(capsys.readouterr().out)["outcome"]["reason"] == "in_transaction"
+
+
 def test_it_explains_what_it_can_when_the_primary_is_away(monkeypatch, tmp_path):
     connections["default"].close()
     monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(tmp_path))

@@ -31,14 +31,8 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the properties of the read."""
     parser.add_argument("model", metavar="app.Model")
     inside = parser.add_mutually_exclusive_group()
-    inside.add_argument("--method", type=str.upper, default="GET", help="of the request (default: GET)")
-    inside.add_argument(
-        "--outside",
-        dest="method",
-        action="store_const",
-        const="",
-        help="outside any request, task or scope",
-    )
+    inside.add_argument("--method", default="GET", help="of the request (default: GET)")
+    inside.add_argument("--outside", action="store_true", help="outside any request, task or scope")
     parser.add_argument(
         "--level",
         choices=[level.value for level in Level],
@@ -54,9 +48,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--token-age", type=age, metavar="SECONDS", help="how long ago the client wrote, in another request"
     )
     parser.add_argument("--wrote", action="store_true", help="this request has written already")
-    parser.add_argument(
-        "--atomic", action="store_true", dest="in_transaction", help="inside atomic() on the primary"
-    )
+    parser.add_argument("--atomic", action="store_true", help="inside atomic() on the primary")
     parser.add_argument(
         "--from-primary", action="store_true", help="follows an object that was read from the primary"
     )
@@ -66,8 +58,11 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(command: BaseCommand, **options: Any) -> None:
     """Print what each rule says of the read, and where it goes."""
+    method = "" if options["outside"] else options["method"].upper()
     with plain_errors():
-        question = Question.of(_model(options["model"]), options)
+        question = Question.of(
+            _model(options["model"]), {**options, "method": method, "in_transaction": options["atomic"]}
+        )
         try:
             overrides.apply(overrides.in_force(), quietly=True)
         except Error as error:

@@ -229,9 +229,15 @@ def _notes(server: ServerNow, now: Overview) -> Iterator[str]:
     if server.state.failure:
         yield f"it does not answer ({server.state.failure})"
     if server.state.refused:
+        refused = server.state.refused
+        is_code = any(character.isdigit() for character in refused)
         yield (
-            f"it refuses to say where it stands: {server.state.refused} is not there, or not for this user;"
-            " `rwrouter doctor` names the grant"
+            f"it refuses to say where it stands ({refused}); `rwrouter doctor` says more"
+            if is_code
+            else (
+                f"it refuses to say where it stands: {refused} is not there, or not for this user;"
+                " `rwrouter doctor` names the grant"
+            )
         )
     if server.role_is_wrong:
         yield (

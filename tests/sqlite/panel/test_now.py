@@ -8,7 +8,9 @@ from django.test.utils import CaptureQueriesContext
 
 from django_rwrouter import use_primary
 from django_rwrouter.operations import overrides
+from django_rwrouter.servers import cluster_state
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.server_state import ServerState
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.panel.conftest import NONE, NOW, REPLICAS, URL, read, record
@@ -62,6 +64,16 @@ def test_a_replica_is_level_or_behind_by_at_most_so_much(show, position, lag):
         ]
     )
     assert [row[3] for row in show().table(SERVERS)] == [NONE, lag, NONE]
+
+
+def test_a_server_that_does_not_say_where_it_stands_says_why(show, monkeypatch):
+    def ask(cluster, connection, *_rest):
+        return ServerState(
+            alias=connection.alias, cluster=cluster.name, refused="pg_last_wal_replay_lsn", at=NOW
+        )
+
+    monkeypatch.setattr(cluster_state, "_state", ask)
+    assert show().table(SERVERS)[1][2] == "healthy it refuses to say where it stands (pg_last_wal_replay_lsn)"
 
 
 def test_an_ejected_replica(show):
