@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.db import connections, router, transaction
 from django.db.migrations.state import ProjectState
 from django.test import override_settings
+from django.test.testcases import _DatabaseFailure
 
 from django_rwrouter import (
     consistency,
@@ -547,4 +548,18 @@ def test_a_connection_that_has_to_be_checked_is_not_used_unchecked(decided):
             read()
         finally:
             connection.health_check_enabled = False
+    assert len(decided) == 1
+
+
+def test_a_connection_that_a_test_case_of_djangos_has_given_back_is_used_as_before(decided, monkeypatch):
+    """Django takes what disarms a connection away by setting its own method on it."""
+    with scope():
+        decided.clear()
+        connection = connections[read()]
+        monkeypatch.setitem(connection.__dict__, "cursor", connection.cursor)
+        read()
+        assert decided == []
+        failure = _DatabaseFailure(connection.cursor, "not in databases")
+        monkeypatch.setitem(connection.__dict__, "cursor", failure)
+        read()
     assert len(decided) == 1
