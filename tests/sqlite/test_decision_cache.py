@@ -513,10 +513,17 @@ def test_another_connection_to_the_primary_is_looked_at_from_the_next_scope_on()
     """Tests share an open connection with a worker thread that has had one of its own."""
 
     def decide(shared=None):
-        if shared is not None:
-            connections["default"] = shared
-        with routing_scope(safe=True), transaction.atomic() if shared else nullcontext():
-            return reason()
+        own = connections["default"]
+        if shared is None:
+            with routing_scope(safe=True):
+                return reason()
+        connections["default"] = shared
+        try:
+            with routing_scope(safe=True), transaction.atomic():
+                return reason()
+        finally:
+            connections["default"] = own
+            connections.close_all()
 
     main = connections["default"]
     main.ensure_connection()
