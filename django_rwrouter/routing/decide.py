@@ -318,9 +318,8 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
         return None
     cluster = route.cluster
     here = THREAD.standings.get(cluster.name)
-    if (
-        here is None or here.cluster is not cluster
-    ):  # The first time: its statements are observed from now on.
+    if here is None or here.cluster is not cluster:
+        # The first time: the primary's statements are observed from now on.
         standings_of(cluster, on_loop=on_event_loop())
     decision = route.decide(cluster.primary, Reason.WRITE, "write")
     settle_write(decision, route, current_state())
