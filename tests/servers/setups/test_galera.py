@@ -3,14 +3,14 @@
 import pytest
 from django.db import connections
 
-from django_rwrouter import process, routing_scope
+from django_rwrouter import routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.breaker import health
 from launcher.galera import GaleraCluster
 from tests.app.models import Book
-from tests.servers.products.conftest import attach, prepare
+from tests.servers.products.conftest import prepare
 from tests.servers.products.settings import REPLICAS
 from tests.servers.setups.conftest import ROUNDS, stale_reads, started
 
@@ -23,52 +23,37 @@ def running(django_db_setup, django_db_blocker):
         connections.close_all()
 
 
-@pytest.fixture
-def galera(running, django_db_blocker, rwrouter):
-    """The nodes, synced and level, without a book; no monitor looks after them."""
-    with django_db_blocker.unblock():
-        attach(running)
-        running.heal()
-        Book.objects.all().delete()
-        running.wait_all()
-        process.reset()
-        rwrouter(MONITOR={"MODE": "off"}, BALANCER="round_robin")
-        yield running
-        connections.close_all()
-        process.reset()
-
-
 def read_on(routed):
     return {decision.alias for decision in routed if decision.operation == "read"}
 
 
 @pytest.mark.parametrize("level", ["causal", "strong"])
-def test_nothing_is_stale_with_one_node_late_and_the_other_one_reads(galera, rwrouter, routed, level):
+def test_nothing_is_stale_with_one_node_late_and_the_other_one_reads(cluster, rwrouter, routed, level):
     rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
-    galera.pause(galera.replicas[0])
+    cluster.pause(cluster.replicas[0])
     assert stale_reads() == 0
     # Its name for itself is no proof.
-    assert galera.replicas[0].sql("SHOW STATUS LIKE 'wsrep_local_state_comment'")[0][1] == "Synced"
+    assert cluster.replicas[0].sql("SHOW STATUS LIKE 'wsrep_local_state_comment'")[0][1] == "Synced"
     answered = [decision.alias for decision in routed if decision.operation == "read"]
     assert answered.count("replica2") > ROUNDS / 2
 
 
-def test_at_eventual_the_same_is_stale(galera, rwrouter):
+def test_at_eventual_the_same_is_stale(cluster, rwrouter):
     rwrouter(CONSISTENCY="eventual")
-    galera.pause(galera.replicas[0])
+    cluster.pause(cluster.replicas[0])
     assert stale_reads() >= ROUNDS / 4
 
 
 @pytest.mark.parametrize("level", ["causal", "strong"])
-def test_nodes_that_are_level_answer_all_reads(galera, rwrouter, routed, level):
+def test_nodes_that_are_level_answer_all_reads(cluster, rwrouter, routed, level):
     rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
     assert stale_reads() == 0
     assert read_on(routed) == set(REPLICAS)
 
 
-def test_a_node_that_is_not_synced_is_out_of_rotation(galera, rwrouter, routed):
+def test_a_node_that_is_not_synced_is_out_of_rotation(cluster, rwrouter, routed):
     rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=1.0)
-    galera.desync(galera.replicas[0])
+    cluster.desync(cluster.replicas[0])
     assert stale_reads() == 0
     assert health.is_ejected("replica1")
     assert read_on(routed) == {"replica2"}
@@ -80,17 +65,17 @@ def test_a_node_that_is_not_synced_is_out_of_rotation(galera, rwrouter, routed):
     assert findings == {("replica1", "replication", "error")}
 
 
-def test_synchronous_replicas_wait_until_nodes_have_applied(galera, rwrouter):
+def test_synchronous_replicas_wait_until_nodes_have_applied(cluster, rwrouter):
     """Certification, which a commit waits for, is not that."""
     rwrouter(SYNC_REPLICAS="all", SYNC_TIMEOUT=0.2)
-    cluster = get_topology().clusters["default"]
+    configured = get_topology().clusters["default"]
     with routing_scope():
         Book.objects.create(title="level")
-        assert waiting.wait_for_all(cluster, _position(cluster))
-    galera.pause(galera.replicas[0])
+        assert waiting.wait_for_all(configured, _position(configured))
+    cluster.pause(cluster.replicas[0])
     with routing_scope():
         Book.objects.create(title="late")
-        assert not waiting.wait_for_all(cluster, _position(cluster))
+        assert not waiting.wait_for_all(configured, _position(configured))
 
 
 def _position(cluster):
@@ -98,15 +83,15 @@ def _position(cluster):
 
 
 @pytest.mark.parametrize("level", ["causal", "strong"])
-def test_a_killed_node_makes_no_read_stale_and_none_fail(galera, rwrouter, routed, monkeypatch, level):
+def test_a_killed_node_makes_no_read_stale_and_none_fail(cluster, rwrouter, routed, monkeypatch, level):
     # Until the cluster has given the node up, no commit ends.
     monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "read_timeout", 60)
     connections.close_all()
     rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
     stale_reads(4)
-    galera.replicas[0].kill()
+    cluster.replicas[0].kill()
     assert stale_reads() == 0
     assert read_on(routed) <= {"replica1", "replica2"}
-    galera.replicas[0].start()
-    galera.wait_all()
+    cluster.replicas[0].start()
+    cluster.wait_all()
     assert stale_reads(4) == 0
