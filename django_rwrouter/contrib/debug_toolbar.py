@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.contrib.recording import Recording, listen
+from django_rwrouter.contrib.statement_recording import Recording, listen
 from django_rwrouter.decision import Reason
 from django_rwrouter.scope.context import current_scope
 from django_rwrouter.scope.state import RoutingState

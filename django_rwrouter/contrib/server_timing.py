@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from django_rwrouter.contrib.recording import RecordedStatement, Recording, listen
+from django_rwrouter.contrib.statement_recording import RecordedStatement, Recording, listen
 from django_rwrouter.middleware import GetResponse
 
 HEADER: Final = "Server-Timing"

@@ -10,8 +10,8 @@ from typing import Final
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.monitor.added_questions import ProbeQuestion, also_ask
 from django_rwrouter.monitor.inline import InlineRounds
-from django_rwrouter.monitor.questions import ProbeQuestion, also_ask
 from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers.server_state import ServerState
 

@@ -18,7 +18,7 @@ from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.events import emit
-from django_rwrouter.monitor.questions import ProbeQuestion
+from django_rwrouter.monitor.added_questions import ProbeQuestion
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import identity, sockets
 

@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
+from django_rwrouter.monitor.added_questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult, QuestionAnswer
-from django_rwrouter.monitor.questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.schedule import Schedule
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch

@@ -16,10 +16,10 @@ from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events import emit
 from django_rwrouter.events.once_per_host import emitted_elsewhere, own_ejections
+from django_rwrouter.monitor.added_questions import QUESTIONS
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
 from django_rwrouter.monitor.probes import Prober
-from django_rwrouter.monitor.questions import QUESTIONS
 from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, end_hung, end_hung_probes
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch

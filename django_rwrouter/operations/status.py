@@ -24,7 +24,7 @@ from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.operations.process_states import routed_clusters, states_by_process
+from django_rwrouter.operations.states_by_process import routed_clusters, states_by_process
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.cluster_state import known_state, server_states
 from django_rwrouter.servers.server_state import Condition, ServerState

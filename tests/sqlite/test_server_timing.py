@@ -10,7 +10,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from django_rwrouter import read_connection, use_primary
-from django_rwrouter.contrib import recording
+from django_rwrouter.contrib import statement_recording
 from django_rwrouter.contrib.server_timing import ServerTimingMiddleware
 from django_rwrouter.signals import statement_routed
 from tests.app.models import Author, Book
@@ -24,7 +24,7 @@ ENTRY = re.compile(r'(?P<name>[^;, ]+);desc="(?P<text>(?:[^"\\]|\\.)*)";dur=(?P<
 def _nobody_listens_afterwards():
     """As in a project without the middleware: to listen costs, and other tests look who does."""
     yield
-    statement_routed.disconnect(dispatch_uid="django_rwrouter.contrib.recording")
+    statement_routed.disconnect(dispatch_uid="django_rwrouter.contrib.statement_recording")
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_an_error_ends_the_recording_too(timed, databases, rf):
 
     with pytest.raises(LookupError):
         ServerTimingMiddleware(view)(rf.get("/"))
-    assert recording._recordings.get() == ()
+    assert statement_recording._recordings.get() == ()
 
 
 def test_it_is_async_where_what_it_calls_is():

@@ -31,7 +31,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from django_rwrouter import __version__
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.contrib.opentelemetry import metrics
-from django_rwrouter.contrib.recording import level_in_force
+from django_rwrouter.contrib.statement_recording import level_in_force
 from django_rwrouter.databases import get_product
 from django_rwrouter.databases.sql import classify, text_of
 from django_rwrouter.decision import Decision

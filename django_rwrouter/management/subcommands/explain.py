@@ -15,8 +15,8 @@ from django.db import Error
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Level
 from django_rwrouter.events import emit
-from django_rwrouter.management.arguments import age
 from django_rwrouter.management.errors import plain_errors
+from django_rwrouter.management.numbers import age
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.explain import ExplainedRule, Explanation, RuleVerdict, explain
 from django_rwrouter.operations.supposition import Outcome, Question

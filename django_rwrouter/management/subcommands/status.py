@@ -12,8 +12,8 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 
-from django_rwrouter.management.arguments import counted, minutes, seconds
 from django_rwrouter.management.errors import plain_errors
+from django_rwrouter.management.numbers import counted, minutes, seconds
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import MINUTES, ClusterNow, Overview, ServerNow, overview

@@ -8,8 +8,8 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.mariadb import MariaDBPosition
+from django_rwrouter.monitor.added_questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.probes import ProbeResult
-from django_rwrouter.monitor.questions import QUESTIONS, ProbeQuestion
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers import asking, in_flight

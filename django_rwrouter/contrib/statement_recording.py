@@ -87,7 +87,7 @@ _recordings: Final[ContextVar[tuple[Recording, ...]]] = ContextVar("rwrouter_rec
 
 def listen() -> None:
     """Connect the receiver; may be called again."""
-    statement_routed.connect(_take, dispatch_uid="django_rwrouter.contrib.recording")
+    statement_routed.connect(_take, dispatch_uid="django_rwrouter.contrib.statement_recording")
 
 
 def level_in_force(cluster: Cluster) -> str:
