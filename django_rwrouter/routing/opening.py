@@ -90,7 +90,8 @@ def open_replica(connection: BaseDatabaseWrapper) -> Opening:
     except Error as error:
         asking.pass_over(alias, error)
         return Opening.FAILED
-    return Opening.OPENED
+    # It is none where a test of the site's has replaced what connects.
+    return Opening.FAILED if connection.connection is None else Opening.OPENED
 
 
 def _take_back(connection: BaseDatabaseWrapper) -> None:

@@ -156,6 +156,14 @@ def test_errors_that_are_not_the_databases_pass(site, monkeypatch):
         site.get(name)
 
 
+@pytest.mark.parametrize("method", ["connect", "ensure_connection"])
+def test_a_test_that_replaces_what_connects_gets_an_answer(site, monkeypatch, method):
+    for alias in REPLICAS:
+        connections[alias].close()
+        monkeypatch.setattr(connections[alias], method, lambda: None)
+    assert site.get(lambda _request: reason()).text == "no_replica"
+
+
 # --- CONN_HEALTH_CHECKS ----------------------------------------------------------------------------------
 
 
