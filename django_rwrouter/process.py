@@ -83,13 +83,14 @@ def _call_all(callbacks: Collection[Callback]) -> None:
         callback()
 
 
-def _setting_changed(*, setting: str, **_kwargs: object) -> None:
+def changed(*, setting: str, **_kwargs: object) -> None:
+    """Call what was registered for a setting that has changed, or for what counts as a part of it."""
     for callback, settings in _on_change:
         if setting in settings:
             callback()
 
 
-setting_changed.connect(_setting_changed, dispatch_uid="django_rwrouter.process")
+setting_changed.connect(changed, dispatch_uid="django_rwrouter.process")
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=partial(_call_all, _before_fork),

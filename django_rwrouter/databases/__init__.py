@@ -11,6 +11,8 @@ from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_rwrouter import process
+from django_rwrouter.conf import SETTING
 from django_rwrouter.databases.base import Driver, Position, Product
 from django_rwrouter.databases.mariadb import Galera, MariaDB
 from django_rwrouter.databases.mysql import MySQL
@@ -26,8 +28,8 @@ _products: Final[dict[str, Product]] = {}
 def register(product: Product) -> None:
     """Teach the package a database product. Call it in an app's ``ready()``.
 
-    Registering a name again replaces what was registered before. Raises ``ValueError`` where the letter is
-    none, or marks another kind of position: tokens could not be read.
+    Registering a name again replaces what was registered before, and what follows from it. Raises
+    ``ValueError`` where the letter is none, or marks another kind of position: tokens could not be read.
     """
     name, code = product.name, product.code
     if product.position is not None:
@@ -39,6 +41,7 @@ def register(product: Product) -> None:
                     f"code {code!r} marks positions of {other.name!r} already: give {name!r} another."
                 )
     _products[name] = product
+    process.changed(setting=SETTING)
 
 
 def by_name(name: str) -> Product:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
+from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import _OPENING
 from django_rwrouter.databases import by_name
 from django_rwrouter.databases.dialects import WORD, Dialect
@@ -94,7 +95,7 @@ class _StatementsByVendor(dict[str, Statements]):
 
 
 STATEMENTS: Final = _StatementsByVendor()
-process.owns(STATEMENTS.clear)
+process.owns(STATEMENTS.clear, settings=[SETTING])
 
 
 def classify(sql: str, vendor: str) -> Statement:

@@ -117,9 +117,9 @@ def test_state_is_reset_with_the_process_in_a_child_and_with_its_settings(regist
         callback()
     assert calls == ["reset", "child"]
     calls.clear()
-    process._setting_changed(setting="CACHES")
-    process._setting_changed(setting="RWROUTER")
-    process._setting_changed(setting="DEBUG")
+    process.changed(setting="CACHES")
+    process.changed(setting="RWROUTER")
+    process.changed(setting="DEBUG")
     assert calls == ["forget", "reset"]
 
 

@@ -17,8 +17,9 @@ from django_rwrouter import databases
 from django_rwrouter.checks import databases as checks
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Busy, ErrorCodes, Loss, Product, Progress, Reading
-from django_rwrouter.databases.mariadb import MariaDBPosition
+from django_rwrouter.databases.mariadb import MariaDB, MariaDBPosition
 from django_rwrouter.databases.private_connections import own_connection
+from django_rwrouter.databases.sql import Kind, classify
 from django_rwrouter.events import causes, emit
 from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.execution import hook, new_connections
@@ -299,6 +300,20 @@ def test_a_product_may_be_replaced():
     databases.register(Other())
     assert databases.get_driver(SimpleNamespace(vendor="postgresql")) is Abacus.driver
     assert databases.decode("p7") == Number(7)
+
+
+def test_a_product_may_be_registered_late():
+    """What was derived from the products before is derived anew."""
+    executable = "SELECT 1 /*! INTO OUTFILE 'x' */"
+    before = classify(executable, "abacus"), get_topology().clusters["default"]
+
+    class Late(Abacus):
+        dialect = MariaDB.dialect
+
+    databases.register(Late())
+    assert before[0].kind is Kind.READ
+    assert classify(executable, "abacus").kind is Kind.WRITE
+    assert get_topology().clusters["default"] is not before[1]  # Whose standings threads keep.
 
 
 def test_two_products_may_share_a_kind_of_position():
