@@ -41,7 +41,7 @@ Arguments: ``alias``, ``cluster`` and ``role``: ``"primary"``, ``"replica"``, or
 """
 
 replica_drained = Signal()
-"""Sent when a replica has been taken out of rotation by hand. Arguments: ``alias``, ``cluster``."""
+"""Sent when an operator has taken a replica out of rotation. Arguments: ``alias``, ``cluster``, ``why``."""
 
 replica_undrained = Signal()
 """Sent when it has been put back. Arguments: ``alias``, ``cluster``."""

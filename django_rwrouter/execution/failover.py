@@ -30,6 +30,7 @@ from django_rwrouter.databases.base import Loss
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.events import emit
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.execution.announcements import DECISION, RAW_DECISION
 from django_rwrouter.execution.writes import note_write, pins
@@ -148,7 +149,8 @@ def _run_again(
             error = another
             lost = _loss(error, connection, reason, cluster)
         else:
-            emit.read_failed_over(first, decision.alias, why)
+            detail = f"{decision.alias}: {why}"
+            emit.event(EventKind.FAILOVER, first, detail, substitute=decision.alias, why=why)
             return rerun
         finally:
             seconds = perf_counter() - began
@@ -204,7 +206,7 @@ def _leave_demoted(connection: BaseDatabaseWrapper, error: BaseException, cursor
     if not get_product(connection).errors.is_read_only_server(error, connection):
         return
     alias = connection.alias
-    emit.primary_read_only(alias, emit.why(error))
+    emit.event(EventKind.PRIMARY_READ_ONLY, alias, why=emit.why(error))
     if connection.in_atomic_block:
         _close_after_transaction(connection)
         return

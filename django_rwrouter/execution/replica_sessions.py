@@ -21,6 +21,7 @@ from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases.sql import Kind, Statement
 from django_rwrouter.events import emit
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope.context import current_state, silenced
 
 _STATEMENTS: Final = "_rwrouter_statements"
@@ -92,7 +93,7 @@ def _compare(replica: BaseDatabaseWrapper, cluster: Cluster) -> None:
         return
     here = getattr(replica, _SET, None)
     if here is None or here[0] is not replica.connection or here[2:] != there[2:]:
-        emit.session_differs(replica.alias, name)
+        emit.event(EventKind.SESSION_DIFFERS, replica.alias, what=name)
 
 
 def following(execute: Callable[..., Any], statement: Statement, cluster: Cluster) -> Callable[..., Any]:

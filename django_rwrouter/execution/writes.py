@@ -5,6 +5,7 @@ from __future__ import annotations
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.events import emit
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope.context import writes_are_tracked
 from django_rwrouter.scope.state import RoutingState
 
@@ -21,5 +22,5 @@ def note_write(state: RoutingState, cluster: str) -> None:
     while around is not None:
         if around.sealed and not (scope := around.scope(cluster)).wrote_late:
             scope.wrote_late = True
-            emit.write_too_late(cluster)
+            emit.event(EventKind.LATE_WRITE, cluster)
         around = around.outer

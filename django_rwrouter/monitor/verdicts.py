@@ -14,6 +14,7 @@ from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, Topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
@@ -92,7 +93,7 @@ class Watch:
         health.lost_primary(cluster.name, self._away_seconds)
         if cluster.name not in self._lost:
             self._lost.add(cluster.name)
-            emit.primary_lost(alias, why)
+            emit.event(EventKind.PRIMARY_LOST, alias, why=why)
 
     def is_lost(self, cluster: str) -> bool:
         """Whether a cluster's primary did not answer when it was last asked."""
@@ -154,7 +155,7 @@ class Watch:
         health.found_primary(cluster.name)
         if cluster.name in self._lost:
             self._lost.remove(cluster.name)
-            emit.primary_found(finding.alias)
+            emit.event(EventKind.PRIMARY_FOUND, finding.alias)
         if reading is None:
             if finding.refusal:
                 asking.learn_refusal(cluster, finding.alias, finding.refusal, finding.began)
@@ -222,7 +223,7 @@ class Watch:
             return
         role = "primary" if writable else "replica"
         if self._roles.get(alias, configured) != role:
-            emit.role_changed(alias, role)
+            emit.event(EventKind.ROLE_CHANGED, alias, role, role=role)
         self._roles[alias] = role
         if configured == "primary":
             (self._demoted.discard if writable else self._demoted.add)(alias)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import Final
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.events import emit
-from django_rwrouter.events.once_per_host import emitted_elsewhere, own_ejections
+from django_rwrouter.events.emit import emitted_elsewhere, own_ejections
 from django_rwrouter.monitor.added_questions import QUESTIONS
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
@@ -151,8 +150,7 @@ class Watcher:
 
     def _ask(self) -> None:
         if self._rounds is None:
-            own_ejections.following = False
-            self._tell_own(lambda _alias, _at: True)
+            own_ejections.lead()
             self._watch.ejected_elsewhere = frozenset()
             rounds = Rounds(self._topology, self._settings, self._watch, self._handling, self._report)
             self._rounds = rounds
@@ -174,9 +172,7 @@ class Watcher:
             if election is None:
                 return
             self._end_rounds()
-            if not own_ejections.following:
-                own_ejections.following = True
-                own_ejections.emitted.clear()
+            own_ejections.follow()
             news = election.read()
             if news is not None:
                 self._alone_because = ""
@@ -184,10 +180,7 @@ class Watcher:
                 health.watch(trusted_until - monotonic())
                 with emitted_elsewhere():
                     self._take_in(snapshot)
-                ejected = snapshot.ejected.keys()
-                for alias in own_ejections.pending.keys() & ejected:
-                    own_ejections.pending.pop(alias, None)
-                self._tell_own(lambda alias, at: self._heard.get(alias, at) > at)
+                own_ejections.settle(self._heard, snapshot.ejected)
             elif election.has_failed:
                 raise CannotShareError("no process publishes what it knows, and none can take over")
         self._woken.wait(self._settings.interval / READS_PER_INTERVAL)
@@ -221,15 +214,6 @@ class Watcher:
             if question.name in snapshot.answers:
                 question.take_in(snapshot.answers[question.name])
         self._watch.end_round()
-
-    def _tell_own(self, is_due: Callable[[str, float], bool]) -> None:
-        """Emit the events of the replicas that this process alone has ejected."""
-        for alias, (at, why) in list(own_ejections.pending.items()):
-            if is_due(alias, at):
-                own_ejections.pending.pop(alias, None)
-                following, own_ejections.following = own_ejections.following, False
-                emit.replica_ejected(alias, why)
-                own_ejections.following = following
 
     def _be_alone(self, why: str) -> None:
         self._leave_election()

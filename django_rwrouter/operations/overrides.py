@@ -239,26 +239,23 @@ def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
     """
     targeted = targets()
     effective = {override.key: override for override in _understood(overrides) if override.key in targeted}
-    begun, ended = health.switches.set_drained(
+    drained = health.switches.set_drained(
         [
             (override.target, override.at, override.why)
             for override in effective.values()
             if override.kind is OverrideKind.DRAIN
         ]
     )
-    off, on = health.switches.set_off(
-        [target for kind, target in effective if kind is OverrideKind.PRIMARY_ONLY]
-    )
+    off = health.switches.set_off([target for kind, target in effective if kind is OverrideKind.PRIMARY_ONLY])
     if quietly:
         return
-    for alias in sorted(begun):
-        emit.replica_drained(alias, effective[OverrideKind.DRAIN, alias].why)
-    for alias in sorted(ended):
-        emit.replica_undrained(alias)
-    for name in sorted(off):
-        emit.switched_off(name, effective[OverrideKind.PRIMARY_ONLY, name].why)
-    for name in sorted(on):
-        emit.switched_on(name)
+    # Every process learns of it; the command that did it has counted it.
+    for kind, begun, ended in ((OverrideKind.DRAIN, *drained), (OverrideKind.PRIMARY_ONLY, *off)):
+        begins, ends = _EVENTS[kind]
+        for target in sorted(begun):
+            emit.event(begins, target, counted=False, why=effective[kind, target].why)
+        for target in sorted(ended):
+            emit.event(ends, target, counted=False)
 
 
 def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[Override]:

@@ -14,6 +14,7 @@ from django_rwrouter import process, stats
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.events import emit
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
 from django_rwrouter.routing.bound_alias import is_generic
@@ -346,6 +347,6 @@ def _remember(decision: Decision, read: PendingRead) -> None:
             if read.state.is_request and not read.state.uncounted:
                 stats.count_event("pinned_request", name)
     if reason is Reason.SPILLED:
-        emit.read_spilled(name)
+        emit.event(EventKind.READ_SPILLED, name)
     elif reason is Reason.DEGRADED:
-        emit.read_degraded(name)
+        emit.event(EventKind.READ_DEGRADED, name)

@@ -15,6 +15,7 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver
 from django_rwrouter.events import emit
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
@@ -51,7 +52,7 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
             health.found_primary(cluster.name)
             learn_refusal(cluster, connection.alias, what_is_refused(error), began)
             return None
-        emit.position_unknown(connection.alias, cluster.name, emit.why(error))
+        emit.event(EventKind.POSITION_UNKNOWN, cluster.name, alias=connection.alias, why=emit.why(error))
         note_lost_primary(cluster, error)
         _close_if_lost(connection, error)
         return None

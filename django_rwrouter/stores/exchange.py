@@ -488,4 +488,5 @@ def _wait_for_replicas(wrote: Sequence[Cluster], made: Token) -> None:
         position = made.marks[name].position
         if position is None or not waiting.wait_for_all(cluster, position):
             settings = cluster.settings
-            emit.sync_timed_out(name, settings.sync_replicas, settings.sync_timeout)
+            replicas, seconds = settings.sync_replicas, settings.sync_timeout
+            emit.event(EventKind.SYNC_TIMEOUT, name, replicas=replicas, seconds=seconds)

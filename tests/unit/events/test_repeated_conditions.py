@@ -8,15 +8,17 @@ import pytest
 
 from django_rwrouter import signals, stats
 from django_rwrouter.events import emit
+from django_rwrouter.events.emit import event
+from django_rwrouter.events.kinds import EventKind
 
 CONDITIONS = {
-    "position_unknown": lambda: emit.position_unknown("default", "default", "OperationalError 2013"),
-    "primary_read_only": lambda: emit.primary_read_only("default", "OperationalError 1290"),
-    "read_degraded": lambda: emit.read_degraded("default"),
-    "read_spilled": lambda: emit.read_spilled("default"),
-    "session_differs": lambda: emit.session_differs("replica1", "role"),
-    "sync_timeout": lambda: emit.sync_timed_out("default", 1, 2.0),
-    "late_write": lambda: emit.write_too_late("default"),
+    "position_unknown": lambda: event(EventKind.POSITION_UNKNOWN, "default", alias="default", why="gone"),
+    "primary_read_only": lambda: event(EventKind.PRIMARY_READ_ONLY, "default", why="OperationalError 1290"),
+    "read_degraded": lambda: event(EventKind.READ_DEGRADED, "default"),
+    "read_spilled": lambda: event(EventKind.READ_SPILLED, "default"),
+    "session_differs": lambda: event(EventKind.SESSION_DIFFERS, "replica1", what="role"),
+    "sync_timeout": lambda: event(EventKind.SYNC_TIMEOUT, "default", replicas=1, seconds=2.0),
+    "late_write": lambda: event(EventKind.LATE_WRITE, "default"),
     "only_on_primary": lambda: emit.only_on_primary("replica1"),
 }
 
@@ -45,11 +47,14 @@ def test_a_condition_met_again_and_again_is_logged_once_in_a_while(condition, ca
     assert counted == ([] if condition == "only_on_primary" else [condition] * 51)
 
 
-def test_the_place_in_the_log_is_that_of_the_event(caplog, counted):
-    with caplog.at_level(logging.WARNING, "django_rwrouter"):
-        emit.read_degraded("default")
+def test_the_place_in_the_log_is_where_the_event_was_met(caplog, counted):
+    def serve_a_read():
+        event(EventKind.READ_DEGRADED, "default")
         emit.only_on_primary("replica1")
-    assert [record.funcName for record in caplog.records] == ["read_degraded", "only_on_primary"]
+
+    with caplog.at_level(logging.WARNING, "django_rwrouter"):
+        serve_a_read()
+    assert [record.funcName for record in caplog.records] == ["serve_a_read"] * 2
 
 
 def test_each_spilled_read_sends_its_signal(counted):
@@ -60,8 +65,8 @@ def test_each_spilled_read_sends_its_signal(counted):
 
     signals.read_spilled.connect(receive)
     try:
-        emit.read_spilled("default")
-        emit.read_spilled("default")
+        event(EventKind.READ_SPILLED, "default")
+        event(EventKind.READ_SPILLED, "default")
     finally:
         signals.read_spilled.disconnect(receive)
     assert clusters == ["default"] * 2

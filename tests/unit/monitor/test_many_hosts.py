@@ -11,7 +11,7 @@ import pytest
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.events.once_per_host import own_ejections
+from django_rwrouter.events.emit import own_ejections
 from django_rwrouter.monitor import cache_election, election, watcher
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.watcher import READS_PER_INTERVAL, Watcher
