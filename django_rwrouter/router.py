@@ -71,10 +71,10 @@ class ReadWriteRouter:
         model: type[Model] | Model, instance: Model | None = None, **_hints: object
     ) -> str | None:
         """Return the alias to read the model from."""
-        if not isinstance(model, type):  # Some packages ask with an object in place of its class.
-            model = type(model)
         if instance is None and (alias := recall(model)) is not None:
             return alias
+        if not isinstance(model, type):  # Some packages ask with an object in place of its class.
+            model = type(model)
         route = get_topology().route(model)
         decision = None if route is None else decide_read(route, instance)
         if decision is None:
@@ -88,10 +88,10 @@ class ReadWriteRouter:
         model: type[Model] | Model, instance: Model | None = None, **_hints: object
     ) -> str | None:
         """Return the alias to write the model to."""
-        if not isinstance(model, type):
-            model = type(model)
         if (alias := recall_write(model, instance)) is not None:
             return alias
+        if not isinstance(model, type):
+            model = type(model)
         route = get_topology().route(model)
         decision = None if route is None else decide_write(route, instance)
         if decision is None or instance is None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
@@ -65,14 +66,18 @@ class Basis:
     """Where a read is announced to the statement that follows."""
     block: object
     """The innermost, of whatever cluster."""
-    thread: object
-    """Its stand-in: unlike a thread's number, it is never used again."""
+    thread: int
+    """Its number. It may be used again when the thread has ended, and :func:`_forget_thread` was called."""
     primary: BaseDatabaseWrapper
     in_atomic_block: bool
     autocommit: bool
     """These two as they were on the primary's connection."""
     connection: Any
     """The one to be used."""
+    is_pinged: bool
+    """Whether ``CONN_HEALTH_CHECKS`` wants it pinged once in each request."""
+    own: dict[str, Any]
+    """What that connection has of its own: Django's test case leaves a ``cursor`` there to forbid its use."""
     opened: Any
     """The driver's connection in it."""
     version: int
@@ -92,7 +97,7 @@ class Settled:
     basis: Basis
 
 
-def recall(model: type[Model]) -> str | None:
+def recall(model: type[Model] | Model) -> str | None:
     """Announce one more read of a model, and return where it goes; ``None`` if that has to be decided.
 
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
@@ -103,17 +108,17 @@ def recall(model: type[Model]) -> str | None:
     settled: Settled | None
     try:
         settled, is_first = decisions[model], False
-    except KeyError:
+    except (KeyError, TypeError):  # An object in place of its class may have no hash.
         settled, is_first = _as_another(model, decisions) if decisions else None, True
     if (
         settled is not None
         and now.block is (basis := settled.basis).block
-        and THREAD.identity is basis.thread
+        and get_ident() == basis.thread
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
         and (connection := basis.connection).connection is basis.opened
-        and (connection.health_check_done or not connection.health_check_enabled)
-        and ("cursor" not in connection.__dict__ or not is_forbidden(connection))
+        and (not basis.is_pinged or connection.health_check_done)
+        and ("cursor" not in basis.own or not is_forbidden(connection))
         and health.version == basis.version
         and (basis.until is inf or monotonic() < basis.until)
     ):
@@ -126,8 +131,10 @@ def recall(model: type[Model]) -> str | None:
     return None
 
 
-def _as_another(model: type[Model], decisions: Mapping[object, Any]) -> Settled | None:
+def _as_another(model: type[Model] | Model, decisions: Mapping[object, Any]) -> Settled | None:
     """Return the newest decision of a model's cluster, for the model, if no setting tells it from others."""
+    if not isinstance(model, type):
+        return None
     route = get_topology().route(model)
     if route is None or not route.is_plain:
         return None
@@ -149,7 +156,7 @@ def is_settled(decision: Decision, state: RoutingState, block: object) -> bool:
     return (
         settled.decision is decision
         and block is (basis := settled.basis).block
-        and THREAD.identity is basis.thread
+        and get_ident() == basis.thread
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
     )
@@ -166,18 +173,23 @@ class SettledWrite:
     """Where a write is announced to the statements that follow."""
     reads: dict[str, Decision]
     """Where it is announced to a read before them."""
-    thread: object
+    thread: int
+    """Its number; another one that gets it has its connection prepared when it opens one."""
     version: int
     """That of :attr:`Health.version`, which the settings change, too."""
 
 
-def recall_write(model: type[Model], instance: Model | None) -> str | None:
+def recall_write(model: type[Model] | Model, instance: Model | None) -> str | None:
     """Announce one more write of a model, and return where it goes; ``None`` if that has to be decided."""
-    state = current_state()
-    settled: SettledWrite | None = state.settled_writes.get(model)
+    now = in_force()
+    state = current_state() if now.block.__class__ is GeneratorRegions else now.state or THREAD.outside
+    settled: SettledWrite
+    try:
+        settled = state.settled_writes[model]
+    except (KeyError, TypeError):
+        return None
     if (
-        settled is not None
-        and THREAD.identity is settled.thread
+        get_ident() == settled.thread
         and health.version == settled.version
         and (instance is None or (origin := instance._state.db) is None or origin == settled.alias)
     ):
@@ -200,7 +212,7 @@ def settle_write(decision: Decision, route: ModelRoute, state: RoutingState) -> 
     # Models that are made anew each time, as a migration's are, must not be kept.
     if route.model is not None and route.fixed is None:
         state.settled_writes[route.model] = SettledWrite(
-            alias, decision, table, writes, reads, THREAD.identity, health.version
+            alias, decision, table, writes, reads, get_ident(), health.version
         )
 
 
@@ -215,7 +227,8 @@ def settle(decision: Decision, read: PendingRead) -> None:
         or state.loading
     ):
         return
-    primary = connection = here.primary
+    primary = here.primary
+    connection: Any = primary
     # A view's own transaction changes what holds inside it; manual ones begin without a sign.
     if not primary.settings_dict["AUTOCOMMIT"]:
         return
@@ -229,8 +242,8 @@ def settle(decision: Decision, read: PendingRead) -> None:
             return
         connection = here.opened[decision.alias]
     until = inf
-    if reason in AGEING:
-        until = monotonic() + _seconds_left(decision, read)
+    if reason in AGEING and (seconds := _seconds_left(decision, read)) != inf:
+        until = monotonic() + seconds
         # A monitor ends all of them at each of its looks, so that they need no clock. What binds a read to a
         # replica must hold also when no monitor looks any more.
         if reason.on_primary and until >= health.watched_until and health.watched:
@@ -239,15 +252,17 @@ def settle(decision: Decision, read: PendingRead) -> None:
         decision.alias,
         state.announced_reads[decision.alias],
         innermost,
-        THREAD.identity,
+        get_ident(),
         primary,
         primary.in_atomic_block,
         primary.autocommit,
         connection,
+        connection.health_check_enabled,
+        connection.__dict__,
         connection.connection,
         read.version,
         until,
-        when_thread_ends(partial(_forget_thread, ref(state), THREAD.identity)),
+        when_thread_ends(partial(_forget_thread, ref(state), get_ident())),
     )
     settled = read.decisions[route.model] = Settled(decision, route.table, basis)
     if route.is_plain:
@@ -270,10 +285,10 @@ def _seconds_left(decision: Decision, read: PendingRead) -> float:
     return limit - read.standings.staleness(decision.alias)
 
 
-def _forget_thread(state_of: ref[RoutingState], thread: object) -> None:
+def _forget_thread(state_of: ref[RoutingState], thread: int) -> None:
     """Let go of the connections of a thread that has ended."""
     settled: dict[object, Settled] = {} if (state := state_of()) is None else state.settled
-    for key in [key for key, entry in list(settled.items()) if entry.basis.thread is thread]:
+    for key in [key for key, entry in list(settled.items()) if entry.basis.thread == thread]:
         settled.pop(key, None)
 
 

@@ -14,8 +14,6 @@ from django_rwrouter import process
 from django_rwrouter.scope.token import EMPTY, Token
 
 if TYPE_CHECKING:
-    from django.db.models import Model
-
     from django_rwrouter.databases.base import Position
     from django_rwrouter.decision import Decision, Level
 
@@ -169,7 +167,7 @@ class RoutingState:
         A change replaces the dict and does not empty it: another thread that is deciding meanwhile stores its
         decision in the one that it began with, which nobody reads any more.
         """
-        self.settled_writes: dict[type[Model], Any] = {}
+        self.settled_writes: dict[object, Any] = {}
         """The same for its writes (a ``decision_cache.SettledWrite``)."""
         self.spilled: dict[tuple[object, str], object] = {}
         """By thread and cluster, the slot of a read that goes to the primary because replicas lag."""
