@@ -118,8 +118,8 @@ def _begin(request: HttpRequest) -> RoutingState:
     state.token = None
     state.load_token = partial(exchange.load, request)
     state.may_block = exchange.in_use().may_block
-    if state.may_block:  # Another middleware may end the session before a view is found.
-        exchange.watch_session(state, request)
+    if state.may_block:
+        exchange.begin(state, request)
     return state
 
 

@@ -32,7 +32,7 @@ from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import server_of
 from django_rwrouter.stores import NotKept, Store, get_store
 from django_rwrouter.stores.cookie import CookieStore
-from django_rwrouter.stores.session import session_is_saved
+from django_rwrouter.stores.session import require_session, session_is_saved
 
 if TYPE_CHECKING:
     from django_rwrouter.databases.base import Position
@@ -277,6 +277,13 @@ def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
     """Return the clusters that the scope has used and the settings, which may have changed, still name."""
     clusters = get_topology().clusters
     return [(clusters[name], state.clusters[name]) for name in [*state.clusters] if name in clusters]
+
+
+def begin(state: RoutingState, request: HttpRequest) -> None:
+    """Have the session watched from the beginning: another middleware may end it before a view is found."""
+    if in_use().refreshing:
+        require_session(request)
+    watch_session(state, request)
 
 
 def watch_session(state: RoutingState, request: HttpRequest) -> None:

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
+from django.utils.module_loading import import_string
 
 from django_rwrouter.conf import SETTING
 from django_rwrouter.scope.token import Token
@@ -59,9 +60,12 @@ class SessionStore:
         if session.session_key is None and not brought and not session.modified:
             return ()
         loaded = hasattr(session, "_session_cache")
+        is_another = session.session_key != brought
         tokens = _tokens(session)  # Loads it: one that is not stored has no key any more.
         if not brought or session.session_key == brought:
             return tokens
+        if is_another:
+            tokens = [*tokens, *_missing(tokens, session.__class__(brought))]
         tokens = [*tokens, *_missing(tokens, _as_stored(session, brought))]
         if not loaded:
             _unload_if_gone(session, brought)
@@ -73,15 +77,8 @@ class SessionStore:
         """Keep the tokens of a session that is about to be deleted, for requests that still bring its key."""
         if key is None or isinstance(session, SessionInCookie):
             return
-        tokens = [value for value in _tokens(session.__class__(key)) if accept(value)]
-        if not tokens:
-            return
-        remains = _remains_of(session, key)
-        remains.clear()  # And so does not look for what is there.
-        remains[KEY] = _joined(tokens)
-        remains.set_expiry(math.ceil(max_age))
-        with suppress(CreateError):  # Another request deletes it, too.
-            remains.save(must_create=True)
+        if tokens := [value for value in _tokens(session.__class__(key)) if accept(value)]:
+            _add_to_remains(session, key, tokens, max_age)
 
     def save(
         self,
@@ -104,7 +101,7 @@ class SessionStore:
         if session.get_expiry_age() <= 0:
             raise NotKept("The session expires at once, and nobody can load it again.")
         if session.session_key is None:
-            if failed or brought is not None:
+            if failed or brought is not None or not _has_session(request):
                 if brought and not loaded:
                     _unload_if_gone(session, brought)
                 raise NotKept("The client's session has ended, or it gets none after a server error.")
@@ -116,10 +113,12 @@ class SessionStore:
         _put_quietly(session, value)
         if failed and session.session_key != brought:
             raise NotKept("The client does not learn of its new session after a server error.")
+        if stored.session_key is None and brought in {None, session.session_key}:
+            # If the request saves it, Django puts an error (SessionInterrupted) in place of the response.
+            _add_to_remains(session, session.session_key, [token], max_age)
+            raise NotKept("The session was deleted meanwhile.")
         if session_is_saved(session) and not failed:
             return
-        if stored.session_key is None:
-            raise NotKept("The session was deleted meanwhile.")
         stored[KEY] = value
         try:
             stored.save()
@@ -176,6 +175,20 @@ def _as_stored(session: SessionBase, brought: str | None) -> SessionBase:
     return session.__class__(session.session_key)
 
 
+def _add_to_remains(session: SessionBase, key: str, tokens: Sequence[str], max_age: float) -> None:
+    """Leave tokens for requests that bring the key of a deleted session."""
+    remains = _remains_of(session, key)
+    left = _tokens(remains)
+    is_new = remains.session_key is None
+    if is_new:
+        remains = _remains_of(session, key)
+        remains.clear()  # And so does not look for what is there.
+    remains[KEY] = _joined([*left, *tokens])
+    remains.set_expiry(math.ceil(max_age))
+    with suppress(CreateError, UpdateError):  # Another request deletes it, too.
+        remains.save(must_create=is_new)
+
+
 def _remains_of(session: SessionBase, key: str) -> SessionBase:
     """Return the session that keeps the tokens of a deleted one, under a key that nobody else can tell."""
     return session.__class__(salted_hmac(_SALT, key, algorithm="sha256").hexdigest()[:32])
@@ -196,12 +209,24 @@ def _key_brought(request: HttpRequest) -> str | None:
     return request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
 
 
+def _has_session(request: HttpRequest) -> bool:
+    return isinstance(getattr(request, "session", None), SessionBase)
+
+
 def _session(request: HttpRequest) -> SessionBase:
-    session: SessionBase | None = getattr(request, "session", None)
-    if session is None:
+    """Return the request's session; where a middleware has put something else there, the stored one."""
+    if _has_session(request):
+        return request.session
+    store = import_string(f"{django_settings.SESSION_ENGINE}.SessionStore")
+    session: SessionBase = store(_key_brought(request))
+    return session
+
+
+def require_session(request: HttpRequest) -> None:
+    """Raise ``ImproperlyConfigured`` where no middleware has given the request a session."""
+    if not hasattr(request, "session"):
         raise ImproperlyConfigured(
             f"{SETTING}['STORE'] has 'session', but the request has no session: put"
             " 'django_rwrouter.middleware.ReadWriteMiddleware' right after"
             " 'django.contrib.sessions.middleware.SessionMiddleware' in MIDDLEWARE."
         )
-    return session

@@ -475,6 +475,53 @@ def test_a_session_that_another_tab_deleted_is_no_error(user, site, store):
     assert site.get(lambda _request: reason()).text == "pinned"
 
 
+@both_stores
+def test_a_request_that_saves_a_deleted_session_leaves_the_token(user, site, backend, store):
+    """Django answers 400, and the response with the token is lost."""
+
+    def view(request):
+        request.session["a"] = 2
+        type(request.session)(request.session.session_key).delete()
+        write()
+
+    site.get(lambda request: request.session.update({"a": 1}))
+    assert site.post(view).status_code == (200 if backend == "signed_cookies" else 400)
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+REPLACEMENTS = {
+    "a dict": lambda request: setattr(request, "session", {}),
+    "nothing": lambda request: setattr(request, "session", None),
+    "taken away": lambda request: delattr(request, "session"),
+    "another": lambda request: setattr(request, "session", type(request.session)()),
+}
+
+
+def replace_session(get_response):
+    def handle(request):
+        if "Replace" in request.headers:
+            REPLACEMENTS[request.headers["Replace"]](request)
+        return get_response(request)
+
+    return handle
+
+
+@pytest.mark.parametrize("has_session", [False, True])
+@pytest.mark.parametrize("replace", REPLACEMENTS)
+@pytest.mark.parametrize("site", ["wsgi"], indirect=True)
+@pytest.mark.parametrize("backend", ["db", "signed_cookies"], indirect=True)
+@session_store
+def test_a_session_that_a_middleware_replaces_is_no_error(
+    user, site, backend, store, replace, has_session, settings
+):
+    settings.MIDDLEWARE = [*AFTER_SESSIONS[:2], f"{__name__}.replace_session"]
+    if has_session:
+        site.get(lambda request: request.session.update({"a": 1}))
+    assert site.post(write, replace=replace).status_code == 200
+    assert site.get(lambda _request: reason(), replace=replace).text == "pinned"
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
 @pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
 @session_store
 def test_a_session_engine_that_fails_costs_no_write_its_answer(user, site, backend, store, monkeypatch):
