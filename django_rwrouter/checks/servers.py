@@ -12,7 +12,7 @@ from django_rwrouter import process
 from django_rwrouter.checks.messages import message
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.operations.doctor.findings import Finding, Severity
+from django_rwrouter.operations.doctor.examined_server import Finding, Severity
 
 _TIMEOUT_SECONDS: Final = 2.0
 

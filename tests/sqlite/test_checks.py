@@ -21,8 +21,7 @@ from django_rwrouter.databases.postgresql import PostgreSQL
 from django_rwrouter.decision import Level
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.operations.doctor import postgresql
-from django_rwrouter.operations.doctor.facts import Facts
-from django_rwrouter.operations.doctor.findings import Notes
+from django_rwrouter.operations.doctor.examined_server import ExaminedServer
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stores.session import SessionStore
 from tests.settings import DATABASES
@@ -795,10 +794,9 @@ def test_a_project_without_the_app_is_told_by_the_command(command):
 
 def diagnosis(alias, cluster, **variables):
     """What the doctor says of a PostgreSQL server that answers this."""
-    facts = Facts(cluster=cluster, alias=alias, product=PostgreSQL(), variables=variables)
-    notes = Notes("default", alias)
-    postgresql.judge(facts, None, notes)
-    return notes.findings
+    server = ExaminedServer(cluster=cluster, alias=alias, product=PostgreSQL(), variables=variables)
+    postgresql.judge(server)
+    return server.findings
 
 
 STANDBY = {"in_recovery": "true", "receivers": "1"}

@@ -18,7 +18,7 @@ from django.core.management.color import Style
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.management.numbers import counted, seconds
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.operations.doctor.findings import Finding, Severity, worst
+from django_rwrouter.operations.doctor.examined_server import Finding, Severity, worst
 from django_rwrouter.printable import printable
 
 summary: Final = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from django.db import Error, OperationalError, connections
@@ -12,18 +12,11 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import code_of, get_product, meaning_of, what_is_refused
 from django_rwrouter.databases.base import Driver, Loss
 from django_rwrouter.operations.doctor import DOCTORS, general
-from django_rwrouter.operations.doctor.facts import Facts
-from django_rwrouter.operations.doctor.findings import Finding, Notes
+from django_rwrouter.operations.doctor.examined_server import ExaminedServer, Finding
 from django_rwrouter.servers.survey import plain_cursor, survey
-
-NO_POSITION: Final = "See what the driver registered for this database product reads its position from."
-"""What to do where a product of the project's own does not say where it stands."""
 
 CATCH_UP_SECONDS: Final = 2.0
 """How long a replica is given to reach where its primary stood; level ones need microseconds."""
-
-Answer = Facts | str
-"""What a server said, or why it did not."""
 
 
 def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = None) -> list[Finding]:
@@ -32,89 +25,87 @@ def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = 
     The primary is asked first, because its replicas are asked whether they have reached where it stands: all
     of them, or those among ``aliases``.
     """
-    primary = _ask_all(cluster, [cluster.primary], None, timeout)[cluster.primary]
-    floor = primary.position if isinstance(primary, Facts) else None
-    answers = {cluster.primary: primary}
-    replicas = [replica.alias for replica in cluster.replicas if aliases is None or replica.alias in aliases]
-    answers.update(_ask_all(cluster, replicas, floor, timeout))
-    findings: list[Finding] = []
-    for alias, answer in answers.items():
-        notes = Notes(cluster.name, alias, findings)
-        if isinstance(answer, str):
-            notes.error("connection", answer, "Start the server, or correct its entry in DATABASES.")
-        else:
-            _judge(answer, primary if isinstance(primary, Facts) else None, notes)
-    facts = [answer for answer in answers.values() if isinstance(answer, Facts)]
-    return [*findings, *general.compare(cluster, facts)]
+    primary = ExaminedServer(cluster=cluster, alias=cluster.primary)
+    replicas = [
+        ExaminedServer(cluster=cluster, alias=alias, primary=primary)
+        for alias in cluster.replica_aliases
+        if aliases is None or alias in aliases
+    ]
+    answering = [*_ask_all([primary], timeout), *_ask_all(replicas, timeout)]
+    for server in answering:
+        _judge(server)
+    general.compare(cluster, answering)
+    return [finding for server in (primary, *replicas) for finding in server.findings]
 
 
-def _judge(facts: Facts, primary: Facts | None, notes: Notes) -> None:
-    where = "the primary" if facts.is_primary else "a replica"
-    notes.ok("connection", f"{facts.version} answers; by the settings it is {where}")
-    doctor = DOCTORS.get(facts.product.name)
+def _judge(server: ExaminedServer) -> None:
+    where = "the primary" if server.is_primary else "a replica"
+    server.ok("connection", f"{server.version} answers; by the settings it is {where}")
+    doctor = DOCTORS.get(server.product.name)
     if doctor is not None:
-        doctor.judge(facts, primary, notes)
-    elif facts.product.driver is not None:
-        general.judge_position(facts, notes, NO_POSITION)
+        doctor.judge(server)
+    elif server.product.driver is not None:
+        general.judge_position(
+            server, "See what the driver registered for this database product reads its position from."
+        )
     else:
-        general.judge_without_positions(facts, notes)
-    general.judge(facts, notes)
+        general.judge_without_positions(server)
+    general.judge(server)
 
 
-def _ask_all(cluster: Cluster, aliases: list[str], floor: Any, timeout: float) -> dict[str, Answer]:
+def _ask_all(servers: Sequence[ExaminedServer], timeout: float) -> list[ExaminedServer]:
+    """Ask servers at the same time, and return those that answered."""
+    by_alias = {server.alias: server for server in servers}
     outcomes = survey(
-        aliases,
-        lambda connection: _take_down(cluster, connection, floor, timeout),
+        by_alias,
+        lambda connection: _ask(by_alias[connection.alias], connection, timeout),
         timeout=timeout,
         deadline=2 * timeout + CATCH_UP_SECONDS,
     )
-    return {
-        alias: outcome if isinstance(outcome, Facts) else _why(outcome, timeout)
-        for alias, outcome in outcomes.items()
-    }
+    for alias, outcome in outcomes.items():
+        if isinstance(outcome, Exception):
+            server = by_alias.pop(alias)
+            server.error(
+                "connection", _why(outcome, timeout), "Start the server, or correct its entry in DATABASES."
+            )
+    return [*by_alias.values()]
 
 
-def _take_down(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Any, timeout: float) -> Facts:
-    alias = connection.alias
+def _ask(server: ExaminedServer, connection: BaseDatabaseWrapper, timeout: float) -> None:
     with plain_cursor(connection) as cursor:
-        product = get_product(connection)
-        facts = Facts(
-            cluster=cluster,
-            alias=alias,
-            product=product,
-            options=connections.settings[alias],
-            version=connection.vendor,
-        )
+        server.product = product = get_product(connection)
+        server.options, server.version = connections.settings[server.alias], connection.vendor
         doctor = DOCTORS.get(product.name)
         if doctor is not None:
-            doctor.ask(cursor, facts)
-        if product.driver is not None:
-            try:
-                with connection.wrap_database_errors:
-                    _ask_position(product.driver, cursor, facts, floor, min(CATCH_UP_SECONDS, timeout / 2))
-            except Error as error:
-                if product.errors.is_refusal(error):
-                    facts.refused = what_is_refused(error)
-                elif not facts.is_primary and (
-                    doctor is None or product.errors.loss(error, closed=False) is not Loss.SERVER
-                ):
-                    raise
-                # Other facts say why: a standby in the primary's place, a node of Galera that is a donor.
-    return facts
+            doctor.ask(cursor, server)
+        if product.driver is None:
+            return
+        try:
+            with connection.wrap_database_errors:
+                _ask_position(product.driver, cursor, server, min(CATCH_UP_SECONDS, timeout / 2))
+        except Error as error:
+            if product.errors.is_refusal(error):
+                server.refused = what_is_refused(error)
+            elif not server.is_primary and (
+                doctor is None or product.errors.loss(error, closed=False) is not Loss.SERVER
+            ):
+                raise
+            # Other facts say why: a standby in the primary's place, a node of Galera that is a donor.
 
 
-def _ask_position(driver: Driver, cursor: Any, facts: Facts, floor: Any, seconds: float) -> None:
-    if facts.is_primary:
-        facts.position = driver.read_primary(cursor)
+def _ask_position(driver: Driver, cursor: Any, server: ExaminedServer, seconds: float) -> None:
+    if server.primary is None:
+        server.position = driver.read_primary(cursor)
         return
+    floor = server.primary.position
     if floor is not None:
         driver.wait(cursor, floor, seconds)
     reading = driver.read_replica(cursor)
-    facts.position = reading.position
+    server.position = reading.position
     if reading.tentative and reading.position is not None:
-        facts.position = driver.place(reading.position, floor)
+        server.position = driver.place(reading.position, floor)
     if floor is not None:
-        facts.caught_up = facts.position is not None and facts.position.covers(floor)
+        server.caught_up = server.position is not None and server.position.covers(floor)
 
 
 def _why(error: Exception, timeout: float) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final
 
 from django_rwrouter.databases.mysql_family import as_text, log_status, replica_status
 from django_rwrouter.operations.doctor import replication_filters
-from django_rwrouter.operations.doctor.facts import Facts
-from django_rwrouter.operations.doctor.findings import Notes
+from django_rwrouter.operations.doctor.examined_server import ExaminedServer
 from django_rwrouter.operations.doctor.general import judge_delay, judge_session
 
 _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
@@ -17,66 +16,60 @@ _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
 # --- asking ------------------------------------------------------------------------------------
 
 
-def variables(cursor: Any, names: Collection[str]) -> Mapping[str, str]:
-    """Return global variables; what a version does not know is left out."""
-    wanted = ", ".join(f"'{name}'" for name in names)
-    cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({wanted})")
-    return {as_text(name).lower(): as_text(value) for name, value in cursor.fetchall()}
-
-
-def ask(cursor: Any, facts: Facts, names: Collection[str], privileges: Collection[str]) -> None:
-    """Ask for these global variables, how the server replicates, what the user may do, and the clock.
+def ask(cursor: Any, server: ExaminedServer, privileges: Collection[str]) -> None:
+    """Ask for the global variables, how the server replicates, what the user may do, and the clock.
 
     With one of the ``privileges`` a user may write where ``read_only`` is on.
     """
     # MySQL 8 has lost the first name, and MariaDB 11 has gained the second.
     cursor.execute("SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_read_only', 'transaction_read_only')")
     (_name, read_only), *_others = cursor.fetchall()
-    facts.variables = {**variables(cursor, names), "session_read_only": str(read_only)}
-    if facts.is_primary:
-        facts.log = log_status(cursor) or {}
-    facts.replication = replica_status(cursor)
-    facts.follows = bool(facts.replication)
-    if facts.replication is None:  # Its threads are secret, but not whether MariaDB's run.
+    cursor.execute("SHOW GLOBAL VARIABLES")
+    variables = {as_text(name).lower(): as_text(value) for name, value in cursor.fetchall()}
+    server.variables = {**variables, "session_read_only": str(read_only)}
+    if server.is_primary:
+        server.log = log_status(cursor) or {}
+    server.replication = replica_status(cursor)
+    server.follows = bool(server.replication)
+    if server.replication is None:  # Its threads are secret, but not whether MariaDB's run.
         cursor.execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
         row = cursor.fetchone()
-        facts.follows = True if row is not None and int(row[1]) else None
+        server.follows = True if row is not None and int(row[1]) else None
     cursor.execute("SHOW GRANTS")  # Everybody may see his own.
     # The text holds the hash of the password: nothing of it leaves this function.
     granted = [
         match[1].upper() for (text,) in cursor.fetchall() if (match := _GLOBAL_GRANT.match(as_text(text)))
     ]
     privileges_of_user = {name.strip() for grant in granted for name in grant.split(",")}
-    facts.writes_anyway = bool(privileges_of_user & {"ALL", "ALL PRIVILEGES", *privileges})
-    facts.ask_clock(cursor, "SELECT UNIX_TIMESTAMP(SYSDATE(6))")
+    server.writes_anyway = bool(privileges_of_user & {"ALL", "ALL PRIVILEGES", *privileges})
+    server.ask_clock(cursor, "SELECT UNIX_TIMESTAMP(SYSDATE(6))")
 
 
 # --- judging -----------------------------------------------------------------------------------
 
 
-def judge_log(facts: Facts, notes: Notes) -> None:
+def judge_log(server: ExaminedServer) -> None:
     """Judge the binary log."""
-    if facts.is_on("log_bin"):
-        notes.ok("binary_log", "its binary log is on")
-    elif facts.is_primary:
-        notes.error(
+    if server.is_on("log_bin"):
+        server.ok("binary_log", "its binary log is on")
+    elif server.is_primary:
+        server.error(
             "binary_log",
             "its binary log is off: nothing is replicated, and it has no position",
             "Set log_bin and a server_id of its own, and restart it.",
         )
     else:
-        notes.warning(
+        server.warning(
             "binary_log",
             "its binary log is off: it cannot take the primary's place",
             "Set log_bin, if it is ever to be promoted.",
         )
-    replication_filters.judge_log(facts, notes)
-    _row_format(facts, notes)
-    updates = "log_replica_updates" if "log_replica_updates" in facts.variables else "log_slave_updates"
-    if facts.is_primary or not facts.is_on("log_bin"):
+    replication_filters.judge_log(server)
+    _row_format(server)
+    updates = "log_replica_updates" if "log_replica_updates" in server.variables else "log_slave_updates"
+    if server.is_primary or not server.is_on("log_bin"):
         return
-    notes.expect(
-        facts,
+    server.expect(
         updates,
         "log_updates",
         "promoted, it would not have in its log what it has replayed, and tokens of before would have to be"
@@ -85,14 +78,14 @@ def judge_log(facts: Facts, notes: Notes) -> None:
     )
 
 
-def _row_format(facts: Facts, notes: Notes) -> None:
-    form = facts.variables.get("binlog_format", "").upper()
+def _row_format(server: ExaminedServer) -> None:
+    form = server.variables.get("binlog_format", "").upper()
     if form in ("ROW", ""):  # Newer versions of MySQL know no other.
-        notes.ok("row_format", "changes are logged as rows")
+        server.ok("row_format", "changes are logged as rows")
     elif form == "MIXED":
-        notes.ok("row_format", "changes are logged as rows where statements would not be safe (MIXED)")
+        server.ok("row_format", "changes are logged as rows where statements would not be safe (MIXED)")
     else:
-        report = notes.error if facts.is_primary else notes.warning
+        report = server.error if server.is_primary else server.warning
         report(
             "row_format",
             f"binlog_format is {form}: replicas run the statements again and may come to other rows, and "
@@ -101,24 +94,22 @@ def _row_format(facts: Facts, notes: Notes) -> None:
         )
 
 
-def judge_replication(
-    facts: Facts, primary: Facts | None, notes: Notes, *, words: tuple[str, str], advice: str
-) -> None:
+def judge_replication(server: ExaminedServer, *, words: tuple[str, str], advice: str) -> None:
     """Judge a replica's filters, threads, source and delay.
 
     ``words`` are what the server calls a replica and its source, ``advice`` how to let the user see them.
     """
-    replication_filters.judge(facts, notes)
-    status, (replica, source) = facts.replication, words
+    replication_filters.judge(server)
+    status, (replica, source) = server.replication, words
     if status is None:
-        notes.unknown(
+        server.unknown(
             "replication",
             "whether its threads run, the user is not allowed to see; routing does not need to",
             advice,
         )
         return
     if not status:
-        notes.error(
+        server.error(
             "replication",
             "it does not replicate from anywhere",
             "Make it a replica of the primary, or take the alias out of REPLICAS.",
@@ -131,56 +122,56 @@ def judge_replication(
         if str(state) != "Yes":
             runs = False
             error = f", error {number}" if number and str(number) != "0" else ""
-            notes.error(
+            server.error(
                 "replication",
                 f"it does not {fails} ({state}{error})",
                 f"Look at Last_{thread}_Error in SHOW REPLICA STATUS; START {replica.upper()} starts it"
                 " again.",
             )
     if runs:
-        notes.ok("replication", "it receives and applies")
+        server.ok("replication", "it receives and applies")
     server_id = status.get(f"{source}_Server_Id")
-    own = None if primary is None else primary.variables.get("server_id")
+    own = None if server.primary is None else server.primary.variables.get("server_id")
     if own and server_id and str(server_id) not in ("0", own):
         follows = f"it follows the server {server_id}, and the primary is {own}"
-        if facts.caught_up:
-            notes.ok("replication", f"{follows}: what that one writes arrives all the same")
+        if server.caught_up:
+            server.ok("replication", f"{follows}: what that one writes arrives all the same")
         else:
-            notes.warning(
+            server.warning(
                 "replication",
                 follows,
                 "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
             )
-    judge_delay(int(status.get("SQL_Delay") or 0), facts, notes, "end the delay")
+    judge_delay(server, int(status.get("SQL_Delay") or 0), "end the delay")
 
 
-def judge_read_only(facts: Facts, notes: Notes, name: str) -> None:
+def judge_read_only(server: ExaminedServer, name: str) -> None:
     """Judge whether a server can be written to. ``name`` is the variable that a replica should have."""
-    if facts.is_primary:
-        if facts.is_on("read_only") or facts.is_on("super_read_only"):
-            notes.error(
+    if server.is_primary:
+        if server.is_on("read_only") or server.is_on("super_read_only"):
+            server.error(
                 "read_only",
                 "the primary is read-only: no write succeeds",
                 "If another server was promoted, name that as PRIMARY; otherwise SET GLOBAL read_only = OFF.",
             )
         else:
-            judge_session(facts, notes)
+            judge_session(server)
         return
-    if facts.cluster.settings.read_only_sessions:
-        report, guarded = notes.warning, "the router's own sessions are read-only, others are not"
+    if server.cluster.settings.read_only_sessions:
+        report, guarded = server.warning, "the router's own sessions are read-only, others are not"
     else:
-        report, guarded = notes.error, "READ_ONLY_SESSIONS is False, so that nothing prevents it"
-    if not (facts.is_on("read_only") or facts.is_on("super_read_only")):
+        report, guarded = server.error, "READ_ONLY_SESSIONS is False, so that nothing prevents it"
+    if not (server.is_on("read_only") or server.is_on("super_read_only")):
         report(
             "read_only",
             f"it can be written to: {guarded}",
             f"SET GLOBAL {name} = ON, and write it into the configuration.",
         )
-    elif facts.writes_anyway and not facts.is_on("super_read_only"):
+    elif server.writes_anyway and not server.is_on("super_read_only"):
         report(
             "privileges",
             "the connection's user may write although the server is read-only (SUPER or its like)",
             "Give the application a user with privileges on its own database alone.",
         )
     else:
-        notes.ok("read_only", "it is read-only, and the connection's user is bound by that")
+        server.ok("read_only", "it is read-only, and the connection's user is bound by that")

@@ -9,8 +9,7 @@ from typing import Final
 from django.apps import apps
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.operations.doctor.facts import Facts
-from django_rwrouter.operations.doctor.findings import Notes
+from django_rwrouter.operations.doctor.examined_server import ExaminedServer
 
 NAMES: Final = (
     "replicate_do_db",
@@ -24,9 +23,10 @@ NAMES: Final = (
 _SHOWN: Final = 5
 
 
-def judge(facts: Facts, notes: Notes) -> None:
+def judge(server: ExaminedServer) -> None:
     """Judge whether a replica leaves tables out that are read there: no position tells of that."""
-    shown = {name.lower(): value for name, value in (facts.replication or {}).items()} | dict(facts.variables)
+    status = {name.lower(): value for name, value in (server.replication or {}).items()}
+    shown = {**status, **server.variables}
     filters = {
         name: [rule.strip() for rule in text.split(",")]
         for name in NAMES
@@ -34,15 +34,15 @@ def judge(facts: Facts, notes: Notes) -> None:
     }
     if not filters:
         return
-    database = str(facts.options.get("NAME", ""))
+    database = str(server.options.get("NAME", ""))
     left_out = sorted(
-        table for table in tables_read_there(facts) if not _replicates(filters, database, table)
+        table for table in tables_read_there(server) if not _replicates(filters, database, table)
     )
     if not left_out:
-        notes.ok("filters", f"its {' and '.join(filters)} leave out nothing that is read there")
+        server.ok("filters", f"its {' and '.join(filters)} leave out nothing that is read there")
         return
     more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
-    notes.error(
+    server.error(
         "filters",
         f"its {' and '.join(filters)} leave out tables that are read there, and stay as they were:"
         f" {', '.join(left_out[:_SHOWN])}{more}",
@@ -51,15 +51,15 @@ def judge(facts: Facts, notes: Notes) -> None:
     )
 
 
-def judge_log(facts: Facts, notes: Notes) -> None:
+def judge_log(server: ExaminedServer) -> None:
     """Judge whether a primary logs what is written to its database, if the user may see that."""
     only, ignored = (
-        [name.strip() for name in str(facts.log.get(column) or "").split(",") if name]
+        [name.strip() for name in str(server.log.get(column) or "").split(",") if name]
         for column in ("Binlog_Do_DB", "Binlog_Ignore_DB")
     )
-    database = str(facts.options.get("NAME", ""))
+    database = str(server.options.get("NAME", ""))
     if database in ignored or (only and database not in only):
-        notes.error(
+        server.error(
             "filters",
             f"its {'binlog_do_db' if only else 'binlog_ignore_db'} leaves the database {database!r} out of"
             " its log: nothing of that is replicated, and no position tells",
@@ -67,7 +67,7 @@ def judge_log(facts: Facts, notes: Notes) -> None:
         )
 
 
-def tables_read_there(facts: Facts) -> frozenset[str]:
+def tables_read_there(server: ExaminedServer) -> frozenset[str]:
     """Return the tables that the router reads from a replica."""
     routes = filter(None, map(get_topology().route, apps.get_models(include_auto_created=True)))
     return frozenset(
@@ -75,7 +75,7 @@ def tables_read_there(facts: Facts) -> frozenset[str]:
         for route in routes
         if route.model is not None
         and route.fixed is None
-        and any(replica.alias == facts.alias for replica in route.replicas)
+        and any(replica.alias == server.alias for replica in route.replicas)
     )
 
 

@@ -26,6 +26,7 @@ from django_rwrouter.execution import hook, new_connections
 from django_rwrouter.monitor.probes import Prober
 from django_rwrouter.operations import doctor, overrides, replication
 from django_rwrouter.operations.doctor import examination
+from django_rwrouter.operations.doctor.examined_server import ExaminedServer
 from django_rwrouter.stats import backends
 
 PACKAGE = Path(django_rwrouter.__file__).parent
@@ -266,24 +267,30 @@ def test_its_progress_is_shown():
 
 
 class AbacusDoctor:
-    def ask(self, cursor, facts):
-        facts.version, facts.identity = "Abacus 3", "abacus1"
-        facts.ask_clock(cursor, "TIME?")
+    def ask(self, cursor, server):
+        server.version, server.identity = "Abacus 3", "abacus1"
+        server.ask_clock(cursor, "TIME?")
 
-    def judge(self, facts, primary, notes):
-        notes.warning("beads", "some are loose", "Fasten them.")
+    def judge(self, server):
+        server.warning("beads", "some are loose", "Fasten them.")
+
+
+def examined(connection):
+    """What the doctor says of a replica whose primary stands at 7."""
+    cluster = get_topology().clusters["default"]
+    primary = ExaminedServer(cluster=cluster, alias="default", position=Number(7))
+    server = ExaminedServer(cluster=cluster, alias="replica1", primary=primary)
+    examination._ask(server, connection, 1.0)
+    examination._judge(server)
+    return {finding.topic: finding.message for finding in server.findings}
 
 
 def test_it_is_examined_once_its_doctor_is_registered(replica):
-    cluster = get_topology().clusters["default"]
-    notes = examination.Notes("default", "replica1")
-    examination._judge(examination._take_down(cluster, replica, Number(7), 1.0), None, notes)
-    assert {finding.topic for finding in notes.findings} == {"connection", "position", "timeouts"}
+    assert examined(replica).keys() == {"connection", "position", "timeouts"}
     doctor.register("abacus", AbacusDoctor())
-    notes = examination.Notes("default", "replica1")
-    examination._judge(examination._take_down(cluster, replica, Number(7), 1.0), None, notes)
-    assert notes.findings[0].message == "Abacus 3 answers; by the settings it is a replica"
-    assert {finding.topic for finding in notes.findings} == {"connection", "beads", "clock", "timeouts"}
+    findings = examined(replica)
+    assert findings.keys() == {"connection", "beads", "clock", "timeouts"}
+    assert findings["connection"] == "Abacus 3 answers; by the settings it is a replica"
 
 
 def test_what_its_errors_mean_is_said_in_sentences(replica):

@@ -8,8 +8,7 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import by_name
 from django_rwrouter.management.subcommands.doctor import as_json, as_lines
 from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql, replication_filters
-from django_rwrouter.operations.doctor.facts import Facts
-from django_rwrouter.operations.doctor.findings import Finding, Notes, Severity, worst
+from django_rwrouter.operations.doctor.examined_server import ExaminedServer, Finding, Severity, worst
 
 MARIADB = {
     "binlog_format": "ROW",
@@ -63,7 +62,7 @@ def facts(product, *, alias="replica1", level="causal", variables=None, **more):
     more.setdefault("position", object())
     more.setdefault("caught_up", None if alias == "default" else True)
     more.setdefault("options", {"OPTIONS": {"connect_timeout": 2, "read_timeout": 2}, "CONN_MAX_AGE": 0})
-    return Facts(
+    return ExaminedServer(
         cluster=cluster(CONSISTENCY=level, **more.pop("settings", {})),
         alias=alias,
         product=by_name(product),
@@ -72,10 +71,18 @@ def facts(product, *, alias="replica1", level="causal", variables=None, **more):
     )
 
 
-def judged(module, found):
-    notes = Notes("default", found.alias)
-    module.judge(found, None, notes)
-    return {(finding.topic, finding.severity.value) for finding in notes.findings if finding.severity != "ok"}
+def judged(module, server):
+    server.findings.clear()
+    module.judge(server)
+    return {
+        (finding.topic, finding.severity.value) for finding in server.findings if finding.severity != "ok"
+    }
+
+
+def compared(*servers):
+    """What is said of servers of one cluster when they are compared, by severity."""
+    general.compare(servers[0].cluster, servers)
+    return {finding.severity: finding.message for server in servers for finding in server.findings}
 
 
 def maria(alias="replica1", *, changes=None, **more):
@@ -96,7 +103,7 @@ def postgres(alias="replica1", *, changes=None, **more):
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("server", "expected"),
     [
         pytest.param(maria(), set(), id="a good replica"),
         pytest.param(maria("default"), set(), id="a good primary"),
@@ -195,12 +202,12 @@ def postgres(alias="replica1", *, changes=None, **more):
         ),
     ],
 )
-def test_mariadb(found, expected):
-    assert judged(mariadb, found) == expected
+def test_mariadb(server, expected):
+    assert judged(mariadb, server) == expected
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("server", "expected"),
     [
         pytest.param(my(), set(), id="a good replica"),
         pytest.param(my("default"), set(), id="a good primary"),
@@ -239,8 +246,8 @@ def test_mariadb(found, expected):
         pytest.param(my(writes_anyway=True), set(), id="super_read_only stops the privileged, too"),
     ],
 )
-def test_mysql(found, expected):
-    assert judged(mysql, found) == expected
+def test_mysql(server, expected):
+    assert judged(mysql, server) == expected
 
 
 @pytest.mark.parametrize("module", [mariadb, mysql])
@@ -253,7 +260,7 @@ def test_a_delay_that_the_settings_name_is_meant(module):
 
 
 @pytest.mark.parametrize(
-    ("module", "found", "grant"),
+    ("module", "server", "grant"),
     [
         (
             postgresql,
@@ -268,16 +275,16 @@ def test_a_delay_that_the_settings_name_is_meant(module):
         (mariadb, maria(position=None, refused="REPLICA MONITOR"), "GRANT REPLICA MONITOR ON *.* TO"),
     ],
 )
-def test_a_position_that_is_refused_names_the_grant(module, found, grant):
-    notes = Notes("default", found.alias)
-    module.judge(found, None, notes)
-    [finding] = [finding for finding in notes.findings if finding.topic == "position"]
+def test_a_position_that_is_refused_names_the_grant(module, server, grant):
+    server.findings.clear()
+    module.judge(server)
+    [finding] = [finding for finding in server.findings if finding.topic == "position"]
     assert grant in finding.advice
     assert finding.severity is Severity.ERROR
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("server", "expected"),
     [
         pytest.param(postgres(), set(), id="a good standby"),
         pytest.param(postgres("default"), set(), id="a good primary"),
@@ -321,8 +328,8 @@ def test_a_position_that_is_refused_names_the_grant(module, found, grant):
         pytest.param(postgres(changes={"server_version_num": "110000"}), {("version", "error")}, id="old"),
     ],
 )
-def test_postgresql(found, expected):
-    assert judged(postgresql, found) == expected
+def test_postgresql(server, expected):
+    assert judged(postgresql, server) == expected
 
 
 @pytest.mark.parametrize(
@@ -352,9 +359,7 @@ def test_postgresql(found, expected):
     ],
 )
 def test_clock_and_timeouts(changes, expected):
-    notes = Notes("default", "replica1")
-    general.judge(maria(**changes), notes)
-    assert {(each.topic, each.severity.value) for each in notes.findings if each.severity != "ok"} == expected
+    assert judged(general, maria(**changes)) == expected
 
 
 @pytest.mark.parametrize(
@@ -378,10 +383,12 @@ def test_what_filters_leave_out(monkeypatch, filters, left_out):
     monkeypatch.setattr(replication_filters, "tables_read_there", lambda _facts: {"books", "log_rows"})
     status = {**RUNS_MYSQL, "Replicate_Do_DB": "", **filters}
     options = {"NAME": "shop", "OPTIONS": {"connect_timeout": 2, "read_timeout": 2}}
-    notes = Notes("default", "replica1")
-    replication_filters.judge(my(replication=status, options=options), notes)
-    told = {finding.message.rpartition(": ")[2] for finding in notes.findings if finding.severity == "error"}
-    assert told == ({", ".join(sorted(left_out))} if left_out else set())
+    server = my(replication=status, options=options)
+    replication_filters.judge(server)
+    named = {
+        finding.message.rpartition(": ")[2] for finding in server.findings if finding.severity == "error"
+    }
+    assert named == ({", ".join(sorted(left_out))} if left_out else set())
 
 
 @pytest.mark.parametrize(
@@ -402,13 +409,13 @@ def test_a_primary_that_does_not_log_its_database(log, left_out):
 
 def test_many_tables_are_counted(monkeypatch):
     monkeypatch.setattr(replication_filters, "tables_read_there", lambda _facts: {f"t{n}" for n in range(9)})
-    notes = Notes("default", "replica1")
-    replication_filters.judge(maria(changes={"replicate_do_db": "another"}, replication=None), notes)
-    assert notes.findings[0].message.endswith("t0, t1, t2, t3, t4 and 4 more")
+    server = maria(changes={"replicate_do_db": "another"}, replication=None)
+    replication_filters.judge(server)
+    assert server.findings[0].message.endswith("t0, t1, t2, t3, t4 and 4 more")
 
 
 @pytest.mark.parametrize(
-    ("primary", "replica", "told"),
+    ("primary", "replica", "is_reported"),
     [
         ({"follows": False}, {"follows": True}, False),
         ({"follows": True}, {"follows": False}, True),
@@ -419,13 +426,12 @@ def test_many_tables_are_counted(monkeypatch):
     ],
     ids=["in place", "not in place", "secret threads", "secret, and follows", "a ring", "secret both"],
 )
-def test_servers_in_each_others_place(primary, replica, told):
-    known = [
+def test_servers_in_each_others_place(primary, replica, is_reported):
+    messages = compared(
         maria("default", identity="a", **primary),
         maria(identity="b", changes={"server_id": "3"}, **replica),
-    ]
-    messages = [finding.message for finding in general.compare(known[0].cluster, known)]
-    assert bool(messages) is told
+    ).values()
+    assert bool(messages) is is_reported
     assert all("'replica1'" in message for message in messages)
 
 
@@ -437,13 +443,12 @@ def test_a_logical_subscriber_is_none_of_the_others():
 
 
 def test_servers_are_compared():
-    primary = maria("default", identity="a", changes={"server_id": "1"})
-    same = maria(identity="a", changes={"server_id": "1"})
-    twin = maria(identity="b", changes={"server_id": "1"})
-    assert [each.severity for each in general.compare(primary.cluster, [primary, same])] == ["error"]
-    assert "server_id is 1" in next(iter(general.compare(primary.cluster, [primary, twin]))).message
-    again = [maria(identity="b"), maria(identity="b")]
-    assert [each.severity for each in general.compare(primary.cluster, again)] == ["warning"]
+    primary = {"identity": "a", "changes": {"server_id": "1"}}
+    same = compared(maria("default", **primary), maria(**primary))
+    assert same == {Severity.ERROR: "this is the primary itself: it takes no load off it"}
+    twin = compared(maria("default", **primary), maria(identity="b", changes={"server_id": "1"}))
+    assert "server_id is 1" in twin[Severity.ERROR]
+    assert list(compared(maria(identity="b"), maria(identity="b"))) == ["warning"]
 
 
 FINDINGS = [

@@ -1,25 +1,58 @@
-"""What a server said of itself."""
+"""One server under examination: what it said of itself, and what there is to say about it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
+from functools import partialmethod
 from typing import Any
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases.base import Product
 
 
+class Severity(str, Enum):
+    """The severity of a finding, the least first."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    """The user of the connection is not allowed to see it; harmless in itself."""
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What the doctor says of one server: never a password, nor what a driver says of a connection."""
+
+    cluster: str
+    alias: str
+    topic: str
+    """What it is about, the same in every version: ``binary_log``, ``replication`` and so on."""
+    severity: Severity
+    message: str
+    advice: str = ""
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    """Return the worst severity among them."""
+    order = list(Severity)
+    return max((finding.severity for finding in findings), key=order.index, default=Severity.OK)
+
+
 @dataclass(slots=True, kw_only=True)
-class Facts:
-    """One server's answers; what it did not answer is left out."""
+class ExaminedServer:
+    """One server's answers, and the findings about it; what it did not answer is left out."""
 
     cluster: Cluster
     alias: str
-    product: Product
+    product: Product = field(default_factory=Product)
     options: Mapping[str, Any] = field(default_factory=dict)
     """The alias' own entry of ``DATABASES``."""
+    primary: ExaminedServer | None = None
+    """Its cluster's primary, which may not have answered; ``None`` for the primary itself."""
     version: str = ""
     """The product's name and version, or what Django calls it."""
     identity: str = ""
@@ -43,6 +76,7 @@ class Facts:
     """What the user lacks to be told the position: a function's name, or a privilege's."""
     caught_up: bool | None = None
     """Whether a replica has reached where its primary stood; ``None`` if that could not be tried."""
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def is_primary(self) -> bool:
@@ -66,3 +100,24 @@ class Facts:
     def is_on(self, name: str) -> bool:
         """Whether a variable is on; not if it is not known."""
         return self.variables.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+
+    def add(self, severity: Severity, topic: str, message: str, advice: str = "") -> None:
+        """Append a finding."""
+        cluster, alias = self.cluster.name, self.alias
+        self.findings.append(
+            Finding(
+                cluster=cluster, alias=alias, topic=topic, severity=severity, message=message, advice=advice
+            )
+        )
+
+    ok = partialmethod(add, Severity.OK)
+    unknown = partialmethod(add, Severity.UNKNOWN)
+    warning = partialmethod(add, Severity.WARNING)
+    error = partialmethod(add, Severity.ERROR)
+
+    def expect(self, name: str, topic: str, consequence: str, advice: str) -> None:
+        """Note whether a variable is on, and warn of what follows if it is off."""
+        if self.is_on(name):
+            self.ok(topic, f"{name} is on")
+        else:
+            self.warning(topic, f"{name} is off: {consequence}", advice)
