@@ -38,43 +38,34 @@ def keys_of(cls: type) -> Keys:
     }
 
 
-def text(value: object) -> str:
-    """Accept a non-empty string."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("must be a string that is not empty")
-    return value
+def _string(expected: str, fits: Callable[[str], object] = lambda _value: True) -> Validator[str]:
+    """Return a validator that accepts the strings for which ``fits`` is true."""
+
+    def validate(value: object) -> str:
+        if not isinstance(value, str) or not fits(value):
+            raise ValueError(expected)
+        return value
+
+    return validate
 
 
-def any_text(value: object) -> str:
-    """Accept a string."""
-    if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004  (all validators raise ValueError)
-    return value
-
-
-def dotted_path(value: object) -> str:
-    """Accept a dotted path."""
-    if not isinstance(value, str) or not re.fullmatch(r"\w+(\.\w+)+", value):
-        raise ValueError("must be a dotted path, such as 'project.databases.follow'")
-    return value
-
-
-def cookie_name(value: object) -> str:
-    """Accept a valid name of a cookie."""
-    name = text(value)
+def _is_cookie_name(name: str) -> bool:
     try:
         SimpleCookie()[name] = ""
     except CookieError:
-        raise ValueError("must be a name that a cookie can have") from None
-    return name
+        return False
+    return True
 
 
-def header_name(value: object) -> str:
-    """Accept a valid name of a header."""
-    name = text(value)
-    if not re.fullmatch(r"[A-Za-z0-9-]+", name):
-        raise ValueError("must be the name of a header: letters, digits and hyphens")
-    return name
+any_text = _string("must be a string")
+text = _string("must be a string that is not empty", len)
+dotted_path = _string(
+    "must be a dotted path, such as 'project.databases.follow'", re.compile(r"\w+(\.\w+)+").fullmatch
+)
+cookie_name = _string("must be a name that a cookie can have", _is_cookie_name)
+header_name = _string(
+    "must be the name of a header: letters, digits and hyphens", re.compile(r"[A-Za-z0-9-]+").fullmatch
+)
 
 
 def _wrong(value: object, expected: str, kind: str) -> ValueError:
