@@ -29,7 +29,7 @@ class ReadWriteConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks and the hooks; asks no database."""
         from django_rwrouter import checks  # noqa: F401  (they need the app registry)
-        from django_rwrouter.operations import overrides, states_by_process
+        from django_rwrouter.operations import overrides, status
 
         wrapper_installation.register(hook.observe)
         monitor.also_ask(
@@ -40,7 +40,7 @@ class ReadWriteConfig(AppConfig):
                 take_in=overrides.apply,
             )
         )
-        stats.describe_servers_with(states_by_process.own_states)
+        stats.describe_servers_with(status.own_states)
 
         connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
         pre_migrate.connect(refuse_migrating, dispatch_uid="django_rwrouter")

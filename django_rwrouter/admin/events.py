@@ -19,7 +19,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import sentence
 from django_rwrouter.events.incidents import ENDED_BY, Holders, Incident, incidents
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.operations.states_by_process import states_by_process
+from django_rwrouter.operations.status import states_by_process
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats.counters import PROCESS_LENGTH
 from django_rwrouter.stats.queries import Report

@@ -92,10 +92,11 @@ class Topology:
         self.clusters: Mapping[str, Cluster] = {
             cluster.name: Cluster(cluster, enabled=enabled, shadow=shadow) for cluster in settings.clusters
         }
+        self.routed_clusters = () if self.inert else tuple(self.clusters.values())
+        """Those that the router serves: none if nothing is configured."""
         self.by_alias: Mapping[str, Cluster] = {
             alias: cluster
-            for cluster in self.clusters.values()
-            if not self.inert
+            for cluster in self.routed_clusters
             for alias in (cluster.primary, *cluster.replica_aliases)
         }
         """The cluster of each alias in the setting; empty if nothing is configured."""

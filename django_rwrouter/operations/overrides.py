@@ -182,8 +182,7 @@ def _check_replica(alias: str) -> None:
 
 def targets() -> set[tuple[OverrideKind, str]]:
     """Return what can be overridden: the replicas and the clusters of the settings, where they route."""
-    topology = get_topology()
-    clusters = () if topology.inert else topology.clusters.values()
+    clusters = get_topology().routed_clusters
     replicas = {(OverrideKind.DRAIN, alias) for cluster in clusters for alias in cluster.replica_aliases}
     return replicas | {(OverrideKind.PRIMARY_ONLY, cluster.name) for cluster in clusters}
 

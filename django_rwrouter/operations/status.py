@@ -11,20 +11,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from django.db import Error
 
 from django_rwrouter import monitor
 from django_rwrouter.conf import get_settings
-from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.operations.states_by_process import routed_clusters, states_by_process
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.cluster_state import known_state, server_states
 from django_rwrouter.servers.server_state import Condition, ServerState
@@ -158,9 +157,33 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
     answers = dict(monitor.snapshot())
     if ask or (ask is None and not health.watched):
         patience = get_settings().monitor.timeout if timeout is None else timeout
-        for cluster in routed_clusters():
+        for cluster in get_topology().routed_clusters:
             answers.update(server_states(cluster, patience))
     return _Sources(answers, Span(minutes * RESOLUTION, RESOLUTION)).overview()
+
+
+def own_states() -> list[dict[str, Any]]:
+    """Return the states of all servers as this process knows them, as JSON for the statistics.
+
+    Empty where it knows nothing: no monitor runs, and all is well as far as its own reads have shown.
+    """
+    answers = monitor.snapshot()
+    states = [
+        answers.get(alias) or known_state(cluster, alias)
+        for alias, cluster in get_topology().by_alias.items()
+    ]
+    knows_anything = answers or any(state.condition is not Condition.HEALTHY for state in states)
+    return [state.as_json() for state in states] if knows_anything else []
+
+
+def states_by_process(report: Report | None) -> dict[str, dict[str, ServerState]]:
+    """Return the servers' states by alias, as each process that is alive knows them; the newest first."""
+    return {
+        process.process: {
+            state.alias: state for state in map(ServerState.from_json, process.servers) if state
+        }
+        for process in (report.processes if report else ())
+    }
 
 
 class _Sources:
@@ -181,7 +204,7 @@ class _Sources:
         targets = overrides.targets()
         return Overview(
             at=self.now,
-            clusters=tuple(map(self._cluster, routed_clusters())),
+            clusters=tuple(map(self._cluster, get_topology().routed_clusters)),
             processes=len(self.processes),
             seconds=self.seconds,
             statistics=self.statistics,

@@ -87,8 +87,7 @@ def _counter(kind: EventKind) -> Callable[..., None]:
 
 def _replicas() -> Iterator[dict[str, str]]:
     """Yield the cluster and the alias of each replica of the settings, as attributes."""
-    topology = get_topology()
-    for cluster in () if topology.inert else topology.clusters.values():
+    for cluster in get_topology().routed_clusters:
         for alias in cluster.replica_aliases:
             yield {"rwrouter.cluster": cluster.name, "rwrouter.alias": alias}
 
