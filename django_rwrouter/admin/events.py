@@ -22,7 +22,6 @@ from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.status import states_by_process
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats.counters import PROCESS_LENGTH
-from django_rwrouter.stats.queries import Report
 from django_rwrouter.stats.summary import Span, Summary
 
 PER_PAGE: Final = 50
@@ -59,11 +58,10 @@ class FilterForm(forms.Form):
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     days = math.ceil(get_settings().stats.retention_days)
-    report, context = statistics(Span(days * DAY, DAY))
-    if report is None:
+    summary, context = statistics(Span(days * DAY, DAY))
+    if summary is None:
         return context
-    summary = report.summary
-    happened = incidents(summary.log, _holders(report))
+    happened = incidents(summary.log, _holders(summary))
     form = FilterForm(request.GET, happened)
     name, database = form.value("name"), form.value("database")
     wanted = [
@@ -84,10 +82,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _holders(report: Report) -> Holders:
+def _holders(summary: Summary) -> Holders:
     """Return which of the processes that are alive take which servers for out."""
     holders: defaultdict[str, set[str]] = defaultdict(set)
-    for process, states in states_by_process(report).items():
+    for process, states in states_by_process(summary).items():
         for alias, state in states.items():
             if state.condition in (Condition.EJECTED, Condition.UNREACHABLE):
                 holders[alias].add(process[:PROCESS_LENGTH])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -15,8 +16,7 @@ from django_rwrouter.admin.chart import Axis, Chart, Series, bars, lines
 from django_rwrouter.admin.statistics import origins, statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.stats.queries import Report
-from django_rwrouter.stats.summary import SPANS, Summary, TimeStep, percent
+from django_rwrouter.stats.summary import SPANS, Span, Summary, TimeStep, percent
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -46,20 +46,19 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     chosen = request.GET.get("span", "")
     chosen = chosen if chosen in SPANS else FIRST
-    report, context = statistics(SPANS[chosen])
+    summary, context = statistics(SPANS[chosen])
     context |= {
         "spans": [(name, label, name == chosen) for name, label in CHOICES.items()],
         "span": CHOICES[chosen],
     }
-    if report is None:
+    if summary is None:
         return context
-    summary = report.summary
     if summary.is_empty:
         return context | {"state": "empty"}
     return context | {
         "summary": summary,
         "since": stamp(summary.steps[0].start),
-        "until": stamp(report.now),
+        "until": stamp(time.time()),
         "databases": [(database, colors.of_database(database.alias)) for database in summary.databases],
         "causes": [
             (word_for(REASONS, cause.reason), colors.of_reason(cause.reason), cause)
@@ -68,7 +67,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "pinned": _pinned(summary),
         "events": list(_events(summary)),
         "origins": origins(summary),
-        "charts": _charts(report),
+        "charts": _charts(summary, SPANS[chosen]),
     }
 
 
@@ -105,12 +104,11 @@ def _events(summary: Summary) -> Iterator[tuple[str, int, str]]:
 # --- the charts --------------------------------------------------------------------------------
 
 
-def _charts(report: Report) -> list[Chart]:
-    summary = report.summary
+def _charts(summary: Summary, span: Span) -> list[Chart]:
     # The charts of a young site leave out the time before anything was counted, to fill their width.
     first = next((place for place, step in enumerate(summary.steps) if not step.is_empty), 0)
     steps = summary.steps[max(0, min(first, len(summary.steps) - STEPS_DRAWN)) :]
-    axis = Axis(span=report.span, moments=[moment(step.start) for step in steps])
+    axis = Axis(span=span, moments=[moment(step.start) for step in steps])
 
     def by_database(measure: Callable[[TimeStep, str], float | None]) -> list[Series]:
         return [

@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin.wording import REASONS, Texts, word_for
 from django_rwrouter.conf import get_settings
-from django_rwrouter.stats.counters import OTHER
-from django_rwrouter.stats.queries import Report, recorded
+from django_rwrouter.stats.queries import recorded
 from django_rwrouter.stats.summary import Span, Summary
+from django_rwrouter.stats.sums import OTHER
 
 NAMELESS: Final[dict[str, Texts]] = {
     "view": {"": gettext_lazy("outside any request"), OTHER: gettext_lazy("all other views")},
@@ -22,13 +22,13 @@ NAMELESS: Final[dict[str, Texts]] = {
 }
 
 
-def statistics(span: Span) -> tuple[Report | None, dict[str, Any]]:
+def statistics(span: Span) -> tuple[Summary | None, dict[str, Any]]:
     """Read what all processes counted in the time up to now, with one query.
 
     Returns it with what ``_nothing.html`` shows: ``state`` says why there is nothing, or ``"here"``.
     """
-    state, report = recorded(span)
-    return report, {"flush_seconds": get_settings().stats.flush_seconds, "state": state}
+    state, summary = recorded(span)
+    return summary, {"flush_seconds": get_settings().stats.flush_seconds, "state": state}
 
 
 def origins(summary: Summary | None) -> dict[str, Any]:

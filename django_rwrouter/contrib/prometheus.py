@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from typing import Final, get_args
@@ -216,8 +216,8 @@ def _fill_servers(families: Families, now: Overview) -> None:
 
 
 def _fill_counts(families: Families, totals: Sum) -> None:
-    statements: Counter[tuple[str, ...]] = Counter()
-    shadow_reads: Counter[tuple[str, ...]] = Counter()
+    statements: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    shadow_reads: defaultdict[tuple[str, ...], float] = defaultdict(float)
     seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for (cluster, alias, operation, reason, would_be), (count, microseconds) in totals.statements.items():
         statements[cluster, alias, operation, reason] += count

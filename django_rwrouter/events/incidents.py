@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.stats.summary import Happening
+from django_rwrouter.stats.sums import Happening
 
 ENDED_BY: Final[Mapping[str, str]] = {
     EventKind.REPLICA_EJECTED.value: EventKind.REPLICA_RESTORED.value,

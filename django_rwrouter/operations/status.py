@@ -28,7 +28,7 @@ from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.cluster_state import known_state, server_states
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import RESOLUTION
-from django_rwrouter.stats.queries import Report, StatisticsState, recorded
+from django_rwrouter.stats.queries import StatisticsState, recorded
 from django_rwrouter.stats.summary import Database, Span, Summary, percent
 
 MINUTES: Final = 5
@@ -176,13 +176,11 @@ def own_states() -> list[dict[str, Any]]:
     return [state.as_json() for state in states] if knows_anything else []
 
 
-def states_by_process(report: Report | None) -> dict[str, dict[str, ServerState]]:
+def states_by_process(summary: Summary | None) -> dict[str, dict[str, ServerState]]:
     """Return the servers' states by alias, as each process that is alive knows them; the newest first."""
     return {
-        process.process: {
-            state.alias: state for state in map(ServerState.from_json, process.servers) if state
-        }
-        for process in (report.processes if report else ())
+        process: {state.alias: state for state in map(ServerState.from_json, servers) if state}
+        for process, servers in (summary.servers if summary else {}).items()
     }
 
 
@@ -194,10 +192,9 @@ class _Sources:
         self.answers = answers
         """What each server said, by alias; without those that nobody has asked."""
         self.wanted, self.failure = self._wanted()
-        self.statistics, report = self._report(span)
-        self.processes = list(states_by_process(report).values())
-        self.summary = report.summary if report else None
-        self.seconds = self.now - span.steps(self.now)[0] if report else 0.0
+        self.statistics, self.summary = self._summary(span)
+        self.processes = list(states_by_process(self.summary).values())
+        self.seconds = self.now - span.steps(self.now)[0] if self.summary else 0.0
         self.used = {database.alias: database for database in self.summary.databases} if self.summary else {}
 
     def overview(self) -> Overview:
@@ -229,7 +226,7 @@ class _Sources:
         except Error as error:
             return {}, emit.why(error)
 
-    def _report(self, span: Span) -> tuple[StatisticsState, Report | None]:
+    def _summary(self, span: Span) -> tuple[StatisticsState, Summary | None]:
         """Read the statistics, where there are any."""
         if get_settings().stats.backend == "database" and self._away():
             return "unreachable", None

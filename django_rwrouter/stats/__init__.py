@@ -6,7 +6,7 @@ every ``STATS["FLUSH_SECONDS"]`` and at the end of the process (``flusher``, ``b
 """
 
 from django_rwrouter.stats.backends import StatisticsBackend
-from django_rwrouter.stats.counters import Counts, Row
+from django_rwrouter.stats.counters import Row
 from django_rwrouter.stats.latency import BOUNDS as LATENCY_BOUNDS
 from django_rwrouter.stats.recorder import (
     count_event,
@@ -18,6 +18,7 @@ from django_rwrouter.stats.recorder import (
     reset,
     start,
 )
+from django_rwrouter.stats.sums import Counts
 
 __all__ = [
     "LATENCY_BOUNDS",

@@ -12,15 +12,24 @@ import threading
 import time
 import uuid
 from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import add
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from django_rwrouter.stats import latency
 from django_rwrouter.stats.latency import BOUNDS
+from django_rwrouter.stats.sums import (
+    LOG_OF_EACH,
+    MAX_ORIGINS,
+    OTHER,
+    Counts,
+    Happening,
+    Key,
+    ServerEntry,
+    Source,
+    Sum,
+)
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -33,16 +42,10 @@ LATE_SECONDS: Final = 1.0
 """How long before a minute a statement may have ended that is counted in it, having come late."""
 MAX_BUCKETS: Final = 120
 """Buckets kept while nothing can be written; beyond that, the oldest are put together."""
-LOG_OF_EACH: Final = 5
-"""Entries of one event about one subject that the log of a minute keeps: the first. All are counted."""
 DETAIL_LENGTH: Final = 200
 """Characters of an entry's detail that are kept."""
 PROCESS_LENGTH: Final = 8
 """Characters of a process's key that an entry of the log keeps: it tells the processes of an hour apart."""
-MAX_ORIGINS: Final = 100
-"""Combinations of reason, view and model that a row keeps apart; the others are counted as one."""
-OTHER: Final = "*"
-"""The view and the model of what a row does not keep apart."""
 GIVEN_UP_AFTER: Final = 23 * 3600.0
 """Seconds after which a row that may have been written is not written again.
 
@@ -50,37 +53,8 @@ Whoever adds up the rows of all processes takes those of a process that was not 
 :data:`django_rwrouter.stats.rollup.ABANDONED_AFTER` (longer by an hour, for clocks that differ) as they are.
 """
 
-NO_SECONDS: Final = (0.0, *[0] * latency.BUCKETS)
-"""What a new entry of statements starts with: seconds in all, and a count for each bucket of latency."""
-
-
 Origin: TypeAlias = tuple[str, "type[Model] | None"]
 """What a read on the primary is of: the name of the view, empty where there is none, and the model."""
-_Key: TypeAlias = tuple[str, str, str, str, str]
-"""Cluster, alias, operation, reason and would-be alias of statements that are counted together."""
-ServerEntry: TypeAlias = Mapping[str, Any]
-"""A server's state as JSON, which the statistics keep and do not read."""
-
-
-class Counts(TypedDict, total=False):
-    """What a row says, ready for JSON. Keys may be missing or new; readers skip those they do not know."""
-
-    statements: list[tuple[str, str, str, str, str, int, int]]
-    """Cluster, alias, operation, reason, would-be alias, statements, microseconds in all."""
-    events: list[tuple[str, str, int]]
-    """Name, subject, how often."""
-    latency: list[tuple[str, str, str, list[int]]]
-    """Cluster, alias, operation, statements in each bucket of :data:`stats.LATENCY_BOUNDS`."""
-    log: list[tuple[float, str, str, str, str]]
-    """Unix time, name, subject, detail and process of noted events: the first few of each."""
-    origins: list[tuple[str, str, str, int]]
-    """Reason, name of the view, label of the model, and how many reads the primary answered."""
-    lag: list[tuple[str, float, float]]
-    """Alias, the most seconds that it was behind in this time, and the last."""
-    servers: list[ServerEntry]
-    """What the process knew when it last wrote. Only in rows of processes."""
-    processes: int
-    """How many processes counted at the same time. Only in merged rows: another is of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +79,7 @@ class Row:
 class _Bucket:
     process: str
     start: int
-    statements: dict[_Key, list[float]] = field(default_factory=dict)
-    events: Counter[tuple[str, str]] = field(default_factory=Counter)
-    log: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
-    origins: Counter[tuple[str, str, type[Model] | str | None]] = field(default_factory=Counter)
-    lag: dict[str, tuple[float, float]] = field(default_factory=dict)
+    counted: Sum = field(default_factory=Sum)
     servers: list[ServerEntry] = field(default_factory=list)
     changed: bool = True
     """Since it was last taken for writing."""
@@ -122,50 +92,17 @@ class _Bucket:
 
     def row(self, *, final: bool = False) -> Row:
         """Return the counts as a row."""
-        counts: Counts = {"statements": [], "events": [(*key, count) for key, count in self.events.items()]}
-        histograms: dict[tuple[str, str, str], list[int]] = {}
-        for key, (seconds, *buckets) in self.statements.items():
-            numbers = [int(count) for count in buckets]
-            counts["statements"].append((*key, sum(numbers), round(seconds * 1e6)))
-            latency.add(histograms.setdefault(key[:3], []), numbers)
-        if histograms:
-            counts["latency"] = [(*key, latency.trimmed(counted)) for key, counted in histograms.items()]
-        if self.log:
-            counts["log"] = sorted(
-                (when, *key, detail, self.process[:PROCESS_LENGTH])
-                for key, entries in self.log.items()
-                for when, detail in entries
-            )
-        if self.origins:
-            counts["origins"] = [
-                (reason, view, model if isinstance(model, str) else model._meta.label if model else "", reads)
-                for (reason, view, model), reads in self.origins.items()
-            ]
-        if self.lag:
-            counts["lag"] = [(alias, *seconds) for alias, seconds in self.lag.items()]
+        counts = self.counted.counts(RESOLUTION)
         if self.servers:
             counts["servers"] = self.servers
         return Row(process=self.process, resolution=RESOLUTION, start=self.start, data=counts, final=final)
 
-    def count_origin(self, reason: str, origin: Origin) -> None:
-        """Count a read of the primary by what it is of."""
-        key: tuple[str, str, type[Model] | str | None] = (reason, *origin)
-        if key not in self.origins and len(self.origins) >= MAX_ORIGINS:
-            key = (reason, OTHER, OTHER)
-        self.origins[key] += 1
-
     def absorb(self, other: _Bucket) -> None:
         """Add a newer bucket's counts to these, and leave that one empty."""
-        for key, numbers in other.statements.items():
-            self.statements[key] = list(map(add, self.statements.get(key, NO_SECONDS), numbers))
-        self.events.update(other.events)
-        self.origins.update(other.origins)
-        for event, entries in other.log.items():
-            self.log[event] = (self.log.get(event, []) + entries)[:LOG_OF_EACH]
-        for alias, (most, last) in other.lag.items():
-            self.lag[alias] = (max(most, self.lag.get(alias, (0.0,))[0]), last)
-        for emptied in (other.statements, other.events, other.log, other.origins, other.lag):
-            emptied.clear()
+        both = Sum()
+        for bucket in (self, other):
+            both.add(bucket.start, bucket.counted.counts(RESOLUTION))
+        self.counted, other.counted = both, Sum()
         self.changed = other.changed = True
 
 
@@ -197,7 +134,7 @@ class Counters:
         self._buckets: dict[int, _Bucket] = {}
         self._closed: list[_Bucket] = []
         """Nothing is counted into these any more."""
-        self._pending: deque[tuple[_Key, float, float, Origin | None]] = deque()
+        self._pending: deque[tuple[Key, float, float, Origin | None]] = deque()
         """Statements that have run and are in no bucket yet: key, when it ended, seconds, origin."""
         self._pending_count = MAX_PENDING  # So that the first tells at once that there is something to count.
         self._latest = -1
@@ -245,32 +182,33 @@ class Counters:
             at = epoch + ended
             if not self._begin - LATE_SECONDS <= at < self._end:
                 self._begin_minute(at)
-            bucket = self._current
-            try:
-                entry = bucket.statements[key]
-            except KeyError:
-                entry = bucket.statements[key] = list(NO_SECONDS)
-            entry[0] += seconds
-            entry[bisect_left(BOUNDS, seconds) + 1] += 1
+            counted = self._current.counted
+            entry = counted.statements[key]
+            entry[0] += 1
+            entry[1] += seconds * 1e6
+            counted.latency[key[:3]][bisect_left(BOUNDS, seconds)] += 1
             if origin is not None and self.has_origins:
-                bucket.count_origin(key[3], origin)
-            bucket.changed = True
+                source: Source = (key[3], *origin)
+                if source not in counted.origins and len(counted.origins) >= MAX_ORIGINS:
+                    source = (key[3], OTHER, OTHER)
+                counted.origins[source] += 1
+            self._current.changed = True
 
     def count_event(self, name: str, subject: str = "") -> None:
         """Count one event; ``subject`` says of what, such as an alias or a cause."""
         if not self.enabled:
             return
         with self._lock:
-            self._bucket().events[name, subject] += 1
+            self._bucket().counted.events[name, subject] += 1
 
     def note_event(self, name: str, subject: str = "", detail: str = "") -> None:
         """Count one event, and keep it with its time if it is one of the first of its kind in this minute."""
         with self._lock:
             self.count_event(name, subject)
-            if self.enabled:
-                entries = self._current.log.setdefault((name, subject), [])
-                if len(entries) < LOG_OF_EACH:
-                    entries.append((round(self._clock(), 3), detail[:DETAIL_LENGTH]))
+            counted, process = self._current.counted, self._current.process[:PROCESS_LENGTH]
+            if self.enabled and counted.events[name, subject] <= LOG_OF_EACH[RESOLUTION]:
+                when, detail = round(self._clock(), 3), detail[:DETAIL_LENGTH]
+                counted.log.append(Happening(when, name, subject, detail, process))
 
     def note_lag(self, alias: str, seconds: float) -> None:
         """Keep how far a replica is behind."""
@@ -278,9 +216,9 @@ class Counters:
             return
         seconds = round(seconds, 3)
         with self._lock:
-            lag = self._bucket().lag
-            most, _last = lag.get(alias, (seconds, seconds))
-            lag[alias] = (max(most, seconds), seconds)
+            bucket = self._bucket()
+            most, *_last = bucket.counted.lag.get(alias, (seconds,))
+            bucket.counted.lag[alias] = (max(most, seconds), bucket.start, seconds)
 
     def note_servers(self, servers: Sequence[ServerEntry]) -> None:
         """Keep what the process knows of its servers now."""

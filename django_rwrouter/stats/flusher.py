@@ -18,7 +18,8 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.databases.base import Busy
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.stats.backends import BACKENDS, StatisticsBackend, StatisticsTableMissing
-from django_rwrouter.stats.counters import Counters, Row, ServerEntry
+from django_rwrouter.stats.counters import Counters, Row
+from django_rwrouter.stats.sums import ServerEntry
 
 logger: Final = logging.getLogger("django_rwrouter")
 EXIT_PATIENCE: Final = 5.0

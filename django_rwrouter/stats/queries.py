@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Literal, TypeVar
 
 from django.db import DatabaseError, transaction
@@ -12,9 +12,9 @@ from django.db import DatabaseError, transaction
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.stats.summary import Span, Summary, summarize
+from django_rwrouter.stats.summary import Span, Summary
 from django_rwrouter.stats.sums import Sum
-from django_rwrouter.stats.table import Recorded, RoutingStatistics, RoutingStatisticsQuerySet
+from django_rwrouter.stats.table import RoutingStatistics, RoutingStatisticsQuerySet
 
 T = TypeVar("T")
 
@@ -22,18 +22,7 @@ StatisticsState = Literal["here", "missing", "off", "elsewhere", "unreachable"]
 """Whether there are statistics: ``missing`` before ``migrate``, ``elsewhere`` with a backend of one's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What all processes did in a span of time, and what those that are alive know now."""
-
-    span: Span
-    now: float
-    summary: Summary
-    processes: list[Recorded] = field(default_factory=list)
-    """What those wrote last that wrote lately and know of servers, newest first."""
-
-
-def report(span: Span, now: float | None = None) -> Report | None:
+def report(span: Span, now: float | None = None) -> Summary | None:
     """Return what happened in the time up to now, or ``None`` where the table has not been made yet.
 
     One query. With another backend than ``"database"`` there is nothing to see.
@@ -46,20 +35,22 @@ def report(span: Span, now: float | None = None) -> Report | None:
     aliases = {
         alias: (cluster.name, alias == cluster.primary)
         for cluster in get_topology().clusters.values()
-        for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
+        for alias in (cluster.primary, *cluster.replica_aliases)
     }
-    summary = summarize(((row.start, row.data) for row in rows), steps=steps, aliases=aliases)
-    alive = 3 * get_settings().stats.flush_seconds + 10
-    return Report(span, now, summary, processes(rows, since=now - alive))
+    summary = Summary(((row.start, row.data) for row in rows), steps=steps, aliases=aliases)
+    for row in sorted(rows, key=attrgetter("written", "start"), reverse=True):
+        if row.written >= now - 3 * get_settings().stats.flush_seconds - 10 and "servers" in row.data:
+            summary.servers.setdefault(row.process, row.data["servers"])
+    return summary
 
 
-def recorded(span: Span, now: float | None = None) -> tuple[StatisticsState, Report | None]:
+def recorded(span: Span, now: float | None = None) -> tuple[StatisticsState, Summary | None]:
     """Return what happened in the time up to now, or why that is not known."""
     backend = get_settings().stats.backend
     if backend != "database":
         return "off" if backend == "off" else "elsewhere", None
-    answer = report(span, now)
-    return "here" if answer else "missing", answer
+    summary = report(span, now)
+    return "here" if summary else "missing", summary
 
 
 def totals() -> Sum | None:
@@ -74,15 +65,6 @@ def totals() -> Sum | None:
     for row in rows:
         total.add(row.start, row.data)
     return total
-
-
-def processes(rows: Iterable[Recorded], *, since: float) -> list[Recorded]:
-    """Return the last row of each process that wrote after ``since`` (unix time) what it knows of servers."""
-    newest: dict[str, Recorded] = {}
-    for row in sorted(rows, key=lambda row: (row.written, row.start)):
-        if row.written >= since and row.servers:
-            newest[row.process] = row
-    return sorted(newest.values(), key=lambda row: (-row.written, row.process))
 
 
 def _ask(question: Callable[[RoutingStatisticsQuerySet], T]) -> T | None:

@@ -9,8 +9,9 @@ from typing import Final
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
-from django_rwrouter.stats.counters import Counters, ServerEntry
+from django_rwrouter.stats.counters import Counters
 from django_rwrouter.stats.flusher import Flusher
+from django_rwrouter.stats.sums import ServerEntry
 
 logger: Final = logging.getLogger("django_rwrouter")
 _counters: Final = Counters()

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from django_rwrouter.stats import latency
-from django_rwrouter.stats.counters import OTHER, Counts
+from django_rwrouter.stats.sums import OTHER, Counts, ServerEntry, Sum
 
 FAILURES: Final = frozenset({"replica_ejected", "failover", "statement_failed", "replica_write_refused"})
 """Events by whose subject a database has failed somebody."""
@@ -91,6 +90,10 @@ class Database:
     failures: Counter[str] = field(default_factory=Counter)
     """How often it failed, by the names of :data:`FAILURES`."""
 
+    def usage(self, operation: str) -> Usage:
+        """Return the statements of one kind."""
+        return self.reads if operation == "read" else self.writes
+
     @property
     def errors(self) -> int:
         """How often it failed somebody: ejected, a statement failed or run elsewhere, a write refused."""
@@ -115,38 +118,41 @@ class Cause:
         return self.primary + self.replicas
 
 
-@dataclass(slots=True)
 class TimeStep:
     """What was routed in one step of the time: a point of each chart."""
 
-    start: int
-    """Its begin, seconds since 1970."""
-    reads: Counter[str] = field(default_factory=Counter)
-    """By alias; under shadow, by the one that would have answered."""
-    primary_reasons: Counter[str] = field(default_factory=Counter)
-    """Reads of the primary by reason: why it had to answer."""
-    events: Counter[str] = field(default_factory=Counter)
-    """By name, such as ``read_spilled`` and ``failover``."""
-    pinned: Counter[str] = field(default_factory=Counter)
-    """Requests of pinned clients, by cluster."""
-    lag: dict[str, float] = field(default_factory=dict)
-    """The most seconds that each replica was behind; only those that were measured."""
-    buckets: dict[str, list[int]] = field(default_factory=dict)
-    """How many reads took how long, by alias."""
+    def __init__(self, start: int, counted: Sum, primaries: Collection[str]) -> None:
+        self.start = start
+        """Its begin, seconds since 1970."""
+        self.reads: Counter[str] = Counter()
+        """By alias; under shadow, by the one that would have answered."""
+        self.primary_reasons: Counter[str] = Counter()
+        """Reads of the primary by reason: why it had to answer."""
+        self.events: Counter[str] = Counter()
+        """By name, such as ``read_spilled`` and ``failover``."""
+        self.lag = {alias: most for alias, (most, *_last) in counted.lag.items()}
+        """The most seconds that each replica was behind; only those that were measured."""
+        self._latency = {
+            alias: buckets for (_cluster, alias, kind), buckets in counted.latency.items() if kind == "read"
+        }
+        for _cluster, alias, reason, count in counted.reads():
+            self.reads[alias] += count
+            if alias in primaries:
+                self.primary_reasons[reason] += count
+        for (name, _subject), times in counted.events.items():
+            self.events[name] += times
+        pinned = [times for (name, _subject), times in counted.events.items() if name == "pinned_request"]
+        self.pinned_share = percent(max(pinned, default=0), self.events["request"])
+        """Part of the requests whose client was pinned, in percent: of several clusters, the largest."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was counted in it."""
         return not (self.reads or self.events or self.lag)
 
-    @property
-    def pinned_share(self) -> float:
-        """Part of the requests whose client was pinned, in percent: of several clusters, the largest."""
-        return percent(max(self.pinned.values(), default=0), self.events["request"])
-
     def milliseconds(self, alias: str, fraction: float) -> float | None:
         """Return what a fraction (0.95) of the reads on ``alias`` did not exceed, or ``None``."""
-        return _milliseconds(self.buckets.get(alias, []), fraction)
+        return _milliseconds(self._latency.get(alias, []), fraction)
 
 
 @dataclass(slots=True)
@@ -161,134 +167,48 @@ class OriginReads:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-class Happening(NamedTuple):
-    """A noted event, one by one."""
-
-    when: float
-    """Seconds since 1970."""
-    name: str
-    subject: str
-    """Of what, such as an alias."""
-    detail: str
-    process: str = ""
-    """The beginning of the key of the process that noted it."""
-
-
 class Summary:
-    """What was routed in a span of time, once all its rows were given to :meth:`add`."""
+    """What was routed in a span of time."""
 
-    def __init__(self, steps: Sequence[int], aliases: Mapping[str, tuple[str, bool]]) -> None:
-        self._starts = steps
-        self._clusters = [cluster for cluster, _is_primary in aliases.values()]
-        self._databases = {
-            alias: Database(cluster, alias, is_primary) for alias, (cluster, is_primary) in aliases.items()
-        }
-        self._causes: dict[str, Cause] = {}
-        self.steps = [TimeStep(start) for start in steps]
+    def __init__(
+        self,
+        rows: Iterable[tuple[int, Counts]],
+        *,
+        steps: Sequence[int],
+        aliases: Mapping[str, tuple[str, bool]],
+    ) -> None:
+        """Add up rows (begin and counts).
+
+        ``steps`` are the begins of the times to tell apart, oldest first (see :meth:`Span.steps`); a row from
+        before counts towards the first. ``aliases`` are the databases of the settings: cluster, and whether
+        it is the primary.
+        """
+        counted, by_step = Sum(), [Sum() for _step in steps]
+        for start, counts in rows:
+            counted.add(start, counts)
+            by_step[max(0, bisect_right(steps, start) - 1)].add(start, counts)
+        primaries = {alias for alias, (_cluster, is_primary) in aliases.items() if is_primary}
+        self._counted = counted
+        self.servers: dict[str, Sequence[ServerEntry]] = {}
+        """What each process that has written lately knew of its servers, the newest first."""
+        self.steps = [TimeStep(*step, primaries) for step in zip(steps, by_step, strict=True)]
         """What was routed by time, oldest first."""
         self.events: dict[str, Counter[str]] = {}
         """How often each event happened, by name and subject."""
-        self.shadow_reads = 0
-        """Reads decided in shadow mode: the primary answered where a replica would have."""
-        self.log: list[Happening] = []
+        for (name, subject), times in counted.events.items():
+            self.events.setdefault(name, Counter())[subject] = times
+        self.log = sorted(counted.log, reverse=True)
         """Noted events, newest first; of many of one kind at once the first few. All are in ``events``."""
-        self.origins: Counter[tuple[str, str, str]] = Counter()
-        """Reads on the primary, by reason, view and model."""
-        self.processes: Counter[int] = Counter()
-        """How many processes counted at the same time, by when their rows begin."""
-
-    def add(self, start: int, counts: Counts) -> None:
-        """Add a row that begins at ``start``."""
-        # What is from before the first step counts towards it.
-        step = self.steps[max(0, bisect_right(self._starts, start) - 1)]
-        self.processes[start] += counts.get("processes", 1)
-        self._add_statements(step, counts)
-        for event in counts.get("events", ()):
-            name, subject, times = event[:3]
-            self.events.setdefault(name, Counter())[subject] += times
-            step.events[name] += times
-            if name == "pinned_request":
-                step.pinned[subject] += times
-            elif name in FAILURES and subject in self._databases:
-                self._databases[subject].failures[name] += times
-        for histogram in counts.get("latency", ()):
-            cluster, alias, operation, buckets = histogram[:4]
-            latency.add(self._usage(cluster, alias, operation).buckets, buckets)
-            if operation == "read":
-                latency.add(step.buckets.setdefault(alias, []), buckets)
-        for alias, most, *_last in counts.get("lag", ()):
-            step.lag[alias] = max(most, step.lag.get(alias, 0.0))
-        self.log.extend(Happening(*entry[:5]) for entry in counts.get("log", ()))
-        for reason, view, model, reads in counts.get("origins", ()):
-            self.origins[reason, view, model] += reads
-
-    def _add_statements(self, step: TimeStep, counts: Counts) -> None:
-        for entry in counts.get("statements", ()):
-            cluster, alias, operation, reason, would_be, count, microseconds = entry[:7]
-            usage = self._usage(cluster, alias, operation)
-            usage.count += count
-            usage.microseconds += microseconds
-            if operation != "read":
-                continue
-            meant = self._database(cluster, would_be or alias)
-            meant.would_be_reads += count
-            step.reads[meant.alias] += count
-            self.shadow_reads += count if would_be else 0
-            cause = self._causes.setdefault(reason, Cause(reason))
-            if meant.is_primary:
-                cause.primary += count
-                step.primary_reasons[reason] += count
-            else:
-                cause.replicas += count
-
-    def _database(self, cluster: str, alias: str) -> Database:
-        # Also what the settings do not name any more; it was a replica, as far as one can tell.
-        if alias not in self._databases:
-            self._databases[alias] = Database(cluster, alias, is_primary=False, is_configured=False)
-        return self._databases[alias]
-
-    def _usage(self, cluster: str, alias: str, operation: str) -> Usage:
-        database = self._database(cluster, alias)
-        return database.reads if operation == "read" else database.writes
-
-    @cached_property
-    def databases(self) -> list[Database]:
+        self.databases = _databases(counted, aliases)
         """Cluster by cluster, the primary first."""
-        databases = self._databases.values()
-        clusters = [*self._clusters, *sorted({database.cluster for database in databases})]
-        ordered = sorted(databases, key=lambda database: clusters.index(database.cluster))
-        for _cluster, group in groupby(ordered, attrgetter("cluster")):
-            peers = list(group)
-            reads = sum(peer.reads.count for peer in peers)
-            on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
-            would_be_reads = sum(peer.would_be_reads for peer in peers)
-            for peer in peers:
-                peer.share = percent(peer.reads.count, reads)
-                peer.replica_share = 0.0 if peer.is_primary else percent(peer.reads.count, on_replicas)
-                peer.would_be_share = percent(peer.would_be_reads, would_be_reads)
-        return ordered
-
-    @cached_property
-    def causes(self) -> list[Cause]:
+        self.reads = sum(database.reads.count for database in self.databases)
+        self.writes = sum(database.writes.count for database in self.databases)
+        self.shadow_reads = sum(int(count) for key, (count, _time) in counted.statements.items() if key[-1])
+        """Reads decided in shadow mode: the primary answered where a replica would have."""
+        self.causes = _causes(counted, primaries)
         """Those that led to the primary first, the most frequent first."""
-        for cause in self._causes.values():
-            cause.share = percent(cause.reads, self.reads)
-        return sorted(self._causes.values(), key=lambda cause: (not cause.primary, -cause.reads))
-
-    @property
-    def reads(self) -> int:
-        """All reads."""
-        return sum(database.reads.count for database in self.databases)
-
-    @property
-    def writes(self) -> int:
-        """All writes."""
-        return sum(database.writes.count for database in self.databases)
-
-    @property
-    def replica_share(self) -> float:
+        self.replica_share = percent(sum(cause.replicas for cause in self.causes), self.reads)
         """Part of all reads that replicas answered (under shadow: would have), in percent."""
-        return percent(sum(cause.replicas for cause in self.causes), self.reads)
 
     @property
     def is_empty(self) -> bool:
@@ -301,15 +221,16 @@ class Summary:
 
     def processes_between(self, begin: float, end: float) -> int:
         """Return how many processes counted at the same time, at most, from ``begin`` to ``end``."""
-        starts = sorted(self.processes)
+        processes = self._counted.processes
+        starts = sorted(processes)
         first = max(0, bisect_right(starts, begin) - 1)
-        return max((self.processes[start] for start in starts[first:] if start <= end), default=0)
+        return max((processes[start] for start in starts[first:] if start <= end), default=0)
 
     def top(self, by: Literal["view", "model"], limit: int) -> list[OriginReads]:
         """Return the views, or the models, with the most reads on the primary, and all others as one."""
         origins: dict[str, OriginReads] = {}
-        for (reason, view, model), reads in self.origins.items():
-            name = view if by == "view" else model
+        for (reason, view, model), reads in self._counted.origins.items():
+            name = str(view if by == "view" else model)
             origin = origins.setdefault(name, OriginReads(name))
             origin.reads += reads
             origin.reasons[reason] += reads
@@ -320,27 +241,57 @@ class Summary:
             rest.reasons += origin.reasons
         top = [*ranked[:limit], *([rest] if rest.reads else [])]
         for origin in top:
-            origin.share = percent(origin.reads, self.origins.total())
+            origin.share = percent(origin.reads, self._counted.origins.total())
         return top
 
 
-def summarize(
-    rows: Iterable[tuple[int, Counts]],
-    *,
-    steps: Sequence[int],
-    aliases: Mapping[str, tuple[str, bool]],
-) -> Summary:
-    """Add up rows (begin and counts).
+def _databases(counted: Sum, aliases: Mapping[str, tuple[str, bool]]) -> list[Database]:
+    databases = {
+        alias: Database(cluster, alias, is_primary) for alias, (cluster, is_primary) in aliases.items()
+    }
 
-    ``steps`` are the begins of the times to tell apart, oldest first (see :meth:`Span.steps`); a row from
-    before counts towards the first. ``aliases`` are the databases of the settings: cluster, and whether it is
-    the primary.
-    """
-    summary = Summary(steps, aliases)
-    for start, counts in rows:
-        summary.add(start, counts)
-    summary.log.sort(reverse=True)
-    return summary
+    def database(cluster: str, alias: str) -> Database:
+        # Also what the settings do not name any more; it was a replica, as far as one can tell.
+        return databases.setdefault(alias, Database(cluster, alias, is_primary=False, is_configured=False))
+
+    for (cluster, alias, operation, *_why), (count, microseconds) in counted.statements.items():
+        usage = database(cluster, alias).usage(operation)
+        usage.count += int(count)
+        usage.microseconds += int(microseconds)
+    for (cluster, alias, operation), buckets in counted.latency.items():
+        latency.add(database(cluster, alias).usage(operation).buckets, buckets)
+    for cluster, alias, _reason, count in counted.reads():
+        database(cluster, alias).would_be_reads += count
+    for (name, subject), times in counted.events.items():
+        if name in FAILURES and subject in databases:
+            databases[subject].failures[name] += times
+    clusters = [cluster for cluster, _is_primary in aliases.values()]
+    clusters += sorted({database.cluster for database in databases.values()})
+    ordered = sorted(databases.values(), key=lambda database: clusters.index(database.cluster))
+    for _cluster, group in groupby(ordered, attrgetter("cluster")):
+        peers = list(group)
+        reads = sum(peer.reads.count for peer in peers)
+        on_replicas = sum(peer.reads.count for peer in peers if not peer.is_primary)
+        would_be_reads = sum(peer.would_be_reads for peer in peers)
+        for peer in peers:
+            peer.share = percent(peer.reads.count, reads)
+            peer.replica_share = 0.0 if peer.is_primary else percent(peer.reads.count, on_replicas)
+            peer.would_be_share = percent(peer.would_be_reads, would_be_reads)
+    return ordered
+
+
+def _causes(counted: Sum, primaries: Collection[str]) -> list[Cause]:
+    causes: dict[str, Cause] = {}
+    for _cluster, alias, reason, count in counted.reads():
+        cause = causes.setdefault(reason, Cause(reason))
+        if alias in primaries:
+            cause.primary += count
+        else:
+            cause.replicas += count
+    reads = sum(cause.reads for cause in causes.values())
+    for cause in causes.values():
+        cause.share = percent(cause.reads, reads)
+    return sorted(causes.values(), key=lambda cause: (not cause.primary, -cause.reads))
 
 
 def percent(count: float, whole: float) -> float:

@@ -10,7 +10,8 @@ from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf.clusters import home_of
-from django_rwrouter.stats.counters import Counts, Row, ServerEntry
+from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.sums import Counts
 
 ROW_KEY: Final = ("process", "resolution", "start")
 """What names a row."""
@@ -22,18 +23,12 @@ PRUNE_AT_ONCE: Final = 500
 
 
 class Recorded(NamedTuple):
-    """A row as it is in the table."""
+    """A row as it is in the table: made faster than an instance of the model."""
 
     process: str
-    resolution: int
     start: int
     written: int
     data: Counts
-
-    @property
-    def servers(self) -> Sequence[ServerEntry]:
-        """The states of the servers that a process knows of, as JSON."""
-        return self.data.get("servers", ())
 
 
 class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):

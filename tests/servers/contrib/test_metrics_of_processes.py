@@ -181,7 +181,7 @@ def test_the_counts_of_all_processes_add_up_in_every_view(site, cluster):
 
 def in_the_panel():
     found = Counter()
-    for database in queries.report(SPANS["1h"]).summary.databases:
+    for database in queries.report(SPANS["1h"]).databases:
         name = "default" if database.is_primary else "replicas"
         found[name, "reads"] += database.reads.count
         found[name, "writes"] += database.writes.count

@@ -10,7 +10,8 @@ from django_rwrouter import stats, use_primary
 from django_rwrouter.admin import colors
 from django_rwrouter.decision import Reason
 from django_rwrouter.stats import recorder
-from django_rwrouter.stats.counters import MAX_ORIGINS, Counters
+from django_rwrouter.stats.counters import Counters
+from django_rwrouter.stats.sums import MAX_ORIGINS
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 from tests.sqlite.panel.conftest import NONE, REPLICAS, read, record

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_rwrouter.events.incidents import ENDED_BY, GAP, incidents
-from django_rwrouter.stats.summary import Happening
+from django_rwrouter.stats.sums import Happening
 
 EJECTED, RESTORED = "replica_ejected", "replica_restored"
 

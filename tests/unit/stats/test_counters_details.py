@@ -7,12 +7,14 @@ import pytest
 from django_rwrouter.stats.counters import (
     DETAIL_LENGTH,
     GIVEN_UP_AFTER,
-    LOG_OF_EACH,
     MAX_BUCKETS,
     RESOLUTION,
     Counters,
 )
 from django_rwrouter.stats.latency import BOUNDS
+from django_rwrouter.stats.sums import LOG_OF_EACH
+
+LOG_OF_A_MINUTE = LOG_OF_EACH[RESOLUTION]
 
 
 class Clock:
@@ -48,24 +50,24 @@ def test_latencies_are_counted_by_database_and_operation_whatever_the_reason(cou
 
 
 def test_noted_events_are_counted_all_and_kept_one_by_one_at_first(counters, clock):
-    for number in range(LOG_OF_EACH + 3):
+    for number in range(LOG_OF_A_MINUTE + 3):
         counters.note_event("failover", "replica1", f"{number}")
         clock.now += 1
     counters.note_event("failover", "replica2", "x" * 999)
     found = data(counters)
-    assert found["events"] == [("failover", "replica1", LOG_OF_EACH + 3), ("failover", "replica2", 1)]
+    assert found["events"] == [("failover", "replica1", LOG_OF_A_MINUTE + 3), ("failover", "replica2", 1)]
     assert [entry[:4] for entry in found["log"]] == [
-        *[(1_000_000_020.0 + n, "failover", "replica1", f"{n}") for n in range(LOG_OF_EACH)],
+        *[(1_000_000_020.0 + n, "failover", "replica1", f"{n}") for n in range(LOG_OF_A_MINUTE)],
         (1_000_000_028.0, "failover", "replica2", "x" * DETAIL_LENGTH),
     ]
 
 
 def test_each_minute_has_a_log_of_its_own(counters, clock):
     for _minute in range(2):
-        for _ in range(LOG_OF_EACH + 1):
+        for _ in range(LOG_OF_A_MINUTE + 1):
             counters.note_event("failover", "replica1", "")
         clock.now += RESOLUTION
-    assert [len(row.data["log"]) for row in counters.take()] == [LOG_OF_EACH] * 2
+    assert [len(row.data["log"]) for row in counters.take()] == [LOG_OF_A_MINUTE] * 2
 
 
 def test_lag_is_the_most_and_the_last(counters):
@@ -102,7 +104,7 @@ def test_details_move_with_the_counts_when_minutes_are_put_together(counters, cl
         clock.now += RESOLUTION
     oldest, *_others = rows = counters.take()
     assert sum(sum(each) for row in rows for *_, each in row.data["latency"]) == MAX_BUCKETS + 10
-    assert len(oldest.data["log"]) == LOG_OF_EACH
+    assert len(oldest.data["log"]) == LOG_OF_A_MINUTE
     assert oldest.data["lag"] == [("replica1", 10, 10)]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_rwrouter.stats.summary import percent, summarize
+from django_rwrouter.stats.summary import Summary, percent
 
 MINUTES = [60 * n for n in range(100, 103)]
 ALIASES = {
@@ -23,11 +23,11 @@ def minutes(found):
 
 def summary(*statements, events=(), start=MINUTES[-1]):
     row = (start, {"statements": list(statements), "events": list(events)})
-    return summarize([row], steps=MINUTES, aliases=ALIASES)
+    return Summary([row], steps=MINUTES, aliases=ALIASES)
 
 
 def test_nothing_counted_is_empty_and_divides_by_nothing():
-    nothing = summarize([], steps=MINUTES, aliases=ALIASES)
+    nothing = Summary([], steps=MINUTES, aliases=ALIASES)
     assert nothing.is_empty
     assert nothing.replica_share == 0
     assert [each.share for each in nothing.databases] == [0] * 4
@@ -49,9 +49,7 @@ def test_anything_counted_is_not_empty(found):
 
 def test_processes_and_minutes_are_added_up():
     row = {"statements": [read("replica1", count=2, microseconds=3000)], "events": [["e", "s", 2]]}
-    found = summarize(
-        [(MINUTES[0], row), (MINUTES[0], row), (MINUTES[2], row)], steps=MINUTES, aliases=ALIASES
-    )
+    found = Summary([(MINUTES[0], row), (MINUTES[0], row), (MINUTES[2], row)], steps=MINUTES, aliases=ALIASES)
     replica = found.databases[1]
     assert (replica.reads.count, replica.reads.mean_milliseconds) == (6, 1.5)
     assert minutes(found) == {6000: {"replica1": 4}, 6060: {}, 6120: {"replica1": 2}}
@@ -145,7 +143,7 @@ def test_what_a_newer_version_adds_is_skipped():
         "events": [["e", "", 1, "more"]],
         "gauges": [1],
     }
-    found = summarize([(MINUTES[0], row), (MINUTES[1], {})], steps=MINUTES, aliases=ALIASES)
+    found = Summary([(MINUTES[0], row), (MINUTES[1], {})], steps=MINUTES, aliases=ALIASES)
     assert (found.reads, found.total("e")) == (1, 1)
 
 

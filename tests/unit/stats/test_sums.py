@@ -6,8 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter.stats.counters import MAX_ORIGINS
-from django_rwrouter.stats.sums import LOG_OF_ALL, LOG_OF_EACH, Sum
+from django_rwrouter.stats.sums import LOG_OF_ALL, LOG_OF_EACH, MAX_ORIGINS, Sum
 
 NAMES = st.sampled_from(["a", "b", "c"])
 NUMBERS = st.integers(0, 2**40)
@@ -101,7 +100,7 @@ def test_the_most_frequent_origins_are_kept_apart_and_the_others_counted_togethe
 
 def test_a_longer_time_keeps_more_of_the_log():
     row = (0, {"log": [[second, "ejected", "replica1", ""] for second in range(100)]})
-    assert [len(merged([row], resolution)["log"]) for resolution in LOG_OF_EACH] == [10, 20, 40, 80]
+    assert [len(merged([row], resolution)["log"]) for resolution in LOG_OF_EACH] == [5, 20, 40, 80]
 
 
 def test_lag_is_the_most_and_the_last_of_all_and_the_worse_of_those_at_the_same_time():
