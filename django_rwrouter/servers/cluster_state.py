@@ -59,10 +59,14 @@ def _measured(cluster: Cluster, alias: str) -> ServerState:
     )
 
 
-class _Floor:
+class Floor:
     """The primary's position, which the replicas of a survey are compared with."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float, patience: float = PATIENCE) -> None:
+        self.timeout = timeout
+        """How many seconds a replica waits for it."""
+        self.patience = min(timeout, patience)
+        """How many seconds a replica has to reach it."""
         self.position: Any = None
         self.at = 0.0
         """Monotonic, before it was asked."""
@@ -71,12 +75,12 @@ class _Floor:
 
 def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
     """Survey a cluster; return the state of each server by alias, within about ``timeout`` seconds."""
-    floor = _Floor()
+    floor = Floor(timeout)
     outcomes = survey(
         [cluster.primary, *(replica.alias for replica in cluster.replicas)],
-        lambda connection: _state(cluster, connection, floor, timeout),
+        lambda connection: ask_state(cluster, connection, floor),
         timeout=timeout,
-        deadline=timeout + min(timeout, PATIENCE),
+        deadline=timeout + floor.patience,
     )
     return {
         alias: outcome
@@ -92,7 +96,8 @@ def _why(error: Exception, timeout: float) -> str:
     return in_words(error)
 
 
-def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, timeout: float) -> ServerState:
+def ask_state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: Floor) -> ServerState:
+    """Ask one server where it stands. The primary sets the floor; a replica waits for it, and to reach it."""
     alias = connection.alias
     try:
         connection.ensure_connection()
@@ -101,7 +106,7 @@ def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, tim
             failure = "" if connection.is_usable() else NO_ANSWER
             return ServerState(alias=alias, cluster=cluster.name, failure=failure)
         if alias != cluster.primary:
-            return _replica(cluster, connection, driver, floor, timeout)
+            return _replica(cluster, connection, driver, floor)
         floor.at = monotonic()
         with plain_cursor(connection) as cursor:
             reading = driver.describe_primary(cursor)
@@ -117,11 +122,9 @@ def _state(cluster: Cluster, connection: BaseDatabaseWrapper, floor: _Floor, tim
             floor.answered.set()
 
 
-def _replica(
-    cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: _Floor, timeout: float
-) -> ServerState:
-    floor.answered.wait(timeout)
-    deadline = monotonic() + min(timeout, PATIENCE)
+def _replica(cluster: Cluster, connection: BaseDatabaseWrapper, driver: Driver, floor: Floor) -> ServerState:
+    floor.answered.wait(floor.timeout)
+    deadline = monotonic() + floor.patience
     while True:
         asked = monotonic()
         with plain_cursor(connection) as cursor:

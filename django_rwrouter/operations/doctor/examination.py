@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import code_of, get_product, meaning_of, what_is_refused
-from django_rwrouter.databases.base import Driver, Loss
+from django_rwrouter.databases import code_of, get_product, meaning_of
+from django_rwrouter.databases.base import Loss
 from django_rwrouter.operations.doctor import DOCTORS, general
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer, Finding
+from django_rwrouter.servers.cluster_state import Floor, ask_state
 from django_rwrouter.servers.survey import plain_cursor, survey
 
 CATCH_UP_SECONDS: Final = 2.0
@@ -25,17 +26,30 @@ def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = 
     The primary is asked first, because its replicas are asked whether they have reached where it stands: all
     of them, or those among ``aliases``.
     """
-    primary = ExaminedServer(cluster=cluster, alias=cluster.primary)
-    replicas = [
-        ExaminedServer(cluster=cluster, alias=alias, primary=primary)
-        for alias in cluster.replica_aliases
-        if aliases is None or alias in aliases
-    ]
-    answering = [*_ask_all([primary], timeout), *_ask_all(replicas, timeout)]
-    for server in answering:
-        _judge(server)
+    servers = {
+        alias: ExaminedServer(cluster=cluster, alias=alias)
+        for alias in (cluster.primary, *cluster.replica_aliases)
+        if aliases is None or alias in aliases or alias == cluster.primary
+    }
+    floor = Floor(timeout, min(CATCH_UP_SECONDS, timeout / 2))
+    outcomes = survey(
+        servers,
+        lambda connection: _ask(servers[connection.alias], connection, floor),
+        timeout=timeout,
+        deadline=2 * timeout + CATCH_UP_SECONDS,
+    )
+    answering = []
+    for alias, server in servers.items():
+        outcome = outcomes[alias]
+        if isinstance(outcome, Exception):
+            advice = "Start the server, or correct its entry in DATABASES."
+            server.error("connection", _why(outcome, timeout), advice)
+        else:
+            server.primary = servers[cluster.primary]
+            _judge(server)
+            answering.append(server)
     general.compare(cluster, answering)
-    return [finding for server in (primary, *replicas) for finding in server.findings]
+    return [finding for server in servers.values() for finding in server.findings]
 
 
 def _judge(server: ExaminedServer) -> None:
@@ -53,59 +67,27 @@ def _judge(server: ExaminedServer) -> None:
     general.judge(server)
 
 
-def _ask_all(servers: Sequence[ExaminedServer], timeout: float) -> list[ExaminedServer]:
-    """Ask servers at the same time, and return those that answered."""
-    by_alias = {server.alias: server for server in servers}
-    outcomes = survey(
-        by_alias,
-        lambda connection: _ask(by_alias[connection.alias], connection, timeout),
-        timeout=timeout,
-        deadline=2 * timeout + CATCH_UP_SECONDS,
-    )
-    for alias, outcome in outcomes.items():
-        if isinstance(outcome, Exception):
-            server = by_alias.pop(alias)
-            server.error(
-                "connection", _why(outcome, timeout), "Start the server, or correct its entry in DATABASES."
-            )
-    return [*by_alias.values()]
-
-
-def _ask(server: ExaminedServer, connection: BaseDatabaseWrapper, timeout: float) -> None:
-    with plain_cursor(connection) as cursor:
-        server.product = product = get_product(connection)
-        server.options, server.version = connections.settings[server.alias], connection.vendor
-        doctor = DOCTORS.get(product.name)
-        if doctor is not None:
+def _ask(server: ExaminedServer, connection: BaseDatabaseWrapper, floor: Floor) -> None:
+    try:
+        state = ask_state(server.cluster, connection, floor)
+    except Error as error:
+        product = get_product(connection)
+        # Then other facts say why: a standby in the primary's place, a node of Galera that is a donor.
+        is_explained = server.is_primary or (
+            product.name in DOCTORS and product.errors.loss(error, closed=False) is Loss.SERVER
+        )
+        if connection.connection is None or not is_explained:
+            raise
+    else:
+        server.position, server.refused = state.position, state.refused
+        if not server.is_primary and floor.position is not None:
+            server.caught_up = state.lag is not None
+    server.product, server.version = get_product(connection), connection.vendor
+    server.options = connections.settings[server.alias]
+    doctor = DOCTORS.get(server.product.name)
+    if doctor is not None:
+        with plain_cursor(connection) as cursor:
             doctor.ask(cursor, server)
-        if product.driver is None:
-            return
-        try:
-            with connection.wrap_database_errors:
-                _ask_position(product.driver, cursor, server, min(CATCH_UP_SECONDS, timeout / 2))
-        except Error as error:
-            if product.errors.is_refusal(error):
-                server.refused = what_is_refused(error)
-            elif not server.is_primary and (
-                doctor is None or product.errors.loss(error, closed=False) is not Loss.SERVER
-            ):
-                raise
-            # Other facts say why: a standby in the primary's place, a node of Galera that is a donor.
-
-
-def _ask_position(driver: Driver, cursor: Any, server: ExaminedServer, seconds: float) -> None:
-    if server.primary is None:
-        server.position = driver.read_primary(cursor)
-        return
-    floor = server.primary.position
-    if floor is not None:
-        driver.wait(cursor, floor, seconds)
-    reading = driver.read_replica(cursor)
-    server.position = reading.position
-    if reading.tentative and reading.position is not None:
-        server.position = driver.place(reading.position, floor)
-    if floor is not None:
-        server.caught_up = server.position is not None and server.position.covers(floor)
 
 
 def _why(error: Exception, timeout: float) -> str:

@@ -70,8 +70,8 @@ class ExaminedServer:
     clock: float | None = None
     """By how many seconds the server's clock is ahead of ours; ``None`` if it was not asked."""
     clock_accuracy: float = 0.0
-    position: Any = None
-    """Where it stands; ``None`` if it does not say."""
+    position: str = ""
+    """Where it stands; empty if it does not say."""
     refused: str = ""
     """What the user lacks to be told the position: a function's name, or a privilege's."""
     caught_up: bool | None = None

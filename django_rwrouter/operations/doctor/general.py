@@ -82,7 +82,7 @@ def judge_position(server: ExaminedServer, advice: str) -> None:
         server.unknown(
             "position", "whether it keeps up cannot be told while the primary does not say where it is"
         )
-    elif server.position is None:
+    elif not server.position:
         report("position", "it does not say where it stands", advice)
     elif server.is_primary:
         server.ok("position", "it says where it stands")

@@ -72,7 +72,7 @@ def test_a_server_that_does_not_say_where_it_stands_says_why(show, monkeypatch):
             alias=connection.alias, cluster=cluster.name, refused="pg_last_wal_replay_lsn", at=NOW
         )
 
-    monkeypatch.setattr(cluster_state, "_state", ask)
+    monkeypatch.setattr(cluster_state, "ask_state", ask)
     assert show().table(SERVERS)[1][2] == "healthy it refuses to say where it stands (pg_last_wal_replay_lsn)"
 
 

@@ -27,6 +27,7 @@ from django_rwrouter.monitor.probes import Prober
 from django_rwrouter.operations import doctor, overrides, replication
 from django_rwrouter.operations.doctor import examination
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
+from django_rwrouter.servers.cluster_state import Floor
 from django_rwrouter.stats import backends
 
 PACKAGE = Path(django_rwrouter.__file__).parent
@@ -278,9 +279,11 @@ class AbacusDoctor:
 def examined(connection):
     """What the doctor says of a replica whose primary stands at 7."""
     cluster = get_topology().clusters["default"]
-    primary = ExaminedServer(cluster=cluster, alias="default", position=Number(7))
-    server = ExaminedServer(cluster=cluster, alias="replica1", primary=primary)
-    examination._ask(server, connection, 1.0)
+    server = ExaminedServer(cluster=cluster, alias="replica1")
+    floor = Floor(timeout=1.0)
+    floor.position = Number(7)
+    floor.answered.set()
+    examination._ask(server, connection, floor)
     examination._judge(server)
     return {finding.topic: finding.message for finding in server.findings}
 

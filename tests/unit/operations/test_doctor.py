@@ -59,7 +59,7 @@ def cluster(**options):
 
 
 def facts(product, *, alias="replica1", level="causal", variables=None, **more):
-    more.setdefault("position", object())
+    more.setdefault("position", "0-1-7")
     more.setdefault("caught_up", None if alias == "default" else True)
     more.setdefault("options", {"OPTIONS": {"connect_timeout": 2, "read_timeout": 2}, "CONN_MAX_AGE": 0})
     return ExaminedServer(
@@ -108,12 +108,12 @@ def postgres(alias="replica1", *, changes=None, **more):
         pytest.param(maria(), set(), id="a good replica"),
         pytest.param(maria("default"), set(), id="a good primary"),
         pytest.param(
-            maria("default", changes={"log_bin": "OFF"}, position=None),
+            maria("default", changes={"log_bin": "OFF"}, position=""),
             {("binary_log", "error"), ("position", "error")},
             id="a primary without a log",
         ),
         pytest.param(
-            maria("default", changes={"log_bin": "OFF"}, position=None, level="window"),
+            maria("default", changes={"log_bin": "OFF"}, position="", level="window"),
             {("binary_log", "error"), ("position", "warning")},
             id="which matters less under window",
         ),
@@ -174,7 +174,7 @@ def postgres(alias="replica1", *, changes=None, **more):
             id="receives nothing",
         ),
         pytest.param(
-            maria(replication={**RUNS, "Using_Gtid": "No"}, position=None),
+            maria(replication={**RUNS, "Using_Gtid": "No"}, position=""),
             {("replication", "warning"), ("position", "error")},
             id="by file and offset, without a position",
         ),
@@ -212,7 +212,7 @@ def test_mariadb(server, expected):
         pytest.param(my(), set(), id="a good replica"),
         pytest.param(my("default"), set(), id="a good primary"),
         pytest.param(
-            my("default", changes={"gtid_mode": "OFF"}, position=None),
+            my("default", changes={"gtid_mode": "OFF"}, position=""),
             {("gtid", "error"), ("position", "error")},
             id="no GTIDs",
         ),
@@ -264,15 +264,15 @@ def test_a_delay_that_the_settings_name_is_meant(module):
     [
         (
             postgresql,
-            postgres("default", position=None, refused="pg_current_wal_flush_lsn"),
+            postgres("default", position="", refused="pg_current_wal_flush_lsn"),
             "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn() TO",
         ),
         (
             postgresql,
-            postgres(position=None, caught_up=None, refused="pg_last_wal_replay_lsn"),
+            postgres(position="", caught_up=None, refused="pg_last_wal_replay_lsn"),
             "GRANT EXECUTE ON FUNCTION pg_last_wal_replay_lsn() TO",
         ),
-        (mariadb, maria(position=None, refused="REPLICA MONITOR"), "GRANT REPLICA MONITOR ON *.* TO"),
+        (mariadb, maria(position="", refused="REPLICA MONITOR"), "GRANT REPLICA MONITOR ON *.* TO"),
     ],
 )
 def test_a_position_that_is_refused_names_the_grant(module, server, grant):
@@ -289,7 +289,7 @@ def test_a_position_that_is_refused_names_the_grant(module, server, grant):
         pytest.param(postgres(), set(), id="a good standby"),
         pytest.param(postgres("default"), set(), id="a good primary"),
         pytest.param(
-            postgres("default", changes={"in_recovery": "true"}, position=None),
+            postgres("default", changes={"in_recovery": "true"}, position=""),
             {("read_only", "error"), ("position", "error")},
             id="a standby as primary",
         ),
@@ -302,7 +302,7 @@ def test_a_position_that_is_refused_names_the_grant(module, server, grant):
             id="commits late",
         ),
         pytest.param(
-            postgres(changes={"in_recovery": "false"}, position=None),
+            postgres(changes={"in_recovery": "false"}, position=""),
             {("replication", "error"), ("position", "error")},
             id="no standby",
         ),
@@ -436,9 +436,7 @@ def test_servers_in_each_others_place(primary, replica, is_reported):
 
 
 def test_a_logical_subscriber_is_none_of_the_others():
-    subscriber = postgres(
-        changes={"in_recovery": "false"}, position=None, caught_up=False, is_subscriber=True
-    )
+    subscriber = postgres(changes={"in_recovery": "false"}, position="", caught_up=False, is_subscriber=True)
     assert judged(postgresql, subscriber) == {("replication", "warning"), ("read_only", "warning")}
 
 

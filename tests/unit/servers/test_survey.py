@@ -111,7 +111,7 @@ def test_of_a_shared_topic_a_frozen_server_costs_one_thread(opened, thaw):
 def test_a_primary_that_cannot_be_reached_lets_its_replicas_answer(opened, monkeypatch):
     floors = []
 
-    def replica(cluster, connection, driver, floor, timeout):
+    def replica(cluster, connection, driver, floor):
         assert floor.answered.wait(LONG)
         floors.append(floor.position)
         return ServerState(alias=connection.alias, role="replica")
