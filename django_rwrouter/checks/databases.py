@@ -345,7 +345,8 @@ def _patience(alias: str, options: Mapping[str, Any], monitor: str) -> Iterator[
         yield message(
             "W024",
             f"DATABASES[{alias!r}] is a replica with serializable transactions in OPTIONS, which no"
-            " standby has: each read fails there, and is run again on the primary.",
+            " standby has: each new connection has to be given another level or, with READ_ONLY_SESSIONS"
+            " False, each read fails there and is run again on the primary.",
             f"Leave that out of the OPTIONS in DATABASES[{alias!r}]. The primary may keep it.",
         )
     if product.reads_can_hang and kept and monitor != "thread":

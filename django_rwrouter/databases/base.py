@@ -293,6 +293,9 @@ class Product:
     errors: ErrorCodes = ErrorCodes()
     read_only_query: str = ""
     """A query that returns 1 or ``on`` in a session that is read-only."""
+    supported_isolation: str = ""
+    """What gives a replica's session the strongest isolation level that replicas have, where
+    :meth:`ErrorCodes.is_unsupported` says that its default is none of these."""
     impatient_select: str = "SELECT %s"
     """A query that waits no longer than a quarter of a second for a lock, by a setting that ends with it: one
     of the session would reach others through a pooler."""

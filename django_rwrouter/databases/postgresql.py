@@ -359,6 +359,7 @@ class PostgreSQL(base.Product):
         has_describe=False,
     )
     read_only_query = "SHOW transaction_read_only"
+    supported_isolation = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ"
     impatient_select = "SET LOCAL lock_timeout = 250; SELECT %s"
     timeouts = ("connect_timeout",)
     driver_timeouts = {"psycopg": timeouts, "psycopg2": timeouts}

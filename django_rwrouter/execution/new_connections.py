@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
+from typing import Any
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases import get_product
+from django_rwrouter.databases.base import Product
 from django_rwrouter.routing.pending_read import note_new_connection
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, primary_server, set_server
@@ -46,16 +49,32 @@ def prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     if not statement:
         return
     try:
-        with (
-            connection.wrap_database_errors,
-            loads[connection.alias].waiting(connection),
-            closing(connection.connection.cursor()) as cursor,
-        ):
-            cursor.execute(*statement)
-            if not connection.autocommit:
-                connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.
+        _make_read_only(connection, product, statement)
     except BaseException as error:
         if product.errors.is_unsupported(error):
             return  # Each read will say so, and move on.
         connection.close()  # Never leave a replica's connection open that can be written to.
         raise
+
+
+def _make_read_only(connection: BaseDatabaseWrapper, product: Product, statement: Sequence[Any]) -> None:
+    try:
+        _run(connection, *statement)
+    except Error as error:
+        if not product.errors.is_unsupported(error):
+            raise
+        if not connection.autocommit:
+            connection.connection.rollback()
+        _run(connection, product.supported_isolation)
+        _run(connection, *statement)
+
+
+def _run(connection: BaseDatabaseWrapper, *statement: Any) -> None:
+    with (
+        connection.wrap_database_errors,
+        loads[connection.alias].waiting(connection),
+        closing(connection.connection.cursor()) as cursor,
+    ):
+        cursor.execute(*statement)
+        if not connection.autocommit:
+            connection.connection.commit()  # PostgreSQL would undo the setting on a rollback.

@@ -806,10 +806,6 @@ AT_SERVERS = {
         {"replica1": {**STANDBY, "pg_monitor": "false"}},
         [("I003", ["DATABASES['replica1']", "not allowed to see", "GRANT pg_monitor"])],
     ),
-    "30 serializable for the role": (
-        {"replica1": {**STANDBY, "pg_monitor": "true", "default_transaction_isolation": "serializable"}},
-        [("W025", ["DATABASES['replica1']", "serializable", "'OPTIONS'"])],
-    ),
     "31 primary and replica swapped": (
         SWAPPED,
         [

@@ -133,14 +133,6 @@ def _replica(server: ExaminedServer) -> None:
         )
         return
     server.ok("read_only", "it is a standby, which nobody can write to")
-    if server.variables.get("default_transaction_isolation") == "serializable":
-        server.warning(
-            "isolation",
-            "default_transaction_isolation is serializable, which no standby has: each read fails there,"
-            " and is run again on the primary",
-            "Give the replica's session another default: 'OPTIONS': {'options':"
-            " '-c default_transaction_isolation=repeatable\\\\ read'}.",
-        )
     if server.variables.get("receivers") == "0":
         server.error(
             "replication",

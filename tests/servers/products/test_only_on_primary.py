@@ -5,7 +5,10 @@ from django.db import connection, connections
 from django.db.utils import ProgrammingError
 
 from django_rwrouter import Reason, read_connection, routing_scope, use_replica
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.cluster_state import server_states
 from tests.app.models import Book
 from tests.servers.product import on
 from tests.servers.products.settings import REPLICAS
@@ -70,15 +73,38 @@ def test_an_unlogged_table(cluster, routed):
         run("DROP TABLE app_scratch")
 
 
+@pytest.fixture(params=["OPTIONS", "the database"])
+def serializable(request, cluster, monkeypatch):
+    """Let sessions begin with an isolation level that no standby has."""
+    setting = "default_transaction_isolation"
+    if request.param == "OPTIONS":
+        for alias in REPLICAS:
+            options = connections[alias].settings_dict["OPTIONS"]
+            monkeypatch.setitem(options, "options", f"-c {setting}=serializable")
+    else:
+        run(f"ALTER DATABASE {connection.settings_dict['NAME']} SET {setting} = 'serializable'")
+        cluster.wait_all()
+    connections.close_all()
+    yield
+    if request.param != "OPTIONS":
+        run(f"ALTER DATABASE {connection.settings_dict['NAME']} RESET {setting}")
+        cluster.wait_all()
+    connections.close_all()
+
+
 @pytest.mark.parametrize("product", on("postgresql"), indirect=True)
-def test_serializable_sessions(cluster, routed, monkeypatch):
-    for alias in REPLICAS:
-        connections[alias].close()
-        options = connections[alias].settings_dict["OPTIONS"]
-        monkeypatch.setitem(options, "options", "-c default_transaction_isolation=serializable")
+@pytest.mark.parametrize("read_only", [True, False])
+def test_serializable_sessions(cluster, serializable, routed, settings, read_only):
+    """A standby has its strongest level in their place, where the router may set anything in a session."""
+    settings.RWROUTER = {**settings.RWROUTER, "READ_ONLY_SESSIONS": read_only}
     with routing_scope(safe=True):
         assert Book.objects.count() == 1
-    assert places(routed) == [("default", Reason.ONLY_ON_PRIMARY)]
+    (place,) = places(routed)
+    assert (place[0] in REPLICAS) is read_only
+    assert (place[1] is Reason.ONLY_ON_PRIMARY) is not read_only
     assert not any(map(health.is_ejected, REPLICAS))
-    for alias in REPLICAS:
-        connections[alias].close()
+    if read_only:
+        topology = get_topology().clusters["default"]
+        states = server_states(topology, 5.0)
+        assert {(states[alias].role, states[alias].lag is None) for alias in REPLICAS} == {("replica", False)}
+        assert "cannot be asked" not in str(examine(topology, 5.0))
