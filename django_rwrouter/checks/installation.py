@@ -9,10 +9,11 @@ from typing import Final
 from django.conf import settings as django_settings
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.core.checks import CheckMessage
+from django.utils.module_loading import import_string
 
 from django_rwrouter.checks.messages import TAG, message, named
 from django_rwrouter.checks.project import (
-    flaw_of_import,
+    flaw_of,
     flaw_of_routers,
     installed_routers,
     is_our_middleware,
@@ -39,7 +40,7 @@ def middleware(settings: Settings | None) -> Iterator[CheckMessage]:
     store = None if settings is None else store_of(settings, SessionStore)
     sessions = [place for place, entry in enumerate(entries) if is_session_middleware(entry)]
     for entry in entries:
-        flaw = flaw_of_import(entry)
+        flaw = flaw_of(import_string, entry)
         if flaw and (places or not entry.startswith(f"{TAG}.")):
             yield message(
                 "E025",

@@ -32,6 +32,8 @@ def flaw_of(resolve: Callable[[str], object], name: str) -> str | None:
         resolve(name)
     except ImproperlyConfigured as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001  (a module of the project may raise anything)
+        return f"{type(error).__name__}: {error}"
     return None
 
 
@@ -49,16 +51,7 @@ def is_session_middleware(entry: str) -> bool:
 
 
 def _imported(path: str) -> object:
-    return None if flaw_of_import(path) else import_string(path)
-
-
-def flaw_of_import(path: str) -> str | None:
-    """Return why a dotted path cannot be imported, or ``None`` if it can."""
-    try:
-        import_string(path)
-    except Exception as error:  # noqa: BLE001  (a module of the project may raise anything)
-        return f"{type(error).__name__}: {error}"
-    return None
+    return None if flaw_of(import_string, path) else import_string(path)
 
 
 def installed_routers() -> Sequence[object]:
@@ -69,11 +62,8 @@ def installed_routers() -> Sequence[object]:
 def flaw_of_routers() -> str | None:
     """Return which entry of ``DATABASE_ROUTERS`` cannot be made, and why; ``None`` if all can."""
     for entry in django_settings.DATABASE_ROUTERS:
-        if isinstance(entry, str):
-            try:
-                import_string(entry)()
-            except Exception as error:  # noqa: BLE001  (a module of the project may raise anything)
-                return f"{entry!r}, which cannot be used ({type(error).__name__}: {error})"
+        if isinstance(entry, str) and (flaw := flaw_of(lambda path: import_string(path)(), entry)):
+            return f"{entry!r}, which cannot be used ({flaw})"
     return None
 
 

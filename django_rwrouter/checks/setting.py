@@ -73,10 +73,7 @@ def names(settings: Settings) -> Iterator[CheckMessage]:
 
 def _statistics_backend(path: str) -> None:
     """Look at a statistics backend without making one: that may connect to something."""
-    try:
-        backend = import_string(path)
-    except Exception as error:  # A module of the project may raise anything.
-        raise ImproperlyConfigured(f"{type(error).__name__}: {error}") from error
+    backend = import_string(path)
     if not callable(backend):
         raise ImproperlyConfigured("it is neither a class nor a function.")
     if isinstance(backend, type) and not callable(getattr(backend, "write", None)):
