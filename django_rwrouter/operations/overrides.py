@@ -238,14 +238,14 @@ def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
     """
     targeted = targets()
     effective = {override.key: override for override in _understood(overrides) if override.key in targeted}
-    drained = health.switches.set_drained(
+    drained = health.set_drained(
         [
             (override.target, override.at, override.why)
             for override in effective.values()
             if override.kind is OverrideKind.DRAIN
         ]
     )
-    off = health.switches.set_off([target for kind, target in effective if kind is OverrideKind.PRIMARY_ONLY])
+    off = health.set_off([target for kind, target in effective if kind is OverrideKind.PRIMARY_ONLY])
     if quietly:
         return
     # Every process learns of it; the command that did it has counted it.

@@ -240,7 +240,7 @@ class _Sources:
         routing: Routing = "on"
         if not cluster.enabled:
             routing = "off"
-        elif switched_off is not None or cluster.name in health.switches.off:
+        elif switched_off is not None or cluster.name in health.off:
             routing = "switched_off"
         elif cluster.shadow:
             routing = "shadow"

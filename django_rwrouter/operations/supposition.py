@@ -155,7 +155,7 @@ class Supposition:
         read.instance_alias = cluster.primary if question.from_primary else None
         facts = describe(
             read,
-            cluster.enabled and cluster.name not in health.switches.off,
+            cluster.enabled and cluster.name not in health.off,
             question.in_transaction or bool(around_views and not state.safe),
         )
         return Read(*facts)

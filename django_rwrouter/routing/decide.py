@@ -109,7 +109,7 @@ def _decide(read: PendingRead) -> Decision:
     route, state, here = read.route, read.state, read.standings
     cluster, primary, in_transaction = route.cluster, here.primary, False
     read.positions = here.has_driver and knowledge.has_positions(cluster.name, cluster.replica_aliases)
-    enabled = cluster.enabled and (health.all_well or cluster.name not in health.switches.off)
+    enabled = cluster.enabled and (health.all_well or cluster.name not in health.off)
     if primary.in_atomic_block or not primary.autocommit:
         transaction = transaction_of(primary, state, read.scope, cluster.name)
         in_transaction = transaction is Transaction.BLOCK or (

@@ -12,7 +12,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -20,7 +20,9 @@ from typing import Final
 from django_rwrouter import process
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.server_state import Condition, ServerState
-from django_rwrouter.servers.switches import Switches
+
+Difference = tuple[Collection[str], Collection[str]]
+"""What is new, and what is not there any more."""
 
 
 @dataclass(slots=True)
@@ -90,13 +92,16 @@ class Health:
         self._breakers: dict[str, CircuitBreaker] = {}
         self._ejected: frozenset[str] = frozenset()
         self._away: dict[str, float] = {}
-        self.switches = Switches(self._invalidate)
+        self.drained: Mapping[str, ServerState] = {}
+        """The replicas that operators have drained, as this process has read it last."""
+        self.off: frozenset[str] = frozenset()
+        """The clusters whose kill switch is thrown."""
         self.watched_until = -1.0
         self._invalidate()
 
     def _invalidate(self) -> None:
         with self._lock:  # Two threads that change something must not store what one of them saw before.
-            self.all_well = not (self._ejected or self.switches.drained or self.switches.off)
+            self.all_well = not (self._ejected or self.drained or self.off)
             """Whether nothing is ejected, drained or switched off; plain, as each decision looks."""
             self.version += 1
 
@@ -106,14 +111,11 @@ class Health:
         """Return the aliases that take no reads now."""
         if self.all_well:
             return ()
-        drained = self.switches.drained
-        if not self._ejected or self.watched:
-            return self._ejected.union(drained)
-        now = self._clock()
-        breakers = list(self._breakers.items())
-        return {alias for alias, breaker in breakers if breaker.is_open and now < breaker.until}.union(
-            drained
-        )
+        ejected: Collection[str] = self._ejected
+        if ejected and not self.watched:
+            now, breakers = self._clock(), list(self._breakers.items())
+            ejected = [alias for alias, breaker in breakers if breaker.is_open and now < breaker.until]
+        return {*ejected, *self.drained}
 
     @property
     def watched(self) -> bool:
@@ -133,7 +135,7 @@ class Health:
         others, until that trial has succeeded: a frozen server costs one request its ``connect_timeout``,
         not all. A watched one is tried by the monitor alone.
         """
-        if alias in self.switches.drained:
+        if alias in self.drained:
             return False
         if alias not in self._ejected:
             return True
@@ -200,19 +202,17 @@ class Health:
             return ServerState(
                 alias=alias, condition=Condition.EJECTED, since=breaker.since_unix, why=breaker.why
             )
-        return self.switches.drained.get(alias) or ServerState(alias=alias)
+        return self.drained.get(alias) or ServerState(alias=alias)
 
     # --- the primary and the monitor --------------------------------------------------------------
 
-    def lost_primary(self, cluster: str, seconds: float = POLICY.first_pause) -> bool:
-        """Take a primary for away, for so long; return whether it was there until now."""
-        was_there = not self.is_away(cluster)
+    def lost_primary(self, cluster: str, seconds: float = POLICY.first_pause) -> None:
+        """Take a primary for away, for so long."""
         self._away[cluster] = self._clock() + seconds
-        return was_there
 
-    def found_primary(self, cluster: str) -> bool:
-        """Note that a primary answers; return whether it was away."""
-        return self._away.pop(cluster, None) is not None
+    def found_primary(self, cluster: str) -> None:
+        """Note that a primary answers."""
+        self._away.pop(cluster, None)
 
     def watch(self, seconds: float) -> None:
         """Leave it to a monitor for so long; it has to say so again and again."""
@@ -228,6 +228,24 @@ class Health:
             self._ejected -= {alias}
             self._invalidate()
             return breaker.close(self._clock())
+
+    # --- the operators ----------------------------------------------------------------------------
+
+    def set_drained(self, drained: Iterable[tuple[str, float, str]]) -> Difference:
+        """Replace the drained replicas: alias, since when (Unix time) and why."""
+        new = {
+            alias: ServerState(alias=alias, condition=Condition.DRAINED, since=since, why=why)
+            for alias, since, why in drained
+        }
+        old, self.drained = self.drained, new
+        self._invalidate()
+        return new.keys() - old.keys(), old.keys() - new.keys()
+
+    def set_off(self, clusters: Iterable[str]) -> Difference:
+        """Replace the clusters that are switched off."""
+        old, self.off = self.off, frozenset(clusters)
+        self._invalidate()
+        return self.off - old, old - self.off
 
 
 health: Final = Health()

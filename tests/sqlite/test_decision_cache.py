@@ -122,11 +122,11 @@ def a_dead_replica(_stack):
 
 
 def a_drained_replica(_stack):
-    health.switches.set_drained([(read(), 0.0, "")])
+    health.set_drained([(read(), 0.0, "")])
 
 
 def a_kill_switch(_stack):
-    health.switches.set_off(frozenset({"default"}))
+    health.set_off(frozenset({"default"}))
 
 
 def a_look_of_the_monitor(_stack):
@@ -278,7 +278,7 @@ def write_elsewhere():
 
 
 def throw_the_kill_switch():
-    health.switches.set_off(frozenset({"default"}))
+    health.set_off(frozenset({"default"}))
 
 
 def bring_a_token():
@@ -362,7 +362,7 @@ def test_outside_it_is_decided_again_after(decided, change, after):
         decided.clear()
         assert reason() == after
     assert decided
-    health.switches.set_off(frozenset())
+    health.set_off(frozenset())
     assert reason() == "outside_scope"
 
 
@@ -503,7 +503,7 @@ def test_what_is_made_anew_each_time_is_not_kept():
 
 
 def test_nor_is_a_read_of_it_while_the_kill_switch_is_thrown():
-    health.switches.set_off(frozenset({"default"}))
+    health.set_off(frozenset({"default"}))
     historical = ProjectState.from_apps(apps).apps.get_model("app", "Book")
     assert router.db_for_read(historical) == "default"
     assert historical not in current_state().settled

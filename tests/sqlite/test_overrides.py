@@ -114,11 +114,11 @@ def test_to_do_it_again_changes_who_and_why():
 
 def test_the_kill_switch_of_a_cluster_can_be_thrown_and_put_back():
     switch_off("default", "too many stale reads", "kim")
-    assert health.switches.off == {"default"}
+    assert health.off == {"default"}
     assert alias_of_a_read() == "default"
     assert switch_on("default") is True
     assert alias_of_a_read() != "default"
-    assert health.switches.off == frozenset()
+    assert health.off == frozenset()
     assert switch_on("default") is False
 
 
@@ -214,7 +214,7 @@ def test_an_override_of_what_the_settings_have_lost_has_no_effect_and_can_be_end
     health.reset()
     overrides.apply(overrides.in_force())
     assert health.unusable() == ()
-    assert health.switches.off == frozenset()
+    assert health.off == frozenset()
     assert undrain("replica2") is True
     assert switch_on("default") is True
     assert overrides.in_force() == []

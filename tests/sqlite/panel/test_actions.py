@@ -58,7 +58,7 @@ def test_a_target_may_have_any_name(target):
 def test_the_kill_switch_and_back(admin):
     act(admin, "switch-off", "default", "it smells burnt")
     assert in_force() == [(OverrideKind.PRIMARY_ONLY, "default", "it smells burnt", "admin", NOW)]
-    assert health.switches.off == {"default"}
+    assert health.off == {"default"}
     act(admin, "switch-on", "default")
     assert in_force() == []
     assert logged() == [

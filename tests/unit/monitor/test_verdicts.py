@@ -310,7 +310,7 @@ def test_a_slow_replica_is_left_alone_for_longer(world):
 
 
 def test_the_last_healthy_replica_is_kept_however_slow(world):
-    health.switches.set_drained([("replica2", 0.0, "")])
+    health.set_drained([("replica2", 0.0, "")])
     for _ in range(3 * POLICY.slow_samples):
         work(world, replica1=0.5, replica2=0.02)
     assert restored(world)

@@ -184,14 +184,14 @@ def test_where_a_monitor_samples_all_servers_no_read_has_to_ask(rwrouter, mode, 
 def test_replicas_that_are_left_alone_do_not_answer(rwrouter):
     health.failed("replica1")
     assert where(ask(level=Level.EVENTUAL).outcome) == ("eventual", ("replica2",))
-    health.switches.set_drained([("replica2", 0.0, "")])
+    health.set_drained([("replica2", 0.0, "")])
     explained = ask(level=Level.EVENTUAL)
     assert applied(explained).name == "eventual"
     assert where(explained.outcome) == ("no_replica", ("default",))
 
 
 def test_a_kill_switch_that_was_thrown_counts(rwrouter):
-    health.switches.set_off(frozenset({"default"}))
+    health.set_off(frozenset({"default"}))
     assert applied(ask()).name == "disabled"
 
 

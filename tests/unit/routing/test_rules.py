@@ -78,7 +78,7 @@ def route(
     for name, value in (scope or {}).items():
         setattr(known, name, value)
     if switched_off:
-        health.switches.set_off(frozenset({"shop"}))
+        health.set_off(frozenset({"shop"}))
     world = WorldOfOne(
         transaction=transaction, opened=opened, staleness=staleness, away=away, balancer=balancer or First()
     )
@@ -86,7 +86,7 @@ def route(
     try:
         return world.decide(ModelRoute(cluster, None, fixed), state, known, block, instance, attempts)
     finally:
-        health.switches.set_off(frozenset())
+        health.set_off(frozenset())
 
 
 class StepAskedError(Exception):
