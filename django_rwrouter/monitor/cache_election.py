@@ -20,14 +20,13 @@ from typing import Any, Final
 from django.core.cache import caches
 
 from django_rwrouter.conf.clusters import Topology
-from django_rwrouter.monitor import snapshot as snapshots
 from django_rwrouter.monitor.election import (
     SILENT_INTERVALS,
     TRUSTED_INTERVALS,
     CannotShareError,
     settings_key,
 )
-from django_rwrouter.monitor.snapshot import Snapshot
+from django_rwrouter.monitor.snapshot import Snapshot, decode, encode, from_bytes
 
 _REMEMBERED: Final = 64
 """Versions whose times are remembered: older ones date nothing that matters."""
@@ -130,9 +129,8 @@ class CacheElection:
 
     def _send(self, snapshot: Snapshot, at: float) -> None:
         number = self._published[-1][0] + 1 if self._published else 0
-        data = snapshots.encode(snapshot, self._encode_time)
-        data |= {"number": number, "at": self._encode_time(at)}
-        self._cache.set(self._snapshot_key(self._own_term), snapshots.to_bytes(data), _SNAPSHOT_SECONDS)
+        data = encode(snapshot, self._encode_time, number=number, at=self._encode_time(at))
+        self._cache.set(self._snapshot_key(self._own_term), data, _SNAPSHOT_SECONDS)
         self._published.append((number, monotonic()))
 
     def _encode_time(self, time: float) -> tuple[int, float]:
@@ -145,7 +143,7 @@ class CacheElection:
     # --- a follower ---------------------------------------------------------------------------------
 
     def _decode(self, text: object, began: float) -> tuple[Snapshot, float] | None:
-        data: Any = snapshots.from_bytes(text) if isinstance(text, bytes) else None
+        data: Any = from_bytes(text) if isinstance(text, bytes) else None
         try:
             number = int(data["number"])
             newest = self._looks[-1][0] if self._looks else -1
@@ -159,7 +157,7 @@ class CacheElection:
         except (LookupError, TypeError, ValueError):
             return None
         self._heartbeat_at = monotonic()
-        snapshot = snapshots.decode(data, self._decode_time)
+        snapshot = decode(data, self._decode_time)
         if snapshot is None or trusted_until <= self._heartbeat_at:
             return None
         return snapshot, trusted_until

@@ -1,7 +1,7 @@
 """Elects the process of a host that probes the servers: the leader holds a file lock and keeps publishing.
 
 The kernel releases the lock of a process that ends. A stopped process (``SIGSTOP``) keeps its lock, so
-another one that sees no heartbeat replaces the locked file. The former leader notices before it publishes
+another one that sees no new snapshot removes the locked file. The former leader notices before it publishes
 again, and steps down.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -21,9 +22,8 @@ from django.db import connections
 
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology
-from django_rwrouter.monitor import snapshot as snapshots
 from django_rwrouter.monitor.runtime_directory import RuntimeDirectory, location, reason_of
-from django_rwrouter.monitor.snapshot import Snapshot
+from django_rwrouter.monitor.snapshot import VERSION, Snapshot, decode, encode, from_bytes
 
 try:
     import fcntl
@@ -70,71 +70,67 @@ class Election(Protocol):
         """Give up what is held. In a forked child this does not affect the parent."""
 
 
+@contextmanager
+def _errors_of_files() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotShareError(reason_of(error)) from error
+
+
 class HostElection:
     """An election by a lock on a file in a directory that the processes of one user share."""
 
+    @_errors_of_files()
     def __init__(self, topology: Topology, interval: float) -> None:
         """Open the directory; raises :class:`CannotShareError`."""
         if fcntl is None:
             raise CannotShareError("this system has no file locks of the kind that is needed")
         self._interval = interval
-        key = settings_key(topology, user=os.geteuid(), namespaces=[_namespace(name) for name in _NAMESPACES])
-        self._lock_name, self._guard_name, self._snapshot_name = (
-            f"{key}.{ending}" for ending in ("lock", "takeover", "json")
-        )
-        self._boot = _boot_id()
+        namespaces = [_namespace(name) for name in _NAMESPACES]
+        key = settings_key(topology, user=os.geteuid(), namespaces=namespaces, boot=_boot_id())
+        self._lock_name, self._snapshot_name = f"{key}.lock", f"{key}.json"
         self._lock: int | None = None
-        self._own_lock = (0, 0)
         self._seen = (0, 0, 0)
         """Identity of the snapshot file that was read last."""
+        self._made_at = -math.inf
+        """When the newest snapshot was made that was read (monotonic seconds)."""
         self._heartbeat_at = monotonic()
-        """The leader's last heartbeat (monotonic seconds)."""
-        self._term = 0
-        try:
-            self._directory = RuntimeDirectory(location())
-        except OSError as error:
-            raise CannotShareError(reason_of(error)) from error
+        self._directory = RuntimeDirectory(location())
 
+    @_errors_of_files()
     def leads(self) -> bool:
         """Whether this process is the leader; tries to become it where nobody is."""
-        try:
-            return self._still_leads() if self._lock is not None else self._try_to_lead()
-        except OSError as error:
-            raise CannotShareError(reason_of(error)) from error
+        if self._lock is not None:
+            return self._still_leads(self._lock)
+        lock = self._try_to_lock()
+        if lock is None and self._is_silent():
+            # Of two that do so at once the later one wins, and the other finds out when it publishes.
+            self._directory.remove(self._lock_name)
+            lock = self._try_to_lock()
+        if lock is None:
+            return False
+        self._lock = lock
+        return self.publish(Snapshot())  # The others see that somebody leads, before it has probed.
 
+    @_errors_of_files()
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish a snapshot; return whether this process still leads."""
         at = monotonic()  # Before the lock is checked, so that a late snapshot is seen to be late.
-        try:
-            if self._lock is None or not self._still_leads():
-                return False
-            data = snapshots.encode(snapshot, float) | {"boot": self._boot, "term": self._term, "at": at}
-            self._directory.replace(self._snapshot_name, snapshots.to_bytes(data))
-        except OSError as error:
-            raise CannotShareError(reason_of(error)) from error
+        if self._lock is None or not self._still_leads(self._lock):
+            return False
+        self._directory.replace(self._snapshot_name, encode(snapshot, float, at=at))
         return True
 
+    @_errors_of_files()
     def read(self) -> tuple[Snapshot, float] | None:
         """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
-        try:
-            file = self._directory.identity(self._snapshot_name)
-            if file == self._seen:
-                return None
-            data = snapshots.from_bytes(self._directory.read(self._snapshot_name))
-        except OSError as error:
-            raise CannotShareError(reason_of(error)) from error
-        self._seen = file
-        now = monotonic()
-        try:
-            at, term = float(data["at"]), int(data["term"])
-            is_late = not now - TRUSTED_INTERVALS * self._interval < at <= now
-            if data["boot"] != self._boot or is_late or term < self._term:
-                return None
-        except (LookupError, TypeError, ValueError):
+        file = self._directory.identity(self._snapshot_name)
+        if file == self._seen:
             return None
-        self._heartbeat_at, self._term = max(self._heartbeat_at, at), term
-        snapshot = snapshots.decode(data, float)
-        return None if snapshot is None else (snapshot, at + TRUSTED_INTERVALS * self._interval)
+        self._seen, data = file, self._look()
+        snapshot = decode(data, float)
+        return None if snapshot is None else (snapshot, self._made_at + TRUSTED_INTERVALS * self._interval)
 
     @property
     def has_failed(self) -> bool:
@@ -143,98 +139,63 @@ class HostElection:
 
     def close(self) -> None:
         """Release everything. In a forked child this does not affect the parent."""
-        with suppress(OSError):
-            self._step_down()
+        self._step_down()
         with suppress(OSError):
             self._directory.close()
 
-    # --- the lock -----------------------------------------------------------------------------------
+    # --- the leader ---------------------------------------------------------------------------------
 
-    def _step_down(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-
-    def _try_to_lead(self) -> bool:
+    def _try_to_lock(self) -> int | None:
         lock = self._directory.open(self._lock_name)
         try:
-            if not _locked(lock):
-                self._read_heartbeat(lock)
-                return self._is_silent() and self._take_over()
-            if _file(os.fstat(lock)) != self._directory.identity(self._lock_name)[:2]:
-                return False  # The file was replaced meanwhile.
-            self._begin_term(lock)
-            lock = -1
-            return True
-        finally:
-            if lock >= 0:
-                os.close(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
+        return lock
 
-    def _take_over(self) -> bool:
-        """Replace the lock file of a silent leader by one of this process's; one process at a time."""
-        guard = self._directory.open(self._guard_name)
-        try:
-            if not _locked(guard):
-                return False
-            # Another process may have taken over since the last look.
-            self.read()
-            current = self._directory.open(self._lock_name)
-            try:
-                self._read_heartbeat(current)
-            finally:
-                os.close(current)
-            if not self._is_silent():
-                return False
-            temporary = f"{self._lock_name}.{os.getpid()}"
-            self._directory.remove(temporary)
-            lock = self._directory.open(temporary, os.O_EXCL)
-            try:
-                if not _locked(lock):
-                    raise BlockingIOError(f"{temporary} is locked")
-                self._begin_term(lock)
-                self._directory.rename(temporary, self._lock_name)
-            except OSError:
-                self._lock = None
-                os.close(lock)
-                raise
-            return True
-        finally:
-            os.close(guard)
-
-    def _begin_term(self, lock: int) -> None:
-        self._read_heartbeat(lock)
-        self._term += 1
-        self._heartbeat_at = monotonic()
-        os.pwrite(lock, b"%-19d %-30.6f" % (self._term, self._heartbeat_at), 0)
-        self._lock, self._own_lock = lock, _file(os.fstat(lock))
-
-    def _read_heartbeat(self, lock: int) -> None:
-        """Read when the leader's term began: it may not have published anything yet."""
-        try:
-            term, at = os.pread(lock, 64, 0).split()
-            began = float(at)
-            if began <= monotonic():  # Else it was written before the host was started anew.
-                self._term = max(self._term, int(term))
-                self._heartbeat_at = max(self._heartbeat_at, began)
-        except ValueError:
-            pass
-
-    def _is_silent(self) -> bool:
-        return monotonic() - self._heartbeat_at > SILENT_INTERVALS * self._interval
-
-    def _still_leads(self) -> bool:
-        if self._directory.identity(self._lock_name)[:2] == self._own_lock:
+    def _still_leads(self, lock: int) -> bool:
+        own = os.fstat(lock)
+        if (own.st_dev, own.st_ino) == self._directory.identity(self._lock_name)[:2]:
             self._heartbeat_at = monotonic()
             return True
         self._step_down()
         return False
+
+    def _step_down(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with suppress(OSError):
+                os.close(lock)
+
+    # --- a follower ---------------------------------------------------------------------------------
+
+    def _look(self) -> Any:
+        """Return what the snapshot file has, and note when it was made; ``None`` if that is no news."""
+        data = from_bytes(self._directory.read(self._snapshot_name))
+        try:
+            at, now = float(data["at"]), monotonic()
+        except (LookupError, TypeError, ValueError):
+            return None
+        # A former leader that stood still may write after its successor.
+        if not self._made_at <= at <= now < at + TRUSTED_INTERVALS * self._interval:
+            return None
+        self._made_at = at
+        self._heartbeat_at = max(self._heartbeat_at, at)
+        return data
+
+    def _is_silent(self) -> bool:
+        self._look()
+        return monotonic() - self._heartbeat_at > SILENT_INTERVALS * self._interval
 
 
 def settings_key(topology: Topology, **place: object) -> str:
     """Return a key that is the same for processes that may share: by settings, environment and place."""
     options = ("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS")
     common = {
-        "version": snapshots.VERSION,
+        "version": VERSION,
         **place,
         "environment": {name: os.environ.get(name) for name in _ADDRESS_VARIABLES},
         "setting": _plain(getattr(django_settings, SETTING, {})),
@@ -271,15 +232,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _file(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

@@ -99,14 +99,10 @@ class RuntimeDirectory:
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(contents)
-            self.rename(temporary, name)
+            os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
         except OSError:
             self.remove(temporary)
             raise
-
-    def rename(self, old: str, new: str) -> None:
-        """Rename a file, replacing the other one."""
-        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def remove(self, name: str) -> None:
         """Remove a file; ignore it if that fails."""

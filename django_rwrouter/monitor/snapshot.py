@@ -11,7 +11,7 @@ from django_rwrouter import databases
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.monitor.probes import ProbeResult
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the format; others are not read."""
 
 
@@ -29,19 +29,38 @@ class Snapshot:
     """The answers to the additional questions, by name."""
 
 
-def encode(snapshot: Snapshot, when: Callable[[float], Any]) -> dict[str, Any]:
-    """Return a snapshot in JSON's types; ``when`` turns its times into values that readers understand."""
-    return {
+_PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "alias": str,
+    "seconds": float,
+    "failure": str,
+    "refusal": str,
+    "is_primary": bool,
+}
+"""The fields of a probe's result that are published as they are, and their types."""
+
+
+def encode(snapshot: Snapshot, when: Callable[[float], Any], **more: Any) -> bytes:
+    """Return a snapshot as JSON; ``when`` turns its times into values that readers understand."""
+    data = {
         "version": VERSION,
         "servers": [_encode_finding(finding, when) for finding in snapshot.findings],
         "ejected": dict(snapshot.ejected),
         "cut_off": {alias: when(at) for alias, at in snapshot.cut_off.items()},
         "answers": dict(snapshot.answers),
     }
+    return json.dumps(data | more, separators=(",", ":")).encode()
+
+
+def from_bytes(text: bytes) -> Any:
+    """Read JSON; ``None`` if the text is not JSON."""
+    try:
+        return json.loads(text)
+    except (RecursionError, ValueError):
+        return None
 
 
 def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
-    """Read what :func:`encode` returned; ``None`` for anything else, whoever wrote it."""
+    """Read the JSON that :func:`encode` made; ``None`` for anything else, whoever wrote it."""
     try:
         if data["version"] != VERSION:
             return None
@@ -55,51 +74,23 @@ def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
         return None
 
 
-def to_bytes(data: Mapping[str, Any]) -> bytes:
-    """Return the data as JSON."""
-    return json.dumps(data, separators=(",", ":")).encode()
-
-
-def from_bytes(text: bytes) -> Any:
-    """Read JSON; ``None`` if the text is not JSON."""
-    try:
-        return json.loads(text)
-    except (RecursionError, ValueError):
-        return None
-
-
 def _encode_finding(finding: ProbeResult, when: Callable[[float], Any]) -> dict[str, Any]:
-    encoded: dict[str, Any] = {
-        "alias": finding.alias,
-        "began": when(finding.began),
-        "seconds": finding.seconds,
-        "failure": finding.failure,
-        "refusal": finding.refusal,
-        "is_primary": finding.is_primary,
-    }
-    if finding.reading is not None:
-        position = finding.reading.position
-        encoded["server"] = finding.reading.server
-        encoded["position"] = None if position is None else databases.encode(position)
-        encoded["writable"] = finding.reading.writable
+    reading = finding.reading
+    encoded = {name: getattr(finding, name) for name in _PLAIN} | {"began": when(finding.began)}
+    if reading is not None:
+        position = None if reading.position is None else databases.encode(reading.position)
+        encoded["reading"] = reading.server, position, reading.writable
     return encoded
 
 
 def _decode_finding(data: Mapping[str, Any], when: Callable[[Any], float]) -> ProbeResult:
     reading = None
-    if "server" in data:
-        position = data["position"]
+    if "reading" in data:
+        server, position, writable = data["reading"]
         reading = Reading(
-            server=str(data["server"]),
+            server=str(server),
             position=None if position is None else databases.decode(position),
-            writable={True: True, False: False}.get(data["writable"]),
+            writable={True: True, False: False}.get(writable),
         )
-    return ProbeResult(
-        alias=str(data["alias"]),
-        began=when(data["began"]),
-        seconds=float(data["seconds"]),
-        failure=str(data["failure"]),
-        refusal=str(data["refusal"]),
-        is_primary=bool(data["is_primary"]),
-        reading=reading,
-    )
+    plain = {name: kind(data[name]) for name, kind in _PLAIN.items()}
+    return ProbeResult(began=when(data["began"]), reading=reading, **plain)
