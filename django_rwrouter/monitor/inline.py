@@ -9,7 +9,7 @@ from time import monotonic
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.monitor.probes import PrimarySample, Prober
+from django_rwrouter.monitor.probes import PrimarySample, Prober, take_in
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers, _Reports
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.scope.state import on_event_loop
@@ -91,8 +91,7 @@ class InlineRounds:
         try:
             self._watch.heard(finding, monotonic())
             if not finding.failure:
-                for answer in prober.ask_more():
-                    answer.take_in()
+                take_in(prober.ask_more())
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:

@@ -10,12 +10,10 @@ from typing import Final
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.monitor.added_questions import ProbeQuestion, also_ask
 from django_rwrouter.monitor.inline import InlineRounds
 from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers.server_state import ServerState
 
-__all__ = ["ProbeQuestion", "ServerState", "also_ask", "ensure_running", "reset", "snapshot"]
 logger = logging.getLogger("django_rwrouter")
 FORK_PATIENCE: Final = 0.5
 """Seconds that a fork waits for the monitor's threads to come to rest, where they hold no locks."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,9 +18,9 @@ from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.events import emit
-from django_rwrouter.monitor.added_questions import ProbeQuestion
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import identity, sockets
+from django_rwrouter.servers.server_state import ServerState
 
 SECOND_LOOK: Final = 0.02
 """Seconds after which a replica that has not reached the primary's newest sample is asked again. Most reach
@@ -37,6 +37,8 @@ class PrimarySample:
 
     def __init__(self, *, expected: bool = True) -> None:
         self.position: Any = None
+        self.at = 0.0
+        """Monotonic seconds, before it was asked."""
         self.done = threading.Event()
         if not expected:
             self.done.set()
@@ -65,16 +67,109 @@ class ProbeResult:
     unreachable: bool = False
     """Whether a new connection received nothing from the server."""
 
+    def state(self, cluster: str, position: str = "") -> ServerState:
+        """Return what it says of the server, at a position in the log."""
+        reading = self.reading
+        return ServerState(
+            alias=self.alias,
+            cluster=cluster,
+            role="unknown" if reading is None else reading.role,
+            failure=self.failure,
+            refused=self.refusal,
+            position=position,
+            server="" if reading is None else reading.server,
+            probe_seconds=self.seconds,
+            at=time.time(),
+        )
 
-class QuestionAnswer(NamedTuple):
-    """A server's answer to an additional question."""
 
-    question: ProbeQuestion
-    value: Any
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeQuestion:
+    """A question to one database, asked after its probe on the same connection.
 
-    def take_in(self) -> None:
-        """Pass the answer to the module that registered the question."""
-        self.question.take_in(self.value)
+    A missing answer says nothing about the server.
+    """
+
+    name: str
+    """Its key in the snapshots that the processes of a host share."""
+    database: Callable[[], str]
+    """Returns the alias of the database to ask."""
+    ask: Callable[[BaseDatabaseWrapper], Any]
+    """Asks on an open connection and returns JSON's types; an exception means that there is no answer."""
+    take_in: Callable[[Any], None]
+    """Called with each answer, in the monitor's thread."""
+
+
+QUESTIONS: Final[list[ProbeQuestion]] = []
+
+
+def also_ask(question: ProbeQuestion) -> None:
+    """Register a question to be asked in each round."""
+    QUESTIONS.append(question)
+
+
+def take_in(answers: Mapping[str, Any]) -> None:
+    """Pass the answers, by name, to the modules that registered the questions."""
+    for question in QUESTIONS:
+        if question.name in answers:
+            question.take_in(answers[question.name])
+
+
+def ask(
+    connection: BaseDatabaseWrapper,
+    primary: str,
+    sample: PrimarySample,
+    *,
+    patience: float,
+    catch_up: float = SECOND_LOOK,
+    refusal: str = "",
+) -> ProbeResult:
+    """Ask a server where it stands, on a private connection; raise ``django.db.Error`` if it does not answer.
+
+    A replica waits at most ``patience`` seconds for the primary's sample, so that it is asked after it, and
+    is asked again for ``catch_up`` seconds until it has reached that. One that is known to refuse, by its
+    ``refusal``, only has to answer.
+    """
+    alias, is_primary = connection.alias, connection.alias == primary
+    try:
+        connection.ensure_connection()
+        driver = get_driver(connection)
+        if not is_primary:
+            sample.done.wait(patience)
+        began = monotonic()
+        reading = None
+        if driver is None or refusal:
+            if not connection.is_usable():
+                raise OperationalError("It does not answer.")
+        else:
+            try:
+                reading = (_describe if is_primary else _read)(connection, driver)
+            except Error as error:
+                if not get_product(connection).errors.is_refusal(error):
+                    raise
+                refusal = what_is_refused(error)
+        seconds = monotonic() - began
+        if is_primary:
+            sample.position, sample.at = None if reading is None else reading.position, began
+    finally:
+        if is_primary:
+            sample.done.set()
+    if not is_primary and driver is not None and reading is not None:
+        until = began + catch_up
+        while began < until and _is_behind(driver, reading, sample):
+            time.sleep(SECOND_LOOK)
+            began = monotonic()
+            reading = _read(connection, driver)
+    return ProbeResult(
+        alias=alias,
+        began=began,
+        seconds=seconds,
+        reading=reading,
+        driver=driver,
+        refusal=refusal,
+        is_primary=not is_primary
+        and identity.is_primary(*map(connections.create_connection, (alias, primary))),
+    )
 
 
 class Prober:
@@ -104,9 +199,8 @@ class Prober:
         """Whether the driver has a read timeout."""
 
     def probe(self, sample: PrimarySample, *, patience: float = 0.0, fresh: bool = False) -> ProbeResult:
-        """Probe the server. Never raises.
+        """Probe the server, like :func:`ask_state`. Never raises.
 
-        A replica waits at most ``patience`` seconds for the primary's sample, so that it is asked after it.
         ``fresh`` opens a new connection, which also tests whether the server still takes any.
         """
         started = monotonic()
@@ -139,18 +233,16 @@ class Prober:
             if self.is_primary:
                 sample.done.set()
 
-    def ask_more(self) -> list[QuestionAnswer]:
+    def ask_more(self) -> dict[str, Any]:
         """Ask the additional questions, on the connection of :meth:`probe`; return the answers. Never raises.
 
         A missing answer says nothing about the server: the table may be locked.
         """
-        connection = self._connection
-        if not self.questions or connection is None or connection.connection is None:
-            return []
-        answers: list[QuestionAnswer] = []
+        answers: dict[str, Any] = {}
         for question in self.questions:
-            with suppress(Exception), silenced():
-                answers.append(QuestionAnswer(question, question.ask(connection)))
+            if self._connection is not None and self._connection.connection is not None:
+                with suppress(Exception), silenced():
+                    answers[question.name] = question.ask(self._connection)
         return answers
 
     def abort(self) -> None:
@@ -194,62 +286,25 @@ class Prober:
     def _probe(self, sample: PrimarySample, patience: float, *, fresh: bool) -> ProbeResult:
         if fresh:
             self.close()
-        connection = self._connect()
-        driver = get_driver(connection)
-        if not self.is_primary and patience:
-            sample.done.wait(patience)
-        began = monotonic()
-        reading = None
-        if driver is None or self._refusal:
-            if not connection.is_usable():
-                raise OperationalError("It does not answer.")
-        else:
-            try:
-                reading = (_describe if self.is_primary else _read)(connection, driver)
-            except Error as error:
-                if not self._product.errors.is_refusal(error):
-                    raise
-                self._refusal = what_is_refused(error)
-        seconds = monotonic() - began
-        if self.is_primary:
-            sample.position = None if reading is None else reading.position
-            sample.done.set()
-        elif driver is not None and reading is not None and _is_behind(driver, reading, sample):
-            time.sleep(SECOND_LOOK)
-            began = monotonic()
-            reading = _read(connection, driver)
-        return ProbeResult(
-            alias=self.alias,
-            began=began,
-            seconds=seconds,
-            reading=reading,
-            driver=driver,
-            refusal=self._refusal,
-            is_primary=not self.is_primary and self._leads_to_primary(),
-        )
+        result = ask(self._connect(), self._primary, sample, patience=patience, refusal=self._refusal)
+        self._refusal = result.refusal
+        return result
 
     def _is_open(self) -> bool:
         return self._connection is not None and self._connection.connection is not None
 
     def _connect(self) -> BaseDatabaseWrapper:
-        if self._connection is None:
-            connection = own_connection(self.alias, self._timeout)
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = own_connection(self.alias, self._timeout)
             connection.inc_thread_sharing()  # Threads take turns.
-            self._connection = connection
-        if self._connection.connection is None:
-            self._open(self._connection)
+        if connection.connection is None:
+            connection.ensure_connection()
+            self._renew_at = monotonic() + RENEW_SECONDS
+            sockets.remember(connection.connection)
+            self._peer = sockets.peer_of(connection.connection)
             self._refusal = ""
-        return self._connection
-
-    def _open(self, connection: BaseDatabaseWrapper) -> None:
-        connection.ensure_connection()
-        self._renew_at = monotonic() + RENEW_SECONDS
-        sockets.remember(connection.connection)
-        self._peer = sockets.peer_of(connection.connection)
-
-    def _leads_to_primary(self) -> bool:
-        own, primary = map(connections.create_connection, (self.alias, self._primary))
-        return identity.is_primary(own, primary)
+        return connection
 
 
 def _describe(connection: BaseDatabaseWrapper, driver: Driver) -> Reading:

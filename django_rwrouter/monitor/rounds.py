@@ -15,8 +15,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.monitor.added_questions import QUESTIONS, ProbeQuestion
-from django_rwrouter.monitor.probes import PrimarySample, Prober, ProbeResult, QuestionAnswer
+from django_rwrouter.events.causes import TIMEOUT
+from django_rwrouter.monitor.probes import (
+    QUESTIONS,
+    PrimarySample,
+    ProbeQuestion,
+    Prober,
+    ProbeResult,
+    take_in,
+)
 from django_rwrouter.monitor.schedule import Schedule
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
@@ -60,7 +67,7 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
 
 
 def cut_off(alias: str, hung_for: float = 0.0) -> int:
-    """Shut down this process's connections to a server that cannot be reached; return how many hung.
+    """Shut down this process's connections to a server that cannot be reached; log and return how many hung.
 
     psycopg has no read timeout, and mysqlclient's is often long for the sake of slow queries. A statement, a
     ping, a probe or a pool's check on a frozen server would otherwise wait for very long. Statements younger
@@ -70,14 +77,10 @@ def cut_off(alias: str, hung_for: float = 0.0) -> int:
     running = [connection for connection, _began in list(load.running.values())]
     severed = sockets.sever_all(alias, spare=load.younger_than(hung_for) if hung_for else ())
     pools.end_unused(alias)
-    return sum(connection in severed for connection in running)
-
-
-def end_hung(alias: str, hung_for: float) -> None:
-    """Call :func:`cut_off`, and log how many statements it ended."""
-    ended = cut_off(alias, hung_for)
+    ended = sum(connection in severed for connection in running)
     if ended:
         logger.warning("%d statements that hung on %r were ended.", ended, alias, extra={"alias": alias})
+    return ended
 
 
 def end_hung_probes(alias: str, hung_for: float) -> None:
@@ -127,7 +130,7 @@ class _CutOffs:
         if prober.is_primary and not self._end_primary:
             return
         self.ended_at[prober.alias] = monotonic()
-        end_hung(prober.alias, self._hung_for)
+        cut_off(prober.alias, self._hung_for)
 
 
 class _Reports:
@@ -143,8 +146,8 @@ class _Reports:
         logger.log(level, "The monitor of the databases has met an error, and goes on.", exc_info=error)
 
 
-Inbox: TypeAlias = "queue.SimpleQueue[ProbeResult | QuestionAnswer | None]"
-"""Results of the workers, and ``None`` to wake the thread that waits for them."""
+Inbox: TypeAlias = "queue.SimpleQueue[ProbeResult | dict[str, Any] | None]"
+"""Results and answers of the workers, and ``None`` to wake the thread that waits for them."""
 
 
 class _Worker:
@@ -173,8 +176,7 @@ class _Worker:
                 finding = self.prober.probe(sample, patience=patience, fresh=fresh)
                 self._inbox.put(finding)
                 if not finding.failure:
-                    for answer in self.prober.ask_more():
-                        self._inbox.put(answer)
+                    self._inbox.put(self.prober.ask_more())
         with self.probing:
             self.prober.close()
 
@@ -251,8 +253,8 @@ class Rounds:
                     if isinstance(item, ProbeResult):
                         self._hear(item)
                     elif item is not None:
-                        self._answers[item.question.name] = item.value
-                        item.take_in()
+                        self._answers.update(item)
+                        take_in(item)
                     elif self._inbox.empty():
                         self._look_for_overdue()
                 except Exception as error:  # noqa: BLE001  (one server must not stop the round)
@@ -310,7 +312,8 @@ class Rounds:
     def _look_for_overdue(self) -> None:
         for alias in self._schedule.overdue(monotonic()):
             prober = self.probers[alias]
-            self._watch.overdue(alias, monotonic())
+            now = monotonic()
+            self._watch.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
             prober.abort()
             # The driver may still be connecting, but the bare connection has failed.
             if prober.unreachable and self._schedule.misses(alias) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 from django_rwrouter import stats
 from django_rwrouter.conf.clusters import Cluster, Topology
 from django_rwrouter.events import emit
-from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
+from django_rwrouter.events.causes import NOT_IN_RECOVERY
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
@@ -69,31 +68,22 @@ class Watch:
         elif before is None or before.failure or before.began < health.ejected_at(alias):
             # The position from before the ejection does not hold any more.
             self.findings[alias] = replace(finding, reading=None)
-        if finding.failure:
-            self.failed(alias, finding.failure)
-        elif cluster is not None:
-            if alias == cluster.primary:
-                self._primary_answered(cluster, finding)
-            else:
-                self._replica_answered(cluster, finding, now)
-
-    def overdue(self, alias: str, now: float) -> None:
-        """Judge a server that missed its deadline."""
-        self.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
-
-    def failed(self, alias: str, why: str) -> None:
-        """Judge a server that did not answer, or refused the connection."""
-        cluster = self._topology.by_alias.get(alias)
         if cluster is None:
             return
-        self._note(cluster, alias, why=why)
+        known_server = self._servers.get(alias)
+        self._note(cluster, finding)
         if alias != cluster.primary:
-            self._eject(alias, why)
-            return
-        health.lost_primary(cluster.name, self._away_seconds)
-        if cluster.name not in self._lost:
-            self._lost.add(cluster.name)
-            emit.event(EventKind.PRIMARY_LOST, alias, why=why)
+            if finding.failure:
+                self._eject(alias, finding.failure)
+            else:
+                self._replica_answered(cluster, finding, now)
+        elif not finding.failure:
+            self._primary_answered(cluster, finding, known_server)
+        else:
+            health.lost_primary(cluster.name, self._away_seconds)
+            if cluster.name not in self._lost:
+                self._lost.add(cluster.name)
+                emit.event(EventKind.PRIMARY_LOST, alias, why=finding.failure)
 
     def is_lost(self, cluster: str) -> bool:
         """Whether a cluster's primary did not answer when it was last asked."""
@@ -149,9 +139,8 @@ class Watch:
 
     # --- the two roles ------------------------------------------------------------------------------
 
-    def _primary_answered(self, cluster: Cluster, finding: ProbeResult) -> None:
-        reading, before = finding.reading, self._servers.get(finding.alias)
-        self._note(cluster, finding.alias, finding)
+    def _primary_answered(self, cluster: Cluster, finding: ProbeResult, before: str | None) -> None:
+        reading = finding.reading
         health.found_primary(cluster.name)
         if cluster.name in self._lost:
             self._lost.remove(cluster.name)
@@ -192,7 +181,6 @@ class Watch:
 
     def _replica_answered(self, cluster: Cluster, finding: ProbeResult, now: float) -> None:
         alias, reading = finding.alias, finding.reading
-        self._note(cluster, alias, finding)
         self._works[alias] = finding.seconds
         if reading is not None:
             another_name = finding.is_primary or self._servers.get(cluster.primary) == reading.server
@@ -232,30 +220,12 @@ class Watch:
         if asking.trip(alias, why, pause=pause):
             self._unplaced.pop(alias, None)
 
-    def _note(
-        self,
-        cluster: Cluster,
-        alias: str,
-        finding: ProbeResult | None = None,
-        *,
-        why: str = "",
-    ) -> None:
-        reading = None if finding is None else finding.reading
-        position = ""
+    def _note(self, cluster: Cluster, finding: ProbeResult) -> None:
+        alias, reading, position = finding.alias, finding.reading, ""
         if reading is not None:
             self._servers[alias] = reading.server
             if reading.tentative and alias in self._seen:
                 position = self._seen[alias].position  # Until the new one has its place.
             elif not reading.tentative:
                 position = position_text(reading.position)
-        self._seen[alias] = ServerState(
-            alias=alias,
-            cluster=cluster.name,
-            role="unknown" if reading is None else reading.role,
-            failure=why,
-            refused="" if finding is None else finding.refusal,
-            position=position,
-            server="" if reading is None else reading.server,
-            probe_seconds=0.0 if finding is None else finding.seconds,
-            at=time.time(),
-        )
+        self._seen[alias] = finding.state(cluster.name, position)

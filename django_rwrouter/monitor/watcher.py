@@ -15,11 +15,10 @@ from typing import Final
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events.emit import emitted_elsewhere, own_ejections
-from django_rwrouter.monitor.added_questions import QUESTIONS
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
-from django_rwrouter.monitor.probes import Prober
-from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, end_hung, end_hung_probes
+from django_rwrouter.monitor.probes import Prober, take_in
+from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, cut_off, end_hung_probes
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import asking
@@ -209,10 +208,8 @@ class Watcher:
         for alias, at in snapshot.cut_off.items():
             if at > self._cut_off.get(alias, float("-inf")):
                 self._cut_off[alias] = at
-                end_hung(alias, self._settings.timeout)
-        for question in QUESTIONS:
-            if question.name in snapshot.answers:
-                question.take_in(snapshot.answers[question.name])
+                cut_off(alias, self._settings.timeout)
+        take_in(snapshot.answers)
         self._watch.end_round()
 
     def _be_alone(self, why: str) -> None:

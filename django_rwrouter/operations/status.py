@@ -25,7 +25,7 @@ from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.cluster_state import known_state, server_states
+from django_rwrouter.servers.cluster_state import known_state
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import RESOLUTION
 from django_rwrouter.stats.queries import StatisticsState, recorded
@@ -158,7 +158,7 @@ def overview(*, ask: bool | None = None, timeout: float | None = None, minutes: 
     if ask or (ask is None and not health.watched):
         patience = get_settings().monitor.timeout if timeout is None else timeout
         for cluster in get_topology().routed_clusters:
-            answers.update(server_states(cluster, patience))
+            answers.update(monitor.server_states(cluster, patience))
     return _Sources(answers, Span(minutes * RESOLUTION, RESOLUTION)).overview()
 
 

@@ -22,14 +22,14 @@ from django.urls import path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_rwrouter import consistency, current_token, routing_scope
+from django_rwrouter import consistency, current_token, monitor, routing_scope
 from django_rwrouter import databases as registry
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.replication import Stage, ask_progress
 from django_rwrouter.routing import decision_cache
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.servers import asking, breaker, cluster_state, freshness, spill_slots
+from django_rwrouter.servers import asking, breaker, freshness, spill_slots
 from tests.app.models import Book
 from tests.settings import DATABASES
 from tests.sqlite.conftest import REPLICAS, ask
@@ -172,7 +172,7 @@ def test_the_page_replication_shows_how_far_each_replica_is(simulator, cluster):
 
 
 def test_the_status_shows_role_and_lag(simulator, cluster):
-    seen = cluster_state.server_states(cluster, 5.0)
+    seen = monitor.server_states(cluster, 5.0)
     assert {alias: server.role for alias, server in seen.items()} == {
         "default": "primary",
         "replica1": "replica",

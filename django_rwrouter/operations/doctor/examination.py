@@ -11,9 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import code_of, get_product, meaning_of
 from django_rwrouter.databases.base import Loss
+from django_rwrouter.monitor.look import ask_state
+from django_rwrouter.monitor.probes import PrimarySample
 from django_rwrouter.operations.doctor import DOCTORS, general
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer, Finding
-from django_rwrouter.servers.cluster_state import Floor, ask_state
 from django_rwrouter.servers.survey import plain_cursor, survey
 
 CATCH_UP_SECONDS: Final = 2.0
@@ -31,10 +32,10 @@ def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = 
         for alias in (cluster.primary, *cluster.replica_aliases)
         if aliases is None or alias in aliases or alias == cluster.primary
     }
-    floor = Floor(timeout, min(CATCH_UP_SECONDS, timeout / 2))
+    sample = PrimarySample()
     outcomes = survey(
         servers,
-        lambda connection: _ask(servers[connection.alias], connection, floor),
+        lambda connection: _ask(servers[connection.alias], connection, sample, timeout),
         timeout=timeout,
         deadline=2 * timeout + CATCH_UP_SECONDS,
     )
@@ -67,9 +68,12 @@ def _judge(server: ExaminedServer) -> None:
     general.judge(server)
 
 
-def _ask(server: ExaminedServer, connection: BaseDatabaseWrapper, floor: Floor) -> None:
+def _ask(
+    server: ExaminedServer, connection: BaseDatabaseWrapper, sample: PrimarySample, timeout: float
+) -> None:
+    catch_up = min(CATCH_UP_SECONDS, timeout / 2)
     try:
-        state = ask_state(server.cluster, connection, floor)
+        state = ask_state(server.cluster, connection, sample, patience=timeout, catch_up=catch_up)
     except Error as error:
         product = get_product(connection)
         # Then other facts say why: a standby in the primary's place, a node of Galera that is a donor.
@@ -80,7 +84,7 @@ def _ask(server: ExaminedServer, connection: BaseDatabaseWrapper, floor: Floor) 
             raise
     else:
         server.position, server.refused = state.position, state.refused
-        if not server.is_primary and floor.position is not None:
+        if not server.is_primary and sample.position is not None:
             server.caught_up = state.lag is not None
     server.product, server.version = get_product(connection), connection.vendor
     server.options = connections.settings[server.alias]

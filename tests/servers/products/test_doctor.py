@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import override_settings
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.servers.cluster_state import server_states
+from django_rwrouter.monitor import server_states
 from launcher.mariadb import MariaDBCluster, ServerError
 from launcher.mysql import MySQLCluster
 from launcher.postgresql import PostgreSQLCluster

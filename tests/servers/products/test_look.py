@@ -5,10 +5,9 @@ from django.db import connections
 
 from django_rwrouter import monitor, process, routing_scope
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.monitor import lifecycle
+from django_rwrouter.monitor import lifecycle, server_states
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.status import overview
-from django_rwrouter.servers.cluster_state import server_states
 from django_rwrouter.servers.server_state import Condition
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
@@ -64,7 +63,7 @@ def test_a_process_with_a_monitor_asks_nobody_again(cluster, rwrouter, monkeypat
     with routing_scope():
         pass
     until(lambda: len(monitor.snapshot()) == len(ALIASES), 10, "not all servers were asked")
-    monkeypatch.setattr("django_rwrouter.operations.status.server_states", None)
+    monkeypatch.setattr("django_rwrouter.monitor.server_states", None)
     try:
         overrides.drain("replica2", "a new disk")
         [now] = overview().clusters

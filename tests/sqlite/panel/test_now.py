@@ -7,10 +7,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_rwrouter import use_primary
+from django_rwrouter.monitor import look
+from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers import cluster_state
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.server_state import ServerState
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.panel.conftest import NONE, NOW, REPLICAS, URL, read, record
@@ -67,12 +67,10 @@ def test_a_replica_is_level_or_behind_by_at_most_so_much(show, position, lag):
 
 
 def test_a_server_that_does_not_say_where_it_stands_says_why(show, monkeypatch):
-    def ask(cluster, connection, *_rest):
-        return ServerState(
-            alias=connection.alias, cluster=cluster.name, refused="pg_last_wal_replay_lsn", at=NOW
-        )
+    def refuse(connection, *_sample, **_options):
+        return ProbeResult(alias=connection.alias, began=0.0, refusal="pg_last_wal_replay_lsn")
 
-    monkeypatch.setattr(cluster_state, "ask_state", ask)
+    monkeypatch.setattr(look, "ask", refuse)
     assert show().table(SERVERS)[1][2] == "healthy it refuses to say where it stands (pg_last_wal_replay_lsn)"
 
 

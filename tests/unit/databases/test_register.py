@@ -23,11 +23,10 @@ from django_rwrouter.databases.sql import Kind, classify
 from django_rwrouter.events import causes, emit
 from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.execution import hook, new_connections
-from django_rwrouter.monitor.probes import Prober
+from django_rwrouter.monitor.probes import PrimarySample, Prober
 from django_rwrouter.operations import doctor, overrides, replication
 from django_rwrouter.operations.doctor import examination
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
-from django_rwrouter.servers.cluster_state import Floor
 from django_rwrouter.stats import backends
 
 PACKAGE = Path(django_rwrouter.__file__).parent
@@ -280,10 +279,10 @@ def examined(connection):
     """What the doctor says of a replica whose primary stands at 7."""
     cluster = get_topology().clusters["default"]
     server = ExaminedServer(cluster=cluster, alias="replica1")
-    floor = Floor(timeout=1.0)
-    floor.position = Number(7)
-    floor.answered.set()
-    examination._ask(server, connection, floor)
+    sample = PrimarySample()
+    sample.position = Number(7)
+    sample.done.set()
+    examination._ask(server, connection, sample, 1.0)
     examination._judge(server)
     return {finding.topic: finding.message for finding in server.findings}
 

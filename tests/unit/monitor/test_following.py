@@ -8,8 +8,7 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.mariadb import MariaDBPosition
-from django_rwrouter.monitor.added_questions import QUESTIONS, ProbeQuestion
-from django_rwrouter.monitor.probes import ProbeResult
+from django_rwrouter.monitor.probes import QUESTIONS, ProbeQuestion, ProbeResult
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers import asking, in_flight
@@ -77,7 +76,7 @@ def test_what_was_drained_stays_so_until_a_new_leader_has_asked(follower, monkey
     question = ProbeQuestion(
         name="overrides", database=lambda: "default", ask=lambda _connection: None, take_in=answers.append
     )
-    monkeypatch.setattr("django_rwrouter.monitor.watcher.QUESTIONS", [question])
+    monkeypatch.setattr("django_rwrouter.monitor.probes.QUESTIONS", [question])
     follower._take_in(Snapshot(answers={"overrides": ["drained"]}))
     follower._take_in(Snapshot())
     assert answers == [["drained"]]

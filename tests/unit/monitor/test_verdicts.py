@@ -97,7 +97,7 @@ def test_one_that_fails_is_ejected_and_told_once(world):
 
 
 def test_what_was_asked_before_it_was_ejected_proves_nothing(world):
-    world.watch.failed("replica1", TIMEOUT)
+    world.fails("replica1", TIMEOUT)
     world.now += POLICY.first_pause * (1 + POLICY.jitter)
     for began in (990, 995):
         world.hears("replica1", At(9), began=began)
@@ -127,7 +127,7 @@ def test_what_is_published_of_one_that_is_back_is_not_where_it_stood_before(worl
 
 def test_it_is_back_when_it_has_said_anew_where_it_stands(world):
     world.hears("replica1", At(5))
-    world.watch.failed("replica1", TIMEOUT)
+    world.fails("replica1", TIMEOUT)
     world.now += POLICY.first_pause * (1 + POLICY.jitter)
     world.hears("replica1")  # It answers, and does not know.
     world.hears("replica1")

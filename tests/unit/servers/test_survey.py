@@ -3,14 +3,9 @@
 import threading
 
 import pytest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError
 
-from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
-from django_rwrouter.servers import cluster_state
 from django_rwrouter.servers import survey as surveys
-from django_rwrouter.servers.cluster_state import server_states
-from django_rwrouter.servers.server_state import ServerState
 from django_rwrouter.servers.survey import in_words, survey
 
 LONG = 60.0
@@ -18,8 +13,6 @@ LONG = 60.0
 
 
 class FakeConnection:
-    vendor = "postgresql"
-
     def __init__(self, alias):
         self.alias = alias
         self.closed = False
@@ -28,16 +21,8 @@ class FakeConnection:
         if self.alias == "down":
             raise OperationalError(2003, "nothing at 10.0.0.1")
 
-    def is_usable(self):
-        return True
-
     def close(self):
         self.closed = True
-
-
-def shop(primary, replica):
-    settings = ClusterSettings(name="shop", primary=primary, replicas=(ReplicaSettings(alias=replica),))
-    return Cluster(settings=settings, enabled=True, shadow=False)
 
 
 @pytest.fixture
@@ -50,7 +35,6 @@ def opened(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(surveys, "own_connection", own_connection)
-    monkeypatch.setattr(cluster_state, "get_driver", lambda connection: None)
     return made
 
 
@@ -106,44 +90,3 @@ def test_of_a_shared_topic_a_frozen_server_costs_one_thread(opened, thaw):
     thaw.set()
     outcomes = survey(["frozen"], asker(thaw), timeout=1, deadline=LONG, topic="test")
     assert outcomes == {"frozen": "answer of frozen"}
-
-
-def test_a_primary_that_cannot_be_reached_lets_its_replicas_answer(opened, monkeypatch):
-    floors = []
-
-    def replica(cluster, connection, driver, floor):
-        assert floor.answered.wait(LONG)
-        floors.append(floor.position)
-        return ServerState(alias=connection.alias, role="replica")
-
-    monkeypatch.setattr(cluster_state, "get_driver", lambda connection: object())
-    monkeypatch.setattr(cluster_state, "_replica", replica)
-    cluster = shop(primary="down", replica="well")
-    states = server_states(cluster, LONG)
-    assert floors == [None]
-    assert states["down"].failure == "OperationalError 2003"
-    assert states["well"].role == "replica"
-
-
-def test_a_server_that_refuses_to_say_where_it_stands_has_answered(opened, monkeypatch):
-    class InsufficientPrivilegeError(Exception):
-        sqlstate = "42501"
-
-    def refuse(connection):
-        raise ProgrammingError("permission denied for function pg_current_wal_flush_lsn") from (
-            InsufficientPrivilegeError()
-        )
-
-    monkeypatch.setattr(cluster_state, "get_driver", lambda connection: object())
-    monkeypatch.setattr(cluster_state, "plain_cursor", refuse)
-    states = server_states(shop(primary="well", replica="down"), LONG)
-    assert states["well"].reachable
-    assert states["well"].refused == "pg_current_wal_flush_lsn"
-    assert (states["down"].failure, states["down"].refused) == ("OperationalError 2003", "")
-
-
-def test_without_positions_it_counts_that_a_server_answers(opened, thaw):
-    cluster = shop(primary="well", replica="down")
-    states = server_states(cluster, LONG)
-    assert states["well"].failure == ""
-    assert states["down"].failure == "OperationalError 2003"

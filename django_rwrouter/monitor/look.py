@@ -1,0 +1,68 @@
+"""Looks at the servers of a cluster now, for commands and pages in processes without a monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.events.causes import NO_ANSWER_WITHIN
+from django_rwrouter.monitor.probes import PrimarySample, ask
+from django_rwrouter.servers.cluster_state import position_text
+from django_rwrouter.servers.server_state import ServerState
+from django_rwrouter.servers.survey import in_words, survey
+
+PATIENCE: Final = 1.0
+"""Seconds that a replica has to reach the primary's position; most need less than a millisecond."""
+
+
+def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
+    """Ask a cluster's servers; return the state of each by alias, within about ``timeout`` seconds."""
+    sample, catch_up = PrimarySample(), min(timeout, PATIENCE)
+    outcomes = survey(
+        [cluster.primary, *cluster.replica_aliases],
+        lambda connection: ask_state(cluster, connection, sample, patience=timeout, catch_up=catch_up),
+        timeout=timeout,
+        deadline=timeout + catch_up,
+    )
+    return {
+        alias: outcome
+        if isinstance(outcome, ServerState)
+        else ServerState(alias=alias, cluster=cluster.name, failure=_why(outcome, timeout))
+        for alias, outcome in outcomes.items()
+    }
+
+
+def _why(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"}
+    return in_words(error)
+
+
+def ask_state(
+    cluster: Cluster,
+    connection: BaseDatabaseWrapper,
+    sample: PrimarySample,
+    *,
+    patience: float,
+    catch_up: float,
+) -> ServerState:
+    """Ask one server, as :func:`ask` does, and compare a replica with the primary's sample."""
+    result = ask(connection, cluster.primary, sample, patience=patience, catch_up=catch_up)
+    reading, driver = result.reading, result.driver
+    position = None if reading is None else reading.position
+    if driver is not None and reading is not None and reading.tentative and position is not None:
+        position = driver.place(position, sample.position)
+    state = result.state(cluster.name, position_text(position))
+    if result.is_primary:
+        return replace(state, lag=0.0)  # Another name of it.
+    if result.alias == cluster.primary or sample.position is None or position is None:
+        return state
+    if position.covers(sample.position):
+        return replace(state, lag=monotonic() - sample.at)
+    # The primary had logged something by then that is missing here.
+    return replace(state, lag_at_least=result.began - sample.at)
