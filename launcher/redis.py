@@ -60,6 +60,11 @@ class RedisServer:
                 raise ServerError(f"Redis did not start. The end of its log:\n{tail}")
             time.sleep(0.01)
 
+    def freeze(self) -> None:
+        """Stop it (SIGSTOP): it takes connections, and answers nobody."""
+        if self._process is not None:
+            self._process.freeze()
+
     def stop(self) -> None:
         """End it. May be repeated."""
         workspace = self._workspace

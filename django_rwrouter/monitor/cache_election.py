@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import math
 import os
+import queue
+import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.core.cache import caches
 
+from django_rwrouter import process
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.monitor.election import (
     SILENT_INTERVALS,
@@ -32,6 +37,47 @@ _REMEMBERED: Final = 64
 """Versions whose times are remembered: older ones date nothing that matters."""
 _SNAPSHOT_SECONDS: Final = 600
 """For how long the cache keeps the snapshots of a term that has ended."""
+_PATIENT_INTERVALS: Final = 3.0
+_LEAST_PATIENCE: Final = 3.0
+"""For how long the cache is waited for: intervals, and seconds at least. A busy host is slow, too."""
+_T = TypeVar("_T")
+
+
+class _CacheThread:
+    """Asks the cache in a thread of its own: nobody else hangs where the cache does."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the thread, as in a forked child."""
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._last: Future[Any] | None = None
+
+    def call(self, function: Callable[[], _T], seconds: float) -> _T:
+        """Return what ``function`` returns; raises ``TimeoutError``, at once while an earlier call hangs."""
+        if self._last is None:
+            threading.Thread(
+                target=self._run, args=(self._calls,), name="rwrouter-cache", daemon=True
+            ).start()
+        elif not self._last.done():
+            raise TimeoutError
+        self._last = answer = Future[_T]()
+        self._calls.put((function, answer))
+        return answer.result(seconds)
+
+    @staticmethod
+    def _run(calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]]) -> None:
+        while True:
+            function, answer = calls.get()
+            try:
+                answer.set_result(function())
+            except Exception as error:  # noqa: BLE001  (it is raised where the answer is waited for)
+                answer.set_exception(error)
+
+
+_thread: Final = _CacheThread()
+process.owns(_thread.reset)
 
 
 class CacheElection:
@@ -39,10 +85,9 @@ class CacheElection:
 
     def __init__(self, topology: Topology, interval: float, alias: str) -> None:
         """Use the cache of that alias; raises :class:`CannotShareError`."""
-        self._alias = alias
-        with self._errors_of_cache():
-            self._cache = caches[alias]
-        self._interval = interval
+        self._alias, self._interval = alias, interval
+        self._thread = _thread
+        self._cache = self._ask(partial(caches.__getitem__, alias))
         self._lease_seconds = math.ceil(SILENT_INTERVALS * interval)
         self._lease_key = f"rwrouter:{settings_key(topology)}"
         self._pid = os.getpid()
@@ -59,49 +104,16 @@ class CacheElection:
 
     def leads(self) -> bool:
         """Whether this process is the leader; tries to become it where nobody is."""
-        with self._errors_of_cache():
-            if self._own_term:
-                return self._still_leads()
-            began = monotonic()
-            if self._term and began - self._heartbeat_at <= SILENT_INTERVALS * self._interval:
-                return False
-            term = uuid.uuid4().hex
-            if not self._cache.add(self._lease_key, term, self._lease_seconds):
-                return False
-            if self._cache.get(self._lease_key) != term:
-                if monotonic() - began < self._lease_seconds / 2:
-                    raise CannotShareError(f"the cache {self._alias!r} does not keep what is put there")
-                return False  # This process stood still meanwhile.
-            self._own_term, self._term = term, ""
-            self._published.clear()
-            self._send(Snapshot(), monotonic())  # What is probed from now on can be dated by it.
-            return True
+        return self._ask(self._leads)
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish a snapshot; return whether this process still leads."""
-        at = monotonic()  # Before the lease is checked, so that a late snapshot is seen to be late.
-        with self._errors_of_cache():
-            if not self._own_term or not self._still_leads():
-                return False
-            self._send(snapshot, at)
-            return True
+        # Taken before the lease is checked, so that a late snapshot is seen to be late.
+        return self._ask(partial(self._publish, snapshot, monotonic()))
 
     def read(self) -> tuple[Snapshot, float] | None:
         """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
-        with self._errors_of_cache():
-            began = monotonic()
-            key = self._snapshot_key(self._term)
-            entries = self._cache.get_many([self._lease_key, key])
-            term, text = entries.get(self._lease_key, ""), entries.get(key)
-            if term not in {"", self._term}:
-                # The last look found another lease, so it was before all versions of this term.
-                self._looks.clear()
-                if self._looked_at is not None:
-                    self._looks.append((-1, self._looked_at))
-                self._term = term
-                text = self._cache.get(self._snapshot_key(term))
-            self._looked_at = began
-            return self._decode(text, began) if term else None
+        return self._ask(self._read)
 
     @property
     def has_failed(self) -> bool:
@@ -113,11 +125,38 @@ class CacheElection:
         """Give up the lease. In a forked child this does not affect the parent."""
         term, self._own_term = self._own_term, ""
         if term and os.getpid() == self._pid:
-            with suppress(Exception):
-                if self._cache.get(self._lease_key) == term:
-                    self._cache.delete(self._lease_key)
+            with suppress(CannotShareError):
+                self._ask(partial(self._give_up, term))
 
     # --- the leader ---------------------------------------------------------------------------------
+
+    def _leads(self) -> bool:
+        if self._own_term:
+            return self._still_leads()
+        began = monotonic()
+        if self._term and began - self._heartbeat_at <= SILENT_INTERVALS * self._interval:
+            return False
+        term = uuid.uuid4().hex
+        if not self._cache.add(self._lease_key, term, self._lease_seconds):
+            return False
+        if self._cache.get(self._lease_key) != term:
+            if monotonic() - began < self._lease_seconds / 2:
+                raise CannotShareError(f"the cache {self._alias!r} does not keep what is put there")
+            return False  # This process stood still meanwhile.
+        self._own_term, self._term = term, ""
+        self._published.clear()
+        self._send(Snapshot(), monotonic())  # What is probed from now on can be dated by it.
+        return True
+
+    def _publish(self, snapshot: Snapshot, at: float) -> bool:
+        if not self._own_term or not self._still_leads():
+            return False
+        self._send(snapshot, at)
+        return True
+
+    def _give_up(self, term: str) -> None:
+        if self._cache.get(self._lease_key) == term:
+            self._cache.delete(self._lease_key)
 
     def _still_leads(self) -> bool:
         is_own = self._cache.get(self._lease_key) == self._own_term
@@ -141,6 +180,21 @@ class CacheElection:
         return -1, 0.0
 
     # --- a follower ---------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[Snapshot, float] | None:
+        began = monotonic()
+        key = self._snapshot_key(self._term)
+        entries = self._cache.get_many([self._lease_key, key])
+        term, text = entries.get(self._lease_key, ""), entries.get(key)
+        if term not in {"", self._term}:
+            # The last look found another lease, so it was before all versions of this term.
+            self._looks.clear()
+            if self._looked_at is not None:
+                self._looks.append((-1, self._looked_at))
+            self._term = term
+            text = self._cache.get(self._snapshot_key(term))
+        self._looked_at = began
+        return self._decode(text, began) if term else None
 
     def _decode(self, text: object, began: float) -> tuple[Snapshot, float] | None:
         data: Any = from_bytes(text) if isinstance(text, bytes) else None
@@ -175,10 +229,10 @@ class CacheElection:
     def _snapshot_key(self, term: str) -> str:
         return f"{self._lease_key}:{term}"
 
-    @contextmanager
-    def _errors_of_cache(self) -> Iterator[None]:
+    def _ask(self, function: Callable[[], _T]) -> _T:
+        """Return what ``function`` returns, which may ask the cache; raises :class:`CannotShareError`."""
         try:
-            yield
+            return self._thread.call(function, max(_LEAST_PATIENCE, _PATIENT_INTERVALS * self._interval))
         except CannotShareError:
             raise
         except Exception as error:

@@ -91,10 +91,11 @@ def test_the_next_takes_over(sharers):
     until(lambda: is_shared(rest), rest)
 
 
+@pytest.mark.parametrize("end", ["stop", "freeze"])
 @pytest.mark.parametrize("environment", ["cache:default"], indirect=True)
-def test_without_the_cache_each_asks_by_itself(sharers, redis):
+def test_without_the_cache_each_asks_by_itself(sharers, redis, end):
     until(lambda: is_shared(sharers), sharers)
-    redis.stop()
+    getattr(redis, end)()
     until(lambda: all(sharer.said["asks"] for sharer in sharers), sharers)
 
 

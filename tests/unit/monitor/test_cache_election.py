@@ -1,6 +1,7 @@
 """Who probes the servers for several hosts, and how old what they read of one another may seem."""
 
 import random
+import threading
 import time
 
 import pytest
@@ -33,6 +34,7 @@ class Host:
     def __init__(self, clocks, offset):
         self.clocks, self.offset = clocks, offset
         self.election = self.do(lambda: CacheElection(get_topology(), INTERVAL, "default"))
+        self.election._thread = cache_election._CacheThread()
 
     def do(self, action):
         before, self.clocks.offset = self.clocks.offset, self.offset
@@ -261,6 +263,31 @@ def test_a_cache_that_is_away_is_said_without_its_address(host, cache, monkeypat
     monkeypatch.setattr(type(cache), "add", refuse)
     with pytest.raises(CannotShareError, match=r"the cache 'default' cannot be used \(ConnectionError\)$"):
         leader.leads()
+
+
+def test_a_cache_that_hangs_is_not_waited_for(host, cache, monkeypatch):
+    leader, follower, goes_on = host(), host(), threading.Event()
+    follower.election._thread = leader.election._thread
+    assert leader.leads()
+    get = type(cache).get
+
+    def hang(*arguments, **more):
+        goes_on.wait()
+        return get(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cache), "get", hang)
+        patch.setattr(cache_election, "_LEAST_PATIENCE", 0.01)
+        patch.setattr(leader.election, "_interval", 0.001)
+        with pytest.raises(CannotShareError, match=r"cannot be used \(TimeoutError\)$"):
+            leader.publish()
+        with pytest.raises(CannotShareError, match=r"cannot be used \(TimeoutError\)$"):
+            follower.read()  # At once: it would wait for two seconds by itself.
+        leader.do(leader.election.close)
+        goes_on.set()
+        leader.election._thread._last.exception()
+    assert follower.read() is None
+    assert not follower.leads()
 
 
 def test_a_cache_that_keeps_nothing_is_said(host, settings):

@@ -66,6 +66,7 @@ def server(monkeypatch):
     server = Server()
     for module in (election, cache_election, watcher):
         monkeypatch.setattr(module, "monotonic", lambda: server.now)
+    monkeypatch.setattr(cache_election._CacheThread, "call", lambda _self, function, _seconds: function())
     monkeypatch.setattr(time, "time", lambda: server.now)
     monkeypatch.setattr(watcher, "Rounds", server.rounds)
     monkeypatch.setattr(watcher.threading, "Thread", lambda **_options: SimpleNamespace(start=lambda: None))
