@@ -7,9 +7,10 @@ The drawings are SVG without style or script, so that a page satisfies ``Content
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 from django.template.loader import render_to_string
@@ -28,7 +29,6 @@ HOUR: Final = 3600
 DAY: Final = 86_400
 TWO_DECIMALS_BELOW: Final = 100
 """Measurements from here on are written without decimals on a drawing."""
-TICKS_ARE_WHOLE: Final = 4
 DOT: Final = 2.5
 """Radius of the dots on a line, in pixels: large enough to be pointed at."""
 SMALL_DOT: Final = 1.25
@@ -51,21 +51,10 @@ class Series:
     """One for each time; ``None`` where nothing was measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The canvas of a drawing, in pixels at the size at which its text is legible."""
-
-    name: str
-    """Part of the element's id and class."""
-    width: int
-    height: int
-    labels: int
-    """How many labels fit below."""
-
-
-WIDE: Final = Shape("wide", 1040, 300, 7)
-NARROW: Final = Shape("narrow", 400, 260, 4)
-"""For a phone, where a shrunk wide chart would be illegible. The style sheet shows one of the two."""
+SHAPES: Final = (("wide", 1040, 300, 7), ("narrow", 400, 260, 4))
+"""Of the drawings: part of the element's id and class, width and height in pixels at the size at which its
+text is legible, and how many labels fit below. The narrow one is for a phone, where a shrunk wide chart would
+be illegible. The style sheet shows one of the two."""
 
 
 class Axis:
@@ -87,44 +76,61 @@ class Axis:
 
 
 class Chart:
-    """What ``_chart.html`` shows: see :func:`bars` and :func:`lines`."""
+    """What ``_chart.html`` shows: :class:`Bars` or :class:`Lines`."""
+
+    is_whole: bool
+    """Whether the values are whole numbers."""
 
     def __init__(
-        self,
-        name: str,
-        title: str,
-        axis: Axis,
-        series: Sequence[Series],
-        *,
-        table: Sequence[Series],
-        empty: str,
-        write: Callable[[float | None], str],
-        ticks: Sequence[float],
-        label: Callable[[float], str],
-        marks: Callable[[_Canvas, Series], Iterable[SafeString]],
+        self, name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: str, unit: str = ""
     ) -> None:
-        self.name, self.title, self.axis, self.series = name, title, axis, series
-        self.empty = empty
+        self.name, self.title, self.axis, self.series, self._unit = name, title, axis, series, unit
+        table = self.table()
+        values = [value for column in table for value in column.values if value is not None]
+        self.empty = "" if any(values) or (values and not self.is_whole) else empty
         """What to say in place of the chart; empty where there is something to draw."""
         self.columns = [column.name for column in table]
-        """The headers of the table: the series, and perhaps their sum."""
+        """The headers of the table."""
         places = reversed(range(len(axis.moments)))
         self.rows = [
-            (axis.moments[place], [write(column.values[place]) for column in table]) for place in places
+            (axis.moments[place], [self.write(column.values[place]) for column in table]) for place in places
         ]
         """Newest first: time, and a number for each column, written out."""
         self.is_folded = len(self.rows) >= FOLDED_FROM
-        labelled = [(tick, label(tick)) for tick in ticks]
-        canvases = () if empty else [_Canvas(shape, axis, labelled) for shape in (WIDE, NARROW)]
-        self.drawings = [canvas.draw(self, marks) for canvas in canvases]
+        self.ticks = ticks(max(values, default=0), whole=self.is_whole)
+        self.drawings = [] if self.empty else [_Canvas(self, *shape).draw() for shape in SHAPES]
+
+    def table(self) -> Sequence[Series]:
+        """Return the columns of the table."""
+        return self.series
+
+    def write(self, value: float | None, decimals: int = 2) -> str:
+        """Return a value as people read it."""
+        raise NotImplementedError
+
+    def marks(self, canvas: _Canvas, series: Series) -> Iterator[SafeString]:
+        """Yield what is drawn of one series."""
+        raise NotImplementedError
 
 
-def bars(name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: str) -> Chart:
-    """Return a chart of counts, one stacked upon the other, with their sums in the table."""
-    sums = [sum(filter(None, values)) for values in zip(*(part.values for part in series), strict=True)]
+class Bars(Chart):
+    """A chart of counts, one stacked upon the other, with their sums in the table."""
 
-    def marks(canvas: _Canvas, part: Series) -> Iterator[SafeString]:
-        for place, value in enumerate(part.values):
+    is_whole = True
+
+    def table(self) -> Sequence[Series]:
+        """Return the series and, of several, their sum."""
+        by_time = zip(*(part.values for part in self.series), strict=True)
+        total = Series(_("All"), "", [sum(filter(None, values)) for values in by_time])
+        return [*self.series, total] if len(self.series) > 1 else self.series
+
+    def write(self, value: float | None, decimals: int = 0) -> str:
+        """Return a count."""
+        return number_format(int(value or 0), force_grouping=True)
+
+    def marks(self, canvas: _Canvas, series: Series) -> Iterator[SafeString]:
+        """Yield the bars of one series, on top of those before."""
+        for place, value in enumerate(series.values):
             if value:
                 below = canvas.stacked[place]
                 canvas.stacked[place] += value
@@ -132,73 +138,52 @@ def bars(name: str, title: str, axis: Axis, series: Sequence[Series], *, empty: 
                 yield format_html(
                     '<rect x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
                     *_pixels(canvas.x(place - 0.42), top, canvas.step * 0.84, bottom - top),
-                    canvas.tooltip(place, part.name, _count(value)),
+                    canvas.tooltip(place, series.name, self.write(value)),
                 )
 
-    return Chart(
-        name,
-        title,
-        axis,
-        series,
-        table=[*series, Series(_("All"), "", sums)] if len(series) > 1 else series,
-        empty="" if any(sums) else empty,
-        write=_count,
-        ticks=ticks(int(max(sums, default=0))),
-        label=_count,
-        marks=marks,
-    )
 
+class Lines(Chart):
+    """A chart of measurements, which are missing where nothing was measured."""
 
-def lines(name: str, title: str, axis: Axis, series: Sequence[Series], *, unit: str, empty: str) -> Chart:
-    """Return a chart of measurements, which are missing where nothing was measured."""
-    measured = [value for line in series for value in line.values if value is not None]
-    steps = fine_ticks(max(measured, default=0.0))
-    decimals = 0 if steps[1] >= 1 else -math.floor(math.log10(steps[1]))
+    is_whole = False
 
-    def write(value: float | None, decimals: int = 2) -> str:
+    def write(self, value: float | None, decimals: int = 2) -> str:
+        """Return a measurement with its unit."""
         if value is None:
             return NOTHING
-        return f"{number_format(round(value, decimals), decimals, force_grouping=True)} {unit}"
+        return f"{number_format(round(value, decimals), decimals, force_grouping=True)} {self._unit}"
 
-    def marks(canvas: _Canvas, line: Series) -> Iterator[SafeString]:
-        for run in _runs(line.values):
-            dot = DOT
+    def marks(self, canvas: _Canvas, series: Series) -> Iterator[SafeString]:
+        """Yield a line for each time without a gap, and a dot for each measurement."""
+        for is_gap, group in groupby(enumerate(series.values), lambda measured: measured[1] is None):
+            if is_gap:
+                continue
+            run = [(canvas.x(place), canvas.y(value or 0), place, value or 0) for place, value in group]
             if len(run) > 1:
-                points = "L".join("{} {}".format(*_pixels(canvas.x(place), canvas.y(y))) for place, y in run)
+                points = "L".join("{} {}".format(*_pixels(x, y)) for x, y, _place, _value in run)
                 yield format_html('<path class="rwrouter-line" d="M{}"></path>', points)
-                dot = SMALL_DOT if len(line.values) > MANY else DOT
-            for place, value in run:
+            radius = SMALL_DOT if len(run) > 1 and len(series.values) > MANY else DOT
+            for x, y, place, value in run:
+                text = self.write(value, 2 if value < TWO_DECIMALS_BELOW else 0)
                 yield format_html(
                     '<circle cx="{}" cy="{}" r="{}"><title>{}</title></circle>',
-                    *_pixels(canvas.x(place), canvas.y(value)),
-                    str(dot),
-                    canvas.tooltip(place, line.name, write(value, 2 if value < TWO_DECIMALS_BELOW else 0)),
+                    *_pixels(x, y),
+                    str(radius),
+                    canvas.tooltip(place, series.name, text),
                 )
-
-    return Chart(
-        name,
-        title,
-        axis,
-        series,
-        table=series,
-        empty="" if measured else empty,
-        write=write,
-        ticks=steps,
-        label=lambda value: write(value, decimals),
-        marks=marks,
-    )
 
 
 class _Canvas:
     """Where things are on a drawing."""
 
-    def __init__(self, shape: Shape, axis: Axis, ticks: Sequence[tuple[float, str]]) -> None:
-        self._shape, self._axis, self._ticks = shape, axis, ticks
-        self._top = ticks[-1][0]
-        self._left = MARGIN + LETTER * max(len(text) for _tick, text in ticks)
-        self._bottom = shape.height - LINE
-        self.step = (shape.width - MARGIN - self._left) / len(axis.moments)
-        self.stacked = [0.0] * len(axis.moments)
+    def __init__(self, chart: Chart, shape: str, width: int, height: int, labels: int) -> None:
+        self._chart, self.shape, self.width, self.height, self._labels = chart, shape, width, height, labels
+        decimals = max(0, -math.floor(math.log10(chart.ticks[1])))
+        self._guides = [(tick, chart.write(tick, decimals)) for tick in chart.ticks]
+        self._left = MARGIN + LETTER * max(len(text) for _tick, text in self._guides)
+        self._bottom = height - LINE
+        self.step = (width - MARGIN - self._left) / len(chart.axis.moments)
+        self.stacked = [0.0] * len(chart.axis.moments)
         """The sums of the bars drawn so far, for each time."""
 
     def x(self, place: float) -> float:
@@ -207,31 +192,31 @@ class _Canvas:
 
     def y(self, value: float) -> float:
         """Return where a value is."""
-        return self._bottom - value / self._top * (self._bottom - MARGIN)
+        return self._bottom - value / self._chart.ticks[-1] * (self._bottom - MARGIN)
 
     def tooltip(self, place: int, name: str, value: str) -> str:
         """Return what browsers show of a mark, without a script."""
-        return f"{self._axis.labels[place]} · {name}: {value}"
+        return f"{self._chart.axis.labels[place]} · {name}: {value}"
 
-    def draw(self, chart: Chart, marks: Callable[[_Canvas, Series], Iterable[SafeString]]) -> SafeString:
+    def draw(self) -> SafeString:
         """Return an ``<svg>`` element."""
-        shape, axis = self._shape, self._axis
-        left, text_left, right = _pixels(self._left, self._left - 5, shape.width - MARGIN)
-        places = axis.marks[:: max(1, math.ceil(len(axis.marks) / shape.labels))]
+        chart, axis = self._chart, self._chart.axis
+        left, text_left, right = _pixels(self._left, self._left - 5, self.width - MARGIN)
+        places = axis.marks[:: max(1, math.ceil(len(axis.marks) / self._labels))]
         times = [(self.x(place), axis.labels[place]) for place in places]
         context = {
-            "id": f"rwrouter-{chart.name}-{shape.name}",
+            "id": f"rwrouter-{chart.name}-{self.shape}",
             "title": chart.title,
-            "shape": shape,
+            "canvas": self,
             "left": left,
             "right": right,
             "text_left": text_left,
-            "guides": [(*_pixels(self.y(tick), self.y(tick) + 4.5), text) for tick, text in self._ticks],
+            "guides": [(*_pixels(self.y(tick), self.y(tick) + 4.5), text) for tick, text in self._guides],
             # No label reaches beyond the edge.
-            "times": [(*_pixels(min(x, shape.width - LETTER * len(text) / 2)), text) for x, text in times],
-            "times_bottom": shape.height - 7,
+            "times": [(*_pixels(min(x, self.width - LETTER * len(text) / 2)), text) for x, text in times],
+            "times_bottom": self.height - 7,
             "groups": [
-                (part.color, mark_safe("".join(marks(self, part))))  # noqa: S308  (escaped by format_html)
+                (part.color, mark_safe("".join(chart.marks(self, part))))  # noqa: S308  (escaped by format_html)
                 for part in chart.series
             ],
         }
@@ -243,35 +228,11 @@ def _pixels(*numbers: float) -> list[str]:
     return [f"{number:.1f}" for number in numbers]
 
 
-def _runs(values: Sequence[float | None]) -> Iterator[list[tuple[int, float]]]:
-    """Yield what was measured without a gap: places and values."""
-    run: list[tuple[int, float]] = []
-    for place, value in enumerate((*values, None)):
-        if value is not None:
-            run.append((place, value))
-        elif run:
-            yield run
-            run = []
-
-
-def ticks(top: int) -> list[int]:
-    """Return a few round whole numbers from 0 to at least ``top``, for an axis."""
-    rough = max(top / 4, 1)
-    magnitude = 10 ** math.floor(math.log10(rough))
-    step = next(step * magnitude for step in (1, 2, 5, 10) if step * magnitude >= rough)
-    steps = max(1, math.ceil(top / step))
-    return [step * place for place in range(steps + 1)]
-
-
-def fine_ticks(top: float) -> list[float]:
-    """Return a few round numbers from 0 to at least ``top``, fractions too."""
-    if top >= TICKS_ARE_WHOLE:
-        return [float(tick) for tick in ticks(math.ceil(top))]
+def ticks(top: float, *, whole: bool) -> list[float]:
+    """Return a few round numbers from 0 to at least ``top``, for an axis."""
     if top <= 0:
-        return [0.0, 1.0]
-    scale: int = 10 ** (3 - math.floor(math.log10(top)))
-    return [tick / scale for tick in ticks(math.ceil(top * scale))]
-
-
-def _count(value: float | None) -> str:
-    return number_format(int(value or 0), force_grouping=True)
+        return [0, 1]
+    rough = max(top / 4, 1) if whole else top / 4
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(step * magnitude for step in (1, 2, 5, 10) if step * magnitude >= rough)
+    return [step * place for place in range(math.ceil(top / step) + 1)]

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin import colors
-from django_rwrouter.admin.chart import Axis, Chart, Series, bars, lines
+from django_rwrouter.admin.chart import Axis, Bars, Chart, Lines, Series
 from django_rwrouter.admin.statistics import origins, statistics
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
 from django_rwrouter.events.kinds import EventKind
@@ -127,21 +127,21 @@ def _charts(summary: Summary, span: Span) -> list[Chart]:
         if summary.total(name)
     ]
     return [
-        bars(
+        Bars(
             "reads",
             title,
             axis,
             by_database(lambda step, alias: step.reads[alias]),
             empty=_("There were no reads."),
         ),
-        bars(
+        Bars(
             "reasons",
             _("Why the primary had to answer"),
             axis,
             _reasons(steps),
             empty=_("The primary had to answer no read."),
         ),
-        lines(
+        Lines(
             "pinned",
             _("Requests of pinned clients"),
             axis,
@@ -149,7 +149,7 @@ def _charts(summary: Summary, span: Span) -> list[Chart]:
             unit="%",
             empty=_("There were no requests."),
         ),
-        lines(
+        Lines(
             "lag",
             _("Lag of each replica, at most"),
             axis,
@@ -157,7 +157,7 @@ def _charts(summary: Summary, span: Span) -> list[Chart]:
             unit=_("s"),
             empty=_("No lag was measured: the monitor measures it, where the database has positions."),
         ),
-        lines(
+        Lines(
             "latency",
             _("What 95 % of the reads took at most"),
             axis,
@@ -165,7 +165,7 @@ def _charts(summary: Summary, span: Span) -> list[Chart]:
             unit=_("ms"),
             empty=_("There were no reads."),
         ),
-        bars(
+        Bars(
             "spills",
             _("Spills, failovers and ejections"),
             axis,

@@ -31,7 +31,7 @@ def utc(settings):
 
 
 def bars(series=SERIES):
-    return chart.bars("reads", "Reads & <more>", AXIS, series, empty="none")
+    return chart.Bars("reads", "Reads & <more>", AXIS, series, empty="none")
 
 
 def lines(*series):
@@ -39,7 +39,7 @@ def lines(*series):
         Series("replica1", 3, [None, 1.5, 0.25, *[None] * 57]),
         Series("replica2", 7, [None] * 59 + [12_345.678]),
     )
-    return chart.lines("lag", "Lag", AXIS, series, unit="s", empty="none")
+    return chart.Lines("lag", "Lag", AXIS, series, unit="s", empty="none")
 
 
 def wide(drawn):
@@ -199,7 +199,7 @@ def test_the_style_sheet_has_each_colour():
     ],
 )
 def test_an_axis_of_measurements_has_round_ticks(top, expected):
-    assert chart.fine_ticks(top) == pytest.approx(expected)
+    assert chart.ticks(top, whole=False) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,11 @@ def test_an_axis_of_measurements_has_round_ticks(top, expected):
     ],
 )
 def test_an_axis_has_round_ticks(top, expected):
-    assert chart.ticks(top) == expected
+    assert chart.ticks(top, whole=True) == expected
 
 
 def test_ticks_reach_the_top_and_are_few():
     for top in range(5000):
-        found = chart.ticks(top)
+        found = chart.ticks(top, whole=True)
         assert found[-1] >= top
         assert 2 <= len(found) <= 6
