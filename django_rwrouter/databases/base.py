@@ -45,6 +45,13 @@ class Position(Protocol):
         """Return the place that stands for both; of two histories, the one that is further on."""
         ...
 
+    def gap(self, behind: Any) -> int | None:
+        """Return how much of the log lies between an earlier place and this one, in the driver's ``unit``.
+
+        ``None`` if they cannot be compared. For people, who read the place itself as ``str()`` writes it.
+        """
+        ...
+
     def encode(self) -> str:
         """Return it as short text that :meth:`decode` reads: it travels in the client's token."""
         ...
@@ -74,55 +81,6 @@ class Reading:
         return {True: "primary", False: "replica", None: "unknown"}[self.writable]
 
 
-class Driver(Protocol):
-    """The router's queries to one product: single statements on the raw cursor of the database's library.
-
-    What a query raises is the library's own error: a server that cannot be asked is left to the caller.
-    """
-
-    @property
-    def replicas_are_read_only(self) -> bool:
-        """Whether a replica can never take writes, so that a server that does is none."""
-        return False
-
-    def read_primary(self, cursor: Any) -> Position | None:
-        """Return where the primary stands now: whatever was committed before is covered."""
-        ...
-
-    def describe_primary(self, cursor: Any) -> Reading:
-        """Return which server this is, where it stands, and whether it takes writes.
-
-        One that is in fact a replica is described, too, and may have no position.
-        """
-        ...
-
-    def read_replica(self, cursor: Any) -> Reading:
-        """Return which server this is, how far it has replayed, and whether it takes writes."""
-        ...
-
-    def place(self, position: Any, primary: Any) -> Position | None:
-        """Put a tentative position into the primary's history; ``None`` if it cannot belong there.
-
-        Others say themselves where they belong.
-        """
-        return position  # type: ignore[no-any-return]
-
-    def wait(self, cursor: Any, position: Any, seconds: float) -> bool:
-        """Wait until the server has replayed ``position``, for so many seconds; tell whether it has."""
-        ...
-
-
-def poll(has_reached: Callable[[], bool], seconds: float, pause: float) -> bool:
-    """Ask a server that cannot wait itself again and again; return whether it has reached the position."""
-    deadline = time.monotonic() + seconds
-    while not has_reached():
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            return False
-        time.sleep(min(pause, remaining))
-    return True
-
-
 @dataclass(slots=True, kw_only=True)
 class Progress:
     """What a replica says of itself."""
@@ -144,25 +102,65 @@ class Progress:
     """What the user would have to be granted to see the rest; empty if everything can be seen."""
 
 
-class Reader(Protocol):
-    """The queries of the page "Replication" to one product, on the raw cursor of the database's library."""
+class Driver(Protocol):
+    """The router's queries to one product: single statements on the raw cursor of the database's library.
+
+    What a query raises is the library's own error: a server that cannot be asked is left to the caller.
+    """
+
+    @property
+    def replicas_are_read_only(self) -> bool:
+        """Whether a replica can never take writes, so that a server that does is none."""
+        return False
 
     @property
     def unit(self) -> str:
-        """What :meth:`gap` counts: ``"transactions"`` and ``"bytes"`` are named on the page."""
+        """What :meth:`Position.gap` counts; empty leaves the page "Replication" without progress.
+
+        ``"transactions"`` and ``"bytes"`` are named on the page.
+        """
+        return ""
+
+    def read_primary(self, cursor: Any) -> Position | None:
+        """Return where the primary stands now: whatever was committed before is covered."""
+        return self.describe_primary(cursor).position
+
+    def describe_primary(self, cursor: Any) -> Reading:
+        """Return which server this is, where it stands, and whether it takes writes.
+
+        One that is in fact a replica is described, too, and may have no position.
+        """
+        return self.read_replica(cursor)
+
+    def read_replica(self, cursor: Any) -> Reading:
+        """Return which server this is, how far it has replayed, and whether it takes writes."""
+        ...
+
+    def place(self, position: Any, primary: Any) -> Position | None:
+        """Put a tentative position into the primary's history; ``None`` if it cannot belong there.
+
+        Others say themselves where they belong.
+        """
+        return position  # type: ignore[no-any-return]
+
+    def wait(self, cursor: Any, position: Any, seconds: float) -> bool:
+        """Wait until the server has replayed ``position``, for so many seconds; tell whether it has."""
         ...
 
     def progress(self, cursor: Any) -> Progress:
-        """Return what a replica says of itself."""
-        ...
+        """Return what a replica says of itself, for the page "Replication"."""
+        return Progress()
 
-    def gap(self, ahead: Any, behind: Any) -> int | None:
-        """Return how much of the log lies between two places; ``None`` if they cannot be compared."""
-        ...
 
-    def text(self, position: Any) -> str:
-        """Return a place in the log as the database writes it."""
-        ...
+def poll(has_reached: Callable[[], bool], seconds: float, pause: float) -> bool:
+    """Ask a server that cannot wait itself again and again; return whether it has reached the position."""
+    deadline = time.monotonic() + seconds
+    while not has_reached():
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        time.sleep(min(pause, remaining))
+    return True
 
 
 class Loss(Enum):
@@ -285,8 +283,6 @@ class Product:
     position: type[Position] | None = None
     driver: Driver | None = None
     """``None``, as without a ``position``: nobody can tell where a server stands."""
-    reader: Reader | None = None
-    """``None`` leaves the page "Replication" without progress."""
 
     # --- errors and sessions --------------------------------------------------------------------------
 

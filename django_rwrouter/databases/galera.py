@@ -50,9 +50,15 @@ class GaleraPosition:
         """Return the further one."""
         return max(self, other, key=lambda position: (position.sequence, position.history))
 
+    def gap(self, behind: GaleraPosition) -> int | None:
+        """Return how many write sets lie between two nodes."""
+        return max(0, self.sequence - behind.sequence) if self.history == behind.history else None
+
     def encode(self) -> str:
         """Return it as Galera writes it: ``uuid:sequence``."""
         return f"{self.history}:{self.sequence}"
+
+    __str__ = encode
 
     @classmethod
     def decode(cls, text: str) -> GaleraPosition:
@@ -95,11 +101,6 @@ def progress(cursor: Any) -> Progress:
         received=received,
         replayed=replayed,
     )
-
-
-def gap(ahead: GaleraPosition, behind: GaleraPosition) -> int | None:
-    """Return how many write sets lie between two nodes."""
-    return max(0, ahead.sequence - behind.sequence) if ahead.history == behind.history else None
 
 
 def _position(answer: dict[str, str]) -> GaleraPosition:

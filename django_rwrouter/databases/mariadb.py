@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter.databases import galera
-from django_rwrouter.databases.base import Driver, Position, Progress, Reading, poll
+from django_rwrouter.databases.base import Position, Progress, Reading, poll
 from django_rwrouter.databases.galera import GaleraPosition
-from django_rwrouter.databases.mysql_family import MySQLFamily, StatusReader
+from django_rwrouter.databases.mysql_family import MySQLFamily, StatusDriver
 
 _GTID: Final = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
 _SERVER_IDENTITY: Final = "@@server_id, @@hostname, @@port"
@@ -58,6 +58,19 @@ class MariaDBPosition:
                 domains[domain] = (server, sequence)
         return MariaDBPosition(domains)
 
+    def gap(self, behind: MariaDBPosition) -> int | None:
+        """Return the difference of the sequence numbers, in all domains."""
+        transactions = 0
+        for domain, (server, sequence) in self.domains.items():
+            own_server, own_sequence = behind.domains.get(domain, (server, 0))
+            if own_server != server and own_sequence >= sequence:
+                return None  # Numbers that were given twice: another history.
+            transactions += max(0, sequence - own_sequence)
+        return transactions
+
+    def __str__(self) -> str:
+        return self.encode().replace(",", ", ")
+
     def encode(self) -> str:
         """Return it as MariaDB writes it, such as ``0-1-1250,1-1-7``."""
         return ",".join(
@@ -76,8 +89,16 @@ class MariaDBPosition:
         return cls(domains)
 
 
-class MariaDBDriver(Driver):
-    """Asks MariaDB 10.2 or later, as a node of Galera, too. No privilege is needed."""
+class MariaDBDriver(StatusDriver):
+    """Asks MariaDB 10.2 or later, as a node of Galera, too.
+
+    Only ``Gtid_IO_Pos``, up to where a replica has got the log, needs a privilege.
+    """
+
+    position = MariaDBPosition
+    word = "Slave"
+    received = "Gtid_IO_Pos"
+    privilege = "REPLICA MONITOR"
 
     def read_primary(self, cursor: Any) -> MariaDBPosition | GaleraPosition | None:
         """Return the end of the binary log."""
@@ -118,6 +139,10 @@ class MariaDBDriver(Driver):
         cursor.execute(_WAIT, (position.encode(), seconds))
         return bool(cursor.fetchone()[0] == 0)
 
+    def progress(self, cursor: Any) -> Progress:
+        """Return what the status shows, or what a node tells of its queue."""
+        return galera.progress(cursor) if _ask(cursor, "1")[0] else super().progress(cursor)
+
 
 def _ask(cursor: Any, columns: str, tail: str = "") -> tuple[bool, Sequence[Any]]:
     """Return whether the server is a node of Galera, and its row.
@@ -139,37 +164,6 @@ def _ask(cursor: Any, columns: str, tail: str = "") -> tuple[bool, Sequence[Any]
     return is_node in {1, "1", "ON"}, row
 
 
-class MariaDBReader(StatusReader):
-    """Asks MariaDB. ``Gtid_IO_Pos`` is shown with the privilege ``REPLICA MONITOR`` alone."""
-
-    driver = MariaDBDriver()
-    position = MariaDBPosition
-    word = "Slave"
-    received = "Gtid_IO_Pos"
-    privilege = "REPLICA MONITOR"
-
-    def progress(self, cursor: Any) -> Progress:
-        """Return what the status shows, or what a node tells of its queue."""
-        return galera.progress(cursor) if _ask(cursor, "1")[0] else super().progress(cursor)
-
-    def gap(self, ahead: Any, behind: Any) -> int | None:
-        """Return the difference of the sequence numbers, in all domains."""
-        if isinstance(ahead, GaleraPosition):
-            return galera.gap(ahead, behind)
-        transactions = 0
-        for domain, (server, sequence) in ahead.domains.items():
-            own_server, own_sequence = behind.domains.get(domain, (server, 0))
-            if own_server != server and own_sequence >= sequence:
-                return None  # Numbers that were given twice: another history.
-            transactions += max(0, sequence - own_sequence)
-        return transactions
-
-    def text(self, position: Any) -> str:
-        """Return it as MariaDB writes it."""
-        encoded: str = position.encode()
-        return encoded.replace(",", ", ")
-
-
 class MariaDB(MySQLFamily):
     """MariaDB 10.2 or later. Django's backend calls it ``mysql``; the connection tells the two apart."""
 
@@ -178,7 +172,6 @@ class MariaDB(MySQLFamily):
     code = "m"
     position: type[Position] | None = MariaDBPosition
     driver = MariaDBDriver()
-    reader = MariaDBReader()
     read_only_query = "SELECT @@session.tx_read_only"
     impatient_select = "SET STATEMENT max_statement_time = 0.25 FOR SELECT %s"
 

@@ -14,15 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django_rwrouter.databases.base import Driver, Progress, Reading
-from django_rwrouter.databases.mysql_family import MySQLFamily, StatusReader
+from django_rwrouter.databases.base import Progress, Reading
+from django_rwrouter.databases.mysql_family import MySQLFamily, StatusDriver
 
 Interval = tuple[int, int]
 """First and last transaction number, both in it."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _INTERVAL: Final = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?", re.ASCII)
 _TAG: Final = re.compile(r"[a-z_][a-z0-9_]{0,31}", re.ASCII)
-_EXECUTED: Final = "SELECT @@GLOBAL.gtid_executed"
 # super_read_only is never on without read_only.
 _DESCRIPTION: Final = "SELECT @@GLOBAL.gtid_executed, @@server_uuid, @@GLOBAL.read_only"
 _WAIT: Final = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
@@ -50,6 +49,16 @@ class MySQLPosition:
         for source, intervals in other.sources.items():
             sources[source] = _joined([*sources.get(source, ()), *intervals])
         return MySQLPosition(sources)
+
+    def gap(self, behind: MySQLPosition) -> int | None:
+        """Return how many transactions are in this set and not in the other."""
+        return sum(
+            _common(intervals, intervals) - _common(intervals, behind.sources.get(source, ()))
+            for source, intervals in self.sources.items()
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(f"{source}:{_numbers(own)}" for source, own in sorted(self.sources.items()))
 
     def encode(self) -> str:
         """Return it as MySQL writes it, without the hyphens of the UUIDs, which are eight bytes of sixty."""
@@ -112,44 +121,27 @@ def _has_all(own: tuple[Interval, ...], wanted: tuple[Interval, ...]) -> bool:
     return True
 
 
-class MySQLDriver(Driver):
-    """Asks MySQL 8.0 or later with ``gtid_mode=ON``. No privilege is needed."""
+class MySQLDriver(StatusDriver):
+    """Asks MySQL 8.0 or later with ``gtid_mode=ON``.
 
-    def read_primary(self, cursor: Any) -> MySQLPosition | None:
-        """Return all transactions that the server has committed."""
-        cursor.execute(_EXECUTED)
-        return _position(cursor.fetchone()[0])
+    Only ``Retrieved_Gtid_Set``, up to where a replica has got the log, needs a privilege.
+    """
 
-    def describe_primary(self, cursor: Any) -> Reading:
-        """Return the server, all transactions that it has committed, and ``read_only``."""
-        return self.read_replica(cursor)
+    position = MySQLPosition
+    word = "Replica"
+    received = "Retrieved_Gtid_Set"
+    privilege = "REPLICATION CLIENT"
 
     def read_replica(self, cursor: Any) -> Reading:
-        """Return the server, all transactions that it has replayed, and ``read_only``."""
+        """Return the server, all transactions that it has committed or replayed, and ``read_only``."""
         cursor.execute(_DESCRIPTION)
         text, uuid, read_only = cursor.fetchone()
         return Reading(str(uuid), _position(text), writable=not int(read_only))
 
     def wait(self, cursor: Any, position: MySQLPosition, seconds: float) -> bool:
         """Wait in the server."""
-        cursor.execute(_WAIT, (_text(position), seconds))
+        cursor.execute(_WAIT, (str(position), seconds))
         return bool(cursor.fetchone()[0] == 0)
-
-
-def _position(text: str | bytes | None) -> MySQLPosition | None:
-    if isinstance(text, bytes):
-        text = text.decode()
-    return MySQLPosition.decode(text.replace("\n", "")) if text else None
-
-
-class MySQLReader(StatusReader):
-    """Asks MySQL. ``Retrieved_Gtid_Set`` is shown with the privilege ``REPLICATION CLIENT`` alone."""
-
-    driver = MySQLDriver()
-    position = MySQLPosition
-    word = "Replica"
-    received = "Retrieved_Gtid_Set"
-    privilege = "REPLICATION CLIENT"
 
     def progress(self, cursor: Any) -> Progress:
         """Return what the status shows: it counts what was retrieved since the relay log was begun."""
@@ -158,22 +150,11 @@ class MySQLReader(StatusReader):
             progress.received = progress.replayed  # It had been received before.
         return progress
 
-    def gap(self, ahead: MySQLPosition, behind: MySQLPosition) -> int | None:
-        """Return how many transactions are in the one set and not in the other."""
-        return sum(
-            _common(intervals, intervals) - _common(intervals, behind.sources.get(source, ()))
-            for source, intervals in ahead.sources.items()
-        )
 
-    def text(self, position: MySQLPosition) -> str:
-        """Return it as MySQL writes it."""
-        return _text(position)
-
-
-def _text(position: MySQLPosition) -> str:
-    return ", ".join(
-        f"{source}:{_numbers(intervals)}" for source, intervals in sorted(position.sources.items())
-    )
+def _position(text: str | bytes | None) -> MySQLPosition | None:
+    if isinstance(text, bytes):
+        text = text.decode()
+    return MySQLPosition.decode(text.replace("\n", "")) if text else None
 
 
 def _numbers(intervals: Iterable[Interval]) -> str:
@@ -197,7 +178,6 @@ class MySQL(MySQLFamily):
     code = "y"
     position = MySQLPosition
     driver = MySQLDriver()
-    reader = MySQLReader()
     read_only_query = "SELECT @@session.transaction_read_only"
     impatient_select = "SELECT /*+ MAX_EXECUTION_TIME(250) */ %s"
 

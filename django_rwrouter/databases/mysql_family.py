@@ -215,11 +215,10 @@ def _shown(cursor: Any, *statements: str) -> Mapping[str, Any] | None:
     return None
 
 
-class StatusReader(base.Reader):
+class StatusDriver(base.Driver):
     """Asks a server of the family, whose status is shown with a privilege alone."""
 
     unit = "transactions"
-    driver: base.Driver
     position: type[base.Position]
     word: str
     """What the server calls a replica in its columns."""
@@ -231,7 +230,7 @@ class StatusReader(base.Reader):
         """Return what the status shows, and then what was replayed: so this is never behind the other."""
         status = replica_status(cursor)
         progress = progress_of(status, self.word, self.privilege)
-        progress.replayed = self.driver.read_replica(cursor).position
+        progress.replayed = self.read_replica(cursor).position
         text = as_text((status or {}).get(self.received)).replace("\n", "")
         if text:
             progress.received = self.position.decode(text)

@@ -68,6 +68,14 @@ SUBSCRIBES: Final = """
 """
 """Whether the database is the copy of another by logical replication. Everybody may see these columns."""
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
+_STANDBY: Final = (
+    "SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text,"
+    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END,"
+    " (SELECT pid FROM pg_stat_wal_receiver LIMIT 1) IS NOT NULL,"
+    " (SELECT received_tli FROM pg_stat_wal_receiver LIMIT 1),"
+    " current_setting('recovery_min_apply_delay') <> '0',"
+    " (SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay')"
+)
 
 # --- errors -------------------------------------------------------------------------------------
 
@@ -173,9 +181,18 @@ class PostgreSQLPosition:
         """Return the further one; a later timeline is further."""
         return max(self, other, key=lambda position: (position.timeline, position.lsn))
 
+    def gap(self, behind: PostgreSQLPosition) -> int | None:
+        """Return the bytes between the two."""
+        if self.timeline and behind.timeline and self.timeline != behind.timeline:
+            return None
+        return max(0, self.lsn - behind.lsn)
+
+    def __str__(self) -> str:
+        return f"{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
+
     def encode(self) -> str:
         """Return it as ``timeline@lsn``, in hexadecimal as PostgreSQL writes it."""
-        return f"{self.timeline:X}@{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
+        return f"{self.timeline:X}@{self}"
 
     @classmethod
     def decode(cls, text: str) -> PostgreSQLPosition:
@@ -190,6 +207,7 @@ class PostgreSQLDriver(base.Driver):
     """Asks PostgreSQL 12 or later. Needs no privilege; ``pg_monitor`` lets it see a standby's timeline."""
 
     replicas_are_read_only = True
+    unit = "bytes"
 
     def read_primary(self, cursor: Any) -> PostgreSQLPosition | None:
         """Return the end of the flushed log, and the timeline."""
@@ -245,8 +263,7 @@ class PostgreSQLDriver(base.Driver):
         session = cursor.connection.info
         if session.server_version >= _WAITS and session.transaction_status == _IDLE:
             milliseconds = max(1, round(seconds * 1000))
-            lsn = position.encode().partition("@")[2]
-            cursor.execute(f"WAIT FOR LSN '{lsn}' WITH (TIMEOUT '{milliseconds}ms', NO_THROW)")
+            cursor.execute(f"WAIT FOR LSN '{position}' WITH (TIMEOUT '{milliseconds}ms', NO_THROW)")
             return bool(cursor.fetchone()[0] == "success")
 
         def has_replayed() -> bool:
@@ -256,31 +273,8 @@ class PostgreSQLDriver(base.Driver):
 
         return base.poll(has_replayed, seconds, _POLL_SECONDS)
 
-
-def _lsn(text: str) -> int:
-    match = _LSN.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a place in a log")
-    return (int(match[1], 16) << 32) + int(match[2], 16)
-
-
-_STANDBY: Final = (
-    "SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text,"
-    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END,"
-    " (SELECT pid FROM pg_stat_wal_receiver LIMIT 1) IS NOT NULL,"
-    " (SELECT received_tli FROM pg_stat_wal_receiver LIMIT 1),"
-    " current_setting('recovery_min_apply_delay') <> '0',"
-    " (SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay')"
-)
-
-
-class PostgreSQLReader:
-    """Asks PostgreSQL 12 or later. A standby shows everybody where it is; only its timeline is a secret."""
-
-    unit = "bytes"
-
     def progress(self, cursor: Any) -> base.Progress:
-        """Return what a standby tells everybody."""
+        """Return what a standby tells everybody; only its timeline is a secret."""
         cursor.execute(_STANDBY)
         recovering, received, replayed, paused, streams, timeline, delayed, delay = cursor.fetchone()
         if not recovering:
@@ -297,15 +291,12 @@ class PostgreSQLReader:
             delay=max(1, delay) if delayed else 0,
         )
 
-    def gap(self, ahead: PostgreSQLPosition, behind: PostgreSQLPosition) -> int | None:
-        """Return the bytes between the two."""
-        if ahead.timeline and behind.timeline and ahead.timeline != behind.timeline:
-            return None
-        return max(0, ahead.lsn - behind.lsn)
 
-    def text(self, position: PostgreSQLPosition) -> str:
-        """Return it as PostgreSQL writes it."""
-        return position.encode().partition("@")[2]
+def _lsn(text: str) -> int:
+    match = _LSN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a place in a log")
+    return (int(match[1], 16) << 32) + int(match[2], 16)
 
 
 def _place(text: str | None, timeline: int | None) -> PostgreSQLPosition | None:
@@ -346,7 +337,6 @@ class PostgreSQL(base.Product):
     code = "p"
     position = PostgreSQLPosition
     driver = PostgreSQLDriver()
-    reader = PostgreSQLReader()
     errors = PostgreSQLErrors()
     dialect = dialects.Dialect(
         # The second with standard_conforming_strings = off.

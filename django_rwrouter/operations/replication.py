@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
-from django_rwrouter.databases import get_product
-from django_rwrouter.databases.base import Product, Progress, Reader
+from django_rwrouter.databases import get_driver
+from django_rwrouter.databases.base import Driver, Position, Progress
 from django_rwrouter.servers.survey import in_words, plain_cursor, survey
 
 TIMEOUT: Final = 1.0
@@ -107,22 +107,25 @@ def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[
 
 def _progress(cluster: Cluster, primary: _Reply, replies: Mapping[str, _Reply]) -> ClusterProgress:
     written = primary.answer
-    reader = primary.reader or next((reply.reader for reply in replies.values() if reply.reader), None)
+    unit = next((reply.unit for reply in (primary, *replies.values()) if reply.unit), "")
     progress = ClusterProgress(cluster=cluster, why=primary.why)
     progress.replicas = [
-        ReplicaProgress(alias=alias, progress=reply.answer, why=reply.why) for alias, reply in replies.items()
+        ReplicaProgress(
+            alias=alias, progress=reply.answer or (None if reply.why else Progress()), why=reply.why
+        )
+        for alias, reply in replies.items()
     ]
-    if reader is None:
+    if not unit:
         progress.has_positions = all(reply.why for reply in [primary, *replies.values()])
         return progress
 
-    def gap(ahead: Any, behind: Any) -> int | None:
-        return None if ahead is None or behind is None else reader.gap(ahead, behind)
+    def gap(ahead: Position | None, behind: Position | None) -> int | None:
+        return None if ahead is None or behind is None else ahead.gap(behind)
 
-    def text(position: Any) -> str:
-        return "" if position is None else reader.text(position)
+    def text(position: Position | None) -> str:
+        return "" if position is None else str(position)
 
-    progress.unit, progress.written = reader.unit, text(written)
+    progress.unit, progress.written = unit, text(written)
     for replica in progress.replicas:
         if replica.progress is not None:
             received, replayed = replica.progress.received, replica.progress.replayed
@@ -139,18 +142,18 @@ class _Reply(NamedTuple):
     """What a server said, or why it did not."""
 
     answer: Any = None
-    reader: Reader | None = None
-    """``None`` for a database without places in a log."""
+    unit: str = ""
+    """Empty for a database without places in a log."""
     why: str = ""
 
 
 def _ask_all(
-    aliases: Collection[str], ask: Callable[[Product, Any], Any], timeout: float
+    aliases: Collection[str], ask: Callable[[Driver, Any], Any], timeout: float
 ) -> dict[str, _Reply]:
     def reply(connection: BaseDatabaseWrapper) -> _Reply:
         with plain_cursor(connection) as cursor:
-            product = get_product(connection)
-            return _Reply(ask(product, cursor), product.reader)
+            driver = get_driver(connection)
+            return _Reply(ask(driver, cursor), driver.unit) if driver and driver.unit else _Reply()
 
     outcomes = survey(
         aliases, reply, timeout=timeout, deadline=2 * timeout, topic=f"replication: {ask.__name__}"
@@ -161,9 +164,9 @@ def _ask_all(
     }
 
 
-def _progress_of(product: Product, cursor: Any) -> Progress:
-    return Progress() if product.reader is None else product.reader.progress(cursor)
+def _progress_of(driver: Driver, cursor: Any) -> Progress:
+    return driver.progress(cursor)
 
 
-def _written(product: Product, cursor: Any) -> Any:
-    return None if product.reader is None or product.driver is None else product.driver.read_primary(cursor)
+def _written(driver: Driver, cursor: Any) -> Position | None:
+    return driver.read_primary(cursor)

@@ -95,9 +95,15 @@ class SQLitePosition:
         """Return the further one."""
         return max(self, other, key=lambda position: (position.changes, position.history))
 
+    def gap(self, behind: SQLitePosition) -> int | None:
+        """Return how many changes lie between the two."""
+        return max(0, self.changes - behind.changes) if self.history == behind.history else None
+
     def encode(self) -> str:
         """Return it as ``history@changes``."""
         return f"{self.history}@{self.changes}"
+
+    __str__ = encode
 
     @classmethod
     def decode(cls, text: str) -> SQLitePosition:
@@ -112,14 +118,7 @@ class SQLiteDriver(Driver):
     """Asks a file. Its path says which server it is."""
 
     replicas_are_read_only = True
-
-    def read_primary(self, cursor: Any) -> SQLitePosition | None:
-        """Return the counter."""
-        return _state(cursor).position
-
-    def describe_primary(self, cursor: Any) -> Reading:
-        """Return the file, its counter, and whether it is no copy."""
-        return self.read_replica(cursor)
+    unit = "changes"
 
     def read_replica(self, cursor: Any) -> Reading:
         """Return the file, the counter that was copied into it, and whether it is no copy."""
@@ -136,28 +135,17 @@ class SQLiteDriver(Driver):
 
         return poll(has_reached, seconds, _POLL_SECONDS)
 
-
-class SQLiteReader:
-    """Asks a file. What the simulator has copied and not applied yet is in the simulator's memory alone."""
-
-    unit = "changes"
-
     def progress(self, cursor: Any) -> Progress:
-        """Return the counter that was copied, and the delay of the simulator that did."""
+        """Return the counter that was copied, and the delay of the simulator that did.
+
+        What the simulator has copied and not applied yet is in the simulator's memory alone.
+        """
         state = _state(cursor)
         if state.position is None:
             return Progress()
         if state.delay is None:
             return Progress(replicates=False, receives=False, replays=False)
         return Progress(replicates=True, replayed=state.position, delay=math.ceil(state.delay))
-
-    def gap(self, ahead: SQLitePosition, behind: SQLitePosition) -> int | None:
-        """Return how many changes lie between the two."""
-        return max(0, ahead.changes - behind.changes) if ahead.history == behind.history else None
-
-    def text(self, position: SQLitePosition) -> str:
-        """Return it as tokens have it."""
-        return position.encode()
 
 
 class ReplicatedSQLite(SQLite):
@@ -166,7 +154,6 @@ class ReplicatedSQLite(SQLite):
     code = "s"
     position = SQLitePosition
     driver = SQLiteDriver()
-    reader = SQLiteReader()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from django.db import OperationalError
 
 from django_rwrouter.databases import decode, encode
 from django_rwrouter.databases.galera import GaleraPosition
-from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition, MariaDBReader
+from django_rwrouter.databases.mariadb import MariaDBDriver, MariaDBPosition
 
 HISTORY = "e8625550-ea21-11f1-b6e5-d7c8df7368e8"
 OTHER = "6d1f0c4e-0000-4000-8000-000000000001"
@@ -118,8 +118,8 @@ def test_a_build_without_galera_says_where_it_stands():
 
 
 def test_the_queue_is_what_was_received_and_not_applied():
-    progress = MariaDBReader().progress(Node(queue=3))
+    progress = MariaDBDriver().progress(Node(queue=3))
     assert (progress.replayed, progress.received, progress.replays) == (at(7), at(10), True)
-    assert MariaDBReader().gap(progress.received, progress.replayed) == 3
-    assert MariaDBReader().gap(at(9), at(7, OTHER)) is None
-    assert not MariaDBReader().progress(Node(state="Donor/Desynced")).replays
+    assert progress.received.gap(progress.replayed) == 3
+    assert at(9).gap(at(7, OTHER)) is None
+    assert not MariaDBDriver().progress(Node(state="Donor/Desynced")).replays

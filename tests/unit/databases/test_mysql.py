@@ -202,11 +202,11 @@ def test_a_token_is_short(text, at_most):
 
 @pytest.mark.parametrize("answer", [f"{A}:1-5,\n{B}:1", f"{A}:1-5,\n{B}:1".encode()], ids=["text", "bytes"])
 def test_the_primary_is_where_its_set_says(answer):
-    assert MySQLDriver().read_primary(Cursor(answer)) == MySQLPosition.decode(f"{B}:1,{A}:1-5")
+    assert MySQLDriver().read_primary(Cursor(answer, A, 0)) == MySQLPosition.decode(f"{B}:1,{A}:1-5")
 
 
 def test_without_transactions_there_is_no_position():
-    assert MySQLDriver().read_primary(Cursor("")) is None
+    assert MySQLDriver().read_primary(Cursor("", A, 0)) is None
     assert MySQLDriver().read_replica(Cursor("", A, 1)).position is None
     assert MySQLDriver().read_replica(Cursor("", A, 1)).server == A
 

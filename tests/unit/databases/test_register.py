@@ -16,7 +16,7 @@ import django_rwrouter
 from django_rwrouter import databases
 from django_rwrouter.checks import databases as checks
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.databases.base import Busy, ErrorCodes, Loss, Product, Progress, Reading
+from django_rwrouter.databases.base import Busy, Driver, ErrorCodes, Loss, Product, Progress, Reading
 from django_rwrouter.databases.mariadb import MariaDB, MariaDBPosition
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.databases.sql import Kind, classify
@@ -44,6 +44,12 @@ class Number:
     def merge(self, other):
         return max(self, other, key=lambda position: position.number)
 
+    def gap(self, behind):
+        return self.number - behind.number
+
+    def __str__(self):
+        return f"bead {self.number}"
+
     def encode(self):
         return str(self.number)
 
@@ -52,8 +58,9 @@ class Number:
         return cls(int(text))
 
 
-class AbacusDriver:
+class AbacusDriver(Driver):
     replicas_are_read_only = True
+    unit = "beads"
 
     def read_primary(self, cursor):
         return Number(7)
@@ -64,18 +71,8 @@ class AbacusDriver:
     def wait(self, cursor, position, seconds):
         return False
 
-
-class AbacusReader:
-    unit = "beads"
-
     def progress(self, cursor):
         return Progress(replicates=True, replayed=Number(6))
-
-    def gap(self, ahead, behind):
-        return ahead.number - behind.number
-
-    def text(self, position):
-        return f"bead {position.number}"
 
 
 class AbacusErrors(ErrorCodes):
@@ -98,7 +95,6 @@ class Abacus(Product):
     code = "a"
     position = Number
     driver = AbacusDriver()
-    reader = AbacusReader()
     errors = AbacusErrors()
     read_only_query = "READ ONLY?"
     impatient_select = "SELECT HASTILY %s"
@@ -182,7 +178,7 @@ def replica(monkeypatch):
 def test_a_product_that_nobody_has_registered_has_no_positions():
     connection = SimpleNamespace(vendor="abacus")
     assert not databases.has_positions("abacus")
-    assert databases.get_driver(connection) is databases.get_product(connection).reader is None
+    assert databases.get_driver(connection) is None
     with pytest.raises(TypeError, match=r"Number has no letter: register"):
         databases.encode(Number(7))
 
@@ -253,9 +249,9 @@ def test_it_is_asked_impatiently_for_what_operators_have_overridden(replica):
 
 
 def test_its_progress_is_shown():
-    product = Abacus()
-    reply = replication._Reply(replication._progress_of(product, None), product.reader)
-    written = replication._Reply(replication._written(product, None), product.reader)
+    driver = Abacus().driver
+    reply = replication._Reply(replication._progress_of(driver, None), driver.unit)
+    written = replication._Reply(replication._written(driver, None), driver.unit)
     progress = replication._progress(get_topology().clusters["default"], written, {"replica1": reply})
     [steps] = progress.replicas
     assert (progress.written, progress.unit, steps.replayed, steps.to_replay) == (

@@ -3,7 +3,6 @@
 import pytest
 
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.databases import mariadb, mysql, postgresql
 from django_rwrouter.databases.base import Progress
 from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.databases.mysql import MySQLPosition
@@ -29,7 +28,7 @@ B = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
     ],
 )
 def test_mariadb(ahead, behind, gap):
-    assert mariadb.MariaDBReader().gap(MariaDBPosition.decode(ahead), MariaDBPosition.decode(behind)) == gap
+    assert MariaDBPosition.decode(ahead).gap(MariaDBPosition.decode(behind)) == gap
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_mariadb(ahead, behind, gap):
     ],
 )
 def test_mysql(ahead, behind, gap):
-    assert mysql.MySQLReader().gap(MySQLPosition.decode(ahead), MySQLPosition.decode(behind)) == gap
+    assert MySQLPosition.decode(ahead).gap(MySQLPosition.decode(behind)) == gap
 
 
 @pytest.mark.parametrize(
@@ -58,16 +57,13 @@ def test_mysql(ahead, behind, gap):
     ],
 )
 def test_postgresql(ahead, behind, gap):
-    assert (
-        postgresql.PostgreSQLReader().gap(PostgreSQLPosition.decode(ahead), PostgreSQLPosition.decode(behind))
-        == gap
-    )
+    assert PostgreSQLPosition.decode(ahead).gap(PostgreSQLPosition.decode(behind)) == gap
 
 
 def test_positions_are_written_as_the_database_writes_them():
-    assert mariadb.MariaDBReader().text(MariaDBPosition.decode("1-2-3,0-1-10")) == "0-1-10, 1-2-3"
-    assert mysql.MySQLReader().text(MySQLPosition.decode(f"{B}:1-5,{A}:1-10:12")) == f"{A}:1-10:12, {B}:1-5"
-    assert postgresql.PostgreSQLReader().text(PostgreSQLPosition.decode("1@2/30A8")) == "2/30A8"
+    assert str(MariaDBPosition.decode("1-2-3,0-1-10")) == "0-1-10, 1-2-3"
+    assert str(MySQLPosition.decode(f"{B}:1-5,{A}:1-10:12")) == f"{A}:1-10:12, {B}:1-5"
+    assert str(PostgreSQLPosition.decode("1@2/30A8")) == "2/30A8"
 
 
 ANY = object()
