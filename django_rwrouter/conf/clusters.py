@@ -19,7 +19,7 @@ from django_rwrouter.conf.options import ClusterSettings, Lifetime, Settings
 from django_rwrouter.conf.parser import SETTING
 from django_rwrouter.conf.project import get_settings
 from django_rwrouter.conf.validators import did_you_mean
-from django_rwrouter.decision import Decision, Operation, Reason
+from django_rwrouter.decision import Decision, Level, Operation, Reason
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -48,6 +48,12 @@ class Cluster:
         """Whether a scope reads from one replica throughout."""
         self.max_lag = settings.pin_seconds if settings.max_lag is None else settings.max_lag
         """By how many seconds a replica may be behind that takes ``window`` reads."""
+        self.needs_positions = bool(
+            settings.consistency in {Level.CAUSAL, Level.STRONG}
+            or settings.monotonic_reads
+            or settings.sync_replicas
+        )
+        """Whether the level, or another setting, rests on positions in the database's log."""
 
 
 class ModelRoute:

@@ -81,13 +81,6 @@ class ClusterSettings:
     sync_replicas: int | Literal["all"] = option(validators.count_or_all, 0)
     sync_timeout: float = option(validators.positive, 1.0)
 
-    @property
-    def needs_positions(self) -> bool:
-        """Whether the level, or another setting, rests on positions in the database's log."""
-        return bool(
-            self.consistency in (Level.CAUSAL, Level.STRONG) or self.monotonic_reads or self.sync_replicas
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieSettings:

@@ -208,7 +208,8 @@ class RoutingState:
         """Return what the client brought, looking for it first if nobody has."""
         if self.token is None:
             self.loading = True
-            self.settled.clear()  # Not replaced: the read that wants the token is to be stored in it.
+            if self.settled:
+                self.settled.clear()  # Not replaced: the read that wants the token is to be stored in it.
             try:
                 self.token = EMPTY if self.load_token is None else self.load_token()
             finally:

@@ -7,6 +7,7 @@ back and says what was wrong with one that it does not accept.
 from __future__ import annotations
 
 import hmac
+import json
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ SALT: Final = "django_rwrouter.scope.token"
 MAX_LENGTH: Final = 3000
 """Characters. Longer values are not even verified; a cookie with its attributes has room for 4096 bytes."""
 _VERSION: Final = 1
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+"""Writes what Django's serializer writes, which makes an encoder for each value."""
 Flaw = Literal["oversized", "forged", "malformed", "foreign"]
 
 
@@ -165,20 +168,18 @@ class Token:
         """
         if not self.marks:
             return ""
-        texts = {
-            cluster: position_text(mark.position)
-            for cluster, mark in self.marks.items()
-            if mark.position is not None
-        }
         marks = dict(self.marks)
+        texts = {
+            cluster: "" if (position := marks[cluster].position) is None else position_text(position)
+            for cluster in marks
+        }
         while True:
-            raw = {cluster: _raw(mark, texts.get(cluster, "")) for cluster, mark in marks.items()}
-            value = _signer().sign_object([_VERSION, raw])
-            if len(value) <= MAX_LENGTH or not texts:
+            raw = {cluster: _raw(marks[cluster], texts[cluster]) for cluster in marks}
+            value = _signer().sign(signing.b64_encode(_JSON.encode([_VERSION, raw]).encode()).decode())
+            if len(value) <= MAX_LENGTH or not any(texts.values()):
                 return value
             longest = max(texts, key=lambda cluster: len(texts[cluster]))
-            del texts[longest]
-            marks[longest] = marks[longest].blind()
+            texts[longest], marks[longest] = "", marks[longest].blind()
 
 
 EMPTY: Final = Token()
@@ -240,8 +241,8 @@ def decode(
 class _Signer(signing.Signer):
     """Django's signer, with what ``salted_hmac()`` derives from a key for each signature derived once."""
 
-    def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
-        code = hmac.digest(_derived(key or self.key), force_bytes(value), "sha256")
+    def signature(self, value: Any, key: str | bytes | None = None) -> str:
+        code = hmac.digest(_derived(key or self.key), value.encode(), "sha256")
         return signing.b64_encode(code).decode()
 
 

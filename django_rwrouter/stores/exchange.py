@@ -48,8 +48,8 @@ class StoresInUse(NamedTuple):
     """The stores, and the cookie that stands in for those that may fail."""
     may_block: bool
     """Whether looking at a token may wait for a server."""
-    refreshing: Sequence[Store]
-    """Those that have to see what is saved of a client's session."""
+    in_session: Sequence[Store]
+    """Those that have to see what becomes of a client's session."""
 
 
 @cache
@@ -59,8 +59,8 @@ def in_use() -> StoresInUse:
     may_block = any(store.blocks for store in stores)
     has_cookie = any(isinstance(store, CookieStore) for store in stores)
     readers = (*stores, SUBSTITUTE) if may_block and not has_cookie else stores
-    refreshing = tuple(store for store in stores if hasattr(store, "refresh"))
-    return StoresInUse(stores, readers, may_block, refreshing)
+    in_session = tuple(store for store in stores if hasattr(store, "refresh"))
+    return StoresInUse(stores, readers, may_block, in_session)
 
 
 SUBSTITUTE: Final = CookieStore()
@@ -189,20 +189,19 @@ def issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]] | No
     primary where it stands, once for each cluster that was written to. Where that cannot be done (inside a
     transaction, on an event loop's own thread, where nothing may wait) the token carries the time alone.
     """
-    may_wait = not on_event_loop()
     made: dict[str, Mark] = {}
     for cluster, scope in used or _used(state):
-        name = cluster.name
         if scope.wrote:
-            made[name] = _mark_of_write(state, cluster, may_wait=may_wait)
-        elif may_wait and cluster.settings.monotonic_reads:
+            made[cluster.name] = _mark_of_write(state, cluster)
+        elif cluster.settings.monotonic_reads and not on_event_loop():
             mark = _mark_of_reads(state, scope, cluster)
             if mark is not None:
-                made[name] = mark
+                made[cluster.name] = mark
     brought = state.token
     if brought is None:
         # Where nobody may look, the client counts as one that has just written.
-        brought = state.known_token() if may_wait or not state.may_block else _written_at(time.time())
+        may_look = not state.may_block or not on_event_loop()
+        brought = state.known_token() if may_look else _written_at(time.time())
     if not made:
         return brought
     whole = brought.merge(Token(made))
@@ -210,8 +209,8 @@ def issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]] | No
     return whole
 
 
-def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> Mark:
-    if not _wants_position(state, cluster):
+def _mark_of_write(state: RoutingState, cluster: Cluster) -> Mark:
+    if not (state.wants_position or cluster.needs_positions):
         return Mark(round(time.time(), 6))
     connection = connections[cluster.primary]
     if not databases.has_positions(connection.vendor):
@@ -220,7 +219,11 @@ def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> 
     # Inside a transaction the position would be one before the commit.
     manual = connection.connection is not None and not connection.autocommit
     in_transaction = connection.in_atomic_block or manual
-    if may_wait and not in_transaction and knowledge.has_positions(cluster.name, cluster.replica_aliases):
+    if (
+        not in_transaction
+        and knowledge.has_positions(cluster.name, cluster.replica_aliases)
+        and not on_event_loop()
+    ):
         position = asking.ask_primary(cluster, connection)
     at = round(time.time(), 6)
     if position is None:
@@ -231,14 +234,8 @@ def _mark_of_write(state: RoutingState, cluster: Cluster, *, may_wait: bool) -> 
 
 def _mark_without_position(at: float, cluster: Cluster) -> Mark:
     """Return the mark of a write that a store has lost, as the cluster's own level needs it."""
-    needs_position = cluster.settings.needs_positions and databases.has_positions(
-        connections[cluster.primary].vendor
-    )
-    return Mark(at, None, at if needs_position else 0.0)
-
-
-def _wants_position(state: RoutingState, cluster: Cluster) -> bool:
-    return state.wants_position or cluster.settings.needs_positions
+    has_positions = cluster.needs_positions and databases.has_positions(connections[cluster.primary].vendor)
+    return Mark(at, None, at if has_positions else 0.0)
 
 
 def _mark_of_reads(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> Mark | None:
@@ -333,7 +330,7 @@ def _watched(session_class: type[SessionBase]) -> type[SessionBase]:
 
 def _keep_remains(session: SessionBase, key: str | None) -> None:
     longest = max(max(lifetime) for lifetime in get_topology().lifetimes.values())
-    for store in in_use().refreshing:
+    for store in in_use().in_session:
         if not _is_suspended(store):
             try:
                 store.leave(session, session.session_key if key is None else key, accept, longest)  # type: ignore[attr-defined]
@@ -343,7 +340,7 @@ def _keep_remains(session: SessionBase, key: str | None) -> None:
 
 def _moving(request: HttpRequest, response: HttpResponseBase) -> Sequence[Store]:
     """Return the stores that will know the client by another session than before."""
-    return [store for store in in_use().stores if hasattr(store, "moves") and store.moves(request, response)]
+    return [store for store in in_use().in_session if store.moves(request, response)]  # type: ignore[attr-defined]
 
 
 def must_save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> bool:
@@ -359,7 +356,7 @@ def must_save(state: RoutingState, request: HttpRequest, response: HttpResponseB
     used = in_use()
     if used.may_block and (state.token or _moving(request, response)):
         return True
-    if not used.refreshing:
+    if not used.in_session:
         return False
     session = getattr(request, "session", None)
     return session is not None and session_is_saved(session)
@@ -368,7 +365,8 @@ def must_save(state: RoutingState, request: HttpRequest, response: HttpResponseB
 def may_wait(state: RoutingState) -> bool:
     """Whether saving may wait for a server, so that it must not be done on an event loop's thread."""
     return in_use().may_block or any(
-        (scope.wrote and _wants_position(state, cluster)) or cluster.settings.monotonic_reads
+        (scope.wrote and (state.wants_position or cluster.needs_positions))
+        or cluster.settings.monotonic_reads
         for cluster, scope in _used(state)
     )
 
@@ -389,14 +387,16 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
         made = issue(state, used)
         if wrote:
             stats.count_event(EventKind.PIN_SET.code)
-            _wait_for_replicas(wrote, made)
+            for cluster in wrote:
+                if cluster.settings.sync_replicas:
+                    _wait_for_replicas(cluster, made.marks[cluster.name].position)
     else:
         made = state.known_token() if moving else state.token or EMPTY
     if wrote or _says_more(made, state.token):
         keepers = in_use().stores
     else:  # A client that has seen nothing new is told nothing.
         keepers = list(dict.fromkeys([*moving, *_that_lost_it(made, request)])) if made.marks else ()
-    for store in in_use().refreshing:
+    for store in in_use().in_session:
         if store not in keepers and not _is_suspended(store):
             try:
                 store.refresh(request)  # type: ignore[attr-defined]
@@ -424,14 +424,11 @@ def _that_lost_it(token: Token, request: HttpRequest) -> Sequence[Store]:
 def _keep_in(keepers: Sequence[Store], made: Token, request: HttpRequest, response: HttpResponseBase) -> None:
     if not keepers or not made.marks:
         return
-    value = made.encode(databases.encode)
-    lifetimes = get_topology().lifetimes
-    max_age = -1.0
-    for name, mark in made.marks.items():
-        if name in lifetimes:
-            max_age = max(max_age, mark.lifetime(lifetimes[name]))
-    if max_age < 0:
+    marks, lifetimes = made.marks, get_topology().lifetimes
+    ages = [marks[name].lifetime(lifetimes[name]) for name in marks if name in lifetimes]
+    if not ages:
         return  # The settings name none of its clusters any more.
+    value, max_age = made.encode(databases.encode), max(ages)
     lost = False
     for store in keepers:
         lost = not _is_kept(store, request, response, value, max_age) or lost
@@ -487,13 +484,7 @@ def _says_more(made: Token, brought: Token | None) -> bool:
     return False
 
 
-def _wait_for_replicas(wrote: Sequence[Cluster], made: Token) -> None:
-    for cluster in wrote:
-        if not cluster.settings.sync_replicas:
-            continue
-        name = cluster.name
-        position = made.marks[name].position
-        if position is None or not waiting.wait_for_all(cluster, position):
-            settings = cluster.settings
-            replicas, seconds = settings.sync_replicas, settings.sync_timeout
-            emit.event(EventKind.SYNC_TIMEOUT, name, replicas=replicas, seconds=seconds)
+def _wait_for_replicas(cluster: Cluster, position: Position | None) -> None:
+    if position is None or not waiting.wait_for_all(cluster, position):
+        replicas, seconds = cluster.settings.sync_replicas, cluster.settings.sync_timeout
+        emit.event(EventKind.SYNC_TIMEOUT, cluster.name, replicas=replicas, seconds=seconds)

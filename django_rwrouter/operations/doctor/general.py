@@ -33,7 +33,7 @@ def judge_without_positions(server: ExaminedServer) -> None:
     if server.is_primary:
         return
     message = "this database has no positions: how far a replica is behind cannot be known"
-    if server.cluster.settings.needs_positions:
+    if server.cluster.needs_positions:
         server.warning(
             "position",
             f"{message}, and causal, strong, MONOTONIC_READS and SYNC_REPLICAS are as the level window",
@@ -68,7 +68,7 @@ def judge_delay(server: ExaminedServer, seconds: float, remedy: str) -> None:
 
 def judge_position(server: ExaminedServer, advice: str) -> None:
     """Judge where a server stands. ``advice`` is what to do if it does not say."""
-    report = server.error if server.cluster.settings.needs_positions else server.warning
+    report = server.error if server.cluster.needs_positions else server.warning
     if server.refused:
         is_function = server.refused.startswith("pg_")
         what = f"EXECUTE ON FUNCTION {server.refused}()" if is_function else f"{server.refused} ON *.*"

@@ -25,7 +25,7 @@ def judge(server: ExaminedServer) -> None:
     if mode == "ON":
         server.ok("gtid", "gtid_mode is ON")
     else:
-        report = server.error if server.cluster.settings.needs_positions else server.warning
+        report = server.error if server.cluster.needs_positions else server.warning
         report(
             "gtid",
             f"gtid_mode is {mode or 'not set'}: transactions have no ids, and servers no positions",
