@@ -92,11 +92,11 @@ class ReadWriteRouter:
             return alias
         if not isinstance(model, type):
             model = type(model)
-        route = get_topology().route(model)
-        decision = None if route is None else decide_write(route, instance)
+        route, state = get_topology().route(model), current_state()
+        decision = None if route is None else decide_write(route, instance, state)
         if decision is None or instance is None:
             return None if decision is None else decision.alias
-        return alias_to_write(decision.alias, instance, current_state())
+        return alias_to_write(decision.alias, instance, state)
 
     def allow_relation(self, obj1: Model, obj2: Model, **_hints: object) -> bool | None:
         """Allow relations between objects that were loaded from databases of one cluster."""

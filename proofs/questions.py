@@ -94,26 +94,18 @@ def every_question(around: Around) -> Iterator[None]:
     from django_rwrouter.monitor import probes
     from django_rwrouter.servers import asking, waiting
 
-    def cursor(asker: str, original: Any) -> Any:
-        @contextmanager
-        def asked(connection: Any) -> Iterator[Any]:
-            with around(connection.alias, asker), original(connection) as opened:
-                yield opened
-
-        return asked
-
-    def probe(original: Any) -> Any:
-        def asked(connection: Any, driver: Any) -> Any:
-            with around(connection.alias, "probe"):
-                return original(connection, driver)
+    def surrounded(asker: str, original: Any) -> Any:
+        def asked(connection: Any, what: Any) -> Any:
+            with around(connection.alias, asker):
+                return original(connection, what)
 
         return asked
 
     with ExitStack() as stack:
         for module, asker in ((asking, "ask"), (waiting, "wait")):
-            stack.enter_context(patch.object(module, "raw_cursor", cursor(asker, asking.raw_cursor)))
+            stack.enter_context(patch.object(module, "ask", surrounded(asker, asking.ask)))
         for name in ("_describe", "_read"):
-            stack.enter_context(patch.object(probes, name, probe(getattr(probes, name))))
+            stack.enter_context(patch.object(probes, name, surrounded("probe", getattr(probes, name))))
         yield
 
 

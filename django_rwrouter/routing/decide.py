@@ -39,7 +39,7 @@ from django_rwrouter.routing.steps import (
 )
 from django_rwrouter.routing.transactions import transaction_of
 from django_rwrouter.scope.context import current_block, current_state, in_effect
-from django_rwrouter.scope.state import THREAD, on_event_loop, this_thread
+from django_rwrouter.scope.state import THREAD, RoutingState, on_event_loop, this_thread
 from django_rwrouter.scope.token import Token
 from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting
 from django_rwrouter.servers.breaker import health
@@ -312,7 +312,7 @@ def last_steps(cluster: str) -> list[tuple[str, str, float]]:
     return list(current_state().scope(cluster).steps)
 
 
-def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision | None:
+def decide_write(route: ModelRoute, instance: Model | None, state: RoutingState) -> Decision | None:
     """Decide one write: the primary, or ``None`` if it is not ours to decide."""
     origin = None if instance is None else instance._state.db
     if origin is not None and get_topology().is_foreign(origin):
@@ -323,7 +323,7 @@ def decide_write(route: ModelRoute, instance: Model | None = None) -> Decision |
         # The first time: the primary's statements are observed from now on.
         standings_of(cluster, on_loop=on_event_loop())
     decision = route.decide(cluster.primary, Reason.WRITE, "write")
-    settle_write(decision, route, current_state())
+    settle_write(decision, route, state)
     return decision
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,6 +25,7 @@ from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.pools import FullPoolError
 
 logger = logging.getLogger("django_rwrouter")
+T = TypeVar("T")
 
 
 def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_old: float = 0.0) -> Any:
@@ -41,12 +42,12 @@ def ask_primary(cluster: Cluster, connection: BaseDatabaseWrapper, *, at_most_ol
         return None  # A new connection would time out, too. An open one may still work.
     began = monotonic()
     try:
-        pools.connect(connection)
+        if connection.connection is None:
+            pools.connect(connection)
         driver = get_driver(connection)
         if driver is None:
             return None
-        with raw_cursor(connection) as cursor:
-            position = driver.read_primary(cursor)
+        position = ask(connection, driver.read_primary)
     except Error as error:
         if get_product(connection).errors.is_refusal(error):
             health.found_primary(cluster.name)
@@ -90,8 +91,7 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
         return
     began = monotonic()
     try:
-        with raw_cursor(connection) as cursor:
-            reading = driver.read_replica(cursor)
+        reading = ask(connection, driver.read_replica)
     except Error as error:
         if not get_product(connection).errors.is_refusal(error):
             raise
@@ -154,13 +154,12 @@ def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
     return driver.place(position, ask_primary(cluster, primary))
 
 
-@contextmanager
-def raw_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
-    """Open a cursor that execute wrappers, query logs and ``assertNumQueries`` do not see."""
+def ask(connection: BaseDatabaseWrapper, question: Callable[[Any], T]) -> T:
+    """Ask on a cursor that execute wrappers, query logs and ``assertNumQueries`` do not see."""
     connection.validate_thread_sharing()
     with (
         connection.wrap_database_errors,
         loads[connection.alias].waiting(connection),
         closing(connection.connection.cursor()) as cursor,
     ):
-        yield cursor
+        return question(cursor)

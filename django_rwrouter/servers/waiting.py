@@ -13,7 +13,7 @@ from django_rwrouter import process
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product
 from django_rwrouter.servers import pools
-from django_rwrouter.servers.asking import ask_replica, pass_over, raw_cursor
+from django_rwrouter.servers.asking import ask, ask_replica, pass_over
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import is_primary, server_of
@@ -79,8 +79,7 @@ def _wait(cluster: Cluster, connection: BaseDatabaseWrapper, position: Any, seco
     if patience:
         seconds = min(seconds, patience / 2)
     try:
-        with raw_cursor(connection) as cursor:
-            there = driver.wait(cursor, position, seconds)
+        there = ask(connection, lambda cursor: driver.wait(cursor, position, seconds))
     except Error as error:
         if not get_product(connection).errors.is_refusal(error):
             raise

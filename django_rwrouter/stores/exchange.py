@@ -48,8 +48,8 @@ class StoresInUse(NamedTuple):
     """The stores, and the cookie that stands in for those that may fail."""
     may_block: bool
     """Whether looking at a token may wait for a server."""
-    in_session: Sequence[Store]
-    """Those that have to see what becomes of a client's session."""
+    refreshing: Sequence[Store]
+    """Those that have to see what is saved of a client's session."""
 
 
 @cache
@@ -59,8 +59,8 @@ def in_use() -> StoresInUse:
     may_block = any(store.blocks for store in stores)
     has_cookie = any(isinstance(store, CookieStore) for store in stores)
     readers = (*stores, SUBSTITUTE) if may_block and not has_cookie else stores
-    in_session = tuple(store for store in stores if hasattr(store, "refresh"))
-    return StoresInUse(stores, readers, may_block, in_session)
+    refreshing = tuple(store for store in stores if hasattr(store, "refresh"))
+    return StoresInUse(stores, readers, may_block, refreshing)
 
 
 SUBSTITUTE: Final = CookieStore()
@@ -330,7 +330,7 @@ def _watched(session_class: type[SessionBase]) -> type[SessionBase]:
 
 def _keep_remains(session: SessionBase, key: str | None) -> None:
     longest = max(max(lifetime) for lifetime in get_topology().lifetimes.values())
-    for store in in_use().in_session:
+    for store in in_use().refreshing:
         if not _is_suspended(store):
             try:
                 store.leave(session, session.session_key if key is None else key, accept, longest)  # type: ignore[attr-defined]
@@ -340,7 +340,7 @@ def _keep_remains(session: SessionBase, key: str | None) -> None:
 
 def _moving(request: HttpRequest, response: HttpResponseBase) -> Sequence[Store]:
     """Return the stores that will know the client by another session than before."""
-    return [store for store in in_use().in_session if store.moves(request, response)]  # type: ignore[attr-defined]
+    return [store for store in in_use().stores if hasattr(store, "moves") and store.moves(request, response)]
 
 
 def must_save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> bool:
@@ -356,7 +356,7 @@ def must_save(state: RoutingState, request: HttpRequest, response: HttpResponseB
     used = in_use()
     if used.may_block and (state.token or _moving(request, response)):
         return True
-    if not used.in_session:
+    if not used.refreshing:
         return False
     session = getattr(request, "session", None)
     return session is not None and session_is_saved(session)
@@ -396,7 +396,7 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
         keepers = in_use().stores
     else:  # A client that has seen nothing new is told nothing.
         keepers = list(dict.fromkeys([*moving, *_that_lost_it(made, request)])) if made.marks else ()
-    for store in in_use().in_session:
+    for store in in_use().refreshing:
         if store not in keepers and not _is_suspended(store):
             try:
                 store.refresh(request)  # type: ignore[attr-defined]

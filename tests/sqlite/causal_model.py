@@ -4,7 +4,7 @@ The package is the real one; of the databases only what they say of their positi
 """
 
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -177,7 +177,7 @@ def world():
             stack.enter_context(patch.object(module, "time", clock))
         stack.enter_context(patch.object(health, "_clock", lambda: made.now))
         put("get_driver", lambda connection: made)
-        put("raw_cursor", lambda connection: nullcontext(connection.alias))
+        put("ask", lambda connection, question: question(connection.alias))
         put("is_primary", lambda connection, primary: False)
         put("has_positions", lambda vendor: True)
         for alias in ("default", *REPLICAS):

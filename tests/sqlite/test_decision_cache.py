@@ -421,9 +421,9 @@ def decided_writes(monkeypatch):
     """Count how often a write is decided."""
     found = []
 
-    def decide(route, instance):
+    def decide(route, instance, state):
         found.append(route.model)
-        return decide_write(route, instance)
+        return decide_write(route, instance, state)
 
     monkeypatch.setattr("django_rwrouter.router.decide_write", decide)
     return found

@@ -209,17 +209,15 @@ def test_waiting_in_vain_comes_to_an_end(paused, rwrouter):
 def asked(monkeypatch):
     """Count the statements of this package's own."""
     counted = []
-    cursor = asking.raw_cursor
+    ask = asking.ask
 
-    @contextmanager
-    def counting(connection):
-        with cursor(connection) as opened:
-            counted.append(connection.alias)
-            yield opened
+    def counting(connection, question):
+        counted.append(connection.alias)
+        return ask(connection, question)
 
     with monkeypatch.context() as patched:
         for module in (asking, waiting):
-            patched.setattr(module, "raw_cursor", counting)
+            patched.setattr(module, "ask", counting)
         yield counted
 
 

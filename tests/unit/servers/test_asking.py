@@ -2,7 +2,6 @@
 
 import threading
 import time
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -96,12 +95,8 @@ def world(monkeypatch):
         for alias in driver.positions
     }
 
-    @contextmanager
-    def cursor(connection):
-        yield connection.alias
-
     for module in (asking, waiting):
-        monkeypatch.setattr(module, "raw_cursor", cursor)
+        monkeypatch.setattr(module, "ask", lambda connection, question: question(connection.alias))
         monkeypatch.setattr(module, "get_driver", lambda connection: driver)
         monkeypatch.setattr(module, "connections", connections)
     forget()
