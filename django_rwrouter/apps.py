@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import ImproperlyConfigured
@@ -42,7 +40,7 @@ class ReadWriteConfig(AppConfig):
         )
         stats.describe_servers_with(status.own_states)
 
-        connection_created.connect(_prepare, dispatch_uid="django_rwrouter")
+        connection_created.connect(new_connections.prepare, dispatch_uid="django_rwrouter")
         pre_migrate.connect(refuse_migrating, dispatch_uid="django_rwrouter")
         user_logged_out.connect(_look_at_token, dispatch_uid="django_rwrouter")
         for connection in connections.all(initialized_only=True):
@@ -51,10 +49,6 @@ class ReadWriteConfig(AppConfig):
                     new_connections.prepare(connection=connection)
                 except ImproperlyConfigured:
                     return  # The system checks report it.
-
-
-def _prepare(**kwargs: Any) -> None:
-    new_connections.prepare(**kwargs)
 
 
 def _look_at_token(**_kwargs: object) -> None:

@@ -40,7 +40,7 @@ from django_rwrouter.scope.context import current_block, current_state
 from django_rwrouter.scope.state import this_thread
 from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.in_flight import loads
+from django_rwrouter.servers.in_flight import registered
 
 _TIMED_OUT: Final = 0.9
 """The part of the time that a driver waits for an answer, after which an error is taken for its end."""
@@ -174,7 +174,7 @@ def _run_on(connection: BaseDatabaseWrapper, decision: Decision, call: Call, *, 
     execute, sql, params, many, context = call
     cursor = context["cursor"]
     began = perf_counter()
-    with loads[connection.alias].waiting(connection, probe=False):
+    with registered(connection, probe=False):
         replace_cursor(cursor, connection, chunked=chunked)
         again = {**context, "connection": connection, "cursor": cursor, DECISION: decision}
         result = execute(sql, params, many, again)

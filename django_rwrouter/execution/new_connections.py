@@ -16,7 +16,7 @@ from django_rwrouter.databases.base import Product
 from django_rwrouter.routing.pending_read import note_new_connection
 from django_rwrouter.servers import sockets
 from django_rwrouter.servers.identity import is_primary, is_test_mirror, primary_server, set_server
-from django_rwrouter.servers.in_flight import loads
+from django_rwrouter.servers.in_flight import registered
 from django_rwrouter.servers.wrapper_installation import install
 
 
@@ -72,7 +72,7 @@ def _make_read_only(connection: BaseDatabaseWrapper, product: Product, statement
 def _run(connection: BaseDatabaseWrapper, *statement: Any) -> None:
     with (
         connection.wrap_database_errors,
-        loads[connection.alias].waiting(connection),
+        registered(connection),
         closing(connection.connection.cursor()) as cursor,
     ):
         cursor.execute(*statement)

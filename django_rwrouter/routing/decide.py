@@ -38,7 +38,8 @@ from django_rwrouter.routing.steps import (
     WaitFor,
 )
 from django_rwrouter.routing.transactions import transaction_of
-from django_rwrouter.scope.context import current_block, current_state, in_effect
+from django_rwrouter.scope.context import current_block, current_state, in_effect, in_force
+from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import THREAD, RoutingState, on_event_loop, this_thread
 from django_rwrouter.scope.token import Token
 from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting
@@ -91,7 +92,10 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
 
 def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRead:
     """Return a read of what is in force now, of which nothing is decided yet."""
-    now, cluster, on_loop = in_effect(), route.cluster, on_event_loop()
+    now, cluster, on_loop = in_force(), route.cluster, on_event_loop()
+    innermost = now.block
+    if innermost.__class__ is GeneratorRegions:
+        now = in_effect()
     state = now.state or THREAD.outside
     decisions, version = state.settled, health.version  # As they are before anything is looked at.
     verify = cluster.name not in state.clusters and process.in_test_environment()
@@ -101,7 +105,9 @@ def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRea
     tried = UNTRIED
     if not health.all_well:
         tried, scope.steps = Attempts(unusable=health.unusable()), []
-    return PendingRead(route, state, scope, block, here, tried, instance_alias, on_loop, decisions, version)
+    return PendingRead(
+        route, state, scope, block, here, tried, instance_alias, on_loop, decisions, version, innermost
+    )
 
 
 def _decide(read: PendingRead) -> Decision:
@@ -125,19 +131,16 @@ def _decide(read: PendingRead) -> Decision:
         if token is None and rule.demand in rules.NEED_TOKEN:
             if read.on_loop and state.may_block:
                 return route.decide(cluster.primary, Reason.EVENT_LOOP)
-            token = _load_token(read)
+            token = _load_token(read) if state.may_block else state.known_token()
             if cluster.name in token.marks:
                 continue
         return _find_replica(read, rule.demand, reason)
 
 
 def _load_token(read: PendingRead) -> Token:
-    """Look at the client's token: a step, where that may wait for a server."""
-    state = read.state
-    if not state.may_block:
-        return state.known_token()
+    """Look at the client's token, which may wait for a server."""
     began = _begin_step(read)
-    token = state.known_token()
+    token = read.state.known_token()
     read.scope.steps.append(("LoadToken", read.route.cluster.primary, time.perf_counter() - began))
     return token
 

@@ -25,11 +25,7 @@ from django_rwrouter.routing.opening import is_forbidden
 from django_rwrouter.routing.pending_read import PendingRead
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
-from django_rwrouter.scope.state import (
-    THREAD,
-    RoutingState,
-    when_thread_ends,
-)
+from django_rwrouter.scope.state import THREAD, RoutingState
 from django_rwrouter.servers.breaker import health
 
 if TYPE_CHECKING:
@@ -85,7 +81,7 @@ class Basis:
     until: float
     """Monotonic seconds."""
     end_of_thread: object
-    """Has it forgotten when the thread ends, whose connections it holds (see ``when_thread_ends()``)."""
+    """Has it forgotten when the thread ends, whose connections it holds: a reference to its life."""
 
 
 @dataclass(slots=True, eq=False)
@@ -234,13 +230,13 @@ def settle(decision: Decision, read: PendingRead) -> None:
         return
     if state.scope_of_view(route.cluster.name) is not None:
         return
-    innermost = in_force().block
-    if innermost.__class__ is GeneratorRegions:
+    if read.innermost.__class__ is GeneratorRegions:
         return  # What holds changes with each step of a generator.
     if not reason.on_primary:
-        if not route.cluster.keeps_replica or decision.alias not in here.opened:
+        opened = here.opened.get(decision.alias)
+        if not route.cluster.keeps_replica or opened is None or opened.connection is None:
             return
-        connection = here.opened[decision.alias]
+        connection = opened
     until = inf
     if reason in AGEING and (seconds := _seconds_left(decision, read)) != inf:
         until = monotonic() + seconds
@@ -251,7 +247,7 @@ def settle(decision: Decision, read: PendingRead) -> None:
     basis = Basis(
         decision.alias,
         state.announced_reads[decision.alias],
-        innermost,
+        read.innermost,
         get_ident(),
         primary,
         primary.in_atomic_block,
@@ -262,7 +258,7 @@ def settle(decision: Decision, read: PendingRead) -> None:
         connection.connection,
         read.version,
         until,
-        when_thread_ends(partial(_forget_thread, ref(state), get_ident())),
+        ref(THREAD.life, partial(_forget_thread, ref(state), get_ident())),
     )
     settled = read.decisions[route.model] = Settled(decision, route.table, basis)
     if route.is_plain:
@@ -285,7 +281,7 @@ def _seconds_left(decision: Decision, read: PendingRead) -> float:
     return limit - read.standings.staleness(decision.alias)
 
 
-def _forget_thread(state_of: ref[RoutingState], thread: int) -> None:
+def _forget_thread(state_of: ref[RoutingState], thread: int, _life: object) -> None:
     """Let go of the connections of a thread that has ended."""
     settled: dict[object, Settled] = {} if (state := state_of()) is None else state.settled
     for key in [key for key, entry in list(settled.items()) if entry.basis.thread == thread]:

@@ -12,7 +12,7 @@ from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.servers import asking, pools, wrapper_installation
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.in_flight import loads
+from django_rwrouter.servers.in_flight import registered
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,7 +35,7 @@ def open_primary(cluster: Cluster, connection: BaseDatabaseWrapper) -> bool:
     try:
         if getattr(connection.connection, "closed", False) and not connection.in_atomic_block:
             connection.close()  # The driver found it lost when it was last used, and Django does not know.
-        with loads[cluster.primary].waiting(connection):
+        with registered(connection):
             connection.close_if_health_check_failed()
             pools.connect(connection)
     except Error as error:
@@ -53,7 +53,7 @@ def ping(connection: BaseDatabaseWrapper) -> bool:
     if checked.health_check_done or not checked.health_check_enabled:
         return True
     try:
-        with loads[connection.alias].waiting(connection):  # The ping of a frozen server may last for ever.
+        with registered(connection):  # The ping of a frozen server may last for ever.
             connection.close_if_health_check_failed()
     except Error as error:
         asking.pass_over(connection.alias, error)

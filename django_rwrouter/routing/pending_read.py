@@ -156,6 +156,8 @@ class PendingRead:
     """``state.settled``, as it was before this was decided: what has replaced it may speak against it."""
     version: int = 0
     """That of :attr:`Health.version` then."""
+    innermost: object = None
+    """The innermost block, of whatever cluster, as the context variable has it."""
     positions: bool = False
     """Whether the database has positions, and tells them."""
     mark: Mark | None = None

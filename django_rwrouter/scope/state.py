@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from asyncio import _get_running_loop  # In asyncio.events.__all__; get_running_loop() raises instead.
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -183,7 +182,7 @@ class RoutingState:
         """Return the scope, of this state or one around it, whose view Django wraps in a transaction."""
         state: RoutingState | None = self
         while state is not None:
-            if (scope := state.scope(cluster)).view is not None:
+            if cluster in state.clusters and (scope := state.clusters[cluster]).view is not None:
                 return scope
             state = state.outer
         return None
@@ -258,15 +257,11 @@ class _Thread(threading.local):
         self.standings: dict[str, Any] = {}
         """By cluster, what is known of the thread's connections (a ``pending_read.Standings``)."""
         self.life = _Life()
+        """A weak reference to it calls back when the thread ends."""
 
 
 THREAD: Final = _Thread()
 """What belongs to the running thread."""
-
-
-def when_thread_ends(call: Callable[[], None]) -> object:
-    """Have ``call`` called when the running thread has ended, for as long as the result is kept."""
-    return weakref.ref(THREAD.life, lambda _life: call())
 
 
 def on_event_loop() -> bool:

@@ -21,7 +21,7 @@ from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
-from django_rwrouter.servers.in_flight import loads
+from django_rwrouter.servers.in_flight import loads, registered
 from django_rwrouter.servers.pools import FullPoolError
 
 logger = logging.getLogger("django_rwrouter")
@@ -159,7 +159,7 @@ def ask(connection: BaseDatabaseWrapper, question: Callable[[Any], T]) -> T:
     connection.validate_thread_sharing()
     with (
         connection.wrap_database_errors,
-        loads[connection.alias].waiting(connection),
+        registered(connection),
         closing(connection.connection.cursor()) as cursor,
     ):
         return question(cursor)

@@ -31,13 +31,6 @@ class Load:
         self.fresh_at = -math.inf
         """Monotonic time up to which the server is known to have every commit; the later, the fresher."""
 
-    def waiting(self, connection: BaseDatabaseWrapper, *, probe: bool = True) -> _Waiting:
-        """Register a statement as in flight, so that ``cut_off()`` ends it, without counting it as a read.
-
-        ``probe`` says whether it is one of this package's own.
-        """
-        return _Waiting(self.running, connection, probe)
-
     def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Return the connections whose statement in flight began less than ``seconds`` ago."""
         since = perf_counter() - seconds
@@ -49,7 +42,7 @@ class Load:
         return [
             connection
             for key, (connection, began) in list(self.running.items())
-            if isinstance(key, _Waiting) and key.is_probe and began <= before
+            if isinstance(key, registered) and key.is_probe and began <= before
         ]
 
     def take(self) -> tuple[int, float]:
@@ -59,20 +52,18 @@ class Load:
         return taken
 
 
-class _Waiting:
-    """Is in flight inside its block; a generator would take twice the calls."""
+class registered:  # noqa: N801  (used like a function)
+    """Registers a statement as in flight, so that ``cut_off()`` ends it, without counting it as a read.
+
+    ``probe`` says whether it is one of this package's own. A generator would take twice the calls.
+    """
 
     __slots__ = ("_connection", "_running", "is_probe")
 
-    def __init__(
-        self,
-        running: dict[object, tuple[BaseDatabaseWrapper, float]],
-        connection: BaseDatabaseWrapper,
-        is_probe: bool,
-    ) -> None:
-        self._running = running
+    def __init__(self, connection: BaseDatabaseWrapper, *, probe: bool = True) -> None:
+        self._running = loads[connection.alias].running
         self._connection = connection
-        self.is_probe = is_probe
+        self.is_probe = probe
 
     def __enter__(self) -> None:
         self._running[self] = self._connection, perf_counter()

@@ -18,7 +18,7 @@ from django_rwrouter.operations import overrides
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.freshness import knowledge
-from django_rwrouter.servers.in_flight import loads
+from django_rwrouter.servers.in_flight import registered
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.signals import (
     primary_found,
@@ -504,7 +504,7 @@ def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkey
                 frozen.wait(10)
                 began = busy_clock()
                 try:
-                    with loads["replica1"].waiting(connection):
+                    with registered(connection):
                         cursor.execute("SELECT title FROM app_book")
                 except OperationalError as error:
                     ended.append((busy_clock() - began, emit.why(error)))

@@ -14,7 +14,7 @@ from django_rwrouter.routing import decide
 from django_rwrouter.routing.opening import Opening, open_replica
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.in_flight import loads
+from django_rwrouter.servers.in_flight import registered
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.product import on
@@ -188,7 +188,7 @@ def test_a_statement_that_does_not_hang_goes_on(filled):
     with routing_scope(safe=True):
         connection = connections["replica1"]
         assert open_replica(connection) is Opening.OPENED
-        with connection.cursor() as cursor, loads["replica1"].waiting(connection):
+        with connection.cursor() as cursor, registered(connection):
             cut_off("replica1", hung_for=60)
             cursor.execute("SELECT 1")
             assert cursor.fetchone() == (1,)

@@ -97,11 +97,12 @@ def test_of_probes_on_an_ejected_replica_those_that_hang_are_ended(monkeypatch):
     severed = []
     monkeypatch.setattr(sockets, "sever", lambda raw, wanted: severed.append(raw) if wanted() else None)
     load = in_flight.loads["replica1"]
-    opened = [SimpleNamespace(connection=name) for name in ("old", "young", "statement", "failed over")]
+    names = ("old", "young", "statement", "failed over")
+    opened = [SimpleNamespace(alias="replica1", connection=name) for name in names]
     with (
-        load.waiting(opened[0]),
-        load.waiting(opened[1]),
-        load.waiting(opened[3], probe=False),
+        in_flight.registered(opened[0]),
+        in_flight.registered(opened[1]),
+        in_flight.registered(opened[3], probe=False),
     ):
         load.running["statement"] = opened[2], 0.0
         for key, (connection, began) in load.running.items():
