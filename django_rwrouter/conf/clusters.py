@@ -81,12 +81,13 @@ class ModelRoute:
     ) -> Decision:
         """Return the decision with these values: always the same object for the same values."""
         key = (alias, reason, operation, would_be)
-        decision = self._decisions.get(key)
-        if decision is None:
+        try:
+            return self._decisions[key]
+        except KeyError:
             decision = self._decisions[key] = Decision(
                 alias=alias, reason=reason, operation=operation, model=self.model, would_be=would_be
             )
-        return decision
+            return decision
 
 
 class Topology:

@@ -180,13 +180,13 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
         return decision.reason is Reason.USE_REPLICA
     level = cluster.settings.consistency if block is None or block.level is None else block.level
     if level is Level.CAUSAL and decision.reason is Reason.WINDOW:  # What it is without positions.
-        here = standings_of(cluster, on_loop=on_event_loop())
+        here = standings_of(cluster, on_loop=on_event_loop() is not None)
         return not (here.has_driver and knowledge.has_positions(cluster.name, cluster.replica_aliases))
     return decision.reason.code == level.value
 
 
 def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> bool:
-    here = standings_of(cluster, on_loop=on_event_loop())
+    here = standings_of(cluster, on_loop=on_event_loop() is not None)
     transaction = transaction_of(here.primary, state, scope, cluster.name)
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 

@@ -92,7 +92,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
 
 def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRead:
     """Return a read of what is in force now, of which nothing is decided yet."""
-    now, cluster, on_loop = in_force(), route.cluster, on_event_loop()
+    now, cluster, on_loop = in_force(), route.cluster, on_event_loop() is not None
     innermost = now.block
     if innermost.__class__ is GeneratorRegions:
         now = in_effect()
@@ -324,7 +324,7 @@ def decide_write(route: ModelRoute, instance: Model | None, state: RoutingState)
     here = THREAD.standings.get(cluster.name)
     if here is None or here.cluster is not cluster:
         # The first time: the primary's statements are observed from now on.
-        standings_of(cluster, on_loop=on_event_loop())
+        standings_of(cluster, on_loop=on_event_loop() is not None)
     decision = route.decide(cluster.primary, Reason.WRITE, "write")
     settle_write(decision, route, state)
     return decision

@@ -264,9 +264,8 @@ THREAD: Final = _Thread()
 """What belongs to the running thread."""
 
 
-def on_event_loop() -> bool:
-    """Whether the running code is on an event loop's own thread, where nothing may wait."""
-    return _get_running_loop() is not None
+on_event_loop: Final[Callable[[], object]] = _get_running_loop
+"""Return the event loop on whose own thread this runs, where nothing may wait; ``None`` elsewhere."""
 
 
 def this_thread() -> object:
