@@ -42,7 +42,7 @@ from django_rwrouter.scope.context import current_block, current_state, in_effec
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import THREAD, RoutingState, on_event_loop, this_thread
 from django_rwrouter.scope.token import Token
-from django_rwrouter.servers import asking, identity, pools, spill_slots, waiting
+from django_rwrouter.servers import asking, identity, spill_slots, waiting
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 
@@ -284,7 +284,7 @@ def _open(alias: str, read: PendingRead) -> bool:
     opening = open_replica(connection)
     if opening is Opening.OPENED:
         read.standings.opened[alias] = connection
-        if not was_open and pools.pool_of(connection) is not None:
+        if not was_open and getattr(connection, "pool", None) is not None:
             tried.drawn.append(connection)
         return True
     if opening is Opening.FORBIDDEN:

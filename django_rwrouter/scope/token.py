@@ -119,7 +119,7 @@ class Mark:
         mark = self
         if self.blind_at and now - self.blind_at >= lives.position:
             mark = replace(self, blind_at=0.0)
-        return mark if age < mark.lifetime(lives) else None
+        return mark if mark.position is not None or mark.blind_at or age < lives.pin else None
 
     def not_after(self, now: float, pin: float) -> Mark:
         """Take times in the future (another host's clock) for now.

@@ -46,18 +46,13 @@ def reset() -> None:
 process.owns(reset)
 
 
-def pool_of(connection: BaseDatabaseWrapper) -> Any:
-    """Return the pool that a connection is drawn from, or ``None`` if it is not pooled."""
-    return getattr(connection, "pool", None)
-
-
 def connect(connection: BaseDatabaseWrapper, seconds: float | None = None) -> None:
     """Open a connection; wait for a pool at most ``seconds`` (``None``: as long as the pool is set to).
 
     Raises :class:`FullPoolError` if the pool is full, which is no fault of the server. Other users of the
     pool keep their own timeout.
     """
-    pool = pool_of(connection)
+    pool = getattr(connection, "pool", None)
     if pool is None:
         connection.ensure_connection()
         return
