@@ -378,7 +378,7 @@ def save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) 
     """
     used = _used(state)
     wrote = [cluster for cluster, scope in used if scope.wrote]
-    moving = _moving(request, response)
+    moving = _moving(request, response) if in_use().may_block else ()
     if moving and state.token is not None:
         state.token = state.token.merge(load(request))  # Others may have written since it was loaded.
     if wrote or any(
