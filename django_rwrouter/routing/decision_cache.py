@@ -233,10 +233,10 @@ def settle(decision: Decision, read: PendingRead) -> None:
     if read.innermost.__class__ is GeneratorRegions:
         return  # What holds changes with each step of a generator.
     if not reason.on_primary:
-        opened = here.opened.get(decision.alias)
-        if not route.cluster.keeps_replica or opened is None or opened.connection is None:
+        opened, alias = here.opened, decision.alias
+        if not route.cluster.keeps_replica or alias not in opened or opened[alias].connection is None:
             return
-        connection = opened
+        connection = opened[alias]
     until = inf
     if reason in AGEING and (seconds := _seconds_left(decision, read)) != inf:
         until = monotonic() + seconds

@@ -31,21 +31,6 @@ ASK_AGAIN_SECONDS: Final = 1.0
 """A replica that was found to lag is left in peace for so long by those that need no position."""
 
 
-class OpenReplicas(dict[str, "BaseDatabaseWrapper"]):
-    """A thread's connections to replicas; it contains those that are open, and may be used."""
-
-    def __contains__(self, alias: object) -> bool:
-        try:
-            connection = self[alias]  # type: ignore[index]
-        except KeyError:
-            return False
-        return (
-            connection.connection is not None
-            and (health.all_well or not health.is_ejected(connection.alias))
-            and ("cursor" not in connection.__dict__ or not is_forbidden(connection))
-        )
-
-
 @dataclass(slots=True, eq=False)
 class Standings:
     """Where a cluster's servers stand, seen from one thread's connections; looked up when it is asked.
@@ -59,16 +44,25 @@ class Standings:
     balancer: Balancer
     has_driver: bool
     """Whether servers of this kind can tell positions at all."""
-    opened: OpenReplicas = field(default_factory=OpenReplicas)
+    opened: dict[str, BaseDatabaseWrapper] = field(default_factory=dict)
+    """The thread's connections to replicas that were opened; some may be closed by now."""
+
+    def is_open(self, alias: str) -> bool:
+        """Whether a replica's connection is open, and may be used."""
+        return (
+            alias in self.opened
+            and (connection := self.opened[alias]).connection is not None
+            and (health.all_well or not health.is_ejected(connection.alias))
+            and ("cursor" not in connection.__dict__ or not is_forbidden(connection))
+        )
 
     def is_ready(self, alias: str) -> bool:
         """Whether a replica's connection is open and works: it may be pinged, as Django would do now."""
-        return alias in self.opened and ping(self.opened[alias])
+        return self.is_open(alias) and ping(self.opened[alias])
 
     def reached(self, alias: str, position: Position) -> bool:
         """Whether a replica is known to have replayed a position."""
-        connection = self.opened.get(alias)
-        if connection is None or connection.connection is None:
+        if alias not in self.opened or (connection := self.opened[alias]).connection is None:
             return knowledge.reached(knowledge.last_server(alias), position)
         # In a transaction, a replica shows the past in which it began.
         if connection.in_atomic_block or not connection.autocommit:
@@ -77,8 +71,7 @@ class Standings:
 
     def staleness(self, alias: str) -> float:
         """Return by how many seconds a replica is behind at most, as :meth:`reached` knows it."""
-        connection = self.opened.get(alias)
-        if connection is None or connection.connection is None:
+        if alias not in self.opened or (connection := self.opened[alias]).connection is None:
             server = knowledge.last_server(alias)
         elif connection.in_atomic_block or not connection.autocommit:
             return math.inf
@@ -94,7 +87,7 @@ class Standings:
         asked by the threads that are attached to them.
         """
         last = knowledge.last_server(alias)
-        server = server_of(self.opened[alias]) if alias in self.opened else last
+        server = server_of(self.opened[alias]) if self.is_open(alias) else last
         if knowledge.age(server) < ASK_AGAIN_SECONDS:
             return True
         cluster = self.cluster

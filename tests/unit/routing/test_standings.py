@@ -10,7 +10,7 @@ import pytest
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.routing import pending_read
-from django_rwrouter.routing.pending_read import OpenReplicas, Standings, note_new_connection, standings_of
+from django_rwrouter.routing.pending_read import Standings, note_new_connection, standings_of
 from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
@@ -37,7 +37,7 @@ def standings(replica):
     )
     options = dict.fromkeys(("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS"), "main")
     primary = SimpleNamespace(settings_dict=options)
-    return Standings(cluster, primary, None, True, OpenReplicas(r1=replica))
+    return Standings(cluster, primary, None, True, {"r1": replica})
 
 
 def learn(position):
@@ -84,12 +84,12 @@ def test_a_connection_that_was_opened_is_used_unless_something_speaks_against_it
     assert standings.is_ready("r1") is is_ready
 
 
-def test_a_connection_to_a_replica_that_was_ejected_is_not_used_as_it_is():
-    opened = OpenReplicas(r1=Connection(connection=object()))
+def test_a_connection_to_a_replica_that_was_ejected_is_not_used_as_it_is(standings):
+    standings.opened["r1"] = Connection(connection=object())
     health.failed("r1")
-    assert "r1" not in opened
+    assert not standings.is_open("r1")
     health.reset()
-    assert "r1" in opened
+    assert standings.is_open("r1")
 
 
 # --- kept by the thread ------------------------------------------------------------------------------
