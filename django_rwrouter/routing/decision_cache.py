@@ -244,11 +244,12 @@ def settle(decision: Decision, read: PendingRead) -> None:
         # replica must hold also when no monitor looks any more.
         if reason.on_primary and until >= health.watched_until and health.watched:
             until = inf
+    thread = get_ident()
     basis = Basis(
         decision.alias,
         state.announced_reads[decision.alias],
         read.innermost,
-        get_ident(),
+        thread,
         primary,
         primary.in_atomic_block,
         primary.autocommit,
@@ -258,7 +259,7 @@ def settle(decision: Decision, read: PendingRead) -> None:
         connection.connection,
         read.version,
         until,
-        ref(THREAD.life, partial(_forget_thread, ref(state), get_ident())),
+        ref(THREAD.life, partial(_forget_thread, ref(state), thread)),
     )
     settled = read.decisions[route.model] = Settled(decision, route.table, basis)
     if route.is_plain:

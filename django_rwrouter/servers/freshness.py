@@ -95,12 +95,11 @@ class Knowledge:
 
     def reached(self, server: str | None, position: Position) -> bool:
         """Whether a trusted measurement shows that the server has replayed ``position``."""
-        known = None if server is None else self._servers.get(server)
-        return (
-            known is not None
-            and monotonic() - known.at < TRUST_SECONDS
-            and bool(known.position.covers(position))
-        )
+        try:
+            known = self._servers[server]  # type: ignore[index]
+        except KeyError:
+            return False
+        return monotonic() - known.at < TRUST_SECONDS and bool(known.position.covers(position))
 
     def last_server(self, alias: str) -> str | None:
         """Return the server that an alias led to last: a guess, as the next connection may lead elsewhere."""
