@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
+from django_rwrouter.events import emit
 from django_rwrouter.management.subcommands import doctor, explain, overrides, status
+from django_rwrouter.operations.overrides import database
 
 SUBCOMMANDS: Final[dict[str, Any]] = {
     "status": status,
@@ -33,5 +37,13 @@ class Command(BaseCommand):
             )
 
     def handle(self, *args: object, subcommand: str, **options: Any) -> None:
-        """Run the subcommand."""
-        SUBCOMMANDS[subcommand].run(self, **options)
+        """Run the subcommand; tell errors of the settings and of the primary without a driver's text."""
+        try:
+            SUBCOMMANDS[subcommand].run(self, **options)
+        except (ImproperlyConfigured, ValueError) as error:
+            raise CommandError(str(error)) from error
+        except Error as error:
+            raise CommandError(
+                f"The primary {database()!r} could not be asked ({emit.why(error)}). What is to hold"
+                " for all processes is kept there. `manage.py rwrouter doctor` may know more."
+            ) from None

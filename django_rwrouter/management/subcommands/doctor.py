@@ -50,10 +50,7 @@ def run(command: BaseCommand, **options: Any) -> None:
     names = list(topology.clusters)
     if options["cluster"] is not None:
         names = [options["cluster"]]
-        try:
-            topology.check_cluster(names[0])
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+        topology.check_cluster(names[0])
     findings = [finding for name in names for finding in examine(topology.clusters[name], options["timeout"])]
     if options["json"]:
         command.stdout.write(json.dumps(as_json(findings), indent=2))

@@ -15,7 +15,6 @@ from django.db import Error
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Level
 from django_rwrouter.events import emit
-from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.management.numbers import age
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.explain import ExplainedRule, Explanation, RuleVerdict, explain
@@ -59,17 +58,16 @@ def add_arguments(parser: CommandParser) -> None:
 def run(command: BaseCommand, **options: Any) -> None:
     """Print what each rule says of the read, and where it goes."""
     method = "" if options["outside"] else options["method"].upper()
-    with plain_errors():
-        question = Question.of(
-            _model(options["model"]), {**options, "method": method, "in_transaction": options["atomic"]}
+    question = Question.of(
+        _model(options["model"]), {**options, "method": method, "in_transaction": options["atomic"]}
+    )
+    try:
+        overrides.apply(overrides.in_force(), quietly=True)
+    except Error as error:
+        command.stderr.write(
+            f"The primary could not be asked what is drained or switched off ({emit.why(error)})."
         )
-        try:
-            overrides.apply(overrides.in_force(), quietly=True)
-        except Error as error:
-            command.stderr.write(
-                f"The primary could not be asked what is drained or switched off ({emit.why(error)})."
-            )
-        explanation = explain(question)
+    explanation = explain(question)
     if options["json"]:
         command.stdout.write(json.dumps(as_json(explanation), indent=2))
         return

@@ -12,7 +12,6 @@ from django.core.management.base import BaseCommand, CommandParser
 from django_rwrouter import stats
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.options import DEFAULT_CLUSTER
-from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.operations import overrides
 from django_rwrouter.printable import printable
 
@@ -52,8 +51,7 @@ class OverrideCommand:
         """Change the override and write the event at once; print what changed and when it takes effect."""
         by = _system_user() if options["by"] is None else options["by"]
         reason = {} if self.not_done else {"reason": options["reason"]}
-        with plain_errors():
-            changed = self.run_on(options["subject"], by=by, **reason)
+        changed = self.run_on(options["subject"], by=by, **reason)
         stats.flush()
         subject = printable(options["subject"])
         if changed is False:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 
-from django_rwrouter.management.errors import plain_errors
 from django_rwrouter.management.numbers import counted, minutes, seconds
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
@@ -88,8 +87,7 @@ def run(command: BaseCommand, **options: Any) -> None:
 
 
 def _look(options: dict[str, Any]) -> Overview:
-    with plain_errors():
-        now = overview(ask=True, timeout=options["timeout"], minutes=options["minutes"])
+    now = overview(ask=True, timeout=options["timeout"], minutes=options["minutes"])
     if not now.clusters:
         raise CommandError("RWROUTER names no replica and no primary: nothing is routed.")
     return now
