@@ -12,7 +12,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.decision import Level
-from django_rwrouter.operations.explain import RuleVerdict, explain
+from django_rwrouter.operations.explain import explain
 from django_rwrouter.operations.supposition import Question
 from django_rwrouter.scope.state import BlockKind
 
@@ -91,6 +91,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "form": form,
         "explanation": explanation,
-        "applied": next((rule for rule in explanation.rules if rule.verdict is RuleVerdict.APPLIES), None),
+        "applied": next((rule for rule in explanation.rules if rule.verdict == "applies"), None),
         "outcomes": outcomes,
     }

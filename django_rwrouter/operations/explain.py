@@ -7,8 +7,7 @@ that applied. The rules before that one did not apply, or they would have decide
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
 from django.utils.translation import gettext_lazy as _
 
@@ -18,15 +17,6 @@ from django_rwrouter.operations.supposition import Outcome, Question, Suppositio
 from django_rwrouter.routing.rules import RULES, Demand, Rule, first_rule
 
 
-class RuleVerdict(str, Enum):
-    """What became of a rule."""
-
-    PASSED = "passed"
-    APPLIES = "applies"
-    NOT_REACHED = "not_reached"
-    """An earlier one has decided."""
-
-
 @dataclass(frozen=True, slots=True)
 class ExplainedRule:
     """One rule, and what became of it for one question."""
@@ -34,7 +24,8 @@ class ExplainedRule:
     name: str
     """The same in every version."""
     title: str
-    verdict: RuleVerdict
+    verdict: Literal["passed", "applies", "not_reached"]
+    """``not_reached`` where an earlier one has decided."""
     text: str
     """Why it applies, or does not; empty for one that was not reached."""
 
@@ -121,11 +112,7 @@ def _explained(applied: Rule, facts: dict[str, object]) -> tuple[ExplainedRule, 
     rules = (OURS, WRITES, *RULES)
     place = rules.index(applied)
     return (
-        *(_rule(rule, RuleVerdict.PASSED, rule.passed % facts) for rule in rules[:place]),
-        _rule(applied, RuleVerdict.APPLIES, applied.text % facts),
-        *(_rule(rule, RuleVerdict.NOT_REACHED, "") for rule in rules[place + 1 :]),
+        *(ExplainedRule(rule.name, str(rule.title), "passed", rule.passed % facts) for rule in rules[:place]),
+        ExplainedRule(applied.name, str(applied.title), "applies", applied.text % facts),
+        *(ExplainedRule(rule.name, str(rule.title), "not_reached", "") for rule in rules[place + 1 :]),
     )
-
-
-def _rule(rule: Rule, verdict: RuleVerdict, text: object) -> ExplainedRule:
-    return ExplainedRule(rule.name, str(rule.title), verdict, str(text))

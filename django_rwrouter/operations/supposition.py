@@ -115,11 +115,11 @@ _ANY_POSITION: Final[Any] = _AnyPosition()
 class _SupposedStandings(Standings):
     """Where the servers stand as supposed: all alike, once they are asked, or where a monitor asks them."""
 
-    def __init__(self, cluster: Cluster, *, caught_up: bool = True, asked: Collection[str] = ()) -> None:
+    def __init__(self, cluster: Cluster, asked: Collection[str], *, caught_up: bool) -> None:
         self.cluster = cluster
-        self._watched = get_settings().monitor.mode == "thread"
-        self._caught_up = caught_up
         self._asked = asked
+        self._caught_up = caught_up
+        self._watched = get_settings().monitor.mode == "thread"
 
     def reached(self, alias: str, position: Position) -> bool:
         return self._caught_up and alias in self._asked
@@ -147,30 +147,37 @@ class Supposition:
 
     def read(self) -> Read:
         """Describe the read to the rules; its token has been looked at."""
-        question, cluster = self.question, self.cluster
-        state = RoutingState(safe=question.method.upper() in SAFE_METHODS, outside=not question.method)
+        question, cluster, read = self.question, self.cluster, self._pending()
         around_views = connections.settings[cluster.primary]["ATOMIC_REQUESTS"] and question.method
-        read = self._pending(state, _SupposedStandings(cluster))
-        read.scope.wrote, read.scope.read_primary = question.wrote, question.from_primary
-        read.instance_alias = cluster.primary if question.from_primary else None
         facts = describe(
             read,
             cluster.enabled and cluster.name not in health.off,
-            question.in_transaction or bool(around_views and not state.safe),
+            question.in_transaction or bool(around_views and not read.state.safe),
         )
         return Read(*facts)
 
-    def _pending(self, state: RoutingState, standings: _SupposedStandings) -> PendingRead:
-        read = PendingRead(self._route, state, ClusterScope(), self._block, standings, Attempts())
-        read.mark, read.now, read.positions = self._mark, time.time(), tells_positions(self.cluster)
-        return read
+    def _pending(self, *, caught_up: bool = True) -> PendingRead:
+        question, cluster, tried, scope = self.question, self.cluster, Attempts(), ClusterScope()
+        scope.wrote, scope.read_primary = question.wrote, question.from_primary
+        return PendingRead(
+            self._route,
+            RoutingState(safe=question.method.upper() in SAFE_METHODS, outside=not question.method),
+            scope,
+            self._block,
+            _SupposedStandings(cluster, tried.asked, caught_up=caught_up),
+            tried,
+            instance_alias=cluster.primary if question.from_primary else None,
+            positions=tells_positions(cluster),
+            mark=self._mark,
+            now=time.time(),
+        )
 
     def outcome(self, demand: Demand, reason: Reason, *, caught_up: bool) -> Outcome:
         """Go down the ladder, and suppose that each step was taken.
 
         ``caught_up`` tells whether replicas turn out to have what is asked of them.
         """
-        cluster, decide = self.cluster, self._route.decide
+        cluster, decide, read = self.cluster, self._route.decide, self._pending(caught_up=caught_up)
         steps: dict[str, None] = {}
 
         def on_primary(reason: Reason) -> Outcome:
@@ -180,35 +187,27 @@ class Supposition:
             steps[_("The client's token is looked at.")] = None
         if demand is Demand.PRIMARY:
             return on_primary(reason)
-        asked: list[str] = []
-        standings = _SupposedStandings(cluster, caught_up=caught_up, asked=asked)
-        read = self._pending(RoutingState(safe=True), standings)
-        read.tried.asked = asked
         demand = narrowed(
             demand, cluster.settings, self._mark, shadow=cluster.shadow, positions=read.positions
         )
         replicas = self._route.replicas if demand in TAKE_DELAYED else self._route.timely_replicas
         unusable = health.unusable()
-        usable = [replica for replica in replicas if replica.alias not in unusable]
-        if not usable:
+        read.replicas = [replica for replica in replicas if replica.alias not in unusable]
+        if not read.replicas:
             return on_primary(Reason.NO_REPLICA)
-        verdict: Verdict = Draw(usable, reason)
-        if demand not in NOTHING_MORE:
-            read.replicas = usable
+        while demand not in NOTHING_MORE:
             verdict = climb(demand, reason, read)
-            while not isinstance(verdict, OnPrimary) and (not isinstance(verdict, Draw) or verdict.to_ask):
-                steps.update(dict.fromkeys(self._suppose(verdict, read)))
-                verdict = climb(demand, reason, read)
-        if isinstance(verdict, OnPrimary):
-            return on_primary(verdict.reason)
-        assert isinstance(verdict, Draw)  # noqa: S101  (for the type checker)
-        first = verdict.among[0].alias
+            if isinstance(verdict, OnPrimary):
+                return on_primary(verdict.reason)
+            if isinstance(verdict, Draw) and not verdict.to_ask:
+                reason = verdict.reason
+                break
+            steps.update(dict.fromkeys(self._suppose(verdict, read)))
+        aliases = tuple(replica.alias for replica in read.replicas)
         if cluster.shadow:
-            decision = decide(cluster.primary, verdict.reason, would_be=first)
-        else:
-            decision = decide(first, verdict.reason)
-            steps[_opened()] = None
-        return Outcome(decision, tuple(replica.alias for replica in usable), tuple(steps))
+            return Outcome(decide(cluster.primary, reason, would_be=aliases[0]), aliases, tuple(steps))
+        steps[_opened()] = None
+        return Outcome(decide(aliases[0], reason), aliases, tuple(steps))
 
     def _suppose(self, step: Verdict, read: PendingRead) -> Iterator[str]:
         """Suppose that a step was taken, and say it in words."""

@@ -17,13 +17,13 @@ from django_rwrouter.decision import Level
 from django_rwrouter.events import emit
 from django_rwrouter.management.numbers import age
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.explain import ExplainedRule, Explanation, RuleVerdict, explain
+from django_rwrouter.operations.explain import ExplainedRule, Explanation, explain
 from django_rwrouter.operations.supposition import Outcome, Question
 from django_rwrouter.printable import printable
 from django_rwrouter.scope.state import BlockKind
 
 summary: Final = "Explains where a read of a model would go, rule by rule."
-_SIGNS = {RuleVerdict.PASSED: "no", RuleVerdict.APPLIES: "yes", RuleVerdict.NOT_REACHED: "-"}
+_SIGNS: Final = {"passed": "no", "applies": "yes", "not_reached": "-"}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -89,7 +89,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "model": explanation.question.model._meta.label,
         "cluster": explanation.cluster,
         "level": explanation.level.value if explanation.level else None,
-        "rules": [{**asdict(rule), "verdict": rule.verdict.value} for rule in explanation.rules],
+        "rules": [asdict(rule) for rule in explanation.rules],
         "outcome": _outcome_as_json(explanation.outcome),
         "otherwise": _outcome_as_json(explanation.otherwise),
     }
@@ -124,7 +124,7 @@ def _lines(explanation: Explanation, style: Style) -> Iterator[str]:
 
 def _rule(rule: ExplainedRule, style: Style) -> str:
     sign = f"{_SIGNS[rule.verdict]:3}"
-    if rule.verdict is RuleVerdict.APPLIES:
+    if rule.verdict == "applies":
         return f"  {style.SUCCESS(sign)}  {rule.title}: {rule.text}"
     return f"  {sign}  {rule.title}{': ' if rule.text else ''}{rule.text}"
 
