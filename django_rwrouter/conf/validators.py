@@ -9,6 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, fields
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeVar, cast
@@ -77,40 +78,23 @@ def _wrong(value: object, expected: str, kind: str) -> ValueError:
     return ValueError(f"is a string, and {expected}", hint)
 
 
-def flag(value: object) -> bool:
-    """Accept ``True`` and ``False`` alone."""
-    if not isinstance(value, bool):
-        raise _wrong(value, "must be True or False", "bool")
-    return value
+def _of_type(kind: type[T], expected: str, fits: Callable[[Any], bool]) -> Validator[T]:
+    """Return a validator of flags or numbers for which ``fits`` is true; a whole number is a float, too."""
+    accepted: tuple[type, ...] = (int, float) if kind is float else (kind,)
+
+    def validate(value: object) -> T:
+        if isinstance(value, accepted) and isinstance(value, bool) is (kind is bool) and fits(value):
+            with suppress(OverflowError):
+                return cast("Callable[[object], T]", kind)(value)
+        raise _wrong(value, expected, kind.__name__)
+
+    return validate
 
 
-def positive(value: object) -> float:
-    """Accept a number greater than 0, as a float."""
-    return _above_zero(value, "must be a number greater than 0")
-
-
-def at_least_zero(value: object) -> float:
-    """Accept 0 or a greater number, as a float."""
-    is_zero = value == 0 and not isinstance(value, bool)
-    return 0.0 if is_zero else _above_zero(value, "must be 0 or a greater number")
-
-
-def _above_zero(value: object, expected: str) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    try:
-        number = float(cast("float", value)) if is_number else math.nan
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
-        raise _wrong(value, expected, "float")
-    return number
-
-
-def count(value: object) -> int:
-    """Accept a whole number, 0 or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _wrong(value, "must be a whole number, 0 or more", "int")
-    return value
+flag = _of_type(bool, "must be True or False", lambda _value: True)
+positive = _of_type(float, "must be a number greater than 0", lambda number: 0 < number < math.inf)
+at_least_zero = _of_type(float, "must be 0 or a greater number", lambda number: 0 <= number < math.inf)
+count = _of_type(int, "must be a whole number, 0 or more", lambda number: number >= 0)
 
 
 def count_or_all(value: object) -> int | str:
@@ -160,11 +144,16 @@ def level(value: object) -> Level:
 
 def labels(value: object) -> frozenset[str]:
     """Accept a list of ``app`` and ``app.Model`` labels; return them in lower case."""
-    labels = sequence(value)
-    for label in labels:
-        if not isinstance(label, str) or not re.fullmatch(r"\w+(\.\w+)?", label):
-            raise ValueError(f"must list 'app' or 'app.Model' labels, and {label!r} is neither")
-    return frozenset(label.lower() for label in cast("list[str]", labels))
+    labels = _strings(value, "'app' or 'app.Model' labels", re.compile(r"\w+(\.\w+)?").fullmatch)
+    return frozenset(map(str.lower, labels))
+
+
+def _strings(value: object, expected: str, fits: Callable[[str], object]) -> list[str]:
+    entries = sequence(value)
+    for entry in entries:
+        if not isinstance(entry, str) or not fits(entry):
+            raise ValueError(f"must list {expected}, and {entry!r} is neither")
+    return cast("list[str]", entries)
 
 
 def sequence(value: object) -> list[object]:
@@ -199,15 +188,13 @@ def share(value: object) -> str:
 
 def views(value: object) -> tuple[str, ...]:
     """Accept a list of view names and path prefixes; a prefix begins with a slash."""
-    entries = sequence(value)
+    entries = _strings(value, "view names or path prefixes", str.strip)
     for entry in entries:
-        if not isinstance(entry, str) or not entry.strip():
-            raise ValueError(f"must list view names or path prefixes, and {entry!r} is neither")
         if "/" in entry[1:] and not entry.startswith("/"):
             raise ValueError(
                 f"has {entry!r}, which is no view name", f"A path begins with a slash: '/{entry}'."
             )
-    return tuple(cast("list[str]", entries))
+    return tuple(entries)
 
 
 def nested(cls: type) -> Validator[object]:
