@@ -24,7 +24,7 @@ REASONS: Final = {reason.value: (place - FIRST) % COLORS for place, reason in en
 def of_database(alias: str) -> Color:
     """Return the colour of a database."""
     clusters = get_topology().clusters.values()
-    aliases = [alias for cluster in clusters for alias in (cluster.primary, *cluster.replica_aliases)]
+    aliases = [alias for cluster in clusters for alias in cluster.aliases]
     return aliases.index(alias) % COLORS if alias in aliases else MORE
 
 

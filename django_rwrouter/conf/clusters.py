@@ -43,7 +43,7 @@ class Cluster:
         self.primary = settings.primary
         self.replicas = settings.replicas
         self.replica_aliases = tuple(replica.alias for replica in settings.replicas)
-        self.aliases = frozenset((self.primary, *self.replica_aliases))
+        self.aliases = (self.primary, *self.replica_aliases)
         self.keeps_replica = settings.replica_per == "request"
         """Whether a scope reads from one replica throughout."""
         self.max_lag = settings.pin_seconds if settings.max_lag is None else settings.max_lag
@@ -102,9 +102,7 @@ class Topology:
         self.routed_clusters = () if self.inert else tuple(self.clusters.values())
         """Those that the router serves: none if nothing is configured."""
         self.by_alias: Mapping[str, Cluster] = {
-            alias: cluster
-            for cluster in self.routed_clusters
-            for alias in (cluster.primary, *cluster.replica_aliases)
+            alias: cluster for cluster in self.routed_clusters for alias in cluster.aliases
         }
         """The cluster of each alias in the setting; empty if nothing is configured."""
         self.mirrors: Mapping[str, Cluster] = {

@@ -238,7 +238,7 @@ def _fill_counts(families: Families, totals: Sum) -> None:
 def _no_events() -> dict[tuple[str, str], int]:
     """Return a zero for each event that may happen to the databases of the settings."""
     clusters = get_topology().clusters.values()
-    replicas = [replica.alias for cluster in clusters for replica in cluster.replicas]
+    replicas = [alias for cluster in clusters for alias in cluster.replica_aliases]
     return dict.fromkeys(
         [
             (EventKind.REQUEST.value, ""),

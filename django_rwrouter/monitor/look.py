@@ -24,7 +24,7 @@ def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]
     """Ask a cluster's servers; return the state of each by alias, within about ``timeout`` seconds."""
     sample, catch_up = PrimarySample(), min(timeout, PATIENCE)
     outcomes = survey(
-        [cluster.primary, *cluster.replica_aliases],
+        cluster.aliases,
         lambda connection: ask_state(cluster, connection, sample, patience=timeout, catch_up=catch_up),
         timeout=timeout,
         deadline=timeout + catch_up,

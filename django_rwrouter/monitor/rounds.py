@@ -52,7 +52,7 @@ def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
         alias: cluster.primary
         for cluster in topology.clusters.values()
         if cluster.replicas
-        for alias in (cluster.primary, *(replica.alias for replica in cluster.replicas))
+        for alias in cluster.aliases
     }
     # The database with this app's tables may belong to a cluster without replicas, or to no cluster.
     questions: dict[str, list[ProbeQuestion]] = {}

@@ -92,14 +92,14 @@ def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[
 
     The primaries are asked last: no replica can have more than its primary had written by then.
     """
-    replicas = [replica.alias for cluster in clusters for replica in cluster.replicas]
+    replicas = [alias for cluster in clusters for alias in cluster.replica_aliases]
     answers = _ask_all(replicas, _progress_of, timeout)
     primaries = _ask_all([cluster.primary for cluster in clusters], _written, timeout)
     return [
         _progress(
             cluster,
             primaries[cluster.primary],
-            {replica.alias: answers[replica.alias] for replica in cluster.replicas},
+            {alias: answers[alias] for alias in cluster.replica_aliases},
         )
         for cluster in clusters
     ]

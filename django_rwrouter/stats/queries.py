@@ -35,7 +35,7 @@ def report(span: Span, now: float | None = None) -> Summary | None:
     aliases = {
         alias: (cluster.name, alias == cluster.primary)
         for cluster in get_topology().clusters.values()
-        for alias in (cluster.primary, *cluster.replica_aliases)
+        for alias in cluster.aliases
     }
     summary = Summary(((row.start, row.data) for row in rows), steps=steps, aliases=aliases)
     for row in sorted(rows, key=attrgetter("written", "start"), reverse=True):

@@ -29,7 +29,7 @@ def examine(cluster: Cluster, timeout: float, aliases: Collection[str] | None = 
     """
     servers = {
         alias: ExaminedServer(cluster=cluster, alias=alias)
-        for alias in (cluster.primary, *cluster.replica_aliases)
+        for alias in cluster.aliases
         if aliases is None or alias in aliases or alias == cluster.primary
     }
     sample = PrimarySample()
