@@ -12,7 +12,6 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_rwrouter.admin.statistics import statistics
 from django_rwrouter.admin.wording import FLAWS, OCCURRENCES, ROLES, moment, stamp, word_for
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
@@ -22,6 +21,7 @@ from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.status import states_by_process
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats.counters import PROCESS_LENGTH
+from django_rwrouter.stats.queries import recorded
 from django_rwrouter.stats.summary import Span, Summary
 
 PER_PAGE: Final = 50
@@ -58,9 +58,9 @@ class FilterForm(forms.Form):
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     days = math.ceil(get_settings().stats.retention_days)
-    summary, context = statistics(Span(days * DAY, DAY))
+    state, summary = recorded(Span(days * DAY, DAY))
     if summary is None:
-        return context
+        return {"state": state}
     happened = incidents(summary.log, _holders(summary))
     form = FilterForm(request.GET, happened)
     name, database = form.value("name"), form.value("database")
@@ -72,7 +72,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     page = Paginator(wanted, PER_PAGE).get_page(request.GET.get("p"))
     query = QueryDict(mutable=True)
     query.update({key: value for key, value in (("name", name), ("database", database)) if value})
-    return context | {
+    return {
+        "state": state,
         "form": form,
         "filtered": bool(name or database),
         "page_of_events": page,

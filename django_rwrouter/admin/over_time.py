@@ -13,9 +13,10 @@ from django.utils.translation import gettext_lazy
 
 from django_rwrouter.admin import colors
 from django_rwrouter.admin.chart import Axis, Bars, Chart, Lines, Series
-from django_rwrouter.admin.statistics import origins, statistics
+from django_rwrouter.admin.origins import origins
 from django_rwrouter.admin.wording import EVENTS, FLAWS, REASONS, moment, stamp, word_for
 from django_rwrouter.events.kinds import EventKind
+from django_rwrouter.stats.queries import recorded
 from django_rwrouter.stats.summary import SPANS, Span, Summary, TimeStep, percent
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     chosen = request.GET.get("span", "")
     chosen = chosen if chosen in SPANS else FIRST
-    summary, context = statistics(SPANS[chosen])
-    context |= {
+    state, summary = recorded(SPANS[chosen])
+    context = {
+        "state": state,
         "spans": [(name, label, name == chosen) for name, label in CHOICES.items()],
         "span": CHOICES[chosen],
     }

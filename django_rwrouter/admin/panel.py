@@ -107,6 +107,7 @@ class RoutingAdmin(Base):
         if not get_settings().inert:
             context = {**page.context(request), "can_act": self.may_act(request), "template": page.template}
             context["several_clusters"] = len(get_topology().clusters) > 1
+            context["flush_seconds"] = get_settings().stats.flush_seconds
         if "fragment" in request.GET:
             return TemplateResponse(request, context["template"], context)
         context |= self._frame(request, page) | (extra_context or {})

@@ -6,7 +6,7 @@ Pure: rows in, numbers out. Texts and drawings are made by whoever shows them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -155,18 +155,6 @@ class TimeStep:
         return _milliseconds(self._latency.get(alias, []), fraction)
 
 
-@dataclass(slots=True)
-class OriginReads:
-    """Reads on the primary of one view, or of one model."""
-
-    name: str
-    """Of the view or the model; empty for those of none, and :data:`counters.OTHER` for all others."""
-    reads: int = 0
-    share: float = 0.0
-    """Their part of the primary's reads, in percent."""
-    reasons: Counter[str] = field(default_factory=Counter)
-
-
 class Summary:
     """What was routed in a span of time."""
 
@@ -226,23 +214,19 @@ class Summary:
         first = max(0, bisect_right(starts, begin) - 1)
         return max((processes[start] for start in starts[first:] if start <= end), default=0)
 
-    def top(self, by: Literal["view", "model"], limit: int) -> list[OriginReads]:
-        """Return the views, or the models, with the most reads on the primary, and all others as one."""
-        origins: dict[str, OriginReads] = {}
+    def top(self, by: Literal["view", "model"], limit: int) -> list[tuple[str, Counter[str]]]:
+        """Return the views, or the models, with the most reads on the primary, and all others as one.
+
+        Each with its reads by reason; nameless where there is none, and :data:`sums.OTHER` for all others.
+        """
+        origins: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for (reason, view, model), reads in self._counted.origins.items():
-            name = str(view if by == "view" else model)
-            origin = origins.setdefault(name, OriginReads(name))
-            origin.reads += reads
-            origin.reasons[reason] += reads
-        rest = origins.pop(OTHER, OriginReads(OTHER))
-        ranked = sorted(origins.values(), key=lambda origin: (-origin.reads, origin.name))
-        for origin in ranked[limit:]:
-            rest.reads += origin.reads
-            rest.reasons += origin.reasons
-        top = [*ranked[:limit], *([rest] if rest.reads else [])]
-        for origin in top:
-            origin.share = percent(origin.reads, self._counted.origins.total())
-        return top
+            origins[str(view if by == "view" else model)][reason] += reads
+        rest = origins.pop(OTHER, Counter())
+        ranked = sorted(origins.items(), key=lambda origin: (-origin[1].total(), origin[0]))
+        for _name, reasons in ranked[limit:]:
+            rest += reasons
+        return [*ranked[:limit], *([(OTHER, rest)] if rest else [])]
 
 
 def _databases(counted: Sum, aliases: Mapping[str, tuple[str, bool]]) -> list[Database]:
