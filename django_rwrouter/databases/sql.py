@@ -30,7 +30,9 @@ _CACHED_LENGTH: Final = 10_000
 """Characters. Longer statements are not remembered, except when only lists of placeholders make them long."""
 _CACHED_STATEMENTS: Final = 2048
 """For each database product; the oldest makes room."""
-_ROW: Final = re.compile(r"\((?:%s, )*%s\), (?=\(%s)")
+_REPEATED: Final = re.compile(r"(\((?:%s, )*%s\), |%s, )\1{7,}")
+"""Long lists of placeholders, which say nothing of what a statement does. One is kept, so that neighbours stay
+apart. Within a string or a comment nothing is lost that is looked at."""
 
 
 class Kind(Enum):
@@ -77,7 +79,7 @@ class Statements(dict[str, Statement]):
         self._lock = threading.Lock()
 
     def __missing__(self, sql: str) -> Statement:
-        short = sql if len(sql) <= _CACHED_LENGTH else _without_repetition(sql)
+        short = sql if len(sql) <= _CACHED_LENGTH else _REPEATED.sub(r"\1", sql)
         if short is not sql and len(short) <= _CACHED_LENGTH:
             return self[short]
         statement = _classify(short, by_name(self._vendor).dialect)
@@ -101,22 +103,6 @@ process.owns(STATEMENTS.clear, settings=[SETTING])
 def classify(sql: str, vendor: str) -> Statement:
     """Tell what a statement does; ``vendor`` is Django's name of the database (``"mysql"``, ...)."""
     return STATEMENTS[vendor][sql]
-
-
-def _without_repetition(sql: str) -> str:
-    """Return the statement with long lists of placeholders shortened, which say nothing of what it does.
-
-    What remains keeps neighbours apart. Within a string or a comment nothing is lost that is looked at.
-    """
-    sql = _shortened(sql, "%s, ")
-    row = _ROW.search(sql)
-    return _shortened(sql, row[0]) if row else sql
-
-
-def _shortened(sql: str, unit: str) -> str:
-    while unit * 8 in sql:
-        sql = sql.replace(unit * 8, unit)
-    return sql
 
 
 _COMMENT_MARK: Final = re.compile(r"/\*|\*/")
