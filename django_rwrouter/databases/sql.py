@@ -31,8 +31,8 @@ _CACHED_LENGTH: Final = 10_000
 _CACHED_STATEMENTS: Final = 2048
 """For each database product; the oldest makes room."""
 _REPEATED: Final = re.compile(r"(\((?:%s, )*%s\), |%s, )\1{7,}")
-"""Long lists of placeholders, which say nothing of what a statement does. One is kept, so that neighbours stay
-apart. Within a string or a comment nothing is lost that is looked at."""
+"""Long lists of placeholders, which say nothing of what a statement does. One is kept, so that neighbours
+stay apart. Within a string or a comment nothing is lost that is looked at."""
 
 
 class Kind(Enum):

@@ -8,6 +8,7 @@ can be written.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -139,6 +140,8 @@ class Counters:
         self._pending_count = MAX_PENDING  # So that the first tells at once that there is something to count.
         self._latest = -1
         self._current = _Bucket(self._process, 0)
+        self._unwanted = _Bucket(self._process, 0)
+        """Takes what is counted while that is not wanted."""
         self._begin = self._end = 0.0
 
     def count_statement(
@@ -196,25 +199,23 @@ class Counters:
 
     def count_event(self, name: str, subject: str = "") -> None:
         """Count one event; ``subject`` says of what, such as an alias or a cause."""
-        if not self.enabled:
-            return
         with self._lock:
             self._bucket().counted.events[name, subject] += 1
 
     def note_event(self, name: str, subject: str = "", detail: str = "") -> None:
         """Count one event, and keep it with its time if it is one of the first of its kind in this minute."""
         with self._lock:
-            self.count_event(name, subject)
-            counted, process = self._current.counted, self._current.process[:PROCESS_LENGTH]
-            if self.enabled and counted.events[name, subject] <= LOG_OF_EACH[RESOLUTION]:
-                when, detail = round(self._clock(), 3), detail[:DETAIL_LENGTH]
-                counted.log.append(Happening(when, name, subject, detail, process))
+            bucket = self._bucket()
+            bucket.counted.events[name, subject] += 1
+            if bucket.counted.events[name, subject] <= LOG_OF_EACH[RESOLUTION]:
+                when, process = round(self._clock(), 3), bucket.process[:PROCESS_LENGTH]
+                bucket.counted.log.append(Happening(when, name, subject, detail[:DETAIL_LENGTH], process))
 
-    def note_lag(self, alias: str, seconds: float) -> None:
-        """Keep how far a replica is behind."""
-        if not self.enabled:
+    def note_lag(self, alias: str, seconds: float | None) -> None:
+        """Keep how many seconds a replica is behind; nothing where that is not known."""
+        if seconds is None or not math.isfinite(seconds):
             return
-        seconds = round(seconds, 3)
+        seconds = round(max(0.0, seconds), 3)
         with self._lock:
             bucket = self._bucket()
             most, *_last = bucket.counted.lag.get(alias, (seconds,))
@@ -222,8 +223,6 @@ class Counters:
 
     def note_servers(self, servers: Sequence[ServerEntry]) -> None:
         """Keep what the process knows of its servers now."""
-        if not self.enabled:
-            return
         with self._lock:
             self._bucket().servers = list(servers)
 
@@ -279,6 +278,8 @@ class Counters:
 
     def _bucket(self) -> _Bucket:
         """Return the bucket of this minute, which is about to be changed; under the lock."""
+        if not self.enabled:
+            return self._unwanted
         if not self._begin <= (now := self._clock()) < self._end:
             self._put_in_buckets()  # First what has run in the minutes before.
             self._begin_minute(now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -22,12 +21,8 @@ count_event = _counters.count_event
 """Count one event by its name and subject; thread-safe."""
 note_event = _counters.note_event
 """Count an event that people want to see one by one, with its time and a few words of detail."""
-
-
-def note_lag(alias: str, seconds: float | None) -> None:
-    """Keep how many seconds a replica is behind; nothing where that is not known."""
-    if seconds is not None and math.isfinite(seconds):
-        _counters.note_lag(alias, max(0.0, seconds))
+note_lag = _counters.note_lag
+"""Keep how many seconds a replica is behind; nothing where that is not known."""
 
 
 def describe_servers_with(describe: Callable[[], Iterable[ServerEntry]]) -> None:
