@@ -10,11 +10,12 @@ from typing import Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
+from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NO_ANSWER_WITHIN
 from django_rwrouter.monitor.probes import PrimarySample, ask
 from django_rwrouter.servers.cluster_state import position_text
 from django_rwrouter.servers.server_state import ServerState
-from django_rwrouter.servers.survey import in_words, survey
+from django_rwrouter.servers.survey import survey
 
 PATIENCE: Final = 1.0
 """Seconds that a replica has to reach the primary's position; most need less than a millisecond."""
@@ -40,7 +41,7 @@ def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]
 def _why(error: Exception, timeout: float) -> str:
     if isinstance(error, TimeoutError):
         return NO_ANSWER_WITHIN % {"seconds": f"{timeout:g}"}
-    return in_words(error)
+    return emit.why(error)
 
 
 def ask_state(

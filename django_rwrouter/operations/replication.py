@@ -16,7 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.base import Driver, Position, Progress
-from django_rwrouter.servers.survey import in_words, plain_cursor, survey
+from django_rwrouter.events import emit
+from django_rwrouter.servers.survey import plain_cursor, survey
 
 TIMEOUT: Final = 1.0
 """Seconds that a server may take to answer, twice: once to connect, once to speak."""
@@ -159,7 +160,7 @@ def _ask_all(
         aliases, reply, timeout=timeout, deadline=2 * timeout, topic=f"replication: {ask.__name__}"
     )
     return {
-        alias: outcome if isinstance(outcome, _Reply) else _Reply(why=in_words(outcome))
+        alias: outcome if isinstance(outcome, _Reply) else _Reply(why=emit.why(outcome))
         for alias, outcome in outcomes.items()
     }
 

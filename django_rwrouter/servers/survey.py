@@ -12,12 +12,10 @@ from contextlib import closing, contextmanager
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
 from django_rwrouter.databases.private_connections import own_connection
-from django_rwrouter.events import emit
 from django_rwrouter.scope.context import silenced
 
 T = TypeVar("T")
@@ -88,11 +86,6 @@ def _shared(topic: str, alias: str, ask: Callable[[BaseDatabaseWrapper], T], tim
     if inquiry is None or not inquiry.thread.is_alive():
         inquiry = _inquiries[topic, alias] = _Inquiry(alias, ask, timeout)
     return inquiry
-
-
-def in_words(error: Exception) -> str:
-    """Describe what ``ask`` raised in a few words: other errors than Django's by their class alone."""
-    return emit.why(error) if isinstance(error, Error) else type(error).__name__
 
 
 @contextmanager

@@ -5,8 +5,9 @@ import threading
 import pytest
 from django.db import OperationalError
 
+from django_rwrouter.events import emit
 from django_rwrouter.servers import survey as surveys
-from django_rwrouter.servers.survey import in_words, survey
+from django_rwrouter.servers.survey import survey
 
 LONG = 60.0
 """Seconds; nothing here takes so long."""
@@ -61,8 +62,8 @@ def asker(thaw):
 def test_each_server_is_reported_by_its_answer_or_its_error(opened, thaw):
     outcomes = survey(["well", "down", "broken"], asker(thaw), timeout=1, deadline=LONG)
     assert outcomes["well"] == "answer of well"
-    assert in_words(outcomes["down"]) == "OperationalError 2003"
-    assert in_words(outcomes["broken"]) == "ValueError"
+    assert emit.why(outcomes["down"]) == "OperationalError 2003"
+    assert emit.why(outcomes["broken"]) == "ValueError"
     assert len(opened) == 3
     assert all(connection.closed for connection in opened)
 
