@@ -121,3 +121,56 @@ class ExaminedServer:
             self.ok(topic, f"{name} is on")
         else:
             self.warning(topic, f"{name} is off: {consequence}", advice)
+
+    def judge_session(self) -> None:
+        """Judge whether a new session of a primary that takes writes takes them, too."""
+        if self.is_on("session_read_only"):
+            self.error(
+                "read_only",
+                "a new session on the primary is read-only: a pooler hands out one that was left so",
+                "Let the pooler reconnect to the server (PgBouncer: RECONNECT), and set READ_ONLY_SESSIONS to"
+                " False for what shares sessions.",
+            )
+        else:
+            self.ok("read_only", "it takes writes")
+
+    def judge_delay(self, seconds: float, remedy: str) -> None:
+        """Judge a delay that was asked for on the server, and perhaps not in the settings."""
+        if seconds and not self.is_delayed:
+            self.warning(
+                "replication",
+                f"it is kept {seconds:g} s behind on purpose: it will hardly ever serve a bound read",
+                f"If that is meant, write 'DELAYED': True among its options in REPLICAS; else {remedy}.",
+            )
+
+    def judge_position(self, advice: str) -> None:
+        """Judge where a server stands. ``advice`` is what to do if it does not say."""
+        report = self.error if self.cluster.needs_positions else self.warning
+        if self.refused:
+            is_function = self.refused.startswith("pg_")
+            what = f"EXECUTE ON FUNCTION {self.refused}()" if is_function else f"{self.refused} ON *.*"
+            report(
+                "position",
+                f"it refuses to say where it stands: {self.refused} is not there, or not for this user",
+                f"GRANT {what} TO the application's user, on the primary. Where the server does not support"
+                " that, write CONSISTENCY 'window', to which the levels that need positions fall back.",
+            )
+        elif self.caught_up is None and not self.is_primary:
+            self.unknown(
+                "position", "whether it keeps up cannot be told while the primary does not say where it is"
+            )
+        elif not self.position:
+            report("position", "it does not say where it stands", advice)
+        elif self.is_primary:
+            self.ok("position", "it says where it stands")
+        elif self.caught_up:
+            self.ok("position", "it has reached where the primary stood")
+        elif self.is_delayed:
+            self.ok("position", "it is late on purpose, as DELAYED says")
+        else:
+            self.error(
+                "position",
+                "it has not reached where the primary stood, or belongs to another history",
+                "If replication runs, it is behind: look for the load that keeps it. If it does not catch up,"
+                " compare its position with the primary's, and make it anew from a copy of the primary.",
+            )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django_rwrouter.databases.galera import PRIMARY, SYNCED
 from django_rwrouter.operations.doctor import mysql_family
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
-from django_rwrouter.operations.doctor.general import judge_position
 
 
 def judge(server: ExaminedServer) -> None:
@@ -58,4 +57,4 @@ def judge(server: ExaminedServer) -> None:
                 "a commit is certified on all nodes, and applied there later: SYNC_REPLICAS waits for that",
             )
     if server.is_primary or server.caught_up is not None:
-        judge_position(server, "Look at wsrep_last_committed.")
+        server.judge_position("Look at wsrep_last_committed.")

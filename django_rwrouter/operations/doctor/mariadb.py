@@ -7,7 +7,6 @@ from typing import Any
 from django_rwrouter.databases.galera import status
 from django_rwrouter.operations.doctor import galera, mysql_family
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
-from django_rwrouter.operations.doctor.general import judge_position
 
 
 def ask(cursor: Any, server: ExaminedServer) -> None:
@@ -55,8 +54,7 @@ def judge(server: ExaminedServer) -> None:
                 "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE: so that it can follow"
                 " another server.",
             )
-    judge_position(
-        server,
+    server.judge_position(
         "Turn its binary log on (log_bin)."
         if server.is_primary
         else "Let it replicate by GTID: CHANGE MASTER TO MASTER_USE_GTID = slave_pos.",

@@ -6,7 +6,6 @@ from typing import Any
 
 from django_rwrouter.operations.doctor import mysql_family
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
-from django_rwrouter.operations.doctor.general import judge_position
 
 
 def ask(cursor: Any, server: ExaminedServer) -> None:
@@ -51,5 +50,5 @@ def judge(server: ExaminedServer) -> None:
                 "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1, so that it can follow another"
                 " source.",
             )
-    judge_position(server, "Turn GTIDs on (gtid_mode).")
+    server.judge_position("Turn GTIDs on (gtid_mode).")
     mysql_family.judge_read_only(server, "super_read_only")

@@ -9,7 +9,6 @@ from typing import Any, Final
 from django_rwrouter.databases.mysql_family import as_text, log_status, replica_status
 from django_rwrouter.operations.doctor import replication_filters
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
-from django_rwrouter.operations.doctor.general import judge_delay, judge_session
 
 _GLOBAL_GRANT: Final = re.compile(r"GRANT (.+?) ON \*\.\* TO ", re.IGNORECASE)
 
@@ -142,7 +141,7 @@ def judge_replication(server: ExaminedServer, *, words: tuple[str, str], advice:
                 follows,
                 "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
             )
-    judge_delay(server, int(status.get("SQL_Delay") or 0), "end the delay")
+    server.judge_delay(int(status.get("SQL_Delay") or 0), "end the delay")
 
 
 def judge_read_only(server: ExaminedServer, name: str) -> None:
@@ -155,7 +154,7 @@ def judge_read_only(server: ExaminedServer, name: str) -> None:
                 "If another server was promoted, name that as PRIMARY; otherwise SET GLOBAL read_only = OFF.",
             )
         else:
-            judge_session(server)
+            server.judge_session()
         return
     if server.cluster.settings.read_only_sessions:
         report, guarded = server.warning, "the router's own sessions are read-only, others are not"

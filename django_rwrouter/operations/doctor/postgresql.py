@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from django_rwrouter.databases.postgresql import SUBSCRIBES
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer
-from django_rwrouter.operations.doctor.general import judge_delay, judge_position, judge_session
 
 _OLDEST: Final = 120000
 _SYNTAX_ERROR: Final = "42601"
@@ -80,7 +79,7 @@ def judge(server: ExaminedServer) -> None:
     else:
         _replica(server)
     advice = "Look at what is said of replication above; GRANT pg_monitor lets its timeline be seen."
-    judge_position(server, "Look at what is said of it above." if server.is_primary else advice)
+    server.judge_position("Look at what is said of it above." if server.is_primary else advice)
 
 
 def _primary(server: ExaminedServer) -> None:
@@ -91,7 +90,7 @@ def _primary(server: ExaminedServer) -> None:
             "If another server was promoted, name that as PRIMARY; otherwise promote this one.",
         )
         return
-    judge_session(server)
+    server.judge_session()
     level = server.variables.get("wal_level", "")
     if level == "minimal":
         server.error("binary_log", "wal_level is minimal: nothing is replicated", "Set wal_level = replica.")
@@ -148,7 +147,7 @@ def _replica(server: ExaminedServer) -> None:
             "SELECT pg_wal_replay_resume().",
         )
     delay = int(server.variables.get("recovery_min_apply_delay", "0")) / 1000
-    judge_delay(server, delay, "set recovery_min_apply_delay = 0")
+    server.judge_delay(delay, "set recovery_min_apply_delay = 0")
     if server.is_on("pg_monitor"):
         server.ok("privileges", "its timeline can be seen")
     else:

@@ -9,7 +9,7 @@ from django_rwrouter.conf import read
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import by_name
 from django_rwrouter.management.subcommands.doctor import as_json, as_lines
-from django_rwrouter.operations.doctor import general, mariadb, mysql, postgresql, replication_filters
+from django_rwrouter.operations.doctor import examination, mariadb, mysql, postgresql, replication_filters
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer, Finding, Severity, worst
 
 MARIADB = {
@@ -98,17 +98,17 @@ def postgres(alias="replica1", *, settings=None, **values):
     return server_of("postgresql", alias, {**POSTGRESQL, **role, **values}, settings=settings)
 
 
-def judged(module, server):
+def judged(judge, server):
     """What is wrong with a server: each topic with its severity."""
     server.findings.clear()
-    module.judge(server)
+    judge(server)
     flaws = [finding for finding in server.findings if finding.severity is not Severity.OK]
     return {f"{finding.topic}: {finding.severity.value}" for finding in flaws}
 
 
 def compared(*servers):
     """What is said of servers of one cluster when they are compared, by severity."""
-    general.compare(servers[0].cluster, servers)
+    examination.compare(servers[0].cluster, servers)
     return {finding.severity: finding.message for server in servers for finding in server.findings}
 
 
@@ -222,28 +222,28 @@ CLOCK_AND_TIMEOUTS = {
     ),
 }
 CASES = {
-    f"{module.__name__.rpartition('.')[2]}: {name}": (module, *case)
-    for module, cases in (
-        (mariadb, ON_MARIADB),
-        (mysql, ON_MYSQL),
-        (postgresql, ON_POSTGRESQL),
-        (general, CLOCK_AND_TIMEOUTS),
+    f"{place}: {name}": (judge, *case)
+    for place, judge, cases in (
+        ("MariaDB", mariadb.judge, ON_MARIADB),
+        ("MySQL", mysql.judge, ON_MYSQL),
+        ("PostgreSQL", postgresql.judge, ON_POSTGRESQL),
+        ("everywhere", examination.judge_clock_and_timeouts, CLOCK_AND_TIMEOUTS),
     )
     for name, case in cases.items()
 }
 
 
-@pytest.mark.parametrize(("module", "server", "flaws"), CASES.values(), ids=CASES)
-def test_what_is_wrong_with_a_server(module, server, flaws):
-    assert judged(module, server) == flaws
+@pytest.mark.parametrize(("judge", "server", "flaws"), CASES.values(), ids=CASES)
+def test_what_is_wrong_with_a_server(judge, server, flaws):
+    assert judged(judge, server) == flaws
 
 
 @pytest.mark.parametrize("module", [mariadb, mysql])
 def test_a_delay_that_the_settings_name_is_meant(module):
     replication = {**RUNS, **RUNS_MYSQL, "SQL_Delay": 60}
     make = maria if module is mariadb else my
-    assert judged(module, make(replication=replication)) == {"replication: warning"}
-    assert judged(module, make(replication=replication, settings=DELAYED, caught_up=False)) == set()
+    assert judged(module.judge, make(replication=replication)) == {"replication: warning"}
+    assert judged(module.judge, make(replication=replication, settings=DELAYED, caught_up=False)) == set()
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_what_filters_leave_out(monkeypatch, filters, left_out):
 )
 def test_a_primary_that_does_not_log_its_database(log, left_out):
     server = maria("default", log=log, options={"NAME": "shop", **PATIENT})
-    assert judged(mariadb, server) == ({"filters: error"} if left_out else set())
+    assert judged(mariadb.judge, server) == ({"filters: error"} if left_out else set())
 
 
 def test_many_tables_are_counted(monkeypatch):
