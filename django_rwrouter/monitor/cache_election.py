@@ -27,8 +27,8 @@ from django_rwrouter import process
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.monitor.election import (
     SILENT_INTERVALS,
-    TRUSTED_INTERVALS,
     CannotShareError,
+    Election,
     settings_key,
 )
 from django_rwrouter.monitor.snapshot import Snapshot, decode, encode, from_bytes
@@ -80,15 +80,16 @@ _thread: Final = _CacheThread()
 process.owns(_thread.reset)
 
 
-class CacheElection:
-    """This process's membership: leads or follows, publishes or reads snapshots. Used by one thread."""
+class CacheElection(Election):
+    """An election by a lease in a cache that the processes of all hosts share."""
 
     def __init__(self, topology: Topology, interval: float, alias: str) -> None:
         """Use the cache of that alias; raises :class:`CannotShareError`."""
-        self._alias, self._interval = alias, interval
+        super().__init__(interval)
+        self._alias = alias
         self._thread = _thread
-        self._cache = self._ask(partial(caches.__getitem__, alias))
-        self._lease_seconds = math.ceil(SILENT_INTERVALS * interval)
+        self._cache = self._call(partial(caches.__getitem__, alias))
+        self.lease_seconds = math.ceil(SILENT_INTERVALS * interval)
         self._lease_key = f"rwrouter:{settings_key(topology)}"
         self._pid = os.getpid()
         self._own_term = ""
@@ -100,77 +101,55 @@ class CacheElection:
         self._looks: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         """Versions of the leader's term, and when the last look began that showed each."""
         self._looked_at: float | None = None
-        self._heartbeat_at = monotonic()
-
-    def leads(self) -> bool:
-        """Whether this process is the leader; tries to become it where nobody is."""
-        return self._ask(self._leads)
-
-    def publish(self, snapshot: Snapshot) -> bool:
-        """Publish a snapshot; return whether this process still leads."""
-        # Taken before the lease is checked, so that a late snapshot is seen to be late.
-        return self._ask(partial(self._publish, snapshot, monotonic()))
-
-    def read(self) -> tuple[Snapshot, float] | None:
-        """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
-        return self._ask(self._read)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether heartbeats have been missing for so long that the election itself must have failed."""
-        limit = 2 * TRUSTED_INTERVALS * self._interval + self._lease_seconds
-        return monotonic() - self._heartbeat_at > limit
 
     def close(self) -> None:
         """Give up the lease. In a forked child this does not affect the parent."""
         term, self._own_term = self._own_term, ""
         if term and os.getpid() == self._pid:
             with suppress(CannotShareError):
-                self._ask(partial(self._give_up, term))
+                self._call(partial(self._give_up, term))
+
+    def _reason(self, error: Exception) -> str:
+        # Each backend raises errors of its own library. Their texts may have an address.
+        return f"the cache {self._alias!r} cannot be used ({type(error).__name__})"
+
+    def _perform(self, function: Callable[[], _T]) -> _T:
+        return self._thread.call(function, max(_LEAST_PATIENCE, _PATIENT_INTERVALS * self._interval))
 
     # --- the leader ---------------------------------------------------------------------------------
 
-    def _leads(self) -> bool:
-        if self._own_term:
-            return self._still_leads()
+    def _claim(self) -> bool:
         began = monotonic()
-        if self._term and began - self._heartbeat_at <= SILENT_INTERVALS * self._interval:
+        if self._term and not self._is_silent():
             return False
         term = uuid.uuid4().hex
-        if not self._cache.add(self._lease_key, term, self._lease_seconds):
+        if not self._cache.add(self._lease_key, term, self.lease_seconds):
             return False
         if self._cache.get(self._lease_key) != term:
-            if monotonic() - began < self._lease_seconds / 2:
+            if monotonic() - began < self.lease_seconds / 2:
                 raise CannotShareError(f"the cache {self._alias!r} does not keep what is put there")
             return False  # This process stood still meanwhile.
         self._own_term, self._term = term, ""
         self._published.clear()
-        self._send(Snapshot(), monotonic())  # What is probed from now on can be dated by it.
         return True
 
-    def _publish(self, snapshot: Snapshot, at: float) -> bool:
-        if not self._own_term or not self._still_leads():
-            return False
-        self._send(snapshot, at)
-        return True
-
-    def _give_up(self, term: str) -> None:
-        if self._cache.get(self._lease_key) == term:
-            self._cache.delete(self._lease_key)
-
-    def _still_leads(self) -> bool:
-        is_own = self._cache.get(self._lease_key) == self._own_term
-        if is_own and self._cache.touch(self._lease_key, self._lease_seconds):
+    def _renew(self) -> bool:
+        is_own = self._own_term and self._cache.get(self._lease_key) == self._own_term
+        if is_own and self._cache.touch(self._lease_key, self.lease_seconds):
             self._heartbeat_at = monotonic()
             return True
         self._own_term = ""
         return False
 
-    def _send(self, snapshot: Snapshot, at: float) -> None:
+    def _send(self, snapshot: Snapshot) -> None:
         number = self._published[-1][0] + 1 if self._published else 0
-        data = encode(snapshot, self._encode_time, number=number, at=self._encode_time(at))
+        data = encode(snapshot, self._encode_time, number=number)
         self._cache.set(self._snapshot_key(self._own_term), data, _SNAPSHOT_SECONDS)
         self._published.append((number, monotonic()))
+
+    def _give_up(self, term: str) -> None:
+        if self._cache.get(self._lease_key) == term:
+            self._cache.delete(self._lease_key)
 
     def _encode_time(self, time: float) -> tuple[int, float]:
         """Return the last version that had been published at that time, and the seconds since then."""
@@ -181,7 +160,7 @@ class CacheElection:
 
     # --- a follower ---------------------------------------------------------------------------------
 
-    def _read(self) -> tuple[Snapshot, float] | None:
+    def _receive(self) -> Snapshot | None:
         began = monotonic()
         key = self._snapshot_key(self._term)
         entries = self._cache.get_many([self._lease_key, key])
@@ -194,27 +173,20 @@ class CacheElection:
             self._term = term
             text = self._cache.get(self._snapshot_key(term))
         self._looked_at = began
-        return self._decode(text, began) if term else None
-
-    def _decode(self, text: object, began: float) -> tuple[Snapshot, float] | None:
-        data: Any = from_bytes(text) if isinstance(text, bytes) else None
+        data: Any = from_bytes(text) if term and isinstance(text, bytes) else None
         try:
             number = int(data["number"])
-            newest = self._looks[-1][0] if self._looks else -1
-            if number < newest:
-                raise CannotShareError(f"the cache {self._alias!r} reads from copies that lag")
-            if number == newest:
-                self._looks[-1] = number, began
-                return None
-            self._looks.append((number, began))
-            trusted_until = self._decode_time(data["at"]) + TRUSTED_INTERVALS * self._interval
         except (LookupError, TypeError, ValueError):
             return None
-        self._heartbeat_at = monotonic()
-        snapshot = decode(data, self._decode_time)
-        if snapshot is None or trusted_until <= self._heartbeat_at:
+        newest = self._looks[-1][0] if self._looks else -1
+        if number < newest:
+            raise CannotShareError(f"the cache {self._alias!r} reads from copies that lag")
+        if number == newest:
+            self._looks[-1] = number, began
             return None
-        return snapshot, trusted_until
+        self._looks.append((number, began))
+        self._heartbeat_at = monotonic()
+        return decode(data, self._decode_time)
 
     def _decode_time(self, time: Any) -> float:
         """Return a time that is not later than the one that the leader meant, by this process's clock."""
@@ -224,19 +196,5 @@ class CacheElection:
                 return looked_at + float(seconds)
         return -math.inf
 
-    # --- the cache ----------------------------------------------------------------------------------
-
     def _snapshot_key(self, term: str) -> str:
         return f"{self._lease_key}:{term}"
-
-    def _ask(self, function: Callable[[], _T]) -> _T:
-        """Return what ``function`` returns, which may ask the cache; raises :class:`CannotShareError`."""
-        try:
-            return self._thread.call(function, max(_LEAST_PATIENCE, _PATIENT_INTERVALS * self._interval))
-        except CannotShareError:
-            raise
-        except Exception as error:
-            # Each backend raises errors of its own library. Their texts may have an address.
-            raise CannotShareError(
-                f"the cache {self._alias!r} cannot be used ({type(error).__name__})"
-            ) from error

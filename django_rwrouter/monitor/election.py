@@ -11,11 +11,13 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeVar
 
 from django.conf import settings as django_settings
 from django.db import connections
@@ -43,50 +45,110 @@ _ADDRESS_VARIABLES: Final = (
 """Environment variables that the drivers take an address from where the settings have none."""
 
 
+_T = TypeVar("_T")
+
+
 class CannotShareError(Exception):
     """This process cannot share what it knows with others."""
 
 
-class Election(Protocol):
+class Election:
     """This process's membership: leads or follows, publishes or reads snapshots. Used by one thread.
 
     Every method may raise :class:`CannotShareError`, but for :meth:`close`.
     """
 
+    lease_seconds = 0.0
+    """For how long a process that has ended counts as the leader."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._heartbeat_at = monotonic()
+        """The last sign of a leader (monotonic seconds)."""
+
     def leads(self) -> bool:
         """Whether this process is the leader; tries to become it where nobody is."""
+        return self._call(self._lead)
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish a snapshot; return whether this process still leads."""
+        # Dated before the claim is checked, so that a late snapshot is seen to be late.
+        return self._call(partial(self._publish, replace(snapshot, at=monotonic())))
 
     def read(self) -> tuple[Snapshot, float] | None:
         """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
+        snapshot = self._call(self._receive)
+        if snapshot is None:
+            return None
+        trusted_until = snapshot.at + TRUSTED_INTERVALS * self._interval
+        return (snapshot, trusted_until) if trusted_until > monotonic() else None
 
     @property
     def has_failed(self) -> bool:
         """Whether heartbeats have been missing for so long that the election itself must have failed."""
+        limit = 2 * TRUSTED_INTERVALS * self._interval + self.lease_seconds
+        return monotonic() - self._heartbeat_at > limit
 
     def close(self) -> None:
         """Give up what is held. In a forked child this does not affect the parent."""
+        raise NotImplementedError
+
+    def _claim(self) -> bool:
+        """Try to become the leader."""
+        raise NotImplementedError
+
+    def _renew(self) -> bool:
+        """Whether this process is still the leader, if it was."""
+        raise NotImplementedError
+
+    def _send(self, snapshot: Snapshot) -> None:
+        raise NotImplementedError
+
+    def _receive(self) -> Snapshot | None:
+        """Return the leader's snapshot if it is new."""
+        raise NotImplementedError
+
+    def _reason(self, error: Exception) -> str:
+        """Return why nothing can be shared; empty if the error does not say so."""
+        raise NotImplementedError
+
+    def _is_silent(self) -> bool:
+        return monotonic() - self._heartbeat_at > SILENT_INTERVALS * self._interval
+
+    def _lead(self) -> bool:
+        # The others see that somebody leads before it has probed, and can date what it probes.
+        return self._renew() or (self._claim() and self._publish(Snapshot(at=monotonic())))
+
+    def _publish(self, snapshot: Snapshot) -> bool:
+        if not self._renew():
+            return False
+        self._send(snapshot)
+        return True
+
+    def _perform(self, function: Callable[[], _T]) -> _T:
+        return function()
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        """Return what ``function`` returns; raises :class:`CannotShareError`."""
+        try:
+            return self._perform(function)
+        except CannotShareError:
+            raise
+        except Exception as error:
+            reason = self._reason(error)
+            if not reason:
+                raise
+            raise CannotShareError(reason) from error
 
 
-@contextmanager
-def _errors_of_files() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CannotShareError(reason_of(error)) from error
-
-
-class HostElection:
+class HostElection(Election):
     """An election by a lock on a file in a directory that the processes of one user share."""
 
-    @_errors_of_files()
     def __init__(self, topology: Topology, interval: float) -> None:
         """Open the directory; raises :class:`CannotShareError`."""
         if fcntl is None:
             raise CannotShareError("this system has no file locks of the kind that is needed")
-        self._interval = interval
+        super().__init__(interval)
         namespaces = [_namespace(name) for name in _NAMESPACES]
         key = settings_key(topology, user=os.geteuid(), namespaces=namespaces, boot=_boot_id())
         self._lock_name, self._snapshot_name = f"{key}.lock", f"{key}.json"
@@ -95,47 +157,7 @@ class HostElection:
         """Identity of the snapshot file that was read last."""
         self._made_at = -math.inf
         """When the newest snapshot was made that was read (monotonic seconds)."""
-        self._heartbeat_at = monotonic()
-        self._directory = RuntimeDirectory(location())
-
-    @_errors_of_files()
-    def leads(self) -> bool:
-        """Whether this process is the leader; tries to become it where nobody is."""
-        if self._lock is not None:
-            return self._still_leads(self._lock)
-        lock = self._try_to_lock()
-        if lock is None and self._is_silent():
-            # Of two that do so at once the later one wins, and the other finds out when it publishes.
-            self._directory.remove(self._lock_name)
-            lock = self._try_to_lock()
-        if lock is None:
-            return False
-        self._lock = lock
-        return self.publish(Snapshot())  # The others see that somebody leads, before it has probed.
-
-    @_errors_of_files()
-    def publish(self, snapshot: Snapshot) -> bool:
-        """Publish a snapshot; return whether this process still leads."""
-        at = monotonic()  # Before the lock is checked, so that a late snapshot is seen to be late.
-        if self._lock is None or not self._still_leads(self._lock):
-            return False
-        self._directory.replace(self._snapshot_name, encode(snapshot, float, at=at))
-        return True
-
-    @_errors_of_files()
-    def read(self) -> tuple[Snapshot, float] | None:
-        """Return a new snapshot and the monotonic time until which it is trusted, or ``None``."""
-        file = self._directory.identity(self._snapshot_name)
-        if file == self._seen:
-            return None
-        self._seen, data = file, self._look()
-        snapshot = decode(data, float)
-        return None if snapshot is None else (snapshot, self._made_at + TRUSTED_INTERVALS * self._interval)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether heartbeats have been missing for so long that the election itself must have failed."""
-        return monotonic() - self._heartbeat_at > 2 * TRUSTED_INTERVALS * self._interval
+        self._directory = self._call(partial(RuntimeDirectory, location()))
 
     def close(self) -> None:
         """Release everything. In a forked child this does not affect the parent."""
@@ -143,7 +165,20 @@ class HostElection:
         with suppress(OSError):
             self._directory.close()
 
+    def _reason(self, error: Exception) -> str:
+        return reason_of(error) if isinstance(error, OSError) else ""
+
     # --- the leader ---------------------------------------------------------------------------------
+
+    def _claim(self) -> bool:
+        self._lock = self._try_to_lock()
+        if self._lock is None:
+            self._look()
+        if self._lock is None and self._is_silent():
+            # Of two that do so at once the later one wins, and the other finds out when it publishes.
+            self._directory.remove(self._lock_name)
+            self._lock = self._try_to_lock()
+        return self._lock is not None
 
     def _try_to_lock(self) -> int | None:
         lock = self._directory.open(self._lock_name)
@@ -156,8 +191,10 @@ class HostElection:
             raise
         return lock
 
-    def _still_leads(self, lock: int) -> bool:
-        own = os.fstat(lock)
+    def _renew(self) -> bool:
+        if self._lock is None:
+            return False
+        own = os.fstat(self._lock)
         if (own.st_dev, own.st_ino) == self._directory.identity(self._lock_name)[:2]:
             self._heartbeat_at = monotonic()
             return True
@@ -170,25 +207,27 @@ class HostElection:
             with suppress(OSError):
                 os.close(lock)
 
+    def _send(self, snapshot: Snapshot) -> None:
+        self._directory.replace(self._snapshot_name, encode(snapshot, float))
+
     # --- a follower ---------------------------------------------------------------------------------
 
-    def _look(self) -> Any:
-        """Return what the snapshot file has, and note when it was made; ``None`` if that is no news."""
-        data = from_bytes(self._directory.read(self._snapshot_name))
-        try:
-            at, now = float(data["at"]), monotonic()
-        except (LookupError, TypeError, ValueError):
+    def _receive(self) -> Snapshot | None:
+        file = self._directory.identity(self._snapshot_name)
+        if file == self._seen:
             return None
-        # A former leader that stood still may write after its successor.
-        if not self._made_at <= at <= now < at + TRUSTED_INTERVALS * self._interval:
-            return None
-        self._made_at = at
-        self._heartbeat_at = max(self._heartbeat_at, at)
-        return data
+        self._seen = file
+        return self._look()
 
-    def _is_silent(self) -> bool:
-        self._look()
-        return monotonic() - self._heartbeat_at > SILENT_INTERVALS * self._interval
+    def _look(self) -> Snapshot | None:
+        """Return the snapshot in the file, and note when it was made."""
+        snapshot = decode(from_bytes(self._directory.read(self._snapshot_name)), float)
+        # A former leader that stood still may write after its successor.
+        if snapshot is None or not self._made_at <= snapshot.at <= monotonic():
+            return None
+        self._made_at = snapshot.at
+        self._heartbeat_at = max(self._heartbeat_at, snapshot.at)
+        return snapshot
 
 
 def settings_key(topology: Topology, **place: object) -> str:

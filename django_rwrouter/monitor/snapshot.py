@@ -19,6 +19,8 @@ VERSION: Final = 2
 class Snapshot:
     """What the leader knows at one moment. Times are monotonic seconds."""
 
+    at: float = 0.0
+    """When it was made."""
     findings: tuple[ProbeResult, ...] = ()
     """The last probe of each server, primaries first."""
     ejected: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +45,7 @@ def encode(snapshot: Snapshot, when: Callable[[float], Any], **more: Any) -> byt
     """Return a snapshot as JSON; ``when`` turns its times into values that readers understand."""
     data = {
         "version": VERSION,
+        "at": when(snapshot.at),
         "servers": [_encode_finding(finding, when) for finding in snapshot.findings],
         "ejected": dict(snapshot.ejected),
         "cut_off": {alias: when(at) for alias, at in snapshot.cut_off.items()},
@@ -65,6 +68,7 @@ def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
         if data["version"] != VERSION:
             return None
         return Snapshot(
+            at=when(data["at"]),
             findings=tuple(_decode_finding(finding, when) for finding in data["servers"]),
             ejected={str(alias): str(why) for alias, why in data["ejected"].items()},
             cut_off={str(alias): when(at) for alias, at in data["cut_off"].items()},

@@ -9,7 +9,7 @@ from django.core.cache import caches
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
-from django_rwrouter.monitor import cache_election
+from django_rwrouter.monitor import cache_election, election
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import TRUSTED_INTERVALS, CannotShareError
 from django_rwrouter.monitor.probes import ProbeResult
@@ -67,7 +67,8 @@ class Host:
 @pytest.fixture
 def clocks(monkeypatch):
     clocks = Clocks()
-    monkeypatch.setattr(cache_election, "monotonic", lambda: clocks.now + clocks.offset)
+    for module in (election, cache_election):
+        monkeypatch.setattr(module, "monotonic", lambda: clocks.now + clocks.offset)
     monkeypatch.setattr(time, "time", lambda: clocks.now)
     return clocks
 
