@@ -50,6 +50,10 @@ class Knowledge:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
         self._servers: OrderedDict[str, PositionSample] = OrderedDict()
         self._behind: dict[str, str] = {}
         self._samples: dict[str, deque[PositionSample]] = {}
@@ -195,16 +199,6 @@ class Knowledge:
         server = self._behind.pop(alias, None)
         if server is not None:
             self._servers.pop(server, None)
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._servers.clear()
-        self._behind.clear()
-        self._samples.clear()
-        self._without.clear()
-        self._refusing.clear()
-        self._freshness.clear()
-        self._primaries.clear()
 
 
 knowledge: Final = Knowledge()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
-from time import monotonic
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -21,27 +21,7 @@ from django_rwrouter.scope.context import silenced
 T = TypeVar("T")
 
 
-class _Inquiry(Generic[T]):
-    """A question to one server, asked in a thread of its own."""
-
-    def __init__(self, alias: str, ask: Callable[[BaseDatabaseWrapper], T], timeout: float) -> None:
-        self.alias = alias
-        self.outcome: T | Exception = TimeoutError()
-        self._ask = ask
-        self._timeout = timeout
-        # A daemon thread: a server that never answers must not keep the process from ending.
-        self.thread = threading.Thread(target=self._run, name=f"rwrouter-survey-{alias}", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            with silenced(), closing(own_connection(self.alias, self._timeout)) as connection:
-                self.outcome = self._ask(connection)
-        except Exception as error:  # noqa: BLE001  (the caller reports it)
-            self.outcome = error
-
-
-_inquiries: Final[dict[tuple[str, str], _Inquiry[Any]]] = {}
+_inquiries: Final[dict[tuple[str, str], Future[Any]]] = {}
 """The last shared inquiry, by topic and alias."""
 _lock = threading.Lock()
 
@@ -70,21 +50,36 @@ def survey(
     ``TimeoutError``. With a ``topic``, callers share an inquiry that is still running: a frozen server then
     costs one thread, however many people look.
     """
-    end = monotonic() + deadline
+    with _lock:
+        inquiries = {alias: _inquiry(topic, alias, ask, timeout) for alias in aliases}
+    wait(inquiries.values(), deadline)
+    return {
+        alias: inquiry.result() if inquiry.done() else TimeoutError() for alias, inquiry in inquiries.items()
+    }
+
+
+def _inquiry(
+    topic: str, alias: str, ask: Callable[[BaseDatabaseWrapper], T], timeout: float
+) -> Future[T | Exception]:
+    """Return the running inquiry of that topic, if any, or ask in a thread of its own."""
+    running = _inquiries.get((topic, alias))
+    if running is not None and not running.done():
+        return running
+    inquiry: Future[T | Exception] = Future()
+
+    def run() -> None:
+        outcome: T | Exception
+        try:
+            with silenced(), closing(own_connection(alias, timeout)) as connection:
+                outcome = ask(connection)
+        except Exception as error:  # noqa: BLE001  (the caller reports it)
+            outcome = error
+        inquiry.set_result(outcome)
+
+    # A daemon thread: a server that never answers must not keep the process from ending.
+    threading.Thread(target=run, name=f"rwrouter-survey-{alias}", daemon=True).start()
     if topic:
-        with _lock:
-            inquiries = [_shared(topic, alias, ask, timeout) for alias in aliases]
-    else:
-        inquiries = [_Inquiry(alias, ask, timeout) for alias in aliases]
-    for inquiry in inquiries:
-        inquiry.thread.join(max(0.0, end - monotonic()))
-    return {inquiry.alias: inquiry.outcome for inquiry in inquiries}
-
-
-def _shared(topic: str, alias: str, ask: Callable[[BaseDatabaseWrapper], T], timeout: float) -> _Inquiry[T]:
-    inquiry = _inquiries.get((topic, alias))
-    if inquiry is None or not inquiry.thread.is_alive():
-        inquiry = _inquiries[topic, alias] = _Inquiry(alias, ask, timeout)
+        _inquiries[topic, alias] = inquiry
     return inquiry
 
 
