@@ -6,7 +6,7 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeAlias
@@ -24,7 +24,7 @@ from django_rwrouter.monitor.probes import (
     ProbeResult,
     take_in,
 )
-from django_rwrouter.monitor.schedule import Schedule
+from django_rwrouter.monitor.schedule import Turn, next_deadline, woke
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import pools, sockets
@@ -155,6 +155,7 @@ class _Worker:
 
     def __init__(self, prober: Prober, inbox: Inbox) -> None:
         self.prober = prober
+        self.turn = Turn()
         self._inbox = inbox
         self._orders: queue.SimpleQueue[tuple[PrimarySample, float, bool] | None] = queue.SimpleQueue()
         self.probing = threading.Lock()
@@ -163,7 +164,8 @@ class _Worker:
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
-    def ask(self, sample: PrimarySample, patience: float, *, fresh: bool) -> None:
+    def ask(self, deadline: float, sample: PrimarySample, patience: float, *, fresh: bool) -> None:
+        self.turn.begin(deadline)
         self._orders.put((sample, patience, fresh))
 
     def stop(self) -> None:
@@ -175,8 +177,8 @@ class _Worker:
             with self.probing:
                 finding = self.prober.probe(sample, patience=patience, fresh=fresh)
                 self._inbox.put(finding)
-                if not finding.failure:
-                    self._inbox.put(self.prober.ask_more())
+                if not finding.failure and (answers := self.prober.ask_more()):
+                    self._inbox.put(answers)
         with self.probing:
             self.prober.close()
 
@@ -199,7 +201,6 @@ class Rounds:
         self._handling = handling
         self._report = report
         self._second_chance = min(self._timeout, SECOND_CHANCE)
-        self._schedule = Schedule(self._timeout, self._second_chance)
         self._cut_offs = _CutOffs(settings)
         self._answers: dict[str, Any] = {}
         self._inbox: Inbox = queue.SimpleQueue()
@@ -222,47 +223,58 @@ class Rounds:
 
     def end(self) -> None:
         """End the threads, without waiting for them."""
-        for alias, worker in self.workers.items():
+        for worker in self.workers.values():
             worker.stop()
-            if not self._schedule.idle([alias]):
+            if worker.turn.deadline is not None:
                 worker.prober.abort()
 
     def run(self, publish: Callable[[Snapshot], bool]) -> None:
         """Run one round; ``publish`` takes each new snapshot and returns whether to go on."""
         self._until = monotonic() + self._interval * random.uniform(1 - JITTER, 1 + JITTER)
         with self._handling:
-            if not self._ended:
-                health.watch(MISSED_ROUNDS * self._interval + self._timeout)
-            samples = {
-                cluster.primary: PrimarySample(expected=not self._watch.is_lost(cluster.name))
-                for cluster in self._topology.clusters.values()
-            }
-            for alias in self._schedule.begin_round(self.probers):
-                self._ask(alias, samples)
+            self._begin()
+        turns = [worker.turn for worker in self.workers.values()]
         while not self._ended and (now := monotonic()) < self._until:
-            deadline = self._schedule.next_deadline()
-            wake = min(self._until, now + self._interval / 2)
-            wake = wake if deadline is None else min(wake, deadline)
+            wake = next_deadline(turns, min(self._until, now + self._interval / 2))
             try:
                 item = self._inbox.get(timeout=max(0.0, wake - now))
             except queue.Empty:
                 item = None
-                self._schedule.woke(wake, monotonic())
+                woke(turns, wake, monotonic(), self._timeout)
             with self._handling:
                 try:
-                    if isinstance(item, ProbeResult):
-                        self._hear(item)
-                    elif item is not None:
-                        self._answers.update(item)
-                        take_in(item)
-                    elif self._inbox.empty():
-                        self._look_for_overdue()
+                    self._take(item)
                 except Exception as error:  # noqa: BLE001  (one server must not stop the round)
                     self._report(error)
                 if self._inbox.empty() and not publish(self._snapshot()):
                     return
         with self._handling:
             self._watch.end_round()
+
+    def _begin(self) -> None:
+        if not self._ended:
+            health.watch(MISSED_ROUNDS * self._interval + self._timeout)
+        samples = {
+            cluster.primary: PrimarySample(expected=not self._watch.is_lost(cluster.name))
+            for cluster in self._topology.clusters.values()
+        }
+        for alias, worker in self.workers.items():
+            if worker.turn.deadline is not None:
+                worker.turn.is_passed_over = True
+                continue
+            cluster = self._topology.by_alias.get(alias)
+            sample = samples.get(alias if cluster is None else cluster.primary) or PrimarySample()
+            patience, fresh = min(HEAD_START, self._timeout / 4), self._watch.must_connect(alias)
+            worker.ask(monotonic() + self._timeout, sample, patience, fresh=fresh)
+
+    def _take(self, item: ProbeResult | dict[str, Any] | None) -> None:
+        if isinstance(item, ProbeResult):
+            self._hear(item)
+        elif item is not None:
+            self._answers.update(item)
+            take_in(item)
+        elif self._inbox.empty():
+            self._look_for_overdue()
 
     def _snapshot(self) -> Snapshot:
         findings = self._watch.findings
@@ -273,28 +285,19 @@ class Rounds:
             answers=self._answers,
         )
 
-    def _ask(self, alias: str, samples: Mapping[str, PrimarySample]) -> None:
-        cluster = self._topology.by_alias.get(alias)
-        sample = samples.get(alias if cluster is None else cluster.primary) or PrimarySample()
-        self._schedule.ask(alias, monotonic())
-        self.workers[alias].ask(
-            sample, min(HEAD_START, self._timeout / 4), fresh=self._watch.must_connect(alias)
-        )
-
-    def _ask_anew(self, alias: str, timeout: float, *, fresh: bool) -> None:
-        self._schedule.ask(alias, monotonic(), timeout)
-        self.workers[alias].ask(PrimarySample(expected=False), 0.0, fresh=fresh)
+    def _ask_anew(self, worker: _Worker, timeout: float, *, fresh: bool) -> None:
+        worker.ask(monotonic() + timeout, PrimarySample(expected=False), 0.0, fresh=fresh)
 
     def _hear(self, finding: ProbeResult) -> None:
-        alias = finding.alias
-        self._cut_offs.heard(self.probers[alias], finding, self._schedule.misses(alias))
-        is_behind = self._schedule.is_behind(alias)
-        if not self._schedule.answer(alias):
+        alias, worker = finding.alias, self.workers[finding.alias]
+        turn = worker.turn
+        self._cut_offs.heard(worker.prober, finding, turn.misses)
+        if not turn.end():
             # The probe missed its deadline, so its answer is old: a new connection tells the present state.
             # A server that a round passed over is probed again at once, too: the attempt to connect could not
             # be aborted, and the server may have come back since it began.
-            if is_behind or self._schedule.misses(alias) == 1:
-                self._ask_anew(alias, self._second_chance, fresh=True)
+            if turn.is_passed_over or turn.misses == 1:
+                self._ask_anew(worker, self._second_chance, fresh=True)
             return
         now = monotonic()
         self._watch.heard(finding, now)
@@ -305,16 +308,16 @@ class Rounds:
             cluster is not None
             and self._watch.must_place(cluster)
             and not self._watch.is_lost(cluster.name)
-            and self._schedule.idle([cluster.primary])
+            and self.workers[cluster.primary].turn.deadline is None
         ):
-            self._ask_anew(cluster.primary, self._timeout, fresh=False)
+            self._ask_anew(self.workers[cluster.primary], self._timeout, fresh=False)
 
     def _look_for_overdue(self) -> None:
-        for alias in self._schedule.overdue(monotonic()):
-            prober = self.probers[alias]
+        for alias, worker in self.workers.items():
             now = monotonic()
-            self._watch.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
-            prober.abort()
-            # The driver may still be connecting, but the bare connection has failed.
-            if prober.unreachable and self._schedule.misses(alias) > 1:
-                self._cut_offs.end(prober)
+            if worker.turn.miss(now, self._second_chance):
+                self._watch.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
+                worker.prober.abort()
+                # The driver may still be connecting, but the bare connection has failed.
+                if worker.prober.unreachable and worker.turn.misses > 1:
+                    self._cut_offs.end(worker.prober)

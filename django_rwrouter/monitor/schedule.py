@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,74 +12,48 @@ or starved of processor time), which is no fault of the servers."""
 
 
 @dataclass(slots=True)
-class _Asked:
-    deadline: float
-    overdue: bool = False
-    passed_over: bool = False
+class Turn:
+    """The probe of one server that is under way, if any. It is not probed again before it has answered."""
+
+    deadline: float | None = None
+    """``None`` while it is not being probed."""
+    is_late: bool = False
+    is_passed_over: bool = False
     """Whether a round began meanwhile."""
+    misses: int = 0
+    """Consecutive missed deadlines."""
 
+    def begin(self, deadline: float) -> None:
+        """Note that a probe begins."""
+        self.deadline, self.is_late, self.is_passed_over = deadline, False, False
 
-class Schedule:
-    """The probes under way. A server is not probed again before it has answered."""
+    def end(self) -> bool:
+        """Note that the probe has ended; return whether that was in time."""
+        self.deadline = None
+        self.misses = self.misses if self.is_late else 0
+        return not self.is_late
 
-    def __init__(self, timeout: float, second_chance: float) -> None:
-        """Give a probe ``timeout`` seconds, and ``second_chance`` seconds after each miss."""
-        self._timeout = timeout
-        self._second_chance = second_chance
-        self._asked: dict[str, _Asked] = {}
-        self._misses: dict[str, int] = {}
-
-    def idle(self, aliases: Iterable[str]) -> list[str]:
-        """Return the servers that are not being probed."""
-        return [alias for alias in aliases if alias not in self._asked]
-
-    def begin_round(self, aliases: Iterable[str]) -> list[str]:
-        """Return the servers that may be probed now, and mark the others as passed over."""
-        for asked in self._asked.values():
-            asked.passed_over = True
-        return self.idle(aliases)
-
-    def is_behind(self, alias: str) -> bool:
-        """Whether a round has passed the server over because its probe is still under way."""
-        asked = self._asked.get(alias)
-        return asked is not None and asked.passed_over
-
-    def ask(self, alias: str, now: float, timeout: float | None = None) -> None:
-        """Note that a probe begins, with ``timeout`` seconds to answer."""
-        self._asked[alias] = _Asked(now + (self._timeout if timeout is None else timeout))
-
-    def answer(self, alias: str) -> bool:
-        """Note that a probe has ended; return whether that was in time."""
-        asked = self._asked.pop(alias)
-        if not asked.overdue:
-            self._misses.pop(alias, None)
-        return not asked.overdue
-
-    def overdue(self, now: float) -> list[str]:
-        """Return the servers that have just missed a deadline, for the first time or again.
+    def miss(self, now: float, second_chance: float) -> bool:
+        """Return whether the server has just missed a deadline, for the first time or again.
 
         A silent server misses repeatedly although it is not probed again: the probe may be an attempt to
         connect, which cannot be aborted and lasts longer than the timeout.
         """
-        missed = []
-        for alias, asked in self._asked.items():
-            if now >= asked.deadline:
-                asked.overdue = True
-                asked.deadline = now + self._second_chance
-                self._misses[alias] = self._misses.get(alias, 0) + 1
-                missed.append(alias)
-        return missed
+        if self.deadline is None or now < self.deadline:
+            return False
+        self.is_late, self.deadline = True, now + second_chance
+        self.misses += 1
+        return True
 
-    def misses(self, alias: str) -> int:
-        """Return a server's consecutive missed deadlines."""
-        return self._misses.get(alias, 0)
 
-    def next_deadline(self) -> float | None:
-        """Return the earliest deadline, or ``None``."""
-        return min((asked.deadline for asked in self._asked.values()), default=None)
+def next_deadline(turns: Collection[Turn], otherwise: float) -> float:
+    """Return the earliest deadline, or ``otherwise`` if that is earlier."""
+    return min([otherwise, *(turn.deadline for turn in turns if turn.deadline is not None)])
 
-    def woke(self, planned: float, now: float) -> None:
-        """Restart all deadlines if this process has slept for longer than planned."""
-        if now - planned > OVERSLEPT * self._timeout:
-            for asked in self._asked.values():
-                asked.deadline = now + self._timeout
+
+def woke(turns: Collection[Turn], planned: float, now: float, timeout: float) -> None:
+    """Restart all deadlines if this process has slept for longer than planned."""
+    if now - planned > OVERSLEPT * timeout:
+        for turn in turns:
+            if turn.deadline is not None:
+                turn.deadline = now + timeout

@@ -549,11 +549,11 @@ def test_what_hangs_on_the_primary_goes_on_unless_the_site_wants_an_error(
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     assert ready.wait(10)
-    schedule = lifecycle._monitor._threaded._rounds._schedule
+    turn = lifecycle._monitor._threaded._rounds.workers["default"].turn
     cluster.primary.freeze()
     frozen.set()
     try:
-        until(lambda: schedule.misses("default") >= 5 or outcome, 20, "the monitor does not wait")
+        until(lambda: turn.misses >= 5 or outcome, 20, "the monitor does not wait")
         assert outcome == (["ended"] if ends else [])
     finally:
         cluster.primary.thaw()
