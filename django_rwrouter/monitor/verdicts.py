@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -24,8 +23,6 @@ from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import ServerState
 
-logger = logging.getLogger("django_rwrouter")
-
 
 class Watch:
     """Judges the servers by their probes. Used by one thread at a time, but for :meth:`snapshot`."""
@@ -44,9 +41,6 @@ class Watch:
         self._works: dict[str, float] = {}
         """Durations of the probes that were answered in this round."""
         self._slowness: defaultdict[tuple[str, str], Slowness] = defaultdict(Slowness)
-        self._lost: set[str] = set()
-        self._demoted: set[str] = set()
-        """Primaries that were found read-only."""
         self.findings: dict[str, ProbeResult] = {}
         """The last complete result of each alias; a tentative position counts once it has its place."""
         self.ejected_elsewhere: frozenset[str] = frozenset()
@@ -68,26 +62,19 @@ class Watch:
         elif before is None or before.failure or before.began < health.ejected_at(alias):
             # The position from before the ejection does not hold any more.
             self.findings[alias] = replace(finding, reading=None)
-        if cluster is None:
-            return
-        known_server = self._servers.get(alias)
-        self._note(cluster, finding)
-        if alias != cluster.primary:
+        if cluster is not None and alias == cluster.primary:
+            self._primary_heard(cluster, finding, was_lost=before is not None and bool(before.failure))
+        elif cluster is not None:
+            self._note(cluster, finding)
             if finding.failure:
                 self._eject(alias, finding.failure)
             else:
                 self._replica_answered(cluster, finding, now)
-        elif not finding.failure:
-            self._primary_answered(cluster, finding, known_server)
-        else:
-            health.lost_primary(cluster.name, self._away_seconds)
-            if cluster.name not in self._lost:
-                self._lost.add(cluster.name)
-                emit.event(EventKind.PRIMARY_LOST, alias, why=finding.failure)
 
     def is_lost(self, cluster: str) -> bool:
         """Whether a cluster's primary did not answer when it was last asked."""
-        return cluster in self._lost
+        finding = self.findings.get(self._topology.clusters[cluster].primary)
+        return finding is not None and bool(finding.failure)
 
     def must_connect(self, alias: str) -> bool:
         """Whether the next probe should open a new connection.
@@ -95,7 +82,9 @@ class Watch:
         That tests whether an ejected server takes connections again, and whether the address of a demoted
         primary leads to another server by now.
         """
-        return health.is_ejected(alias) or alias in self._demoted
+        cluster = self._topology.by_alias.get(alias)
+        is_demoted = self._roles.get(alias) == "replica" and cluster is not None and alias == cluster.primary
+        return is_demoted or health.is_ejected(alias)
 
     def must_place(self, cluster: Cluster) -> bool:
         """Whether the primary must be asked again to place tentative positions of replicas."""
@@ -139,11 +128,16 @@ class Watch:
 
     # --- the two roles ------------------------------------------------------------------------------
 
-    def _primary_answered(self, cluster: Cluster, finding: ProbeResult, before: str | None) -> None:
-        reading = finding.reading
+    def _primary_heard(self, cluster: Cluster, finding: ProbeResult, *, was_lost: bool) -> None:
+        reading, before = finding.reading, self._servers.get(finding.alias)
+        self._note(cluster, finding)
+        if finding.failure:
+            health.lost_primary(cluster.name, self._away_seconds)
+            if not was_lost:
+                emit.event(EventKind.PRIMARY_LOST, finding.alias, why=finding.failure)
+            return
         health.found_primary(cluster.name)
-        if cluster.name in self._lost:
-            self._lost.remove(cluster.name)
+        if was_lost:
             emit.event(EventKind.PRIMARY_FOUND, finding.alias)
         if reading is None:
             if finding.refusal:
@@ -213,8 +207,6 @@ class Watch:
         if self._roles.get(alias, configured) != role:
             emit.event(EventKind.ROLE_CHANGED, alias, role, role=role)
         self._roles[alias] = role
-        if configured == "primary":
-            (self._demoted.discard if writable else self._demoted.add)(alias)
 
     def _eject(self, alias: str, why: str, pause: float = POLICY.first_pause) -> None:
         if asking.trip(alias, why, pause=pause):
