@@ -98,41 +98,6 @@ def end_hung_probes(alias: str, hung_for: float) -> None:
         sockets.sever(connection.connection, partial(hangs, connection))
 
 
-class _CutOffs:
-    """Decides when hung statements on a server are cut off: only if the server cannot be reached.
-
-    A failed probe proves nothing about other statements: it may have waited for a place in a pooler, for a
-    lock, or for the processor, while they go on.
-    """
-
-    def __init__(self, settings: MonitorSettings) -> None:
-        self.ended_at: dict[str, float] = {}
-        """When statements were last cut off, by alias (monotonic seconds)."""
-        self._end_primary = settings.end_primary_statements
-        self._hung_for = settings.timeout
-        self._refused: set[str] = set()
-        """Servers that the last new connection could not reach."""
-
-    def heard(self, prober: Prober, finding: ProbeResult, misses: int) -> None:
-        """Take note of a probe; ``misses`` counts the server's consecutive missed deadlines."""
-        if not finding.unreachable:
-            self._refused.discard(finding.alias)
-        elif misses or finding.alias in self._refused:
-            self.end(prober)
-        else:
-            self._refused.add(finding.alias)
-
-    def end(self, prober: Prober) -> None:
-        """Cut off what hangs on a replica: reads can be run again elsewhere.
-
-        A primary is spared unless the settings say otherwise: the outcome of a commit would be unknown.
-        """
-        if prober.is_primary and not self._end_primary:
-            return
-        self.ended_at[prober.alias] = monotonic()
-        cut_off(prober.alias, self._hung_for)
-
-
 class _Reports:
     """Logs errors of the monitor itself, each kind once."""
 
@@ -201,7 +166,9 @@ class Rounds:
         self._handling = handling
         self._report = report
         self._second_chance = min(self._timeout, SECOND_CHANCE)
-        self._cut_offs = _CutOffs(settings)
+        self._end_primary = settings.end_primary_statements
+        self._cut_off_at: dict[str, float] = {}
+        """When statements on a server were last cut off, by alias (monotonic seconds)."""
         self._answers: dict[str, Any] = {}
         self._inbox: Inbox = queue.SimpleQueue()
         self._ended = False
@@ -281,7 +248,7 @@ class Rounds:
         return Snapshot(
             findings=tuple(findings[alias] for alias in self.probers if alias in findings),
             ejected=health.ejections(),
-            cut_off=self._cut_offs.ended_at,
+            cut_off=self._cut_off_at,
             answers=self._answers,
         )
 
@@ -291,7 +258,8 @@ class Rounds:
     def _hear(self, finding: ProbeResult) -> None:
         alias, worker = finding.alias, self.workers[finding.alias]
         turn = worker.turn
-        self._cut_offs.heard(worker.prober, finding, turn.misses)
+        if turn.is_out_of_reach(unreachable=finding.unreachable):
+            self._cut_off(worker.prober)
         if not turn.end():
             # The probe missed its deadline, so its answer is old: a new connection tells the present state.
             # A server that a round passed over is probed again at once, too: the attempt to connect could not
@@ -320,4 +288,13 @@ class Rounds:
                 worker.prober.abort()
                 # The driver may still be connecting, but the bare connection has failed.
                 if worker.prober.unreachable and worker.turn.misses > 1:
-                    self._cut_offs.end(worker.prober)
+                    self._cut_off(worker.prober)
+
+    def _cut_off(self, prober: Prober) -> None:
+        """Cut off what hangs on a replica: reads can be run again elsewhere.
+
+        A primary is spared unless the settings say otherwise: the outcome of a commit would be unknown.
+        """
+        if self._end_primary or not prober.is_primary:
+            self._cut_off_at[prober.alias] = monotonic()
+            cut_off(prober.alias, self._timeout)

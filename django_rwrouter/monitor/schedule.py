@@ -22,6 +22,8 @@ class Turn:
     """Whether a round began meanwhile."""
     misses: int = 0
     """Consecutive missed deadlines."""
+    was_unreachable: bool = False
+    """Whether the last new connection could not reach the server."""
 
     def begin(self, deadline: float) -> None:
         """Note that a probe begins."""
@@ -32,6 +34,15 @@ class Turn:
         self.deadline = None
         self.misses = self.misses if self.is_late else 0
         return not self.is_late
+
+    def is_out_of_reach(self, *, unreachable: bool) -> bool:
+        """Take note of a new connection; return whether what hangs on the server may be cut off.
+
+        A failed probe alone proves nothing about other statements: it may have waited for a place in a
+        pooler, for a lock, or for the processor, while they go on.
+        """
+        before, self.was_unreachable = self.was_unreachable, unreachable
+        return unreachable and (before or self.misses > 0)
 
     def miss(self, now: float, second_chance: float) -> bool:
         """Return whether the server has just missed a deadline, for the first time or again.

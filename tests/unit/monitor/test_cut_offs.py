@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pytest
 from django.db import Error, OperationalError
 
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.databases import by_name
 from django_rwrouter.monitor import rounds
-from django_rwrouter.monitor.probes import ProbeResult
+from django_rwrouter.monitor.rounds import Rounds
+from django_rwrouter.monitor.schedule import Turn
 from django_rwrouter.servers import in_flight, sockets
 
 REPLICA = SimpleNamespace(alias="replica1", is_primary=False)
@@ -25,32 +27,30 @@ def cut(monkeypatch):
     return aliases
 
 
-def finding(prober, *, unreachable=True):
-    return ProbeResult(alias=prober.alias, began=0.0, failure="gone", unreachable=unreachable)
-
-
 @pytest.mark.parametrize(
     ("prober", "settings", "ended"),
     [(REPLICA, {}, 1), (PRIMARY, {}, 0), (PRIMARY, {"end_primary_statements": True}, 1)],
 )
-def test_who_cannot_be_reached_twice_in_a_row(cut, prober, settings, ended):
-    cut_offs = rounds._CutOffs(MonitorSettings(**settings))
-    cut_offs.heard(prober, finding(prober), 0)
-    assert cut == []
-    cut_offs.heard(prober, finding(prober), 0)
+def test_statements_on_a_primary_are_spared(cut, prober, settings, ended):
+    a_round = Rounds(get_topology(), MonitorSettings(**settings), None, None, None)
+    a_round._cut_off(prober)
     assert cut == [prober.alias] * ended
+    assert list(a_round._cut_off_at) == cut
 
 
-def test_who_was_silent_before_need_not_be_tried_twice(cut):
-    rounds._CutOffs(MonitorSettings()).heard(REPLICA, finding(REPLICA), 1)
-    assert cut == ["replica1"]
+def test_who_was_silent_before_need_not_be_tried_twice():
+    assert Turn(misses=1).is_out_of_reach(unreachable=True)
+    assert not Turn(misses=1).is_out_of_reach(unreachable=False)
 
 
-def test_a_probe_that_failed_though_the_server_was_reached_ends_nothing(cut):
-    cut_offs = rounds._CutOffs(MonitorSettings())
-    for unreachable in (True, False, True, False, False):
-        cut_offs.heard(REPLICA, finding(REPLICA, unreachable=unreachable), 0)
-    assert cut == []
+@pytest.mark.parametrize(
+    ("probes", "ended"),
+    [([True, True, True], [False, True, True]), ([True, False, True, False, False], [False] * 5)],
+    ids=["unreachable twice in a row", "reached in between"],
+)
+def test_who_cannot_be_reached_is_tried_again_first(probes, ended):
+    turn = Turn()
+    assert [turn.is_out_of_reach(unreachable=unreachable) for unreachable in probes] == ended
 
 
 def test_only_what_has_itself_hung_for_longer_is_ended(monkeypatch):
