@@ -28,8 +28,8 @@ class InlineRounds:
         self._probers = _make_probers(topology, self._timeout)
         self._turn = threading.Lock()
         self._next = 0.0
-        self._pauses: dict[str, float] = {}
-        self._rest_until: dict[str, float] = {}
+        self._rests: dict[str, tuple[float, float]] = {}
+        """Of servers that have failed, for how long they rest, and until when."""
         self._stopped = False
         self._report = _Reports()
 
@@ -70,7 +70,7 @@ class InlineRounds:
         for alias, prober in list(self._probers.items()):
             if monotonic() - began >= self._timeout:
                 break
-            if monotonic() < self._rest_until.get(alias, 0.0):
+            if monotonic() < self._rests.get(alias, (0.0, 0.0))[1]:
                 continue
             cluster = self._topology.by_alias.get(alias)
             primary = alias if cluster is None else cluster.primary
@@ -95,12 +95,11 @@ class InlineRounds:
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:
-            pause = self._pauses[alias] = min(
-                2 * self._pauses.get(alias, self._interval / 2), POLICY.longest_pause
-            )
-            self._rest_until[alias] = monotonic() + pause
+            pause, _until = self._rests.get(alias, (self._interval / 2, 0.0))
+            pause = min(2 * pause, POLICY.longest_pause)
+            self._rests[alias] = pause, monotonic() + pause
         else:
-            self._pauses.pop(alias, None)
+            self._rests.pop(alias, None)
 
     def _close(self) -> None:
         for prober in self._probers.values():

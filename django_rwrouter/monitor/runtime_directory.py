@@ -64,9 +64,9 @@ class RuntimeDirectory:
             self.close()
             raise
 
-    def open(self, name: str, flags: int = 0) -> int:
-        """Open a file for reading and writing, create it if it is missing, and return its descriptor."""
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | flags | _SAFE, 0o600, dir_fd=self._fd)
+    def open(self, name: str, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+        """Open a file, which is created if it is missing, and return its descriptor."""
+        fd = os.open(name, flags | _SAFE, 0o600, dir_fd=self._fd)
         try:
             _require_private(os.fstat(fd), f"{self.path}/{name}", stat.S_ISREG)
         except OSError:
@@ -85,17 +85,16 @@ class RuntimeDirectory:
     def read(self, name: str) -> bytes:
         """Return the contents of a file; empty if it does not exist."""
         try:
-            fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=self._fd)
+            fd = self.open(name, os.O_RDONLY)
         except FileNotFoundError:
             return b""
         with os.fdopen(fd, "rb") as file:
-            _require_private(os.fstat(fd), f"{self.path}/{name}", stat.S_ISREG)
             return file.read()
 
     def replace(self, name: str, contents: bytes) -> None:
         """Write a file atomically: a reader sees the old contents or the new."""
         temporary = f"{name}.{os.getpid()}"
-        fd = self.open(temporary, os.O_TRUNC)
+        fd = self.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(contents)

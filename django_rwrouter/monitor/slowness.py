@@ -11,13 +11,13 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from django_rwrouter.events.causes import SLOW
 from django_rwrouter.servers.breaker_policy import POLICY
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """The work of a replica in one round."""
 
     reads: int
@@ -28,8 +28,7 @@ class Work:
     replica is so slow that hardly a read ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slow:
+class Slow(NamedTuple):
     """The verdict that a replica is an outlier."""
 
     seconds: float
@@ -41,18 +40,16 @@ class Slow:
         return SLOW % {"own": f"{self.seconds * 1000:.0f}", "peers": f"{self.peers * 1000:.0f}"}
 
 
+@dataclass(slots=True)
 class _Series:
     """The samples of one measure of one replica."""
 
-    __slots__ = ("age", "count", "mean", "streak", "total")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.mean = math.nan
-        """Of the last sample."""
-        self.age = POLICY.sample_rounds
-        self.streak = 0
+    count: int = 0
+    total: float = 0.0
+    mean: float = math.nan
+    """Of the last sample."""
+    age: int = POLICY.sample_rounds
+    streak: int = 0
 
     def add(self, count: int, total: float, enough: int) -> None:
         """Add to the current sample; it is complete once it counts ``enough``."""

@@ -57,18 +57,6 @@ class CircuitBreaker:
         self.until = now + self.pause * (1 + POLICY.jitter * spread)
         return was_closed
 
-    def begin_trial(self, now: float) -> bool:
-        """Whether its pause is over, which then begins anew for all but the caller."""
-        if now < self.until:
-            return False
-        self.until = now + self.pause
-        return True
-
-    def close(self, now: float) -> float:
-        """Close it; return for how many seconds it was open."""
-        self.is_open, self.closed_at, self.proofs = False, now, 0
-        return now - self.since
-
 
 class Health:
     """Which servers may be used: by their breakers, the operators' switches, and whether primaries answer.
@@ -140,8 +128,11 @@ class Health:
         if alias not in self._ejected:
             return True
         with self._lock:
-            breaker = self._breakers[alias]
-            return not breaker.is_open or (not self.watched and breaker.begin_trial(self._clock()))
+            breaker, now = self._breakers[alias], self._clock()
+            if breaker.is_open and (self.watched or now < breaker.until):
+                return False
+            breaker.until = now + breaker.pause
+            return True
 
     def ejections(self) -> dict[str, str]:
         """Return the replicas that are ejected, and why."""
@@ -227,7 +218,8 @@ class Health:
                 return None
             self._ejected -= {alias}
             self._invalidate()
-            return breaker.close(self._clock())
+            breaker.is_open, breaker.closed_at, breaker.proofs = False, self._clock(), 0
+            return breaker.closed_at - breaker.since
 
     # --- the operators ----------------------------------------------------------------------------
 
