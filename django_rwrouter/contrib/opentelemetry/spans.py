@@ -78,25 +78,19 @@ class RoutingSpanProcessor(SpanProcessor):
             span.set_attributes(running.attributes)
 
 
-class _Installer:
-    """Sees to it that the global provider has the processor, whenever the project sets one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._provider: trace.TracerProvider | None = None
-
-    def look(self) -> bool:
-        """Whether the provider has the processor; not one without OpenTelemetry's SDK."""
-        provider = trace.get_tracer_provider()
-        if provider is not self._provider:
-            with self._lock:
-                if provider is not self._provider and isinstance(provider, TracerProvider):
-                    provider.add_span_processor(RoutingSpanProcessor())
-                    self._provider = provider
-        return provider is self._provider
+_lock: Final = threading.Lock()
+_providers: Final[set[trace.TracerProvider]] = set()
+"""Those that were given the processor, whenever the project sets one."""
 
 
-_installer: Final = _Installer()
+def _has_processor(provider: trace.TracerProvider) -> bool:
+    """See to it that a provider has the processor; return whether: not one without OpenTelemetry's SDK."""
+    if provider not in _providers and isinstance(provider, TracerProvider):
+        with _lock:
+            if provider not in _providers:
+                provider.add_span_processor(RoutingSpanProcessor())
+                _providers.add(provider)
+    return provider in _providers
 
 
 def connect() -> None:
@@ -137,7 +131,7 @@ def observe(
     }
     if decision.would_be is not None:
         attributes["rwrouter.would_be"] = decision.would_be
-    with_spans = _installer.look()
+    with_spans = _has_processor(trace.get_tracer_provider())
     running = _Running(text=text, decision=decision, connection=connection, attributes=attributes)
     token, before = _running.set(running), perf_counter()
     try:
