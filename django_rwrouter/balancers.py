@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
-
 from django_rwrouter import process
-from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.conf import SETTING, get_settings, plugins
 from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.servers.in_flight import loads
 
@@ -111,33 +108,19 @@ def _busy(replica: ReplicaSettings) -> float:
     return (len(loads[replica.alias].running) + 1) / replica.weight
 
 
-BALANCERS: Final[dict[str, type[Balancer]]] = {
-    "random": RandomBalancer,
-    "round_robin": RoundRobinBalancer,
-    "least_lag": LeastLagBalancer,
-    "least_busy": LeastBusyBalancer,
-    "zone": ZoneBalancer,
+BALANCERS: Final = {
+    "random": f"{__name__}.RandomBalancer",
+    "round_robin": f"{__name__}.RoundRobinBalancer",
+    "least_lag": f"{__name__}.LeastLagBalancer",
+    "least_busy": f"{__name__}.LeastBusyBalancer",
+    "zone": f"{__name__}.ZoneBalancer",
 }
 
 
 @lru_cache(maxsize=64)
 def get_balancer(name: str) -> Balancer:
     """Return the balancer of that name or dotted path; raises ``ImproperlyConfigured``."""
-    if "." not in name:
-        if name in BALANCERS:
-            return BALANCERS[name]()
-        known = ", ".join(map(repr, BALANCERS))
-        raise ImproperlyConfigured(
-            f"{SETTING}['BALANCER'] is {name!r}; write one of {known}, or the dotted path of a class."
-        )
-    try:
-        balancer: Balancer = import_string(name)()
-    except Exception as error:  # A module of the project may raise anything.
-        raise ImproperlyConfigured(
-            f"{SETTING}['BALANCER'] is {name!r}, which cannot be used: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(getattr(balancer, "choose", None)):
-        raise ImproperlyConfigured(f"{SETTING}['BALANCER'] is {name!r}, which has no choose().")
+    balancer: Balancer = plugins.make("BALANCER", name, BALANCERS, "choose")
     return balancer
 
 

@@ -24,7 +24,7 @@ from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.execution.replica_sessions import get_replica_session
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.stats.backends import BACKENDS
-from django_rwrouter.stores import get_store, known_stores
+from django_rwrouter.stores import STORES, get_store
 from django_rwrouter.stores.cookie import CookieStore
 
 _DATABASE_CACHE_LABELS: Final = frozenset({"django_cache", "django_cache.CacheEntry"})
@@ -55,7 +55,7 @@ def names(settings: Settings) -> Iterator[CheckMessage]:
     """Resolve what is given by name or dotted path."""
     for name in settings.stores:
         if flaw := flaw_of(get_store, name):
-            yield message("E008", flaw, by_name(name, known_stores()))
+            yield message("E008", flaw, by_name(name, STORES))
     for name in dict.fromkeys(cluster.balancer for cluster in settings.clusters):
         if flaw := flaw_of(get_balancer, name):
             yield message("E009", flaw, by_name(name, BALANCERS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -120,10 +120,7 @@ class NoBackend:
         """Let the rows go."""
 
 
-BACKENDS: Final[Mapping[str, type[StatisticsBackend]]] = {
-    "database": DatabaseBackend,
-    "off": NoBackend,
-}
+BACKENDS: Final = {"database": f"{__name__}.DatabaseBackend", "off": f"{__name__}.NoBackend"}
 """By the name in ``STATS["BACKEND"]``; any other name is a dotted path."""
 
 

@@ -11,10 +11,9 @@ from itertools import takewhile
 from typing import Final
 
 from django.db import Error
-from django.utils.module_loading import import_string
 
 from django_rwrouter import process
-from django_rwrouter.conf import get_settings
+from django_rwrouter.conf import get_settings, plugins
 from django_rwrouter.databases.base import Busy
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.stats.backends import BACKENDS, StatisticsBackend, StatisticsTableMissing
@@ -172,9 +171,7 @@ class Flusher:
 
     def _get_backend(self) -> StatisticsBackend:
         if self._backend is None:
-            name = get_settings().stats.backend
-            backend: type[StatisticsBackend] = BACKENDS.get(name) or import_string(name)
-            self._backend = backend()
+            self._backend = plugins.make("STATS", get_settings().stats.backend, BACKENDS, "write")
         return self._backend
 
     def _run(self, stop: threading.Event) -> None:

@@ -6,19 +6,17 @@ A store is one module here with one class: the store ``cookie`` is ``stores/cook
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control
-from django.utils.module_loading import import_string
 
 from django_rwrouter import process
-from django_rwrouter.conf import SETTING
+from django_rwrouter.conf import SETTING, plugins
 
 
 class NotKept(Exception):  # noqa: N818  (no failure: the client's cookie carries the token instead)
@@ -59,32 +57,16 @@ def keep_private(response: HttpResponseBase) -> None:
         patch_cache_control(response, private=True)
 
 
-def known_stores() -> list[str]:
-    """Return the names of the stores that come with this package."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+STORES: Final = {
+    name: f"{__name__}.{name}.{name.title()}Store" for name in ("cache", "cookie", "header", "session")
+}
+"""The dotted paths of those that come with this package, by their names."""
 
 
 @lru_cache(maxsize=16)
 def get_store(name: str) -> Store:
     """Return the store of that name or dotted path; raises ``ImproperlyConfigured``."""
-    path = name
-    if "." not in name:
-        if name not in known_stores():
-            names = ", ".join(map(repr, known_stores()))
-            raise ImproperlyConfigured(
-                f"{SETTING}['STORE'] has {name!r}; write one of {names}, the dotted path of a class,"
-                " or a list of these."
-            )
-        path = f"{__name__}.{name}.{name.title()}Store"
-    try:
-        store: Store = import_string(path)()
-    except Exception as error:  # A module of the project may raise anything.
-        raise ImproperlyConfigured(
-            f"{SETTING}['STORE'] has {name!r}, which cannot be used: {type(error).__name__}: {error}"
-        ) from error
-    for method in ("load", "save"):
-        if not callable(getattr(store, method, None)):
-            raise ImproperlyConfigured(f"{SETTING}['STORE'] has {name!r}, which has no {method}().")
+    store: Store = plugins.make("STORE", name, STORES, "load", "save")
     if not isinstance(getattr(store, "blocks", None), bool):
         raise ImproperlyConfigured(
             f"{SETTING}['STORE'] has {name!r}, which does not say whether it blocks (blocks = True or False)."

@@ -185,6 +185,7 @@ MISTAKES = [
         ["'a'", "'b'", "MODELS"],
     ),
     ("E008", {"RWROUTER": routing(STORE="cokie")}, ["['STORE']", "'cokie'", "mean 'cookie'?"]),
+    ("E008", {"RWROUTER": routing(STORE="exchange")}, ["one of 'cache', 'cookie', 'header', 'session',"]),
     ("E008", {"RWROUTER": routing(STORE=["cookie", "disk"])}, ["'disk'", "'cookie'", "'session'"]),
     ("E008", {"RWROUTER": routing(STORE="nowhere.Store")}, ["'nowhere.Store'", "No module named"]),
     ("E008", {"RWROUTER": routing(STORE=f"{HERE}.StoreWithoutSave")}, ["StoreWithoutSave", "save()"]),
