@@ -175,8 +175,18 @@ _BETWEEN: Final = frozenset({"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "LOW_PRIO
 _NO_TABLE: Final = _BEFORE_TABLES | {"SELECT", "WITH", "VALUES", "SET", "OF", "OUTFILE", "DUMPFILE"}
 _FROM_OF_AN_EXPRESSION: Final = frozenset({"EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"})
 _NAME: Final = re.compile(rf'{WORD}|".*"|`.*`|\[.*\]', re.DOTALL)
-_AFTER_INSERT: Final = frozenset({"VALUES", "VALUE", "SELECT", "DEFAULT", "SET", "AS", "OVERRIDING"})
-_AFTER_DELETE: Final = frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING", ""})
+_TARGET: Final = re.compile(
+    "INSERT (?:(?:LOW_PRIORITY|DELAYED|HIGH_PRIORITY) )?(?:IGNORE |OR [^ ]+ )?INTO |REPLACE (?:INTO )?"
+    "|UPDATE (?:ONLY )?|DELETE FROM (?:ONLY )?"
+)
+"""What stands before the one table that a statement writes."""
+_AFTER_INSERT: Final = _set("VALUES VALUE SELECT DEFAULT SET AS OVERRIDING")
+_AFTER_TARGET: Final = {
+    "INSERT": _AFTER_INSERT,
+    "REPLACE": _AFTER_INSERT,
+    "UPDATE": frozenset({"SET"}),
+    "DELETE": frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING", ""}),
+}
 
 
 def _classify(sql: str, dialect: Dialect) -> Statement:
@@ -490,27 +500,12 @@ def _forms(name: str) -> frozenset[str]:
 
 def _target(part: Sequence[str], words: Sequence[str], dialect: Dialect) -> str | None:
     """Return the one table that a statement writes, or ``None`` if it may be another or several."""
-    at = 1
-    if words[0] == "INSERT":
-        at += words[at] in {"LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY"} if len(words) > at else 0
-        at += {"IGNORE": 1, "OR": 2}.get(words[at], 0) if len(words) > at else 0
-        if words[at : at + 1] != ["INTO"]:
-            return None
-        at, followers = at + 1, _AFTER_INSERT
-    elif words[0] == "REPLACE":
-        at += words[at : at + 1] == ["INTO"]
-        followers = _AFTER_INSERT
-    elif words[0] == "UPDATE":
-        at += words[at : at + 1] == ["ONLY"]
-        followers = frozenset({"SET"})
-    elif words[:2] == ["DELETE", "FROM"]:
-        at = 3 if words[2:3] == ["ONLY"] else 2
-        followers = _AFTER_DELETE
-    else:
+    match = _TARGET.match(" ".join([*words[:6], ""]))
+    if match is None:
         return None
-    name, at = _name_at(part, at, dialect)
-    after = words[at] if at < len(words) else ""
-    if name is None or not (after in followers or (followers is _AFTER_INSERT and after.startswith("("))):
+    name, at = _name_at(part, match[0].count(" "), dialect)
+    after, followers = words[at] if at < len(words) else "", _AFTER_TARGET[words[0]]
+    if name is None or not (after in followers or ("VALUES" in followers and after.startswith("("))):
         return None
     # The rest may write, too: WITH x AS (DELETE ...).
     for place in range(at, len(words)):
