@@ -23,7 +23,7 @@ from tests.app.models import AuditProxy, AuditRow, Author, Book, Comic, DeviceSe
 DATABASES = ("default", "r1", "blog", "r2", "logs")
 
 
-def topology(**setting):
+def topology_of(**setting):
     settings, problems = read(setting, DATABASES)
     assert problems == []
     return Topology(settings)
@@ -36,7 +36,7 @@ def clusters(**models):
         "blog": {"PRIMARY": "blog", "REPLICAS": ["r2"]},
         "logs": {"PRIMARY": "logs"},
     }
-    return topology(
+    return topology_of(
         CLUSTERS={
             name: shape | ({"MODELS": models[name]} if models[name] else {})
             for name, shape in shapes.items()
@@ -45,8 +45,8 @@ def clusters(**models):
     )
 
 
-def name_of(model, found):
-    route = found.route(model)
+def name_of(model, topology):
+    route = topology.route(model)
     return None if route is None else route.cluster.name
 
 
@@ -54,18 +54,18 @@ def name_of(model, found):
 
 
 def test_one_cluster_takes_every_model():
-    found = topology(REPLICAS=["r1"])
+    topology = topology_of(REPLICAS=["r1"])
     for model in (Book, Book.tags.through, User, Session, LogEntry):
-        assert name_of(model, found) == "default"
-    assert {alias: cluster.name for alias, cluster in found.by_alias.items()} == {
+        assert name_of(model, topology) == "default"
+    assert {alias: cluster.name for alias, cluster in topology.by_alias.items()} == {
         "default": "default",
         "r1": "default",
     }
 
 
 def test_a_route_is_made_once():
-    found = topology(REPLICAS=["r1"])
-    assert found.route(Book) is found.route(Book)
+    topology = topology_of(REPLICAS=["r1"])
+    assert topology.route(Book) is topology.route(Book)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_a_route_is_made_once():
     ids=str,
 )
 def test_without_anything_configured_nothing_is_ours(setting, inert):
-    found = topology(**setting)
-    assert found.inert is inert
-    assert bool(found.by_alias) is not inert
-    assert (found.route(Book) is None) is inert
+    topology = topology_of(**setting)
+    assert topology.inert is inert
+    assert bool(topology.by_alias) is not inert
+    assert (topology.route(Book) is None) is inert
 
 
 # --- several clusters ------------------------------------------------------------------------------
@@ -120,8 +120,8 @@ def test_without_anything_configured_nothing_is_ours(setting, inert):
     ids=str,
 )
 def test_a_model_beats_its_app_and_one_cluster_takes_the_rest(models, expected):
-    found = clusters(**models)
-    assert {model: name_of(model, found) for model in expected} == expected
+    topology = clusters(**models)
+    assert {model: name_of(model, topology) for model in expected} == expected
 
 
 def test_a_proxy_is_in_the_cluster_of_its_table():
@@ -129,8 +129,8 @@ def test_a_proxy_is_in_the_cluster_of_its_table():
 
 
 def test_each_alias_has_its_cluster():
-    found = clusters(shop=None, blog=["app"], logs=["auth"])
-    assert {alias: cluster.name for alias, cluster in found.by_alias.items()} == {
+    topology = clusters(shop=None, blog=["app"], logs=["auth"])
+    assert {alias: cluster.name for alias, cluster in topology.by_alias.items()} == {
         "default": "shop",
         "r1": "shop",
         "blog": "blog",
@@ -152,13 +152,13 @@ def test_each_alias_has_its_cluster():
     ],
 )
 def test_a_migration_of_an_app_is_for_all_who_take_a_part_of_it(app_label, model_name, names):
-    found = clusters(shop=None, blog=["app"], logs=["app.Book", "admin.Other"])
-    assert {cluster.name for cluster in found.owners(app_label, model_name)} == names
+    topology = clusters(shop=None, blog=["app"], logs=["app.Book", "admin.Other"])
+    assert {cluster.name for cluster in topology.owners(app_label, model_name)} == names
 
 
 def test_a_cluster_that_is_not_there():
-    found = clusters(shop=None, blog=["app"])
-    for ask in (found.check_cluster, found.raw_route):
+    topology = clusters(shop=None, blog=["app"])
+    for ask in (topology.check_cluster, topology.raw_route):
         with pytest.raises(ValueError, match=r"no cluster 'sohp' .* mean 'shop'\?"):
             ask("sohp")
 
@@ -191,7 +191,7 @@ def forget_the_model_of_this_file():
     ids=lambda model: model.__name__,
 )
 def test_some_models_are_always_read_from_the_primary(model):
-    assert topology(REPLICAS=["r1"]).route(model).fixed is Reason.PRIMARY_ONLY
+    assert topology_of(REPLICAS=["r1"]).route(model).fixed is Reason.PRIMARY_ONLY
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_some_models_are_always_read_from_the_primary(model):
     ids=str,
 )
 def test_primary_only_names_models_and_apps(primary_only, model, fixed):
-    route = topology(REPLICAS=["r1"], PRIMARY_ONLY=primary_only).route(model)
+    route = topology_of(REPLICAS=["r1"], PRIMARY_ONLY=primary_only).route(model)
     assert (route.fixed is Reason.PRIMARY_ONLY) is fixed
 
 
@@ -227,40 +227,40 @@ def test_the_tables_whose_writes_pin_nobody(settings):
         "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "x"},
     }
     always = {"django_session", "django_content_type", RoutingStatistics._meta.db_table, "cache_table"}
-    found = topology(REPLICAS=["r1"]).primary_only_tables
-    assert always <= found
-    assert {"app_book", "x"}.isdisjoint(found)
+    tables = topology_of(REPLICAS=["r1"]).primary_only_tables
+    assert always <= tables
+    assert {"app_book", "x"}.isdisjoint(tables)
 
-    named = topology(REPLICAS=["r1"], PRIMARY_ONLY=["app.Book", "app.AuditRow"]).primary_only_tables
-    assert named - found == {"app_book", "app_book_tags", "app_comic", "app_auditrow"}
+    named = topology_of(REPLICAS=["r1"], PRIMARY_ONLY=["app.Book", "app.AuditRow"]).primary_only_tables
+    assert named - tables == {"app_book", "app_book_tags", "app_comic", "app_auditrow"}
 
 
 def test_a_table_that_another_model_shows_too_is_not_among_them():
     """The other model's reads may go to a replica: they must not miss what was written."""
-    found = topology(REPLICAS=["r1"], PRIMARY_ONLY=["app.AuditProxy"])
-    assert found.route(AuditProxy).fixed is Reason.PRIMARY_ONLY
-    assert found.route(AuditRow).fixed is None
-    assert "app_auditrow" not in found.primary_only_tables
+    topology = topology_of(REPLICAS=["r1"], PRIMARY_ONLY=["app.AuditProxy"])
+    assert topology.route(AuditProxy).fixed is Reason.PRIMARY_ONLY
+    assert topology.route(AuditRow).fixed is None
+    assert "app_auditrow" not in topology.primary_only_tables
 
 
 def test_historical_models_are_known_and_never_kept():
     """A migration makes them anew each time: keeping them would keep them in memory."""
-    found = topology(REPLICAS=["r1"])
+    topology = topology_of(REPLICAS=["r1"])
     historical = ProjectState.from_apps(apps).apps
     book = historical.get_model("app", "Book")
-    assert found.route(book).fixed is Reason.MIGRATION
-    assert found.route(book.tags.through).fixed is Reason.MIGRATION
+    assert topology.route(book).fixed is Reason.MIGRATION
+    assert topology.route(book.tags.through).fixed is Reason.MIGRATION
     assert label_of(book.tags.through) == ("app", "book")
-    assert found.route(historical.get_model("sessions", "Session")).fixed is Reason.MIGRATION
-    assert found._routes == {}
+    assert topology.route(historical.get_model("sessions", "Session")).fixed is Reason.MIGRATION
+    assert topology._routes == {}
 
 
 def test_the_stand_ins_of_the_database_cache_are_not_kept():
     """Django makes one for each instance, and an instance for each thread or request."""
-    found = topology(REPLICAS=["r1"])
+    topology = topology_of(REPLICAS=["r1"])
     cache = DatabaseCache("cache_table", {})
     model = weakref.ref(cache.cache_model_class)
-    found.route(model())
+    topology.route(model())
     del cache
     gc.collect()
     assert model() is None
@@ -280,22 +280,22 @@ def test_it_is_made_anew_when_the_setting_changes(settings):
 
 @pytest.mark.parametrize(("enabled", "expected"), [(True, (True, False)), (False, (False, False))])
 def test_the_switch(enabled, expected):
-    cluster = topology(REPLICAS=["r1"], ENABLED=enabled).clusters["default"]
+    cluster = topology_of(REPLICAS=["r1"], ENABLED=enabled).clusters["default"]
     assert (cluster.enabled, cluster.shadow) == expected
 
 
 def test_shadow():
-    cluster = topology(REPLICAS=["r1"], ENABLED="shadow").clusters["default"]
+    cluster = topology_of(REPLICAS=["r1"], ENABLED="shadow").clusters["default"]
     assert (cluster.enabled, cluster.shadow) == (True, True)
 
 
 def test_a_mark_lives_as_long_as_its_clusters_pin():
-    found = topology(
+    topology = topology_of(
         PIN_SECONDS=3,
         TOKEN_SECONDS=60,
         CLUSTERS={"a": {"MODELS": ["auth"]}, "b": {"PRIMARY": "blog", "PIN_SECONDS": 7}},
     )
-    assert found.lifetimes == {"a": (3.0, 60.0), "b": (7.0, 60.0)}
+    assert topology.lifetimes == {"a": (3.0, 60.0), "b": (7.0, 60.0)}
 
 
 def test_models_of_the_tests_have_the_labels_used_here():
@@ -312,8 +312,8 @@ def test_the_sites_framework_is_always_read_from_the_primary():
     meta = SimpleNamespace(app_label="sites", model_name="site", db_table="django_site")
     of_django = type("Site", (), {"__module__": "django.contrib.sites.models", "_meta": meta})
     of_somebody = type("Site", (), {"__module__": "shop.sites.models", "_meta": meta})
-    assert topology(REPLICAS=["r1"]).route(of_django).fixed is Reason.PRIMARY_ONLY
-    assert topology(REPLICAS=["r1"]).route(of_somebody).fixed is None
+    assert topology_of(REPLICAS=["r1"]).route(of_django).fixed is Reason.PRIMARY_ONLY
+    assert topology_of(REPLICAS=["r1"]).route(of_somebody).fixed is None
 
 
 @pytest.mark.parametrize(
@@ -326,4 +326,4 @@ def test_the_sites_framework_is_always_read_from_the_primary():
 )
 def test_the_model_of_the_session_engine_is_always_read_from_the_primary(settings, engine, fixed):
     settings.SESSION_ENGINE = engine
-    assert topology(REPLICAS=["r1"]).route(DeviceSession).fixed is fixed
+    assert topology_of(REPLICAS=["r1"]).route(DeviceSession).fixed is fixed

@@ -230,9 +230,9 @@ def test_the_table_has_every_key():
 
 @pytest.mark.parametrize(("key", "raw", "value"), GOOD, ids=[f"{k}={r!r}" for k, r, _ in GOOD])
 def test_a_good_value(key, raw, value):
-    found = value_of(read_well({key: raw}), KEYS[key][0])
-    assert found == value
-    assert type(found) is type(value) or isinstance(found, frozenset)
+    parsed = value_of(read_well({key: raw}), KEYS[key][0])
+    assert parsed == value
+    assert type(parsed) is type(value) or isinstance(parsed, frozenset)
 
 
 @pytest.mark.parametrize(("key", "raw"), BAD, ids=[f"{k}={r!r}" for k, r in BAD])
@@ -458,8 +458,8 @@ def test_the_keys_beside_clusters_are_the_defaults_of_every_cluster():
     }
     settings = read_well(raw)
     assert settings.stores == ("session",)
-    assert [each.pin_seconds for each in settings.clusters] == [7.0, 9.0]
-    assert {each.consistency for each in settings.clusters} == {Level.EVENTUAL}
+    assert [cluster.pin_seconds for cluster in settings.clusters] == [7.0, 9.0]
+    assert {cluster.consistency for cluster in settings.clusters} == {Level.EVENTUAL}
 
 
 @pytest.mark.parametrize("key", sorted(parser.GLOBAL_KEYS))
@@ -518,7 +518,7 @@ def test_one_cluster_alone_may_lack_models():
 
 def test_all_clusters_may_have_models():
     clusters = {"a": {"MODELS": ["shop"]}, "b": {"PRIMARY": "sales", "MODELS": ["shop.Order"]}}
-    assert [each.models for each in read_well({"CLUSTERS": clusters}).clusters] == [
+    assert [cluster.models for cluster in read_well({"CLUSTERS": clusters}).clusters] == [
         {"shop"},
         {"shop.order"},
     ]

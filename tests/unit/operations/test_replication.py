@@ -99,15 +99,20 @@ def test_of_the_status_numbers_alone_are_kept():
         "Last_SQL_Errno": 0,
         "SQL_Delay": 30,
     }
-    found = progress_of(status, "Slave", "REPLICA MONITOR")
-    assert (found.receives, found.replays, found.receive_error, found.delay) == (False, True, 2003, 30)
-    assert "10.0.0.7" not in repr(found)
+    progress = progress_of(status, "Slave", "REPLICA MONITOR")
+    assert (progress.receives, progress.replays, progress.receive_error, progress.delay) == (
+        False,
+        True,
+        2003,
+        30,
+    )
+    assert "10.0.0.7" not in repr(progress)
 
 
 def test_what_may_not_be_seen_is_left_open():
-    found = progress_of(None, "Slave", "REPLICA MONITOR")
-    assert (found.replicates, found.receives, found.replays) == (None, None, None)
-    assert found.privilege == "REPLICA MONITOR"
+    progress = progress_of(None, "Slave", "REPLICA MONITOR")
+    assert (progress.replicates, progress.receives, progress.replays) == (None, None, None)
+    assert progress.privilege == "REPLICA MONITOR"
 
 
 def test_primaries_are_asked_after_their_replicas(monkeypatch, settings):
