@@ -13,38 +13,25 @@ _SYNTAX_ERROR: Final = "42601"
 
 def ask(cursor: Any, server: ExaminedServer) -> None:
     """Ask what needs no privilege; ``pg_monitor`` would show more."""
-    cursor.execute("SELECT name, setting, source FROM pg_settings")
-    rows = cursor.fetchall()
-    variables = {name: setting for name, setting, _source in rows}
-    variables["session_read_only"] = next(
-        (
-            setting
-            for name, setting, source in rows
-            if (name, source) == ("default_transaction_read_only", "session")
-        ),
-        "off",
-    )
+    cursor.execute("SELECT name, setting FROM pg_settings")
+    variables = dict(cursor.fetchall())
     cursor.execute(
-        "SELECT pg_is_in_recovery()::text, host(inet_server_addr()), inet_server_port()::text,"
-        " pg_postmaster_start_time()::text,"
-        " (SELECT count(*) FROM pg_stat_wal_receiver)::text,"
-        " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused()::text END,"
-        " pg_has_role('pg_monitor', 'USAGE')::text"
+        "SELECT pg_is_in_recovery()::text AS in_recovery,"
+        " (SELECT count(*) FROM pg_stat_wal_receiver)::text AS receivers,"
+        " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused()::text ELSE 'false' END AS paused,"
+        " pg_has_role('pg_monitor', 'USAGE')::text AS pg_monitor,"
+        " coalesce((SELECT setting FROM pg_settings WHERE name = 'default_transaction_read_only'"
+        " AND source = 'session'), 'off') AS session_read_only,"
+        " concat_ws('/', host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time())"
     )
-    recovering, host, port, started, receivers, paused, monitor = cursor.fetchone()
-    variables |= {
-        "in_recovery": recovering,
-        "paused": paused or "false",
-        "receivers": receivers,
-        "pg_monitor": monitor,
-    }
+    *values, server.identity = cursor.fetchone()
+    variables.update(zip((column[0] for column in cursor.description), values, strict=False))
     cursor.execute(SUBSCRIBES)
     server.is_subscriber = not server.is_primary and bool(cursor.fetchone()[0])
     variables["load_balance_mode"] = _load_balance_mode(cursor)
     server.variables = variables
     server.follows = server.is_on("in_recovery") or server.is_subscriber
     server.version = f"PostgreSQL {variables.get('server_version', '').partition(' ')[0]}"
-    server.identity = f"{host}/{port}/{started}"
     server.ask_clock(cursor, "SELECT extract(epoch FROM clock_timestamp())")
 
 
