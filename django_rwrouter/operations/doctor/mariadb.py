@@ -11,14 +11,13 @@ from django_rwrouter.operations.doctor.examined_server import ExaminedServer
 
 def ask(cursor: Any, server: ExaminedServer) -> None:
     """Ask what needs no privilege, and what a privilege allows to see."""
-    cursor.execute("SELECT VERSION(), @@server_id, @@hostname, @@port, @@GLOBAL.server_uid")
-    version, *identity = cursor.fetchone()
-    server.version = f"MariaDB {str(version).partition('-')[0]}"
-    server.identity = "/".join(map(str, identity))
     mysql_family.ask(cursor, server, {"SUPER", "READ ONLY ADMIN", "READ_ONLY ADMIN"})
+    variables = server.variables
+    server.version = f"MariaDB {variables['version'].partition('-')[0]}"
+    server.identity = "/".join(variables[name] for name in ("server_id", "hostname", "port", "server_uid"))
     if server.is_on("wsrep_on"):
         # Nodes may share their server_id: with wsrep_gtid_mode, they should.
-        server.variables = {**server.variables, **status(cursor), "server_id": ""}
+        server.variables = {**variables, **status(cursor), "server_id": ""}
 
 
 def judge(server: ExaminedServer) -> None:

@@ -10,11 +10,9 @@ from django_rwrouter.operations.doctor.examined_server import ExaminedServer
 
 def ask(cursor: Any, server: ExaminedServer) -> None:
     """Ask what needs no privilege, and what a privilege allows to see."""
-    cursor.execute("SELECT VERSION(), @@server_uuid")
-    version, uuid = cursor.fetchone()
-    server.version = f"MySQL {version}"
-    server.identity = str(uuid)
     mysql_family.ask(cursor, server, {"SUPER", "CONNECTION_ADMIN"})
+    server.version = f"MySQL {server.variables['version']}"
+    server.identity = server.variables["server_uuid"]
 
 
 def judge(server: ExaminedServer) -> None:
