@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +27,7 @@ from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.survey import plain_cursor
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
@@ -71,7 +72,6 @@ def drain(alias: str, reason: str = "", by: str = "") -> None:
     intervals of the monitor. Reads that run there end undisturbed. Raises ``ValueError`` for an alias that is
     not a replica's, and ``ImproperlyConfigured`` before ``manage.py migrate``.
     """
-    _check_replica(alias)
     _put(OverrideKind.DRAIN, alias, reason, by)
 
 
@@ -81,10 +81,7 @@ def undrain(alias: str, by: str = "") -> bool:
     Raises ``ValueError`` for an alias that is not a replica's, unless it was drained once, and the settings
     have lost it since; and ``ImproperlyConfigured`` before ``manage.py migrate``.
     """
-    was_drained = _remove(OverrideKind.DRAIN, alias, by)
-    if not was_drained:
-        _check_replica(alias)
-    return was_drained
+    return _remove(OverrideKind.DRAIN, alias, by)
 
 
 def switch_off(cluster: str, reason: str = "", by: str = "") -> None:
@@ -93,7 +90,6 @@ def switch_off(cluster: str, reason: str = "", by: str = "") -> None:
     In force when :func:`drain` would be. Raises ``ValueError`` for an unknown cluster, and
     ``ImproperlyConfigured`` before ``manage.py migrate``.
     """
-    get_topology().check_cluster(cluster)
     _put(OverrideKind.PRIMARY_ONLY, cluster, reason, by)
 
 
@@ -103,13 +99,11 @@ def switch_on(cluster: str, by: str = "") -> bool:
     Raises ``ValueError`` for a cluster that neither the settings nor the table know, and
     ``ImproperlyConfigured`` before ``manage.py migrate``.
     """
-    was_off = _remove(OverrideKind.PRIMARY_ONLY, cluster, by)
-    if not was_off:
-        get_topology().check_cluster(cluster)
-    return was_off
+    return _remove(OverrideKind.PRIMARY_ONLY, cluster, by)
 
 
 def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
+    _check_target(kind, target)
     values = {
         # Longer ones would be refused, or cut with a warning, as the server is set up.
         "reason": reason[:MAX_REASON],
@@ -129,6 +123,8 @@ def _remove(kind: OverrideKind, target: str, by: str) -> bool:
         removed: bool = rows.delete()[0] > 0
     if removed:
         _settle(alias, _EVENTS[kind][1], target, by)
+    else:
+        _check_target(kind, target)
     return removed
 
 
@@ -163,16 +159,20 @@ def _settle(alias: str, event: EventKind, target: str, detail: str) -> None:
         settle()
 
 
-def _check_replica(alias: str) -> None:
+def _check_target(kind: OverrideKind, target: str) -> None:
     topology = get_topology()
-    cluster = topology.by_alias.get(alias)
+    if kind is OverrideKind.PRIMARY_ONLY:
+        topology.check_cluster(target)
+        return
+    cluster = topology.by_alias.get(target)
     if cluster is None:
         replicas = [alias for cluster in topology.clusters.values() for alias in cluster.replica_aliases]
-        hint = did_you_mean(alias, replicas, f"The replicas are: {', '.join(map(repr, replicas)) or 'none'}.")
-        raise ValueError(f"There is no replica {alias!r} in {SETTING}. {hint}")
-    if alias == cluster.primary:
+        otherwise = f"The replicas are: {', '.join(map(repr, replicas)) or 'none'}."
+        hint = did_you_mean(target, replicas, otherwise)
+        raise ValueError(f"There is no replica {target!r} in {SETTING}. {hint}")
+    if target == cluster.primary:
         raise ValueError(
-            f"{alias!r} is the primary of the cluster {cluster.name!r}, and takes reads whenever no replica"
+            f"{target!r} is the primary of the cluster {cluster.name!r}, and takes reads whenever no replica"
             " does: it cannot be drained."
         )
 
@@ -220,7 +220,6 @@ def in_force() -> list[Override]:
     alias = database()
     connection = connections[alias]
     with silenced():
-        connection.ensure_connection()
         try:
             # A savepoint: on PostgreSQL an error would spoil the transaction around this.
             with transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext():
@@ -263,7 +262,7 @@ def _select(connection: BaseDatabaseWrapper, *, patiently: bool = True) -> list[
     query = "SELECT %s" if patiently else get_product(connection).impatient_select
     statement = query % f"{columns} FROM {quote(RoutingOverride._meta.db_table)}"
     connection.validate_thread_sharing()
-    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+    with plain_cursor(connection) as cursor:
         cursor.execute(statement)
         while cursor.description is None and cursor.nextset():
             pass  # psycopg begins with the results of what came before the query.
