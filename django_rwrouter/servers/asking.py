@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -157,9 +157,9 @@ def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
 def ask(connection: BaseDatabaseWrapper, question: Callable[[Any], T]) -> T:
     """Ask on a cursor that execute wrappers, query logs and ``assertNumQueries`` do not see."""
     connection.validate_thread_sharing()
-    with (
-        connection.wrap_database_errors,
-        registered(connection),
-        closing(connection.connection.cursor()) as cursor,
-    ):
-        return question(cursor)
+    with connection.wrap_database_errors, registered(connection):
+        cursor = connection.connection.cursor()
+        try:
+            return question(cursor)
+        finally:
+            cursor.close()
