@@ -109,12 +109,16 @@ class CacheElection(Election):
             with suppress(CannotShareError):
                 self._call(partial(self._give_up, term))
 
-    def _reason(self, error: Exception) -> str:
-        # Each backend raises errors of its own library. Their texts may have an address.
-        return f"the cache {self._alias!r} cannot be used ({type(error).__name__})"
-
-    def _perform(self, function: Callable[[], _T]) -> _T:
-        return self._thread.call(function, max(_LEAST_PATIENCE, _PATIENT_INTERVALS * self._interval))
+    def _call(self, function: Callable[[], _T]) -> _T:
+        try:
+            return self._thread.call(function, max(_LEAST_PATIENCE, _PATIENT_INTERVALS * self._interval))
+        except CannotShareError:
+            raise
+        except Exception as error:
+            # Each backend raises errors of its own library. Their texts may have an address.
+            raise CannotShareError(
+                f"the cache {self._alias!r} cannot be used ({type(error).__name__})"
+            ) from error
 
     # --- the leader ---------------------------------------------------------------------------------
 

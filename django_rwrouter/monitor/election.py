@@ -108,8 +108,8 @@ class Election:
         """Return the leader's snapshot if it is new."""
         raise NotImplementedError
 
-    def _reason(self, error: Exception) -> str:
-        """Return why nothing can be shared; empty if the error does not say so."""
+    def _call(self, function: Callable[[], _T]) -> _T:
+        """Return what ``function`` returns; raise :class:`CannotShareError` for its errors."""
         raise NotImplementedError
 
     def _is_silent(self) -> bool:
@@ -124,21 +124,6 @@ class Election:
             return False
         self._send(snapshot)
         return True
-
-    def _perform(self, function: Callable[[], _T]) -> _T:
-        return function()
-
-    def _call(self, function: Callable[[], _T]) -> _T:
-        """Return what ``function`` returns; raises :class:`CannotShareError`."""
-        try:
-            return self._perform(function)
-        except CannotShareError:
-            raise
-        except Exception as error:
-            reason = self._reason(error)
-            if not reason:
-                raise
-            raise CannotShareError(reason) from error
 
 
 class HostElection(Election):
@@ -165,8 +150,11 @@ class HostElection(Election):
         with suppress(OSError):
             self._directory.close()
 
-    def _reason(self, error: Exception) -> str:
-        return reason_of(error) if isinstance(error, OSError) else ""
+    def _call(self, function: Callable[[], _T]) -> _T:
+        try:
+            return function()
+        except OSError as error:
+            raise CannotShareError(reason_of(error)) from error
 
     # --- the leader ---------------------------------------------------------------------------------
 
