@@ -13,8 +13,7 @@ from django_rwrouter.monitor.probes import PrimarySample, Prober, take_in
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers, _Reports
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.scope.state import on_event_loop
-from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.breaker import POLICY, health
 from django_rwrouter.servers.server_state import ServerState
 
 

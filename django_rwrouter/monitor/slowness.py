@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from django_rwrouter.events.causes import SLOW
-from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.breaker import POLICY
 
 
 class Work(NamedTuple):

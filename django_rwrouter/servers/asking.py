@@ -17,8 +17,7 @@ from django_rwrouter.databases.base import Driver
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers import pools
-from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.breaker import POLICY, health
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import set_server
 from django_rwrouter.servers.in_flight import loads, registered

@@ -18,11 +18,59 @@ from time import monotonic
 from typing import Final
 
 from django_rwrouter import process
-from django_rwrouter.servers.breaker_policy import POLICY
 from django_rwrouter.servers.server_state import Condition, ServerState
 
 Difference = tuple[Collection[str], Collection[str]]
 """What is new, and what is not there any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerPolicy:
+    """When a replica's breaker opens, and when it closes again. Times are in seconds."""
+
+    first_pause: float = 1.0
+    """For how long a replica is left alone after its first failure, and a primary taken for away."""
+    slow_pause: float = 10.0
+    """For how long a slow replica gets no reads at least. Whatever slows it needs time to pass, and only
+    reads show whether it has."""
+    longest_pause: float = 60.0
+    """What no pause exceeds, before the jitter; nor the time between two inline probes of a server that does
+    not answer."""
+    retry_growth: float = 2.0
+    """By how much the pause grows with each trial in vain."""
+    flap_growth: float = 4.0
+    """By how much it grows when a replica fails again that had not been well for ``steady_seconds``."""
+    steady_seconds: float = 60.0
+    jitter: float = 0.2
+    """The part of a pause that is added at random, so that processes do not return all at once."""
+    proofs: int = 2
+    """How many probes in a row must succeed before a watched replica is taken back."""
+    proof_pause: float = 0.5
+    """The part of the monitor's interval after which a replica that answers again is asked for the proof that
+    it lacks. On PostgreSQL the first may come two seconds late: so long an attempt to connect may hang that
+    began before the server's return. So it is back within three seconds all the same."""
+
+    slow_factor: float = 3.0
+    """How many times the median of its peers a slow replica takes. Replicas that share one load, drawn at
+    random, differ by much less over some tens of reads; twice as long may be an older machine, which a WEIGHT
+    provides for."""
+    slow_excess: float = 0.05
+    """By how much it is slower at least: what a visitor begins to notice. Where reads take a millisecond,
+    thrice that harms nobody."""
+    slow_probe_excess: float = 0.25
+    """The same for the monitor's probe, which asks for next to no work: longer than any network takes, so
+    that a replica on another continent is not taken for one in trouble."""
+    reads_per_sample: int = 20
+    """How many reads make a sample of a replica's speed. Fewer are collected over several rounds, so that one
+    slow report is not taken for a slow replica."""
+    slow_samples: int = 3
+    """How many samples in a row must find it slow: a checkpoint, a backup's start or a cold cache passes."""
+    sample_rounds: int = 10
+    """After how many rounds a sample says nothing any more."""
+
+
+POLICY: Final = BreakerPolicy()
+"""The policy in force: it was found by experiment, and no setting changes it."""
 
 
 @dataclass(slots=True)

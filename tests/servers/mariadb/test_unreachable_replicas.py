@@ -11,7 +11,7 @@ from django.db import close_old_connections, connections
 from django.test import Client
 
 from django_rwrouter import NoReplicaAvailable, Reason, consistency, routing_scope, stats, use_replica
-from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import Book
 from tests.busy_clock import busy_clock

@@ -3,7 +3,7 @@
 import pytest
 
 from django_rwrouter.monitor.slowness import Slow, Slowness, Work
-from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.breaker import POLICY
 
 FAST = 0.02
 """Seconds of a usual read."""

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from django_rwrouter.servers.breaker import Health
-from django_rwrouter.servers.breaker_policy import POLICY
+from django_rwrouter.servers.breaker import POLICY, Health
 from django_rwrouter.servers.server_state import Condition
 
 
