@@ -5,8 +5,8 @@ probes for its host. The results go to :mod:`django_rwrouter.servers`, where rea
 for the monitor. Where the monitor is off or has no samples yet, reads probe inline.
 """
 
+from django_rwrouter.monitor.cluster_state import server_states
 from django_rwrouter.monitor.lifecycle import ensure_running, reset, snapshot
-from django_rwrouter.monitor.look import server_states
 from django_rwrouter.monitor.probes import ProbeQuestion, also_ask
 
 __all__ = ["ProbeQuestion", "also_ask", "ensure_running", "reset", "server_states", "snapshot"]

@@ -13,11 +13,11 @@ from django_rwrouter.conf.clusters import Cluster, Topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NOT_IN_RECOVERY
 from django_rwrouter.events.kinds import EventKind
+from django_rwrouter.monitor.cluster_state import known_state, position_text
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
 from django_rwrouter.servers.breaker import POLICY, health
-from django_rwrouter.servers.cluster_state import known_state, position_text
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import ServerState

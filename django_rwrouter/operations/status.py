@@ -21,11 +21,11 @@ from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NO_ANSWER
 from django_rwrouter.events.kinds import EventKind
+from django_rwrouter.monitor.cluster_state import known_state
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
 from django_rwrouter.servers.breaker import health
-from django_rwrouter.servers.cluster_state import known_state
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import RESOLUTION
 from django_rwrouter.stats.queries import StatisticsState, recorded

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import code_of, get_product, meaning_of
 from django_rwrouter.databases.base import Loss
-from django_rwrouter.monitor.look import ask_state
+from django_rwrouter.monitor.cluster_state import ask_state
 from django_rwrouter.monitor.probes import PrimarySample
 from django_rwrouter.operations.doctor import DOCTORS
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer, Finding

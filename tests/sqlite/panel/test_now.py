@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_rwrouter import use_primary
-from django_rwrouter.monitor import look
+from django_rwrouter.monitor import cluster_state
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.operations import overrides
 from django_rwrouter.servers.breaker import health
@@ -70,7 +70,7 @@ def test_a_server_that_does_not_say_where_it_stands_says_why(show, monkeypatch):
     def refuse(connection, *_sample, **_options):
         return ProbeResult(alias=connection.alias, began=0.0, refusal="pg_last_wal_replay_lsn")
 
-    monkeypatch.setattr(look, "ask", refuse)
+    monkeypatch.setattr(cluster_state, "ask", refuse)
     assert show().table(SERVERS)[1][2] == "healthy it refuses to say where it stands (pg_last_wal_replay_lsn)"
 
 

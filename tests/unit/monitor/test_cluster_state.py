@@ -91,7 +91,7 @@ def test_a_replica_that_reaches_the_primary_lags_at_most_since_that_was_asked(lo
 
 
 def test_a_replica_that_does_not_reach_it_lags_at_least_so_long(look, monkeypatch):
-    monkeypatch.setattr("django_rwrouter.monitor.look.PATIENCE", 0.1)
+    monkeypatch.setattr("django_rwrouter.monitor.cluster_state.PATIENCE", 0.1)
     _primary, replica = look("well", "replica", Driver(-1000))
     assert replica.lag is None
     assert replica.lag_at_least >= 0.1
