@@ -33,8 +33,7 @@ class _Monitor:
         self.calls = True
         """Whether the start of a request still has to call :meth:`called`."""
         self._starting = threading.Lock()
-        self._threaded: Watcher | None = None
-        self._inline: InlineRounds | None = None
+        self.rounds: Watcher | InlineRounds | None = None
 
     def called(self) -> None:
         """Start the monitor if it does not run; inline, run a round if one is due."""
@@ -45,8 +44,8 @@ class _Monitor:
                     self._start()
             finally:
                 self._starting.release()
-        if self._inline is not None:
-            self._inline.run_if_due()
+        if isinstance(rounds := self.rounds, InlineRounds):
+            rounds.run_if_due()
 
     def _start(self) -> None:
         if process.in_test_environment() and not self.in_tests:
@@ -55,45 +54,38 @@ class _Monitor:
         settings = get_settings().monitor
         watches = not topology.inert and any(cluster.replicas for cluster in topology.clusters.values())
         if watches and settings.mode == "inline":
-            self._inline = InlineRounds(topology, settings)
+            self.rounds = InlineRounds(topology, settings)
             return
         self.calls = False
         if watches and settings.mode == "thread":
             try:
-                self._threaded = Watcher(topology, settings)
+                self.rounds = Watcher(topology, settings)
             except RuntimeError as error:
                 # The system allows no more threads, or the interpreter is going.
                 logger.warning("The databases are not monitored: %s.", error)
             else:
                 process.call_at_exit(self.stop)
 
-    @property
-    def rounds(self) -> Watcher | InlineRounds | None:
-        """The running watcher or inline rounds, if any."""
-        return self._threaded or self._inline
-
     def stop(self) -> None:
         """Tell the monitor to end, and do not wait for it."""
-        rounds = self.rounds
-        if rounds is not None:
+        if (rounds := self.rounds) is not None:
             rounds.stop()
 
     def forget(self, patience: float = 0.0) -> None:
         """Stop, so that the next call starts with fresh settings; join for at most ``patience`` seconds."""
         self.stop()
-        threaded = self._threaded
+        rounds = self.rounds
         self._renew()
-        if threaded is not None and patience:
-            threaded.join(patience)
+        if isinstance(rounds, Watcher) and patience:
+            rounds.join(patience)
 
     def before_fork(self) -> None:
         """Bring the threads to rest while the process forks: a lock they hold would stay locked in the child.
 
         Django holds one while it opens a connection (that of its signals), Python while it imports a module.
         """
-        threaded = self._threaded
-        if threaded is not None:
-            self._held[threading.get_ident()] = threaded.pause(FORK_PATIENCE)
+        if isinstance(rounds := self.rounds, Watcher):
+            self._held[threading.get_ident()] = rounds.pause(FORK_PATIENCE)
 
     def after_fork_in_parent(self) -> None:
         """Let the threads go on."""
@@ -102,9 +94,8 @@ class _Monitor:
 
     def after_fork_in_child(self) -> None:
         """Start afresh, without touching the parent's connections."""
-        rounds = self.rounds
-        if rounds is not None:
-            rounds.abandon()
+        if self.rounds is not None:
+            self.rounds.abandon()
         self._held.clear()
         self._renew()
 

@@ -35,13 +35,11 @@ RENEW_SECONDS: Final = 60.0
 class PrimarySample:
     """Where a primary stands in one round, for the replicas, which are asked right after it."""
 
-    def __init__(self, *, expected: bool = True) -> None:
+    def __init__(self) -> None:
         self.position: Any = None
         self.at = 0.0
         """Monotonic seconds, before it was asked."""
         self.done = threading.Event()
-        if not expected:
-            self.done.set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +203,7 @@ class Prober:
         """
         started = monotonic()
         fresh = fresh or started >= self._renew_at
-        kept = self._is_open() and not fresh
+        kept = self._raw is not None and not fresh
         try:
             with silenced():
                 try:
@@ -240,7 +238,7 @@ class Prober:
         """
         answers: dict[str, Any] = {}
         for question in self.questions:
-            if self._connection is not None and self._connection.connection is not None:
+            if self._connection is not None and self._raw is not None:
                 with suppress(Exception), silenced():
                     answers[question.name] = question.ask(self._connection)
         return answers
@@ -248,9 +246,9 @@ class Prober:
     def abort(self) -> None:
         """Abort a probe that another thread runs, if its connection is open."""
         self._doubt()
-        connection = self._connection
-        if connection is not None and connection.connection is not None:
-            sockets.sever(connection.connection)
+        raw = self._raw
+        if raw is not None:
+            sockets.sever(raw)
 
     def _doubt(self) -> None:
         """Test in another thread whether the server answers at all, where the driver does not tell.
@@ -279,9 +277,8 @@ class Prober:
 
     def disarm(self) -> None:
         """Detach the parent's connection, in a forked child."""
-        connection = self._connection
-        if connection is not None and connection.connection is not None:
-            sockets.disarm(connection.connection)
+        if self._raw is not None:
+            sockets.disarm(self._raw)
 
     def _probe(self, sample: PrimarySample, patience: float, *, fresh: bool) -> ProbeResult:
         if fresh:
@@ -290,8 +287,11 @@ class Prober:
         self._refusal = result.refusal
         return result
 
-    def _is_open(self) -> bool:
-        return self._connection is not None and self._connection.connection is not None
+    @property
+    def _raw(self) -> Any:
+        """The driver's open connection, if any."""
+        connection = self._connection
+        return None if connection is None else connection.connection
 
     def _connect(self) -> BaseDatabaseWrapper:
         connection = self._connection

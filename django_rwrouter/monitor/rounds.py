@@ -220,17 +220,18 @@ class Rounds:
     def _begin(self) -> None:
         if not self._ended:
             health.watch(MISSED_ROUNDS * self._interval + self._timeout)
-        samples = {
-            cluster.primary: PrimarySample(expected=not self._watch.is_lost(cluster.name))
-            for cluster in self._topology.clusters.values()
-        }
+        samples = {cluster: PrimarySample() for cluster in self._topology.clusters}
         for alias, worker in self.workers.items():
             if worker.turn.deadline is not None:
                 worker.turn.is_passed_over = True
                 continue
             cluster = self._topology.by_alias.get(alias)
-            sample = samples.get(alias if cluster is None else cluster.primary) or PrimarySample()
-            patience, fresh = min(HEAD_START, self._timeout / 4), self._watch.must_connect(alias)
+            patience, sample = 0.0, PrimarySample()
+            if cluster is not None:
+                sample = samples[cluster.name]
+                if not self._watch.is_lost(cluster.name):
+                    patience = min(HEAD_START, self._timeout / 4)
+            fresh = self._watch.must_connect(alias)
             worker.ask(monotonic() + self._timeout, sample, patience, fresh=fresh)
 
     def _take(self, item: ProbeResult | dict[str, Any] | None) -> None:
@@ -252,7 +253,7 @@ class Rounds:
         )
 
     def _ask_anew(self, worker: _Worker, timeout: float, *, fresh: bool) -> None:
-        worker.ask(monotonic() + timeout, PrimarySample(expected=False), 0.0, fresh=fresh)
+        worker.ask(monotonic() + timeout, PrimarySample(), 0.0, fresh=fresh)
 
     def _hear(self, finding: ProbeResult) -> None:
         alias, worker = finding.alias, self.workers[finding.alias]

@@ -548,7 +548,7 @@ def test_what_hangs_on_the_primary_goes_on_unless_the_site_wants_an_error(
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     assert ready.wait(10)
-    turn = lifecycle._monitor._threaded._rounds.workers["default"].turn
+    turn = lifecycle._monitor.rounds._rounds.workers["default"].turn
     cluster.primary.freeze()
     frozen.set()
     try:
