@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product, what_is_refused
-from django_rwrouter.databases.base import Driver
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers import pools
@@ -98,8 +97,9 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
         return
     position = reading.position
     if reading.tentative and position is not None:
-        # The answer does not name the position's history: it is the primary's, if that has not changed.
-        position = _placed(cluster, driver, position)
+        # The answer does not name the position's history: it is the primary's, if that has not changed. Never
+        # a remembered position: the primary must be on its history after the replica has answered.
+        position = driver.place(position, ask_primary(cluster, connections[cluster.primary]))
     learn(cluster, connection.alias, reading.server, position, began)
     set_server(connection, reading.server)
 
@@ -145,12 +145,6 @@ def trip(alias: str, why: str, *, pause: float = POLICY.first_pause) -> bool:
     knowledge.forget(alias)  # The server that comes back may be a restored, older copy.
     emit.replica_ejected(alias, why)
     return True
-
-
-def _placed(cluster: Cluster, driver: Driver, position: Any) -> Any:
-    primary = connections[cluster.primary]
-    # Never a remembered position: the primary must be on its history after the replica has answered.
-    return driver.place(position, ask_primary(cluster, primary))
 
 
 def ask(connection: BaseDatabaseWrapper, question: Callable[[Any], T]) -> T:

@@ -68,8 +68,8 @@ class Knowledge:
         """Record a replica's answer to a question that was asked at ``began``."""
         self._behind[alias] = server
         self._refusing.pop(alias, None)
-        known = self._servers.get(server)
-        if known is not None and known.at > began:
+        measured = self._servers.get(server)
+        if measured is not None and measured.at > began:
             return  # A newer answer is recorded already.
         if position is None:
             self._servers.pop(server, None)
@@ -82,28 +82,26 @@ class Knowledge:
 
     def learn_refusal(self, alias: str, began: float) -> None:
         """Record that a replica answers but refuses to tell its position."""
-        server = self._behind.pop(alias, None)
-        if server is not None:
-            self._servers.pop(server, None)
+        self.forget(alias)
         self._refusing[alias] = began
 
     def position(self, server: str | None) -> Any:
         """Return the last position measured on a server, or ``None``."""
-        known = None if server is None else self._servers.get(server)
-        return None if known is None else known.position
+        measured = None if server is None else self._servers.get(server)
+        return None if measured is None else measured.position
 
     def age(self, server: str | None) -> float:
         """Return how many seconds ago a server's position was measured; infinity if it was not."""
-        known = None if server is None else self._servers.get(server)
-        return math.inf if known is None else monotonic() - known.at
+        measured = None if server is None else self._servers.get(server)
+        return math.inf if measured is None else monotonic() - measured.at
 
     def reached(self, server: str | None, position: Position) -> bool:
         """Whether a trusted measurement shows that the server has replayed ``position``."""
         try:
-            known = self._servers[server]  # type: ignore[index]
+            measured = self._servers[server]  # type: ignore[index]
         except KeyError:
             return False
-        return monotonic() - known.at < TRUST_SECONDS and bool(known.position.covers(position))
+        return monotonic() - measured.at < TRUST_SECONDS and bool(measured.position.covers(position))
 
     def last_server(self, alias: str) -> str | None:
         """Return the server that an alias led to last: a guess, as the next connection may lead elsewhere."""
