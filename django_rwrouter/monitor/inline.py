@@ -77,7 +77,7 @@ class InlineRounds:
             if not prober.is_primary:
                 self._probers[alias] = self._probers.pop(alias)
         for cluster in self._topology.clusters.values():
-            if self._watch.must_place(cluster) and not self._watch.is_lost(cluster.name):
+            if self._watch.must_place(cluster):
                 self._ask(self._probers[cluster.primary], PrimarySample())
         self._watch.end_round()
 

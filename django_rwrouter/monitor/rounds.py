@@ -128,9 +128,11 @@ class _Worker:
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
-    def ask(self, deadline: float, sample: PrimarySample, patience: float, *, fresh: bool) -> None:
+    def ask(
+        self, deadline: float, sample: PrimarySample | None = None, patience: float = 0.0, *, fresh: bool
+    ) -> None:
         self.turn.begin(deadline)
-        self._orders.put((sample, patience, fresh))
+        self._orders.put((sample or PrimarySample(), patience, fresh))
 
     def stop(self) -> None:
         self._orders.put(None)
@@ -226,11 +228,9 @@ class Rounds:
                 worker.turn.is_passed_over = True
                 continue
             cluster = self._topology.by_alias.get(alias)
-            patience, sample = 0.0, PrimarySample()
-            if cluster is not None:
-                sample = samples[cluster.name]
-                if not self._watch.is_lost(cluster.name):
-                    patience = min(HEAD_START, self._timeout / 4)
+            sample = None if cluster is None else samples[cluster.name]
+            is_awaited = cluster is not None and not self._watch.is_lost(cluster.name)
+            patience = min(HEAD_START, self._timeout / 4) if is_awaited else 0.0
             fresh = self._watch.must_connect(alias)
             worker.ask(monotonic() + self._timeout, sample, patience, fresh=fresh)
 
@@ -252,9 +252,6 @@ class Rounds:
             answers=self._answers,
         )
 
-    def _ask_anew(self, worker: _Worker, timeout: float, *, fresh: bool) -> None:
-        worker.ask(monotonic() + timeout, PrimarySample(), 0.0, fresh=fresh)
-
     def _hear(self, finding: ProbeResult) -> None:
         alias, worker = finding.alias, self.workers[finding.alias]
         turn = worker.turn
@@ -265,7 +262,7 @@ class Rounds:
             # A server that a round passed over is probed again at once, too: the attempt to connect could not
             # be aborted, and the server may have come back since it began.
             if turn.is_passed_over or turn.misses == 1:
-                self._ask_anew(worker, self._second_chance, fresh=True)
+                worker.ask(monotonic() + self._second_chance, fresh=True)
             return
         now = monotonic()
         self._watch.heard(finding, now)
@@ -275,10 +272,9 @@ class Rounds:
         if (
             cluster is not None
             and self._watch.must_place(cluster)
-            and not self._watch.is_lost(cluster.name)
             and self.workers[cluster.primary].turn.deadline is None
         ):
-            self._ask_anew(self.workers[cluster.primary], self._timeout, fresh=False)
+            self.workers[cluster.primary].ask(now + self._timeout, fresh=False)
 
     def _look_for_overdue(self) -> None:
         for alias, worker in self.workers.items():

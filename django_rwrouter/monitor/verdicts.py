@@ -86,8 +86,9 @@ class Watch:
         return is_demoted or health.is_ejected(alias)
 
     def must_place(self, cluster: Cluster) -> bool:
-        """Whether the primary must be asked again to place tentative positions of replicas."""
-        return any(replica.alias in self._unplaced for replica in cluster.replicas)
+        """Whether a primary that may answer must be asked to place tentative positions of its replicas."""
+        unplaced = any(replica.alias in self._unplaced for replica in cluster.replicas)
+        return unplaced and not self.is_lost(cluster.name)
 
     def end_round(self) -> None:
         """Compare the replicas by their work since the last round, and record their lag."""
