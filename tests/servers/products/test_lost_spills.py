@@ -61,9 +61,9 @@ def test_the_connection_is_lost_between_two_reads(lagging, routed, caplog, way):
         assert titles() == PAST
     [(alias, reason)] = places(routed)
     assert (alias in REPLICAS, reason) == (True, Reason.FAILOVER)
-    messages = {record.msg: record for record in caplog.records if record.name == "django_rwrouter"}
-    assert messages["A read on %r failed (%s) and was run again on %r."].alias == "default"
-    assert any(record.levelno == logging.ERROR and "lags least" in text for text, record in messages.items())
+    records = [record for record in caplog.records if record.name == "django_rwrouter"]
+    assert [record.alias for record in records if "was run again on" in record.getMessage()] == ["default"]
+    assert any(record.levelno == logging.ERROR and "lags least" in record.getMessage() for record in records)
     # Who comes next finds the primary, if it is there.
     routed.clear()
     with routing_scope(safe=True):
