@@ -100,8 +100,8 @@ def _session_or_account(session: str | None, request: HttpRequest) -> _Identity 
 
 def _proven_identity(request: HttpRequest) -> _Identity | None:
     """Return the same, but take no session cookie whose session does not exist: anybody can make those up."""
-    session: SessionBase | None = getattr(request, "session", None)
-    if session is None or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
+    session = getattr(request, "session", None)
+    if not isinstance(session, SessionBase) or django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return _identity(request)
     accessed = session.accessed
     session.get("")  # Loads it; one that does not exist loses its key.

@@ -238,6 +238,20 @@ def test_a_session_that_is_replaced_takes_the_token_along(store, is_pinned, sett
     assert is_pinned(visitor("after"))
 
 
+def test_something_else_in_the_place_of_the_session_is_no_failure_of_the_cache(store, is_pinned, settings):
+    store("cache")
+
+    def view(request):
+        request.session = {}
+        return store.writing(request)
+
+    settings.ROOT_URLCONF = (path("", view),)
+    assert visitor("someone").post("/").status_code == 200
+    assert not [name for name, _subject in events() if name == "store_failed"]
+    settings.ROOT_URLCONF = (path("", store.view),)
+    assert is_pinned(visitor("someone"))
+
+
 def test_a_session_that_ends_leaves_the_token_to_the_account(store, is_pinned, settings):
     store("cache")
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.sessions.middleware.SessionMiddleware"]
