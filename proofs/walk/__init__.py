@@ -8,10 +8,10 @@ A small site with two clusters, each a primary and two replicas that are files, 
 few clients: sync and async views under WSGI and ASGI, every store, several session engines, answers that
 are 500s or redirects, bodies that nobody reads to their end, blocks, scopes, transactions, threads,
 sessions that are flushed or cycled, requests of the same client in the middle of each other. Replicas are
-copied when chance says so, primaries answer none of the package's questions for a while, and time is put
-forward by hand. What each read must show is said by a model of the promises (``proofs/walk/oracle.py``),
-which knows nothing of tokens and positions. After each request, no replica may have been written to, and
-nothing may be left of the request.
+copied when chance says so, primaries answer none of the package's questions for a while, or take no new
+connections, and time is put forward by hand. What each read must show is said by a model of the promises
+(``proofs/walk/oracle.py``), which knows nothing of tokens and positions. After each request, no replica may
+have been written to, and nothing may be left of the request.
 
 The walk goes in chapters, each with settings of its own. One that fails is played again with fewer and fewer
 requests, and the shortest way to the failure is printed. At the level ``eventual`` reads that miss the
@@ -48,12 +48,13 @@ WHAT_WAS_DONE = """\
 Random requests of a few clients to a small site in one process, with two clusters of SQLite's files whose
 replicas are copied now and then, by a clock that is put forward by hand. Each chapter has settings of its
 own: the level, the stores, the engine of the sessions, the monitor, transactions around views,
-MONOTONIC_READS, SYNC_REPLICAS, and whether primaries do not say for a while where they stand. A read shows
-what is older than the primary where that is allowed: somebody else has written, or a block says that any
-replica will do. It has missed something where the promise forbids it: what the client wrote or, with
-MONOTONIC_READS, has seen. A chapter fails also if a response left before SYNC_REPLICAS had its writes, and
-before SYNC_TIMEOUT; if a replica was written to; or if a request has left anything behind: a scope, a block,
-an open transaction, a slot on the primary, a session that is read-only or is not."""
+MONOTONIC_READS, SYNC_REPLICAS, and whether primaries do not say for a while where they stand, or take no
+new connections either. A read shows what is older than the primary where that is allowed: somebody else
+has written, or a block says that any replica will do. It has missed something where the promise forbids
+it: what the client wrote or, with MONOTONIC_READS, has seen. A chapter fails also if a response left
+before SYNC_REPLICAS had its writes, and before SYNC_TIMEOUT; if a replica was written to; or if a
+request has left anything behind: a scope, a block, an open transaction, a slot on the primary, a session
+that is read-only or is not."""
 LEVELS = ("eventual", "window", "causal", "strong")
 
 

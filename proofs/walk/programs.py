@@ -39,6 +39,8 @@ class Configuration:
     sync_replicas: int
     quiet: bool
     """Whether primaries do not answer the package's questions at times."""
+    refuses: bool
+    """Whether they take no new connection then, as when they have too many."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def configuration(random: Random, level: str | None) -> Configuration:
         monotonic=random.random() < 0.25,
         sync_replicas=random.choice([0, 0, 0, 1, 2]),
         quiet=random.random() < 0.3,
+        refuses=random.random() < 0.5,
     )
 
 

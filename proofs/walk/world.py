@@ -12,9 +12,10 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 from django.conf import settings
 from django.core.cache import cache
@@ -23,6 +24,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.signals import got_request_exception
 from django.db import OperationalError, connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.test import override_settings
 
 from django_rwrouter import process
@@ -46,6 +48,10 @@ REPLICAS = [alias for _primary, replicas in CLUSTERS.values() for alias in repli
 
 
 SYNC_TIMEOUT = 0.5
+
+
+class RefusedError(views.MadeUpError, OperationalError):
+    """A primary has taken no new connection."""
 
 
 class BrokenError(AssertionError):
@@ -150,7 +156,7 @@ class World:
             SESSION_ENGINE=f"django.contrib.sessions.backends.{chosen.engine}",
             SESSION_SAVE_EVERY_REQUEST=chosen.save_every_request,
         )
-        with changed, every_question(self._question):
+        with changed, every_question(self._question), self._refusing():
             process.reset()
             self._wsgi, self._asgi = WSGIHandler(), ASGIHandler()
             self._loop = asyncio.new_event_loop()
@@ -180,7 +186,8 @@ class World:
             for number, happening in enumerate(happenings):
                 try:
                     if isinstance(happening, Visit):
-                        self.visit(happening)
+                        with suppress(RefusedError):  # Out of a body, whose headers are gone.
+                            self.visit(happening)
                         self._check()
                     else:
                         self.happen(happening)
@@ -203,6 +210,19 @@ class World:
         if alias in self._quiet:
             raise OperationalError("made up: no answer")
         yield
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Let primaries that answer no questions take no new connections either, in some chapters."""
+        connect = DatabaseWrapper.get_new_connection
+
+        def get_new_connection(connection: DatabaseWrapper, parameters: dict[str, object]) -> object:
+            if self.chosen.refuses and connection.alias in self._quiet:
+                raise RefusedError("made up: no connection is left")
+            return connect(connection, parameters)
+
+        with patch.object(DatabaseWrapper, "get_new_connection", get_new_connection):
+            yield
 
     def _replicate_by_chance(self) -> None:
         if random.random() < 0.1:
