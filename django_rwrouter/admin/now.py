@@ -130,7 +130,7 @@ def _text(unit: Unit, value: Any) -> str:
     if unit == "lag":
         word, seconds = value
         return str(LAGS[word]) % {"seconds": number_format(seconds, 1)} if word else "\N{EN DASH}"
-    if unit == "milliseconds":
+    if unit == "ms":
         return f"{floatformat(value, '2g')} ms"
     decimals = {"rate": "1g", "number": "0g", "failures": "0g"}
     return str(floatformat(value, decimals[unit]) if unit in decimals else value)

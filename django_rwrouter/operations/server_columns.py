@@ -18,7 +18,7 @@ from django_rwrouter.servers.server_state import Condition
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-Unit = Literal["text", "time", "lag", "number", "failures", "rate", "percent", "share", "milliseconds"]
+Unit = Literal["text", "time", "lag", "number", "failures", "rate", "percent", "share", "ms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +86,8 @@ COLUMNS: Final = (
     Column("reads_per_second", "reads/s", _("Reads per second"), "rate", is_counted=True),
     Column("used.share", "share", unit="percent", is_counted=True),
     Column("weight_share", "weight", unit="percent", of_replicas=True),
-    Column(
-        "used.reads.p50_milliseconds",
-        "p50",
-        "p50",
-        "milliseconds",
-        hint=_("Half of the reads took no longer"),
-    ),
-    Column(
-        "used.reads.p95_milliseconds",
-        "p95",
-        "p95",
-        "milliseconds",
-        hint=_("95 % of the reads took no longer"),
-    ),
+    Column("used.reads.p50_milliseconds", "p50", "p50", "ms", hint=_("Half of the reads took no longer")),
+    Column("used.reads.p95_milliseconds", "p95", "p95", "ms", hint=_("95 % of the reads took no longer")),
     # The panel shows the three shares in this cell.
     Column("used.replica_share", "", _("Share of reads"), "share", is_counted=True),
     Column("used.writes.count", key="writes"),

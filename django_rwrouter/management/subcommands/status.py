@@ -211,7 +211,7 @@ _WRITE: Final[Mapping[Unit, Callable[[Any], str]]] = {
     "lag": _lag,
     "rate": "{:.1f}".format,
     "percent": "{:.0f} %".format,
-    "milliseconds": "{:.3g} ms".format,
+    "ms": "{:.3g} ms".format,
 }
 """How the table writes a value; all others as they are."""
 

@@ -42,9 +42,7 @@ def judge(server: ExaminedServer) -> None:
             "Set relay_log_recovery = ON, and restart it: what it had not applied, it then asks for anew.",
         )
         mysql_family.judge_replication(
-            server,
-            words=("Slave", "Master"),
-            advice="GRANT REPLICA MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) lets it.",
+            server, "GRANT REPLICA MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) lets it."
         )
         if server.replication and server.replication.get("Using_Gtid") == "No":
             server.warning(

@@ -36,11 +36,7 @@ def judge(server: ExaminedServer) -> None:
             "Set enforce_gtid_consistency = ON.",
         )
     if not server.is_primary:
-        mysql_family.judge_replication(
-            server,
-            words=("Replica", "Source"),
-            advice="GRANT REPLICATION CLIENT ON *.* lets it.",
-        )
+        mysql_family.judge_replication(server, "GRANT REPLICATION CLIENT ON *.* lets it.")
         if server.replication and str(server.replication.get("Auto_Position")) == "0":
             server.warning(
                 "replication",

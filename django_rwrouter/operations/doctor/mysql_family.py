@@ -93,13 +93,10 @@ def _row_format(server: ExaminedServer) -> None:
         )
 
 
-def judge_replication(server: ExaminedServer, *, words: tuple[str, str], advice: str) -> None:
-    """Judge a replica's filters, threads, source and delay.
-
-    ``words`` are what the server calls a replica and its source, ``advice`` how to let the user see them.
-    """
+def judge_replication(server: ExaminedServer, advice: str) -> None:
+    """Judge a replica's filters, threads, source and delay; ``advice`` is how to let the user see them."""
     replication_filters.judge(server)
-    status, (replica, source) = server.replication, words
+    status = server.replication
     if status is None:
         server.unknown(
             "replication",
@@ -114,6 +111,7 @@ def judge_replication(server: ExaminedServer, *, words: tuple[str, str], advice:
             "Make it a replica of the primary, or take the alias out of REPLICAS.",
         )
         return
+    replica, source = ("Slave", "Master") if "Slave_IO_Running" in status else ("Replica", "Source")
     runs = True
     for thread, fails in (("IO", "receive from the primary"), ("SQL", "apply what it has received")):
         # Not the texts of the errors, which name host and user.
