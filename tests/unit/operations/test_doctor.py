@@ -180,6 +180,7 @@ ON_MYSQL = {
     "not enforced": (my(enforce_gtid_consistency="WARN"), {"gtid: warning"}),
     "no updates": (my(log_replica_updates="OFF"), {"log_updates: warning"}),
     "not allowed to see": (my(replication=None), {"replication: unknown"}),
+    "in the words of before 8.0.22": (my(replication=RUNS), set()),
     "stopped": (my(replication={**RUNS_MYSQL, "Replica_SQL_Running": "No"}), {"replication: error"}),
     "no auto position": (my(replication={**RUNS_MYSQL, "Auto_Position": 0}), {"replication: warning"}),
     "privileged": (my(super_read_only="OFF", writes_anyway=True), {"privileges: warning"}),
