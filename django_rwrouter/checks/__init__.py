@@ -6,8 +6,6 @@ in ``docs/checks.md``, and is never given to anything else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, register
 from django.db import DEFAULT_DB_ALIAS
@@ -51,7 +49,4 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
     ]
 
 
-@register(TAG, Tags.database)
-def check_servers(databases: Sequence[str] | None = None, **_kwargs: object) -> list[CheckMessage]:
-    """Ask the servers of these aliases whether they are set up for what the router does with them."""
-    return [*servers.answers(databases)]
+register(servers.check_servers, TAG, Tags.database)

@@ -17,7 +17,7 @@ from django_rwrouter.operations.doctor.examined_server import Finding, Severity
 _TIMEOUT_SECONDS: Final = 2.0
 
 
-def answers(databases: Sequence[str] | None) -> Iterator[CheckMessage]:
+def check_servers(databases: Sequence[str] | None = None, **_kwargs: object) -> Iterator[CheckMessage]:
     """Examine the servers behind these aliases, as the doctor does."""
     # The aliases of a test run lead to test databases, and a mirror to the primary's.
     if not databases or process.in_test_environment():
