@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 from typing import Any, Final, Literal
@@ -191,8 +192,13 @@ class _Sources:
         self.now = time.time()
         self.answers = answers
         """What each server said, by alias; without those that nobody has asked."""
-        self.wanted, self.failure = self._wanted()
-        self.statistics, self.summary = self._summary(span)
+        away = self._away()
+        self.wanted, self.failure = ({}, away) if away else _wanted()
+        self.statistics: StatisticsState = "unreachable"
+        self.summary: Summary | None = None
+        if not away or get_settings().stats.backend != "database":
+            with suppress(Error):
+                self.statistics, self.summary = recorded(span, self.now)
         self.processes = list(states_by_process(self.summary).values())
         self.seconds = self.now - span.steps(self.now)[0] if self.summary else 0.0
         self.used = {database.alias: database for database in self.summary.databases} if self.summary else {}
@@ -216,24 +222,6 @@ class _Sources:
         if alias in self.answers:
             return self.answers[alias].failure
         return NO_ANSWER if health.is_away(emit.cluster_of(alias)) else ""
-
-    def _wanted(self) -> tuple[dict[tuple[OverrideKind, str], Override], str]:
-        """Return what operators want, or why that is not known."""
-        if failure := self._away():
-            return {}, failure
-        try:
-            return {override.key: override for override in overrides.in_force()}, ""
-        except Error as error:
-            return {}, emit.why(error)
-
-    def _summary(self, span: Span) -> tuple[StatisticsState, Summary | None]:
-        """Read the statistics, where there are any."""
-        if get_settings().stats.backend == "database" and self._away():
-            return "unreachable", None
-        try:
-            return recorded(span, self.now)
-        except Error:
-            return "unreachable", None
 
     def _cluster(self, cluster: Cluster) -> ClusterNow:
         switched_off = self.wanted.get((OverrideKind.PRIMARY_ONLY, cluster.name))
@@ -298,6 +286,14 @@ class _Sources:
             if replica and primary and replica.position and primary.position:
                 return replica.position == primary.position
         return False
+
+
+def _wanted() -> tuple[dict[tuple[OverrideKind, str], Override], str]:
+    """Return what operators want, or why that is not known."""
+    try:
+        return {override.key: override for override in overrides.in_force()}, ""
+    except Error as error:
+        return {}, emit.why(error)
 
 
 def _as_others_see_it(state: ServerState, opinions: Sequence[ServerState]) -> ServerState:
