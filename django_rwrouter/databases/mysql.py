@@ -52,10 +52,7 @@ class MySQLPosition:
 
     def gap(self, behind: MySQLPosition) -> int | None:
         """Return how many transactions are in this set and not in the other."""
-        return sum(
-            _common(intervals, intervals) - _common(intervals, behind.sources.get(source, ()))
-            for source, intervals in self.sources.items()
-        )
+        return _size(self.merge(behind)) - _size(behind)
 
     def __str__(self) -> str:
         return ", ".join(f"{source}:{_numbers(own)}" for source, own in sorted(self.sources.items()))
@@ -99,6 +96,11 @@ def _uuid(text: str) -> str:
     if text not in (uuid, bare) or _UUID.fullmatch(uuid) is None:
         raise ValueError(f"{text!r} is not a UUID")
     return uuid
+
+
+def _size(position: MySQLPosition) -> int:
+    """Return how many transactions are in a set."""
+    return sum(last - first + 1 for own in position.sources.values() for first, last in own)
 
 
 def _joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
@@ -159,15 +161,6 @@ def _position(text: str | bytes | None) -> MySQLPosition | None:
 
 def _numbers(intervals: Iterable[Interval]) -> str:
     return ":".join(f"{first}-{last}" if last > first else f"{first}" for first, last in intervals)
-
-
-def _common(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> int:
-    """Return how many numbers are in both."""
-    return sum(
-        max(0, min(last, other_last) - max(first, other_first) + 1)
-        for first, last in some
-        for other_first, other_last in others
-    )
 
 
 class MySQL(MySQLFamily):
