@@ -87,17 +87,12 @@ class Database:
     """A replica's part of what all replicas of its cluster read, in percent."""
     would_be_share: float = 0.0
     """The same in percent, of the reads that it would have answered."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """How often it failed, by the names of :data:`FAILURES`."""
+    errors: int = 0
+    """How often it failed somebody: ejected, a statement failed or run elsewhere, a write refused."""
 
     def usage(self, operation: str) -> Usage:
         """Return the statements of one kind."""
         return self.reads if operation == "read" else self.writes
-
-    @property
-    def errors(self) -> int:
-        """How often it failed somebody: ejected, a statement failed or run elsewhere, a write refused."""
-        return sum(self.failures.values())
 
 
 @dataclass(slots=True)
@@ -248,7 +243,7 @@ def _databases(counted: Sum, aliases: Mapping[str, tuple[str, bool]]) -> list[Da
         database(cluster, alias).would_be_reads += count
     for (name, subject), times in counted.events.items():
         if name in FAILURES and subject in databases:
-            databases[subject].failures[name] += times
+            databases[subject].errors += times
     clusters = [cluster for cluster, _is_primary in aliases.values()]
     clusters += sorted({database.cluster for database in databases.values()})
     ordered = sorted(databases.values(), key=lambda database: clusters.index(database.cluster))
