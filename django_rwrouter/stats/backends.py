@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
 from django_rwrouter.conf import get_settings
@@ -45,10 +46,6 @@ class StatisticsBackend(Protocol):
         """
 
 
-class StatisticsTableMissing(Exception):  # noqa: N818  (a state that passes, not an error)
-    """The table for the statistics has not been made yet."""
-
-
 class DatabaseBackend:
     """Writes to this package's table, on a primary, and now and then merges what is there."""
 
@@ -61,7 +58,7 @@ class DatabaseBackend:
     def write(self, process: str, rows: Sequence[Row]) -> None:
         """Write the rows with one statement, where the database has an upsert.
 
-        Raises :class:`StatisticsTableMissing` before ``manage.py migrate``, and
+        Raises ``ImproperlyConfigured`` before ``manage.py migrate``, and
         :class:`~django_rwrouter.databases.base.Busy` where it would be in the site's way.
         """
         # Here, because this module is imported before the app registry is ready.
@@ -77,7 +74,7 @@ class DatabaseBackend:
                         table.put(rows)
             except DatabaseError:
                 if not table.exists_in_database():
-                    raise StatisticsTableMissing(
+                    raise ImproperlyConfigured(
                         "their table does not exist yet; run `manage.py migrate django_rwrouter`"
                     ) from None
                 raise

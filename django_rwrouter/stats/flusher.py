@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 
 from django_rwrouter import process
 from django_rwrouter.conf import get_settings, plugins
 from django_rwrouter.databases.base import Busy
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.stats.backends import BACKENDS, StatisticsBackend, StatisticsTableMissing
+from django_rwrouter.stats.backends import BACKENDS, StatisticsBackend
 from django_rwrouter.stats.counters import Counters, Row
 from django_rwrouter.stats.sums import ServerEntry
 
@@ -157,7 +158,7 @@ class Flusher:
         is_quiet = self._failing or (ending and not self.started)
         level = logging.DEBUG if is_quiet else logging.WARNING
         self._failing = True
-        what = str(error) if isinstance(error, StatisticsTableMissing) else repr(error)
+        what = str(error) if isinstance(error, ImproperlyConfigured) else repr(error)
         if isinstance(error, Error):  # A driver's text may name host and user; its code says enough.
             code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
             what = f"{type(error).__name__} {code}".rstrip()

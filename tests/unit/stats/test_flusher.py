@@ -5,11 +5,12 @@ import threading
 import time
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
 from django_rwrouter import process, stats
 from django_rwrouter.databases.base import Busy
-from django_rwrouter.stats import backends, flusher, recorder
+from django_rwrouter.stats import flusher, recorder
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -214,7 +215,7 @@ def test_a_failing_backend_harms_nobody_and_loses_nothing(keeper, caplog):
 
 
 def test_a_missing_table_is_explained_in_one_line(keeper, caplog):
-    keeper.failure = backends.StatisticsTableMissing("run `manage.py migrate`")
+    keeper.failure = ImproperlyConfigured("run `manage.py migrate`")
     stats.count_event("hit")
     stats.flush()
     (record,) = caplog.records
@@ -261,6 +262,7 @@ def test_an_impossible_backend_is_reported_and_not_raised(settings, caplog, back
     stats.count_event("hit")
     stats.flush()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"could not be written: RWROUTER['STATS'] has '{backend}', which" in caplog.text
     stats.reset()
 
 
