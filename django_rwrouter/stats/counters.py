@@ -1,6 +1,6 @@
 """Counts of one process, kept in memory by the minute until they are written.
 
-Nothing here knows of Django, a database or a thread that writes: :mod:`django_rwrouter.stats.flusher` does.
+Nothing here knows of Django, a database or a thread that writes: :mod:`django_rwrouter.stats.recorder` does.
 What is guaranteed here: every count given is in exactly one row; a row is absolute, so that writing it twice
 changes nothing; once it was said to be final it never comes back; and memory is bounded however long nothing
 can be written.
