@@ -11,7 +11,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, product
+from itertools import accumulate
 from typing import Final, get_args
 
 from django.contrib.auth.decorators import login_not_required
@@ -49,11 +49,6 @@ logger = logging.getLogger("django_rwrouter")
 
 EVERY: Final = 2
 """Every second bound of the statistics is exported: each bucket is a series, and half of them are enough."""
-
-
-EVENTS_OF_REPLICAS: Final = tuple(kind.value for kind in EventKind if kind.subject == "replica")
-EVENTS_OF_CLUSTERS: Final = tuple(kind.value for kind in EventKind if kind.subject == "cluster")
-"""Exported from the start, as 0: of a counter that is new, Prometheus does not see the first increase."""
 
 
 class Families:
@@ -236,19 +231,18 @@ def _fill_counts(families: Families, totals: Sum) -> None:
 
 
 def _no_events() -> dict[tuple[str, str], int]:
-    """Return a zero for each event that may happen to the databases of the settings."""
+    """Return a zero for each event that may happen to the databases of the settings.
+
+    Exported from the start: of a counter that is new, Prometheus does not see the first increase.
+    """
     clusters = get_topology().clusters.values()
-    replicas = [alias for cluster in clusters for alias in cluster.replica_aliases]
-    return dict.fromkeys(
-        [
-            (EventKind.REQUEST.value, ""),
-            (EventKind.PIN_SET.value, ""),
-            *((EventKind.TOKEN_REJECTED.value, flaw) for flaw in get_args(Flaw)),
-            *product(EVENTS_OF_REPLICAS, replicas),
-            *product(EVENTS_OF_CLUSTERS, (cluster.name for cluster in clusters)),
-        ],
-        0,
-    )
+    subjects: dict[str, Sequence[str]] = {
+        "": ("",),
+        "flaw": get_args(Flaw),
+        "cluster": [cluster.name for cluster in clusters],
+        "replica": [alias for cluster in clusters for alias in cluster.replica_aliases],
+    }
+    return {(kind.value, subject): 0 for kind in EventKind for subject in subjects.get(kind.subject, ())}
 
 
 def _cumulative(buckets: Sequence[int]) -> list[tuple[str, float]]:

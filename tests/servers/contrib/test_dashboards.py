@@ -11,8 +11,9 @@ import yaml
 
 pytest.importorskip("prometheus_client", reason="prometheus-client is not installed")
 
-from django_rwrouter.contrib.prometheus import EVENTS_OF_CLUSTERS, EVENTS_OF_REPLICAS, Families
+from django_rwrouter.contrib.prometheus import Families
 from django_rwrouter.decision import Operation, Reason
+from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope.token import Flaw
 from django_rwrouter.servers.server_state import Condition
 
@@ -28,7 +29,7 @@ VALUES = {
     "reason": {reason.value for reason in Reason},
     "role": {"primary", "replica"},
     "state": {condition.value for condition in Condition},
-    "event": {*EVENTS_OF_CLUSTERS, *EVENTS_OF_REPLICAS, "request", "pin_set", "token_rejected"},
+    "event": {kind.value for kind in EventKind if kind.subject not in {"database", "store"}},
     "subject": set(get_args(Flaw)),
 }
 """Those that a label may have, where they are known."""
