@@ -132,10 +132,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what can be done to each replica and each cluster, and what is in force."""
     in_force = {override.key: override for override in overrides.in_force()}
     clusters = get_topology().clusters.values()
-    machine = machines(request)
+    machine_of = machines(request)
     return {
         "replicas": [
-            (cluster.name, alias, machine(alias), shown(in_force.get((OverrideKind.DRAIN, alias))))
+            (cluster.name, alias, machine_of[alias], shown(in_force.get((OverrideKind.DRAIN, alias))))
             for cluster in clusters
             for alias in cluster.replica_aliases
         ],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from django.db import connections
 from django.http import HttpRequest
 
@@ -11,23 +9,18 @@ from django_rwrouter.admin.page import CHANGE
 from django_rwrouter.conf.clusters import get_topology
 
 
-def machines(request: HttpRequest) -> Callable[[str], str]:
-    """Return a function from an alias to its label and, if the user may drain replicas, its host and port.
+def machines(request: HttpRequest) -> dict[str, str]:
+    """Return by alias its label and, if the user may drain replicas, its host and port.
 
     Nothing else of ``DATABASES`` is ever shown: users, passwords and options may be secrets.
     """
-    labels = {
-        replica.alias: replica.label
-        for cluster in get_topology().clusters.values()
-        for replica in cluster.replicas
-    }
-    may_act = request.user.has_perm(CHANGE)
-
-    def describe(alias: str) -> str:
-        address = _address(alias) if may_act else ""
-        return " \N{MIDDLE DOT} ".join(filter(None, (labels.get(alias, ""), address)))
-
-    return describe
+    topology = get_topology()
+    names = {alias: [""] for alias in topology.by_alias}
+    for cluster in topology.clusters.values():
+        names |= {replica.alias: [replica.label] for replica in cluster.replicas}
+    if request.user.has_perm(CHANGE):
+        names = {alias: [*label, _address(alias)] for alias, label in names.items()}
+    return {alias: " \N{MIDDLE DOT} ".join(filter(None, parts)) for alias, parts in names.items()}
 
 
 def _address(alias: str) -> str:

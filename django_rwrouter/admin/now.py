@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
@@ -39,10 +38,9 @@ RICH: Final = frozenset({"alias", "role", "condition", "replica_share"})
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows."""
     now = overview()
-    machine = machines(request)
     return {
         "columns": [column for column in COLUMNS if column.heading],
-        "clusters": [_cluster(cluster, machine) for cluster in now.clusters],
+        "clusters": [_cluster(cluster, machines(request)) for cluster in now.clusters],
         "state": now.statistics,
         "failure": sentence(now.overrides_failure),
         "ineffective": [override.target for override in now.ineffective],
@@ -51,7 +49,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _cluster(cluster: ClusterNow, machine: Callable[[str], str]) -> dict[str, Any]:
+def _cluster(cluster: ClusterNow, machine_of: dict[str, str]) -> dict[str, Any]:
     kind, text = _verdict(cluster)
     return {
         "now": cluster,
@@ -59,7 +57,7 @@ def _cluster(cluster: ClusterNow, machine: Callable[[str], str]) -> dict[str, An
         "text": text,
         "switched_off": cluster.routing == "switched_off",
         "override": shown(cluster.switched_off),
-        "rows": [_row(server, machine(server.alias)) for server in cluster.servers],
+        "rows": [_row(server, machine_of[server.alias]) for server in cluster.servers],
     }
 
 

@@ -30,7 +30,7 @@ VERDICTS: Final[dict[Stage, tuple[str, _StrPromise]]] = {
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """Ask all servers, those of different clusters at the same time."""
-    machine = machines(request)
+    machine_of = machines(request)
     return {
         "clusters": [
             (
@@ -38,7 +38,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
                 sentence(cluster.why),
                 [
                     (
-                        *(steps, machine(steps.alias), steps.stage.value, *VERDICTS[steps.stage]),
+                        *(steps, machine_of[steps.alias], steps.stage.value, *VERDICTS[steps.stage]),
                         sentence(steps.why),
                     )
                     for steps in cluster.replicas
