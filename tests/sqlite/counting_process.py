@@ -132,6 +132,7 @@ def fork_amid_threads():
     from django_rwrouter.stats import recorder
 
     recorder.FORK_PATIENCE = 20.0  # The flushes of a busy machine take their time.
+    recorder.PUT_OFF_QUIETLY = sys.maxsize  # These threads try again at once, however long a child writes.
     over = threading.Event()
 
     def work():
