@@ -71,7 +71,8 @@ def overrule(
         not reads_primary
         and connection.alias not in lacking
         and (
-            (decision is not None and is_settled(decision, state, block)) or _holds(decision, state, cluster)
+            (decision is not None and is_settled(decision, state, block, connection))
+            or _holds(decision, state, cluster)
         )
     ):
         return None

@@ -140,10 +140,13 @@ def _as_another(model: type[Model] | Model, decisions: Mapping[object, Any]) -> 
     return Settled(route.decide(other.basis.alias, other.decision.reason), route.table, other.basis)
 
 
-def is_settled(decision: Decision, state: RoutingState, block: object) -> bool:
+def is_settled(
+    decision: Decision, state: RoutingState, block: object, connection: BaseDatabaseWrapper
+) -> bool:
     """Whether a decision holds that was taken for a read whose statement has come, in the block in force.
 
-    On the path of every read of a replica, too. ``False`` says that it has to be looked at.
+    On the path of every read of a replica, too. ``False`` says that it has to be looked at. ``connection`` is
+    the statement's, and tells the thread.
     """
     try:
         settled: Settled = state.settled[decision.model]
@@ -152,7 +155,7 @@ def is_settled(decision: Decision, state: RoutingState, block: object) -> bool:
     return (
         settled.decision is decision
         and block is (basis := settled.basis).block
-        and get_ident() == basis.thread
+        and connection is basis.connection
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
     )

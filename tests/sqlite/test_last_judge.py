@@ -1,7 +1,9 @@
 """What was decided for a read holds until its statement comes; then the cursor judges again."""
 
+import contextvars
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from datetime import datetime, timezone
 
@@ -536,6 +538,21 @@ def test_it_holds_for_the_scope_around_and_for_what_was_bound_before(unreplicate
         assert len(authors) == 1
         with use_replica():
             assert reason(Author) == "use_replica"
+
+
+def test_what_was_bound_in_another_thread_is_read_in_the_transaction_of_this_one(unreplicated):
+    def read():
+        try:
+            with transaction.atomic():
+                return len(authors)
+        finally:
+            connections.close_all()
+
+    with routing_scope(safe=True):
+        reason(Author)
+        authors = Author.objects.raw("SELECT * FROM app_author")
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(contextvars.copy_context().run, read).result() == 1
 
 
 def test_a_question_for_the_database_to_write_to_changes_nothing(unreplicated):
