@@ -160,12 +160,12 @@ class HostElection(Election):
 
     def _claim(self) -> bool:
         self._lock = self._try_to_lock()
-        if self._lock is None:
-            self._look()
         if self._lock is None and self._is_silent():
-            # Of two that do so at once the later one wins, and the other finds out when it publishes.
-            self._directory.remove(self._lock_name)
-            self._lock = self._try_to_lock()
+            self._look()  # This process may have stood still itself.
+            if self._is_silent():
+                # Of two that do so at once the later one wins, and the other finds out when it publishes.
+                self._directory.remove(self._lock_name)
+                self._lock = self._try_to_lock()
         return self._lock is not None
 
     def _try_to_lock(self) -> int | None:

@@ -138,6 +138,20 @@ def test_a_snapshot_is_trusted_for_two_intervals(candidate, clock):
     assert late.read() is None
 
 
+def test_a_snapshot_is_read_once(candidate, clock, monkeypatch):
+    """A follower looks four times in an interval."""
+    leader, follower = candidate(), candidate()
+    assert leader.leads()
+    assert follower.read() is not None
+    names = []
+    monkeypatch.setattr(follower._directory, "read", lambda name: names.append(name) or b"")
+    for _ in range(4):
+        clock.now += 0.25
+        assert not follower.leads()
+        assert follower.read() is None
+    assert names == []
+
+
 @pytest.mark.parametrize("changes", [{"at": 2000.0}, {"at": 999.9}, {"at": "now"}, {"version": 0}], ids=str)
 def test_what_was_made_later_than_now_or_before_the_last_is_not_read(candidate, directory, changes):
     leader, follower = candidate(), candidate()
