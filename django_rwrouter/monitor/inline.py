@@ -10,7 +10,7 @@ from time import monotonic
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.monitor.probes import PrimarySample, Prober, take_in
-from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, _make_probers, _Reports
+from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, ErrorReports, make_probers
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.scope.state import on_event_loop
 from django_rwrouter.servers.breaker import POLICY, health
@@ -24,13 +24,13 @@ class InlineRounds:
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
         self._watch = Watch(topology, MISSED_ROUNDS * self._interval + POLICY.longest_pause)
-        self._probers = _make_probers(topology, self._timeout)
+        self._probers = make_probers(topology, self._timeout)
         self._turn = threading.Lock()
         self._next = 0.0
         self._rests: dict[str, tuple[float, float]] = {}
         """Of servers that have failed, for how long they rest, and until when."""
         self._stopped = False
-        self._report = _Reports()
+        self._report = ErrorReports()
 
     def stop(self) -> None:
         """Stop probing, and close the connections unless a round is under way."""

@@ -45,7 +45,7 @@ SECOND_CHANCE: Final = 1.0
 If it misses that, too, the reads that hang on it are cut off."""
 
 
-def _make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
+def make_probers(topology: Topology, timeout: float) -> dict[str, Prober]:
     """Return a prober for each server, by alias, primaries first."""
     watched = {
         alias: cluster.primary
@@ -97,13 +97,14 @@ def end_hung_probes(alias: str, hung_for: float) -> None:
         sockets.sever(connection.connection, partial(hangs, connection))
 
 
-class _Reports:
+class ErrorReports:
     """Logs errors of the monitor itself, each kind once."""
 
     def __init__(self) -> None:
         self._reported: set[tuple[str, str]] = set()
 
     def __call__(self, error: Exception) -> None:
+        """Log an error."""
         kind = (type(error).__name__, str(error.__traceback__ and error.__traceback__.tb_lineno))
         level = logging.DEBUG if kind in self._reported else logging.ERROR
         self._reported.add(kind)
@@ -158,7 +159,7 @@ class Rounds:
         settings: MonitorSettings,
         watch: Watch,
         handling: threading.Lock,
-        report: _Reports,
+        report: ErrorReports,
     ) -> None:
         """Make the probers; ``handling`` is held while the thread works, and free while it waits."""
         self._topology = topology
@@ -175,7 +176,7 @@ class Rounds:
         self._ended = False
         self._until = 0.0
         """End of the current round (monotonic seconds)."""
-        self.probers = _make_probers(topology, self._timeout)
+        self.probers = make_probers(topology, self._timeout)
         self.workers: dict[str, _Worker] = {}
 
     def start(self) -> None:

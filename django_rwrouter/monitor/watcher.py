@@ -18,7 +18,7 @@ from django_rwrouter.events.emit import emitted_elsewhere, own_ejections
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
 from django_rwrouter.monitor.probes import Prober, take_in
-from django_rwrouter.monitor.rounds import MISSED_ROUNDS, Rounds, _Reports, cut_off, end_hung_probes
+from django_rwrouter.monitor.rounds import MISSED_ROUNDS, ErrorReports, Rounds, cut_off, end_hung_probes
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import asking
@@ -48,7 +48,7 @@ class Watcher:
         self._cut_off: dict[str, float] = {}
         self._stopped = False
         self._woken = threading.Event()
-        self._report = _Reports()
+        self._report = ErrorReports()
         self._handling = threading.Lock()
         """Held while the thread works; free while it waits."""
         self.thread = threading.Thread(target=self._run, name="rwrouter-monitor", daemon=True)
