@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseServerError
 from django.http.response import HttpResponseBase
 from django.utils.translation import get_language_from_path
 
@@ -71,7 +72,13 @@ class ReadWriteMiddleware:
         state = _begin(request)
         try:
             with entered(state):
-                response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+                try:
+                    response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+                except CancelledError:
+                    # The client has gone, and may be back at once: stores on the server can still tell.
+                    if exchange.in_use().may_block:
+                        await sync_to_async(_save)(state, request, HttpResponseServerError())
+                    raise
                 if exchange.must_save(state, request, response):
                     if exchange.may_wait(state):
                         await sync_to_async(exchange.save)(state, request, response)
@@ -121,6 +128,11 @@ def _begin(request: HttpRequest) -> RoutingState:
     if state.may_block:
         exchange.begin(state, request)
     return state
+
+
+def _save(state: RoutingState, request: HttpRequest, response: HttpResponseBase) -> None:
+    if exchange.must_save(state, request, response):
+        exchange.save(state, request, response)
 
 
 def _has_prefix(path: str, prefixes: tuple[str, ...]) -> bool:

@@ -1,7 +1,10 @@
 """Logging in, out, and failing, with every session backend of Django and both stores."""
 
+import asyncio
+import contextlib
 import copy
 import gc
+import threading
 import weakref
 from http.cookies import SimpleCookie
 
@@ -16,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.urls import path
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
@@ -669,6 +673,46 @@ def test_an_async_view_reads_its_own_writes(user, site, store):
     site.post(log_in)
     assert site.get(view).text == "1"
     assert site.get(lambda _request: Tag.objects.count()).text == "1"
+
+
+@pytest.mark.parametrize("kept_in", ["session", "cache"])
+@pytest.mark.parametrize("is_async", [True, False], ids=["async view", "sync view"])
+@pytest.mark.parametrize("site", ["asgi"], indirect=True)
+@pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
+def test_a_client_that_goes_before_it_is_answered_finds_what_it_wrote(
+    user, site, settings, kept_in, is_async, backend
+):
+    """Django cancels a view when the connection is closed; the browser may load the page again."""
+    settings.RWROUTER = {**settings.RWROUTER, "STORE": kept_in}
+    settings.MIDDLEWARE = AFTER_SESSIONS if kept_in == "session" else [*reversed(AFTER_SESSIONS[:2])]
+    caches["default"].clear()
+    site.get(lambda request: request.session.update({"a": 1}))
+    wrote, goes_on = threading.Event(), threading.Event()
+
+    async def aview(_request):
+        await Book.objects.acreate(title="new")
+        wrote.set()
+        await asyncio.sleep(60)
+
+    def view(_request):
+        wrote.set()
+        goes_on.wait()  # A thread is not cancelled.
+        Book.objects.create(title="new")
+        return HttpResponse()
+
+    async def main():
+        visit = asyncio.create_task(site.client.post("/"))
+        while not wrote.is_set():  # noqa: ASYNC110  (a thread sets it)
+            await asyncio.sleep(0.001)
+        visit.cancel()
+        await asyncio.sleep(0)
+        goes_on.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await visit
+
+    settings.ROOT_URLCONF = (path("", aview if is_async else view),)
+    async_to_sync(main)()
+    assert site.get(lambda _request: reason()).text == "pinned"
 
 
 # --- sessions that are not Django's ------------------------------------------------------------------------
