@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django_rwrouter.databases.base import Progress, Reading
-from django_rwrouter.databases.mysql_family import MySQLFamily, StatusDriver
+from django_rwrouter.databases.mysql_family import MySQLFamily, StatusDriver, as_text
 
 Interval = tuple[int, int]
 """First and last transaction number, both in it."""
@@ -137,8 +137,10 @@ class MySQLDriver(StatusDriver):
     def read_replica(self, cursor: Any) -> Reading:
         """Return the server, all transactions that it has committed or replayed, and ``read_only``."""
         cursor.execute(_DESCRIPTION)
-        text, uuid, read_only = cursor.fetchone()
-        return Reading(str(uuid), _position(text), writable=not int(read_only))
+        executed, uuid, read_only = cursor.fetchone()
+        text = as_text(executed).replace("\n", "")
+        position = MySQLPosition.decode(text) if text else None
+        return Reading(str(uuid), position, writable=not int(read_only))
 
     def wait(self, cursor: Any, position: MySQLPosition, seconds: float) -> bool:
         """Wait in the server."""
@@ -151,12 +153,6 @@ class MySQLDriver(StatusDriver):
         if progress.replicates and progress.received is None:
             progress.received = progress.replayed  # It had been received before.
         return progress
-
-
-def _position(text: str | bytes | None) -> MySQLPosition | None:
-    if isinstance(text, bytes):
-        text = text.decode()
-    return MySQLPosition.decode(text.replace("\n", "")) if text else None
 
 
 def _numbers(intervals: Iterable[Interval]) -> str:
