@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsIndex
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
@@ -302,6 +302,11 @@ class _Watched(SessionBase):
 
     _scope: Callable[[], RoutingState | None] | None = None
     """``None`` for another session of the same class."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Have copies, which may be pickled, be of the session's own class."""
+        state = {name: value for name, value in vars(self).items() if name != "_scope"}
+        return object.__new__, (type(self).__bases__[1],), state
 
     def clear(self) -> None:
         state = None if self._scope is None else self._scope()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import copy
 import gc
+import pickle
 import threading
 import weakref
 from http.cookies import SimpleCookie
@@ -289,11 +290,17 @@ def test_a_session_that_a_middleware_ends_keeps_the_pin(user, store, ending, sit
     assert site.get(lambda _request: reason()).text == "pinned"
 
 
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda session: pickle.loads(pickle.dumps(session))],
+    ids=["copy", "deepcopy", "pickle"],
+)
 @both_stores
-def test_a_copy_of_a_session_is_a_session_of_its_own(site, store):
+def test_a_copy_of_a_session_is_a_session_of_its_own(site, store, copied):
     def view(request):
         request.session["basket"] = "full"
-        copy.copy(request.session).clear()
+        assert copied(request.session)["basket"] == "full"
+        copied(request.session).clear()
         return request.session.get("basket")
 
     site.post(lambda request: request.session.update({"seen": 1}))
