@@ -39,7 +39,7 @@ from django_rwrouter.routing.opening import Opening, open_replica
 from django_rwrouter.scope.context import current_block, current_state
 from django_rwrouter.scope.state import this_thread
 from django_rwrouter.servers import asking, spill_slots
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import registered
 
 _TIMED_OUT: Final = 0.9

@@ -14,8 +14,8 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NO_ANSWER, NO_ANSWER_WITHIN
 from django_rwrouter.monitor.probes import PrimarySample, ask
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.servers.survey import survey
 

@@ -13,7 +13,8 @@ from django_rwrouter.monitor.probes import PrimarySample, Prober, take_in
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, ErrorReports, make_probers
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.scope.state import on_event_loop
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import ServerState
 
 

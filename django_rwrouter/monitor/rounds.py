@@ -28,7 +28,8 @@ from django_rwrouter.monitor.schedule import Turn, next_deadline, woke
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import pools, sockets
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import loads
 
 logger = logging.getLogger("django_rwrouter")

@@ -17,8 +17,9 @@ from django_rwrouter.monitor.cluster_state import known_state, position_text
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import ServerState
 

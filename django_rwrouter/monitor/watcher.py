@@ -22,7 +22,7 @@ from django_rwrouter.monitor.rounds import MISSED_ROUNDS, ErrorReports, Rounds, 
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import asking
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")

@@ -26,7 +26,7 @@ from django_rwrouter.monitor.cluster_state import known_state
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
 from django_rwrouter.operations.overrides import Override
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import RESOLUTION
 from django_rwrouter.stats.queries import StatisticsState, recorded

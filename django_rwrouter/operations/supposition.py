@@ -43,8 +43,8 @@ from django_rwrouter.routing.steps import (
 from django_rwrouter.scope.context import SAFE_METHODS
 from django_rwrouter.scope.state import Block, BlockKind, ClusterScope, RoutingState
 from django_rwrouter.scope.token import Mark
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 
 if TYPE_CHECKING:
     from django.db.models import Model

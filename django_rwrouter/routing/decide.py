@@ -43,8 +43,8 @@ from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import THREAD, RoutingState, on_event_loop, this_thread
 from django_rwrouter.scope.token import Token
 from django_rwrouter.servers import asking, identity, spill_slots, waiting
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 
 if TYPE_CHECKING:
     from django.db.models import Model

@@ -26,7 +26,7 @@ from django_rwrouter.routing.pending_read import PendingRead
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import THREAD, RoutingState
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

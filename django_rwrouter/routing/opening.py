@@ -11,7 +11,7 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.servers import asking, pools, wrapper_installation
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import registered
 
 if TYPE_CHECKING:

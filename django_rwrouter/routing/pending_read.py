@@ -17,8 +17,8 @@ from django_rwrouter.routing.opening import is_forbidden, ping
 from django_rwrouter.routing.steps import Attempts
 from django_rwrouter.scope.state import THREAD, Block, ClusterScope, RoutingState
 from django_rwrouter.scope.token import Mark
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import is_primary, server_of
 from django_rwrouter.servers.wrapper_installation import install
 

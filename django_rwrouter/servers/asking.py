@@ -16,8 +16,9 @@ from django_rwrouter.databases import get_driver, get_product, what_is_refused
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.servers import pools
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import set_server
 from django_rwrouter.servers.in_flight import loads, registered
 from django_rwrouter.servers.pools import FullPoolError

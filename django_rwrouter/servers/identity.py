@@ -14,8 +14,8 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.scope.context import silenced
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 
 ASK_AGAIN_SECONDS: Final = 10.0
 """For how long a primary that did not say who it is is not asked again."""

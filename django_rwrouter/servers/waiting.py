@@ -14,8 +14,8 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.databases import get_driver, get_product
 from django_rwrouter.servers import pools
 from django_rwrouter.servers.asking import ask, ask_replica, pass_over
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import is_primary, server_of
 
 MAX_WAITING: Final = 8

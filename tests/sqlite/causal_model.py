@@ -27,8 +27,8 @@ from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.routing import decide, pending_read
 from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper_installation
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import set_server
 from django_rwrouter.stores import exchange
 

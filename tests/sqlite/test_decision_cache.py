@@ -29,7 +29,7 @@ from django_rwrouter.routing import decide, decision_cache
 from django_rwrouter.routing.decide import decide_write
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.token import Mark, Token
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import reason
 

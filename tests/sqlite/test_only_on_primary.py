@@ -9,7 +9,7 @@ from django.db.models import IntegerField
 from django.db.models.expressions import RawSQL
 
 from django_rwrouter import Reason, read_connection, routing_scope, use_replica
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.app.models import Book
 from tests.settings import DATABASES
 from tests.sqlite.conftest import REPLICAS, replicate

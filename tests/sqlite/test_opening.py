@@ -11,7 +11,8 @@ from django.db.backends.signals import connection_created
 
 from django_rwrouter import ReplicaWriteError, read_connection, routing_scope, use_primary, use_replica
 from django_rwrouter.execution import hook
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
+from django_rwrouter.servers.health import health
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import REPLICAS, ask, events, reason, replicate

@@ -13,7 +13,7 @@ from django_rwrouter import stats
 from django_rwrouter.management.subcommands import status
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.stats.table import RoutingStatistics
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -14,7 +14,7 @@ from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.operations.overrides import Override, switch_off, switch_on
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.signals import replica_drained, replica_undrained
 from django_rwrouter.stats import recorder

@@ -29,7 +29,7 @@ from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.operations.replication import Stage, ask_progress
 from django_rwrouter.routing import decision_cache
 from django_rwrouter.scope.context import current_state
-from django_rwrouter.servers import asking, breaker, freshness, spill_slots
+from django_rwrouter.servers import asking, freshness, health, spill_slots
 from tests.app.models import Book
 from tests.settings import DATABASES
 from tests.sqlite.conftest import REPLICAS, ask
@@ -344,9 +344,9 @@ def test_a_held_replica_stays_and_catches_up_when_it_is_released(tmp_path):
 def test_a_bound_holds_when_no_monitor_looks_any_more(simulator, routed, monkeypatch):
     """In a long scope no request begins, and so no round of an inline monitor."""
     ahead = [0.0]
-    for module in (decision_cache, freshness, breaker):
+    for module in (decision_cache, freshness, health):
         monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + ahead[0])
-    breaker.health.watch(4.0)  # As a round does.
+    health.health.watch(4.0)  # As a round does.
     with routing_scope(safe=True), consistency("bounded", max_staleness=5.0):
         list(Book.objects.all())
         list(Book.objects.all())

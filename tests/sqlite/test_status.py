@@ -8,7 +8,7 @@ from django.db import connection, connections
 from django_rwrouter import routing_scope, stats
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.status import ServerNow, overview
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import Row
 from django_rwrouter.stats.summary import Database

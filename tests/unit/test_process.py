@@ -16,7 +16,7 @@ from django_rwrouter import process
 from django_rwrouter.balancers import get_balancer
 from django_rwrouter.conf import clusters
 from django_rwrouter.process import call_at_exit
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.stores import cookie, exchange
 
 

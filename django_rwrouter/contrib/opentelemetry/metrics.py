@@ -16,8 +16,8 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from django_rwrouter import __version__
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition
 
 BOUNDARIES: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)

@@ -13,8 +13,8 @@ from django.db import connections
 from django_rwrouter import stats
 from django_rwrouter.operations.override_table import RoutingOverride
 from django_rwrouter.servers import waiting
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.stats.table import RoutingStatistics
 from django_rwrouter.testing import capture_routing
 from launcher.mariadb import MariaDBCluster, ServerError

@@ -24,7 +24,7 @@ from django_rwrouter.contrib.opentelemetry.spans import RoutingSpanProcessor
 from django_rwrouter.events import emit
 from django_rwrouter.execution import hook
 from django_rwrouter.servers import wrapper_installation
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.app.models import Author, Book
 from tests.servers.contrib.settings import ALIASES
 

@@ -19,7 +19,7 @@ import django_rwrouter
 from django_rwrouter import consistency, routing_scope, stats, use_primary
 from django_rwrouter.contrib.prometheus import Families, RoutingCollector, metrics_view
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.stats.latency import BOUNDS

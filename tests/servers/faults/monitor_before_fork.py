@@ -9,7 +9,7 @@ def when_ready(server):
     """Called before the first worker is forked."""
     from board.models import Post
     from django_rwrouter import routing_scope
-    from django_rwrouter.servers.breaker import health
+    from django_rwrouter.servers.health import health
 
     with routing_scope(safe=True):
         Post.objects.count()

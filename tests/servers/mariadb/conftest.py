@@ -10,7 +10,7 @@ from django.db import connections
 from django_rwrouter import process
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.servers import asking
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.testing import capture_routing
 from launcher.mariadb import MariaDBCluster, ServerError
 from launcher.mariadb_data import SERVER_PACKAGES

@@ -12,8 +12,8 @@ from django_rwrouter import Reason, routing_scope, signals
 from django_rwrouter.events import emit
 from django_rwrouter.scope.state import RoutingState, this_thread
 from django_rwrouter.servers import spill_slots
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from tests.app.models import Book
 from tests.servers.mariadb.conftest import sample
 

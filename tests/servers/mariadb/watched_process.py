@@ -186,8 +186,8 @@ def share():
     """Tell again and again what this process knows, until it is killed."""
     from django_rwrouter import monitor
     from django_rwrouter.monitor import lifecycle
-    from django_rwrouter.servers.breaker import health
     from django_rwrouter.servers.freshness import knowledge
+    from django_rwrouter.servers.health import health
 
     route()
     while True:

@@ -8,8 +8,8 @@ from django.db import OperationalError, transaction
 from django.test import Client
 
 from django_rwrouter import Reason, current_token, routing_scope
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from proofs import questions
 from proofs.questions import every_question
 from tests.app.models import Book

@@ -21,7 +21,7 @@ from django_rwrouter import (
     use_replica,
 )
 from django_rwrouter.monitor.rounds import cut_off
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book

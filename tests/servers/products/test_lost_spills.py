@@ -12,8 +12,8 @@ from django_rwrouter.events import emit
 from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.routing import pending_read
 from django_rwrouter.servers import asking, spill_slots
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Author, Book

@@ -15,8 +15,9 @@ from django_rwrouter import monitor, process, routing_scope, stats
 from django_rwrouter.events import emit
 from django_rwrouter.monitor import lifecycle, probes
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import registered
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.signals import (

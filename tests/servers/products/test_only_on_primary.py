@@ -8,7 +8,7 @@ from django_rwrouter import Reason, read_connection, routing_scope, use_replica
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import server_states
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.app.models import Book
 from tests.servers.product import on
 from tests.servers.products.settings import REPLICAS

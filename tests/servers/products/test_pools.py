@@ -13,7 +13,7 @@ from django_rwrouter.monitor.rounds import cut_off
 from django_rwrouter.routing import decide
 from django_rwrouter.routing.opening import Opening, open_replica
 from django_rwrouter.servers import pools
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import registered
 from tests.app.models import Book
 from tests.busy_clock import busy_clock

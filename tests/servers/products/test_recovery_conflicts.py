@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from django_rwrouter import Reason, routing_scope, use_replica
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.app.models import Book
 from tests.servers.product import on
 from tests.servers.products.settings import REPLICAS

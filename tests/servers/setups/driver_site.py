@@ -59,7 +59,7 @@ from django.db.models import F, Func, IntegerField  # noqa: E402
 from django_rwrouter import consistency, current_token, routing_scope, stats  # noqa: E402
 from django_rwrouter.databases import get_product  # noqa: E402
 from django_rwrouter.models import RoutingStatistics  # noqa: E402
-from django_rwrouter.servers.breaker import health  # noqa: E402
+from django_rwrouter.servers.health import health  # noqa: E402
 from django_rwrouter.servers.in_flight import loads  # noqa: E402
 from django_rwrouter.testing import capture_routing  # noqa: E402
 from tests.app.models import Author, Book  # noqa: E402

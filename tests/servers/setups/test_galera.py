@@ -7,7 +7,7 @@ from django_rwrouter import routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.doctor.examination import examine
 from django_rwrouter.servers import asking, waiting
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from launcher.galera import GaleraCluster
 from tests.app.models import Book
 from tests.servers.products.conftest import prepare

@@ -7,8 +7,8 @@ from django.db import connections
 
 from django_rwrouter import Reason, process, routing_scope
 from django_rwrouter.monitor import lifecycle
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import server_of
 from launcher.poolers import HAProxy
 from tests.app.models import Book

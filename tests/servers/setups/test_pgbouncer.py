@@ -12,7 +12,7 @@ from django_rwrouter import Reason, current_token, process, routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from launcher.poolers import HAProxy, PgBouncer
 from launcher.ports import LOOPBACK
 from tests.app.models import Book

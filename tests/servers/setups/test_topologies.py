@@ -10,8 +10,8 @@ from django_rwrouter import current_token, process, routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle
 from django_rwrouter.operations.doctor.examination import examine
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from launcher.postgresql import PostgreSQLCluster
 from launcher.postgresql_data import literal
 from tests.app.models import Book

@@ -11,7 +11,7 @@ from django.utils import translation
 
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind, RoutingOverride
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition
 from tests.sqlite.panel.conftest import NOW, URL, Shown
 

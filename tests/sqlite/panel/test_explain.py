@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 

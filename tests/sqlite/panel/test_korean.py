@@ -7,7 +7,7 @@ from django_rwrouter.decision import Reason
 from django_rwrouter.events.causes import TIMEOUT
 from django_rwrouter.monitor.slowness import Slow
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.sqlite.panel.conftest import NOW, PAGES, read, record
 from tests.tooling.test_translations import translations
 

@@ -10,7 +10,7 @@ from django_rwrouter import use_primary
 from django_rwrouter.monitor import cluster_state
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.operations import overrides
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from django_rwrouter.signals import statement_routed
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.sqlite.panel.conftest import NONE, NOW, REPLICAS, URL, read, record

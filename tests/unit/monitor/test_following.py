@@ -12,8 +12,8 @@ from django_rwrouter.monitor.probes import QUESTIONS, ProbeQuestion, ProbeResult
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers import asking, in_flight
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from django_rwrouter.events.emit import own_ejections
 from django_rwrouter.monitor import cache_election, election, watcher
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.watcher import READS_PER_INTERVAL, Watcher
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 
 HOSTS, PROCESSES = 20, 100
 INTERVALS = 8

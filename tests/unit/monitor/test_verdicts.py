@@ -10,8 +10,9 @@ from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.servers import asking, in_flight, sockets
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import Condition
 

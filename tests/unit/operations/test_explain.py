@@ -12,7 +12,7 @@ from django_rwrouter.operations import supposition
 from django_rwrouter.operations.explain import RULES, explain
 from django_rwrouter.operations.supposition import Question
 from django_rwrouter.scope.state import BlockKind
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 from tests.app.models import Book
 
 OUTCOMES = {

@@ -15,7 +15,7 @@ from django_rwrouter.routing.rules import UNCONDITIONAL
 from django_rwrouter.routing.steps import Attempts, Open, Transaction
 from django_rwrouter.scope.state import Block, BlockKind, RoutingState
 from django_rwrouter.scope.token import EMPTY, Mark, Token
-from django_rwrouter.servers.breaker import health
+from django_rwrouter.servers.health import health
 
 NOW = 1_000_000.0
 PRIMARY, REPLICAS = "main", ("r1", "r2")

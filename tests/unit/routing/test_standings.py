@@ -11,8 +11,8 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.routing import pending_read
 from django_rwrouter.routing.pending_read import Standings, note_new_connection, standings_of
-from django_rwrouter.servers.breaker import health
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import set_server
 from tests.unit.routing.test_ladder import At
 

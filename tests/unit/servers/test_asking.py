@@ -11,8 +11,9 @@ from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.servers import asking, waiting
-from django_rwrouter.servers.breaker import POLICY, health
+from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
+from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import server_of
 
 

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from django_rwrouter.servers.breaker import POLICY, Health
+from django_rwrouter.servers.breaker import POLICY
+from django_rwrouter.servers.health import Health
 from django_rwrouter.servers.server_state import Condition
 
 
