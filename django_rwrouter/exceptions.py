@@ -1,4 +1,4 @@
-"""The errors that are this package's own."""
+"""The exceptions that this package raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``DATABASES``, and what the setting asks of them."""
+"""Checks ``DATABASES`` against what the ``RWROUTER`` setting asks of them."""
 
 from __future__ import annotations
 

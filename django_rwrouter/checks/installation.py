@@ -1,4 +1,4 @@
-"""``MIDDLEWARE`` and ``DATABASE_ROUTERS``: ours are there, once and in their places."""
+"""Checks that the middleware and the router are installed, once and in the right place."""
 
 from __future__ import annotations
 

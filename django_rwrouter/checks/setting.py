@@ -1,4 +1,4 @@
-"""The setting itself: its names, its labels and its cookie."""
+"""Checks the ``RWROUTER`` setting itself: keys and values, model labels, the cookie."""
 
 from __future__ import annotations
 

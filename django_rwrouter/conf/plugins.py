@@ -1,4 +1,4 @@
-"""Classes that the settings name by a short name, or of the project's own by a dotted path."""
+"""Loads the classes that settings name: built-in ones by a short name, the project's by a dotted path."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Integrations with other packages. A module that is for one package alone imports it, and is optional."""
+"""Integrations with other packages, each optional: only the module for a package imports it."""

@@ -1,8 +1,8 @@
 """Prometheus: a collector for prometheus-client.
 
-What it counts comes from the statistics of all processes, since ever, and what it says of the servers is
-what ``rwrouter status`` and the admin show. So it does not matter which process is scraped, nothing is lost
-when one ends, and multiprocess mode is not needed; it works beside it.
+What it counts comes from the statistics of all processes since the first start, and what it says of the
+servers is what ``rwrouter status`` and the admin show. So it does not matter which process is scraped,
+nothing is lost when one ends, and multiprocess mode is not needed; it works beside it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What differs between databases: one module for each product, and their registry.
+"""The registry of database products: one module for each.
 
 A product that nobody has registered has no positions: the levels that need one fall back to ``window``.
 """

@@ -1,4 +1,4 @@
-"""What differs between database products: a :class:`Product` says it all, with defaults for what is unknown.
+"""The interface of a database product: a :class:`Product` has all that differs, with defaults for the rest.
 
 A project registers one of its own with :func:`django_rwrouter.databases.register`.
 """

@@ -1,4 +1,4 @@
-"""What differs between products in the text of statements: the tokens, and what some words do."""
+"""SQL dialects: the tokens of each, and what some words do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that nobody else uses, with short timeouts: to ask a server how it is."""
+"""Dedicated connections with short timeouts, for querying the state of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite, which has no positions, and one writer at a time."""
+"""SQLite: no replication positions, and a single writer at a time."""
 
 from __future__ import annotations
 

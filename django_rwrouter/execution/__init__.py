@@ -1,1 +1,1 @@
-"""What happens at the cursor: statements are observed, counted, and run again where a server is lost."""
+"""Execution: statements are observed at the cursor, counted, and run again where a server is lost."""

@@ -1,4 +1,4 @@
-"""Match statements to the router's decisions that led to them."""
+"""Matches each statement to the router's decision that led to it."""
 
 from __future__ import annotations
 

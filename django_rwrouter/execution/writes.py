@@ -1,4 +1,4 @@
-"""Which statements count as a client's write."""
+"""Decides which statements count as a client's write."""
 
 from __future__ import annotations
 

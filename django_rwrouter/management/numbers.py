@@ -1,4 +1,4 @@
-"""How subcommands read numbers, and write them."""
+"""Parses and formats the numbers of subcommands."""
 
 from __future__ import annotations
 

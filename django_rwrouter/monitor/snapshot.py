@@ -1,4 +1,4 @@
-"""What the leader of a host publishes for the other processes, and its format."""
+"""The snapshot that a leader publishes for the other processes, and its format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws the conclusions from probes: circuit breakers, knowledge, states and events."""
+"""Evaluates the results of probes: circuit breakers, positions, states and events."""
 
 from __future__ import annotations
 

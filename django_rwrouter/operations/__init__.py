@@ -1,1 +1,1 @@
-"""What operators see and do."""
+"""The logic behind the panel, the commands and the exporters."""

@@ -1,4 +1,4 @@
-"""The table of what operators have overridden."""
+"""The model for operators' overrides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator takes out of the router's hands: a replica (drain), or a whole cluster (the kill switch).
+"""Operators' overrides: a replica is drained, or a whole cluster is switched off.
 
 Each is a row on the primary, so that it holds for all processes, and through restarts: the monitor of each
 process reads the table at every tick, and applies what it finds. Whoever makes or ends an override applies

@@ -1,4 +1,4 @@
-"""What is known of a server, as one list: the keys of ``status --json``, and the columns of both tables.
+"""One list of what is shown of a server: the keys of ``status --json``, and the columns of both tables.
 
 A new column is one more entry. :mod:`django_rwrouter.management.subcommands.status` writes the table of the
 command, :mod:`django_rwrouter.admin.now` the panel's.

@@ -1,4 +1,4 @@
-"""What is known of each cluster now: for ``rwrouter status``, the panel's first page, and exporters.
+"""The current state of each cluster, for ``rwrouter status``, the panel's first page and the exporters.
 
 Combines what this process's monitor knows (without one, what a survey of the servers shows), what the other
 processes wrote of themselves, what operators want, and what was counted in the last minutes.

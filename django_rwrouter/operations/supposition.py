@@ -1,4 +1,4 @@
-"""Runs the engine on a hypothetical read, and supposes that each step it asks for has succeeded.
+"""Runs the engine on a hypothetical read, supposing that each step it asks for succeeds.
 
 What this process knows of its servers counts: which are ejected or drained, and whether the kill switch is
 thrown. How far they are behind is supposed. Asks no server.

@@ -1,4 +1,4 @@
-"""Take the steps that the rules ask for, until they have decided."""
+"""Decides one read: evaluates the rules, and takes the steps that they ask for until one has decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the connection that a read will use, before Django does."""
+"""Opens the connection that a read will use, before Django does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rules may say of one read: who may answer it, or what has to be found out first."""
+"""The outcomes of the rules for one read: who may answer it, or the step that has to be taken first."""
 
 from __future__ import annotations
 

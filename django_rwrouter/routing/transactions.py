@@ -1,4 +1,4 @@
-"""Tell what transaction is open around a read: the view's own, or a block."""
+"""Tells which transaction is open around a read: the view's own, or a block."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a request, a task or a block remembers while it runs."""
+"""The memory of a request, a task or a block while it runs."""

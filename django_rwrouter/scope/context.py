@@ -1,4 +1,4 @@
-"""What is in force now: scopes and blocks, in one context variable."""
+"""The scopes and blocks in force, in one context variable."""
 
 from __future__ import annotations
 

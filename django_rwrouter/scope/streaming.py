@@ -1,4 +1,4 @@
-"""Keeping a context in force while a streamed response is consumed, long after the view has returned."""
+"""Keeps a context in force while a streamed response is consumed, long after the view has returned."""
 
 from __future__ import annotations
 

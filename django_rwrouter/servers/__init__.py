@@ -1,1 +1,1 @@
-"""What this process knows of its servers, and how it asks them."""
+"""This process's knowledge of its servers, and how it queries them."""

@@ -1,4 +1,4 @@
-"""Ask servers for their positions: single statements on the driver's own cursor, unseen by wrappers."""
+"""Queries servers for their positions, on the driver's own cursor, which no execute wrapper sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Survey all servers at once, each on a private connection in a thread of its own, until a deadline.
+"""Surveys all servers at once, each on a private connection in its own thread, until a deadline.
 
 A server that is down, frozen or refuses does not delay the others and is reported as such. Used by commands,
 admin pages, and exporters in processes without a monitor.

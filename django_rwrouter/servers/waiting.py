@@ -1,4 +1,4 @@
-"""Wait until a replica has replayed a position."""
+"""Waits until a replica has replayed a position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where statistics are written: the backends of ``STATS["BACKEND"]``."""
+"""The backends that ``STATS["BACKEND"]`` names: where statistics are written."""
 
 from __future__ import annotations
 

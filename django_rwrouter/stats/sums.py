@@ -139,7 +139,7 @@ class Sum:
         return counts
 
     def grand_total(self) -> Counts:
-        """Return the sum without what has a time: for the row with everything since ever."""
+        """Return the sum without what has a time: for the row with the grand totals."""
         counts = self.counts(LONGEST_LOG)
         for key in ("log", "lag", "origins", "processes"):
             counts.pop(key, None)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The table of statistics."""
+"""The model for statistics."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
     def in_total(self) -> list[Recorded]:
         """Return the row of the grand totals, and those that are not in it yet.
 
-        One statement, so that each count since ever is in exactly one of them, whatever is merged meanwhile.
+        One statement, so that each count of all time is in exactly one of them, whatever is merged meanwhile.
         """
         return _recorded(self.filter(models.Q(resolution=0) | ~models.Q(process=MERGED)))
 

@@ -1,4 +1,4 @@
-"""Whether the servers are set up for what the router does with them.
+"""Examines whether the servers are configured as the router requires.
 
 ``examination`` asks all servers of a cluster and compares them, and one module for each database judges what
 its servers said. Nothing is ever changed on a server.

@@ -1,4 +1,4 @@
-"""Asking all servers of a cluster, each on a connection of its own and within bounds, and comparing them."""
+"""Examines all servers of a cluster at once, each on its own connection, and compares them."""
 
 from __future__ import annotations
 

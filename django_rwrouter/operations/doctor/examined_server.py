@@ -1,4 +1,4 @@
-"""One server under examination: what it said of itself, and what there is to say about it."""
+"""One server under examination: its answers, and the findings about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node of a Galera cluster has to be set to."""
+"""Examines the configuration of a node of a Galera cluster."""
 
 from __future__ import annotations
 

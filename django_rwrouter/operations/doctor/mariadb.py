@@ -1,4 +1,4 @@
-"""What a MariaDB server has to be set to."""
+"""Examines the configuration of a MariaDB server."""
 
 from __future__ import annotations
 

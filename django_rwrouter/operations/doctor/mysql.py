@@ -1,4 +1,4 @@
-"""What a MySQL server has to be set to."""
+"""Examines the configuration of a MySQL server."""
 
 from __future__ import annotations
 

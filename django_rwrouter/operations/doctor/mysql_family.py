@@ -1,4 +1,4 @@
-"""Questions and checks that the doctor shares between MariaDB and MySQL."""
+"""Examines what MariaDB and MySQL have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server has to be set to."""
+"""Examines the configuration of a PostgreSQL server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether MariaDB or MySQL replication filters withhold tables that are read from the replica."""
+"""Finds tables that replication filters of MariaDB or MySQL withhold from a replica that is read."""
 
 from __future__ import annotations
 
