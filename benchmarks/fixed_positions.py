@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from django_rwrouter import databases
-from django_rwrouter.databases.base import Reading
+from django_rwrouter.databases.base import Driver, Reading
 from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.databases.sqlite import SQLite
 
 
-class FixedPositions:
+class FixedPositions(Driver):
     """The driver."""
 
-    replicas_are_read_only = False
     asked = 0
     """How many questions there were."""
 
@@ -30,13 +29,7 @@ class FixedPositions:
         [[_number, _name, file]] = cursor.execute("PRAGMA database_list").fetchall()
         return Reading(file, self._ask(cursor))
 
-    describe_primary = read_replica
-
-    def place(self, position: Any, _primary: Any) -> Any:
-        """Return the position: all are of one history."""
-        return position
-
-    def wait(self, _cursor: Any, _position: Any, _seconds: float) -> bool:
+    def wait(self, cursor: Any, position: Any, seconds: float) -> bool:
         """Say that the position is reached."""
         return True
 
