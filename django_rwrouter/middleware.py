@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -77,7 +78,8 @@ class ReadWriteMiddleware:
                 except CancelledError:
                     # The client has gone, and may be back at once: stores on the server can still tell.
                     if exchange.in_use().may_block:
-                        await sync_to_async(_save)(state, request, HttpResponseServerError())
+                        with suppress(Exception):  # A server that stops has no more threads to run it in.
+                            await sync_to_async(_save)(state, request, HttpResponseServerError())
                     raise
                 if exchange.must_save(state, request, response):
                     if exchange.may_wait(state):

@@ -334,7 +334,7 @@ def get_topology() -> Topology:
 process.derives(get_topology.cache_clear, [SETTING, "CACHES", "SESSION_ENGINE"])
 
 
-_OPENING: Final = '"`['
+OPENING_QUOTES: Final = '"`['
 _CLOSING: Final = '"`]'
 _SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
 
@@ -345,7 +345,7 @@ def table_name(db_table: str) -> str:
     Django quotes the whole name unless it is quoted already, which sites use to name a schema:
     ``'"schema"."table"'`` or ``'schema"."table'``.
     """
-    quoted = len(db_table) > 1 and db_table[0] in _OPENING and db_table[-1] in _CLOSING
+    quoted = len(db_table) > 1 and db_table[0] in OPENING_QUOTES and db_table[-1] in _CLOSING
     return _SEPARATOR.sub(".", db_table[1:-1] if quoted else db_table)
 
 

@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.clusters import _OPENING
+from django_rwrouter.conf.clusters import OPENING_QUOTES
 from django_rwrouter.databases import by_name
 from django_rwrouter.databases.dialects import WORD, Dialect
 
@@ -487,7 +487,7 @@ def _name_at(part: Sequence[str], at: int, dialect: Dialect) -> tuple[str | None
 
 
 def _unquoted(name: str, dialect: Dialect) -> str:
-    if name[0] in _OPENING:
+    if name[0] in OPENING_QUOTES:
         quote = name[-1]
         return name[1:-1].replace(quote * 2, quote)
     return name.lower() if dialect.folds_case else name

@@ -61,7 +61,7 @@ def _make_read_only(connection: BaseDatabaseWrapper, product: Product, statement
     try:
         _run(connection, *statement)
     except Error as error:
-        if not product.errors.is_unsupported(error):
+        if not (product.supported_isolation and product.errors.is_unsupported(error)):
             raise
         if not connection.autocommit:
             connection.connection.rollback()

@@ -21,6 +21,7 @@ from django.core import signing
 from django.utils.encoding import force_bytes
 
 from django_rwrouter import process
+from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.options import Lifetime
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def _verified(value: str, read_position: Callable[[str], Position] | None) -> Ma
 
 _KEYS: Final = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
 process.derives(_signer.cache_clear, _KEYS)
-process.derives(_verified.cache_clear, _KEYS)
+process.derives(_verified.cache_clear, (*_KEYS, SETTING))  # What it read of a position, too.
 
 
 def _mark(entry: list[Any], read_position: Callable[[str], Position] | None) -> Mark:

@@ -127,9 +127,10 @@ class TimeStep:
         """By name, such as ``read_spilled`` and ``failover``."""
         self.lag = {alias: most for alias, (most, *_last) in counted.lag.items()}
         """The most seconds that each replica was behind; only those that were measured."""
-        self._latency = {
-            alias: buckets for (_cluster, alias, kind), buckets in counted.latency.items() if kind == "read"
-        }
+        self._latency: defaultdict[str, list[int]] = defaultdict(list)
+        for (_cluster, alias, kind), buckets in counted.latency.items():
+            if kind == "read":
+                latency.add(self._latency[alias], buckets)
         for _cluster, alias, reason, count in counted.reads():
             self.reads[alias] += count
             if alias in primaries:

@@ -127,7 +127,7 @@ class RoutingStatistics(models.Model):
     final = models.BooleanField(db_default=False)
     """Whether its process will not write it again."""
     data = models.JSONField()
-    """The counts; see :class:`django_rwrouter.stats.counters.Counts`."""
+    """The counts; see :class:`django_rwrouter.stats.sums.Counts`."""
 
     objects = RoutingStatisticsQuerySet.as_manager()
 

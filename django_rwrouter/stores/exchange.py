@@ -32,7 +32,7 @@ from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.identity import server_of
 from django_rwrouter.stores import NotKept, Store, get_store
 from django_rwrouter.stores.cookie import CookieStore
-from django_rwrouter.stores.session import require_session, session_is_saved
+from django_rwrouter.stores.session import SessionStore, require_session, session_is_saved
 
 if TYPE_CHECKING:
     from django_rwrouter.databases.base import Position
@@ -59,7 +59,7 @@ def in_use() -> StoresInUse:
     may_block = any(store.blocks for store in stores)
     has_cookie = any(isinstance(store, CookieStore) for store in stores)
     readers = (*stores, SUBSTITUTE) if may_block and not has_cookie else stores
-    refreshing = tuple(store for store in stores if hasattr(store, "refresh"))
+    refreshing = tuple(store for store in stores if isinstance(store, SessionStore))
     return StoresInUse(stores, readers, may_block, refreshing)
 
 

@@ -112,18 +112,16 @@ class SessionStore:
         value = _joined([*_missing(carried, stored), token])
         _put_quietly(session, value)
         if failed and session.session_key != brought:
+            if brought:
+                _add_to_remains(session, brought, [token], max_age)
             raise NotKept("The client does not learn of its new session after a server error.")
         if stored.session_key is None and brought in {None, session.session_key}:
             # If the request saves it, Django puts an error (SessionInterrupted) in place of the response.
             _add_to_remains(session, session.session_key, [token], max_age)
             raise NotKept("The session was deleted meanwhile.")
-        if session_is_saved(session) and not failed:
+        if session_is_saved(session) and not failed and _has_session(request):
             return
-        stored[KEY] = value
-        try:
-            stored.save()
-        except UpdateError as error:
-            raise NotKept("The session was deleted meanwhile.") from error
+        _save_stored(stored, value)
 
     def refresh(self, request: HttpRequest) -> None:
         """Take over the tokens that other responses have stored since this request loaded its session."""
@@ -173,6 +171,17 @@ def _as_stored(session: SessionBase, brought: str | None) -> SessionBase:
     if brought and session.session_key != brought:
         return _remains_of(session, brought)
     return session.__class__(session.session_key)
+
+
+def _save_stored(stored: SessionBase, value: str) -> None:
+    """Save the tokens in a stored session; raises :class:`NotKept` where none is stored."""
+    if stored.session_key is None:
+        raise NotKept("Nothing is stored under the key that the client brings.")
+    stored[KEY] = value
+    try:
+        stored.save()
+    except UpdateError as error:
+        raise NotKept("The session was deleted meanwhile.") from error
 
 
 def _add_to_remains(session: SessionBase, key: str, tokens: Sequence[str], max_age: float) -> None:

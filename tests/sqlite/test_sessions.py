@@ -18,6 +18,7 @@ from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signing import Signer
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import path
@@ -27,6 +28,7 @@ from django.utils.module_loading import import_string
 from django_rwrouter import consistency, current_token, restore_token, routing_scope
 from django_rwrouter.middleware import ReadWriteMiddleware
 from django_rwrouter.scope.context import Isolation
+from django_rwrouter.stores import exchange
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag
 from tests.sqlite.conftest import events, reason, replicate
@@ -517,20 +519,45 @@ def replace_session(get_response):
     return handle
 
 
+@pytest.mark.parametrize("saved", [False, True], ids=["", "saved always"])
 @pytest.mark.parametrize("has_session", [False, True])
 @pytest.mark.parametrize("replace", REPLACEMENTS)
 @pytest.mark.parametrize("site", ["wsgi"], indirect=True)
 @pytest.mark.parametrize("backend", ["db", "signed_cookies"], indirect=True)
 @session_store
 def test_a_session_that_a_middleware_replaces_is_no_error(
-    user, site, backend, store, replace, has_session, settings
+    user, site, backend, store, replace, has_session, saved, settings
 ):
+    settings.SESSION_SAVE_EVERY_REQUEST = saved
     settings.MIDDLEWARE = [*AFTER_SESSIONS[:2], f"{__name__}.replace_session"]
     if has_session:
         site.get(lambda request: request.session.update({"a": 1}))
     assert site.post(write, replace=replace).status_code == 200
     assert site.get(lambda _request: reason(), replace=replace).text == "pinned"
     assert site.get(lambda _request: reason()).text == "pinned"
+
+
+def session_of_a_signed_cookie(get_response):
+    def handle(request):
+        request.session = request.session.__class__(Signer().unsign(request.COOKIES["sessionid"]))
+        return get_response(request)
+
+    return handle
+
+
+@pytest.mark.parametrize("site", ["wsgi"], indirect=True)
+@pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
+@session_store
+def test_a_cookie_that_is_not_the_sessions_key(user, site, backend, store, settings):
+    settings.MIDDLEWARE = [AFTER_SESSIONS[0], f"{__name__}.session_of_a_signed_cookie", AFTER_SESSIONS[1]]
+    session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")()
+    session["a"] = 1
+    session.save()
+    site.client.cookies["sessionid"] = Signer().sign(session.session_key)
+    before = Session.objects.count()
+    site.post(write)
+    assert site.get(lambda _request: reason()).text == "pinned"
+    assert Session.objects.count() == before
 
 
 @pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
@@ -720,6 +747,37 @@ def test_a_client_that_goes_before_it_is_answered_finds_what_it_wrote(
     settings.ROOT_URLCONF = (path("", aview if is_async else view),)
     async_to_sync(main)()
     assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@pytest.mark.parametrize("site", ["asgi"], indirect=True)
+@pytest.mark.parametrize("backend", ["db"], indirect=True)
+@pytest.mark.parametrize("fails", [False, True], ids=["kept", "cannot be kept"])
+@session_store
+def test_one_that_goes_from_a_new_session(user, site, store, backend, fails, settings, monkeypatch):
+    """Its next request brings the old session; that nothing can be kept does not hide that it has gone."""
+    site.get(lambda request: request.session.update({"a": 1}))
+    wrote = threading.Event()
+
+    async def aview(request):
+        await request.session.acycle_key()
+        await Book.objects.acreate(title="new")
+        wrote.set()
+        await asyncio.sleep(60)
+
+    async def main():
+        visit = asyncio.create_task(site.client.post("/"))
+        while not wrote.is_set():  # noqa: ASYNC110  (a thread sets it)
+            await asyncio.sleep(0.001)
+        if fails:
+            monkeypatch.setattr(exchange, "save", "not callable")
+        visit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await visit
+
+    settings.ROOT_URLCONF = (path("", aview),)
+    async_to_sync(main)()
+    if not fails:
+        assert site.get(lambda _request: reason()).text == "pinned"
 
 
 # --- sessions that are not Django's ------------------------------------------------------------------------

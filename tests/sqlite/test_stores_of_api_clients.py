@@ -584,3 +584,23 @@ def test_the_cache_gets_what_the_cookie_brought(store, is_pinned):
     writer.cookies[SESSION] = "s1"
     assert is_pinned(writer)
     assert is_pinned(visitor("s1"))
+
+
+class StoreOfTheSites:
+    """One that has more methods than a store needs."""
+
+    blocks = True
+
+    def load(self, request):
+        return ()
+
+    def save(self, request, response, token, max_age):
+        """Keep nothing."""
+
+    def refresh(self, everything):
+        raise AssertionError("It is the site's own.")
+
+
+def test_a_store_of_the_sites_needs_no_sessions(store):
+    store(f"{__name__}.StoreOfTheSites")
+    assert Client().post("/").status_code == 200

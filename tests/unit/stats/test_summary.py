@@ -147,6 +147,13 @@ def test_what_a_newer_version_adds_is_skipped():
     assert (found.reads, found.total("e")) == (1, 1)
 
 
+def test_a_step_adds_up_what_a_database_took_under_two_names_of_its_cluster():
+    times = [["default", "replica1", "read", [2]], ["main", "replica1", "read", [0] * 13 + [8]]]
+    rows = [(MINUTES[0], {"statements": [read("default")], "latency": [time]}) for time in times]
+    [step] = Summary(rows, steps=MINUTES[:1], aliases=ALIASES).steps
+    assert step.milliseconds("replica1", 0.05) < 1 < step.milliseconds("replica1", 0.9)
+
+
 @pytest.mark.parametrize(("count", "whole", "expected"), [(1, 4, 25.0), (0, 4, 0), (0, 0, 0)])
 def test_percent(count, whole, expected):
     assert percent(count, whole) == expected
