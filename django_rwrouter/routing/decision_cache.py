@@ -72,8 +72,8 @@ class Basis:
     """The one to be used."""
     is_pinged: bool
     """Whether ``CONN_HEALTH_CHECKS`` wants it pinged once in each request."""
-    own: dict[str, Any]
-    """What that connection has of its own: Django's test case leaves a ``cursor`` there to forbid its use."""
+    in_test: bool
+    """Whether tests run: a test case of Django's may forbid the use of that connection."""
     opened: Any
     """The driver's connection in it."""
     version: int
@@ -114,7 +114,7 @@ def recall(model: type[Model] | Model) -> str | None:
         and primary.autocommit is basis.autocommit
         and (connection := basis.connection).connection is basis.opened
         and (not basis.is_pinged or connection.health_check_done)
-        and ("cursor" not in basis.own or not is_forbidden(connection))
+        and (not basis.in_test or not is_forbidden(connection))
         and health.version == basis.version
         and (basis.until is inf or monotonic() < basis.until)
     ):
@@ -258,7 +258,7 @@ def settle(decision: Decision, read: PendingRead) -> None:
         primary.autocommit,
         connection,
         connection.health_check_enabled,
-        connection.__dict__,
+        process.in_test_environment(),
         connection.connection,
         read.version,
         until,
