@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -60,7 +60,7 @@ class _CacheThread:
             threading.Thread(
                 target=self._run, args=(self._calls,), name="rwrouter-cache", daemon=True
             ).start()
-        elif not self._last.done():
+        elif wait([self._last], seconds).not_done:
             raise TimeoutError
         self._last = answer = Future[_T]()
         self._calls.put((function, answer))

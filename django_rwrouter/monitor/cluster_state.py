@@ -90,7 +90,11 @@ def ask_state(
     catch_up: float,
 ) -> ServerState:
     """Ask one server, as :func:`ask` does, and compare a replica with the primary's sample."""
-    result = ask(connection, cluster.primary, sample, patience=patience, catch_up=catch_up)
+    try:
+        result = ask(connection, cluster.primary, sample, patience=patience, catch_up=catch_up)
+    finally:
+        if connection.alias == cluster.primary:
+            sample.done.set()
     reading, driver = result.reading, result.driver
     position = None if reading is None else reading.position
     if driver is not None and reading is not None and reading.tentative and position is not None:

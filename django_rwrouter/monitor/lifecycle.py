@@ -38,12 +38,13 @@ class _Monitor:
     def called(self) -> None:
         """Start the monitor if it does not run; inline, run a round if one is due."""
         # While another thread starts it, this one goes on.
-        if self.rounds is None and self._starting.acquire(blocking=False):
+        starting = self._starting  # A change of the settings puts another in its place.
+        if self.rounds is None and starting.acquire(blocking=False):
             try:
                 if self.calls and self.rounds is None:
                     self._start()
             finally:
-                self._starting.release()
+                starting.release()
         if isinstance(rounds := self.rounds, InlineRounds):
             rounds.run_if_due()
 

@@ -129,30 +129,30 @@ def ask(
     ``refusal``, only has to answer.
     """
     alias, is_primary = connection.alias, connection.alias == primary
-    try:
-        connection.ensure_connection()
-        driver = get_driver(connection)
-        if not is_primary:
-            sample.done.wait(patience)
-        began = monotonic()
-        reading = None
-        if driver is None or refusal:
-            if not connection.is_usable():
-                raise OperationalError("It does not answer.")
-        else:
-            try:
-                reading = (_describe if is_primary else _read)(connection, driver)
-            except Error as error:
-                if not get_product(connection).errors.is_refusal(error):
-                    raise
-                refusal = what_is_refused(error)
-        seconds = monotonic() - began
-        if is_primary:
-            sample.position, sample.at = None if reading is None else reading.position, began
-    finally:
-        if is_primary:
-            sample.done.set()
-    if not is_primary and driver is not None and reading is not None:
+    connection.ensure_connection()
+    driver = get_driver(connection)
+    if not is_primary:
+        sample.done.wait(patience)
+    began = monotonic()
+    reading = None
+    if driver is None or refusal:
+        if not connection.is_usable():
+            raise OperationalError("It does not answer.")
+    else:
+        try:
+            reading = (_describe if is_primary else _read)(connection, driver)
+        except Error as error:
+            if not get_product(connection).errors.is_refusal(error):
+                raise
+            refusal = what_is_refused(error)
+    seconds = monotonic() - began
+    if is_primary:
+        sample.position, sample.at = None if reading is None else reading.position, began
+        sample.done.set()
+    another_name = not is_primary and identity.is_primary(
+        *map(connections.create_connection, (alias, primary))
+    )
+    if not is_primary and not another_name and driver is not None and reading is not None:
         until = began + catch_up
         while began < until and _is_behind(driver, reading, sample):
             time.sleep(SECOND_LOOK)
@@ -165,8 +165,7 @@ def ask(
         reading=reading,
         driver=driver,
         refusal=refusal,
-        is_primary=not is_primary
-        and identity.is_primary(*map(connections.create_connection, (alias, primary))),
+        is_primary=another_name,
     )
 
 
@@ -197,7 +196,7 @@ class Prober:
         """Whether the driver has a read timeout."""
 
     def probe(self, sample: PrimarySample, *, patience: float = 0.0, fresh: bool = False) -> ProbeResult:
-        """Probe the server, like :func:`ask_state`. Never raises.
+        """Probe the server, like :func:`ask`. Never raises.
 
         ``fresh`` opens a new connection, which also tests whether the server still takes any.
         """

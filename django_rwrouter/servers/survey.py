@@ -74,6 +74,9 @@ def _inquiry(
                 outcome = ask(connection)
         except Exception as error:  # noqa: BLE001  (the caller reports it)
             outcome = error
+        except BaseException as error:
+            inquiry.set_exception(error)  # Else callers would share it for ever.
+            raise
         inquiry.set_result(outcome)
 
     # A daemon thread: a server that never answers must not keep the process from ending.

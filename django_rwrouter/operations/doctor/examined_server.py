@@ -52,7 +52,7 @@ class ExaminedServer:
     options: Mapping[str, Any] = field(default_factory=dict)
     """The alias' own entry of ``DATABASES``."""
     primary: ExaminedServer | None = None
-    """Its cluster's primary, which may not have answered; ``None`` for the primary itself."""
+    """Its cluster's primary, which may not have answered; ``None`` before all were asked."""
     version: str = ""
     """The product's name and version, or what Django calls it."""
     identity: str = ""

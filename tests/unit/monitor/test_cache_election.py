@@ -279,16 +279,33 @@ def test_a_cache_that_hangs_is_not_waited_for(host, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(type(cache), "get", hang)
         patch.setattr(cache_election, "_LEAST_PATIENCE", 0.01)
-        patch.setattr(leader.election, "_interval", 0.001)
+        for process in (leader, follower):
+            patch.setattr(process.election, "_interval", 0.001)
         with pytest.raises(CannotShareError, match=r"cannot be used \(TimeoutError\)$"):
             leader.publish()
         with pytest.raises(CannotShareError, match=r"cannot be used \(TimeoutError\)$"):
-            follower.read()  # At once: it would wait for two seconds by itself.
+            follower.read()
         leader.do(leader.election.close)
         goes_on.set()
         leader.election._thread._last.exception()
     assert follower.read() is None
     assert not follower.leads()
+
+
+def test_a_call_under_way_is_waited_for():
+    """One monitor gives its lease up while the next one asks."""
+    thread, begun, goes_on = cache_election._CacheThread(), threading.Event(), threading.Event()
+
+    def ask():
+        begun.set()
+        goes_on.wait()
+
+    first = threading.Thread(target=thread.call, args=(ask, 60.0))
+    first.start()
+    begun.wait()
+    threading.Timer(0.05, goes_on.set).start()
+    assert thread.call(lambda: "answer", 60.0) == "answer"
+    first.join()
 
 
 def test_a_cache_that_keeps_nothing_is_said(host, settings):

@@ -114,3 +114,11 @@ def test_without_positions_it_counts_that_a_server_answers(look):
     primary, replica = look("well", "down")
     assert primary.failure == ""
     assert replica.failure == "OperationalError 2003"
+
+
+def test_another_name_of_the_primary_is_not_waited_for(look, monkeypatch):
+    """Promoted once, it may tell for ever how far it had replayed as a replica."""
+    monkeypatch.setattr(probes.identity, "is_primary", lambda _own, _primary: True)
+    driver = Driver(-1000)
+    _primary, replica = look("well", "replica", driver)
+    assert (replica.lag, driver.replica) == (0.0, -999)

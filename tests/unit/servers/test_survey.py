@@ -91,3 +91,15 @@ def test_of_a_shared_topic_a_frozen_server_costs_one_thread(opened, thaw):
     thaw.set()
     outcomes = survey(["frozen"], asker(thaw), timeout=1, deadline=LONG, topic="test")
     assert outcomes == {"frozen": "answer of frozen"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_is_ended_is_asked_for_no_more(opened, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _arguments: None)
+
+    def leave(_connection):
+        raise GeneratorExit
+
+    with pytest.raises(GeneratorExit):
+        survey(["well"], leave, timeout=1, deadline=LONG, topic="leaving")
+    assert survey(["well"], lambda _connection: 1, timeout=1, deadline=LONG, topic="leaving") == {"well": 1}
