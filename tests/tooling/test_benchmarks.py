@@ -286,9 +286,11 @@ def test_the_summary_says_what_was_measured_of_decisions():
     ours = "django-rwrouter: read, "
     ratios = {row["what"]: row["ratio"] for row in measured("decision") if row["what"].startswith(ours)}
     outside = ratios.pop(f"{ours}outside any scope")
+    timed = [ratios.pop(f"{ours}{scene}") for scene in ("window", "bounded, in a block")]
     assert (
         f"costs {min(ratios.values()):.2f} to {max(ratios.values()):.2f} times that of a two-line"
-        f" `random.choice()` router in a request, and {outside:.2f} times in a script without one"
+        f" `random.choice()` router in a request, {min(timed):.2f} to {max(timed):.2f} times at `window` and"
+        f" `bounded`, which look at the clock, and {outside:.2f} times in a script without one"
     ) in in_short()
 
 
