@@ -32,7 +32,7 @@ from django_rwrouter.routing.pending_read import standings_of
 from django_rwrouter.routing.steps import Transaction
 from django_rwrouter.routing.transactions import transaction_of
 from django_rwrouter.scope.context import current_block
-from django_rwrouter.scope.state import THREAD, BlockKind, ClusterScope, RoutingState, on_event_loop
+from django_rwrouter.scope.state import THREAD, BlockKind, ClusterScope, RoutingState, running_loop
 from django_rwrouter.servers.freshness import knowledge
 
 _LEVELS: Final = frozenset(
@@ -181,13 +181,13 @@ def _holds(decision: Decision | None, state: RoutingState, cluster: Cluster) -> 
         return decision.reason is Reason.USE_REPLICA
     level = cluster.settings.consistency if block is None or block.level is None else block.level
     if level is Level.CAUSAL and decision.reason is Reason.WINDOW:  # What it is without positions.
-        here = standings_of(cluster, on_loop=on_event_loop() is not None)
+        here = standings_of(cluster, on_loop=running_loop() is not None)
         return not (here.has_driver and knowledge.has_positions(cluster.name, cluster.replica_aliases))
     return decision.reason.code == level.value
 
 
 def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluster) -> bool:
-    here = standings_of(cluster, on_loop=on_event_loop() is not None)
+    here = standings_of(cluster, on_loop=running_loop() is not None)
     transaction = transaction_of(here.primary, state, scope, cluster.name)
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 

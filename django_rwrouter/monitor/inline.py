@@ -12,7 +12,7 @@ from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.monitor.probes import PrimarySample, Prober, take_in
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, ErrorReports, make_probers
 from django_rwrouter.monitor.verdicts import Watch
-from django_rwrouter.scope.state import on_event_loop
+from django_rwrouter.scope.state import running_loop
 from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import ServerState
@@ -52,7 +52,7 @@ class InlineRounds:
 
     def run_if_due(self) -> None:
         """Run a round if one is due, no other thread runs one, and this is not the event loop."""
-        if monotonic() < self._next or on_event_loop() or not self._turn.acquire(blocking=False):
+        if monotonic() < self._next or running_loop() or not self._turn.acquire(blocking=False):
             return
         try:
             self._round()

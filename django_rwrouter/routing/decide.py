@@ -40,7 +40,7 @@ from django_rwrouter.routing.steps import (
 from django_rwrouter.routing.transactions import transaction_of
 from django_rwrouter.scope.context import current_block, current_state, in_effect, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
-from django_rwrouter.scope.state import THREAD, RoutingState, on_event_loop, this_thread
+from django_rwrouter.scope.state import THREAD, RoutingState, running_loop, this_thread
 from django_rwrouter.scope.token import Token
 from django_rwrouter.servers import asking, identity, spill_slots, waiting
 from django_rwrouter.servers.freshness import knowledge
@@ -92,7 +92,7 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
 
 def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRead:
     """Return a read of what is in force now, of which nothing is decided yet."""
-    now, cluster, on_loop = in_force(), route.cluster, on_event_loop() is not None
+    now, cluster, on_loop = in_force(), route.cluster, running_loop() is not None
     innermost = now.block
     if innermost.__class__ is GeneratorRegions:
         now = in_effect()
@@ -324,7 +324,7 @@ def decide_write(route: ModelRoute, instance: Model | None, state: RoutingState)
     here = THREAD.standings.get(cluster.name)
     if here is None or here.cluster is not cluster:
         # The first time: the primary's statements are observed from now on.
-        standings_of(cluster, on_loop=on_event_loop() is not None)
+        standings_of(cluster, on_loop=running_loop() is not None)
     decision = route.decide(cluster.primary, Reason.WRITE, "write")
     settle_write(decision, route, state)
     return decision

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from django_rwrouter.scope.state import Block, RoutingState, on_event_loop, this_thread
+from django_rwrouter.scope.state import Block, RoutingState, running_loop, this_thread
 
 _GENERATORS: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _AROUND: Final = frozenset({"contextlib", "_pytest", "pytest_asyncio", "anyio"})
@@ -27,7 +27,7 @@ _RESUME_KIND, _AFTER_AWAIT = 3, 3
 
 def strand() -> object:
     """Return the running task of an event loop, or else the running thread."""
-    return (asyncio.current_task() if on_event_loop() else None) or this_thread()
+    return (asyncio.current_task() if running_loop() else None) or this_thread()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -264,7 +264,7 @@ THREAD: Final = _Thread()
 """What belongs to the running thread."""
 
 
-on_event_loop: Final[Callable[[], object]] = _get_running_loop
+running_loop: Final[Callable[[], object]] = _get_running_loop
 """Return the event loop on whose own thread this runs, where nothing may wait; ``None`` elsewhere."""
 
 

@@ -25,7 +25,7 @@ from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.scope import token
-from django_rwrouter.scope.state import ClusterScope, RoutingState, on_event_loop
+from django_rwrouter.scope.state import ClusterScope, RoutingState, running_loop
 from django_rwrouter.scope.token import EMPTY, FirstSights, Mark, Token
 from django_rwrouter.servers import asking, waiting
 from django_rwrouter.servers.freshness import knowledge
@@ -193,14 +193,14 @@ def issue(state: RoutingState, used: Sequence[tuple[Cluster, ClusterScope]] | No
     for cluster, scope in used or _used(state):
         if scope.wrote:
             made[cluster.name] = _mark_of_write(state, cluster)
-        elif cluster.settings.monotonic_reads and not on_event_loop():
+        elif cluster.settings.monotonic_reads and not running_loop():
             mark = _mark_of_reads(state, scope, cluster)
             if mark is not None:
                 made[cluster.name] = mark
     brought = state.token
     if brought is None:
         # Where nobody may look, the client counts as one that has just written.
-        may_look = not state.may_block or not on_event_loop()
+        may_look = not state.may_block or not running_loop()
         brought = state.known_token() if may_look else _written_at(time.time())
     if not made:
         return brought
@@ -222,7 +222,7 @@ def _mark_of_write(state: RoutingState, cluster: Cluster) -> Mark:
     if (
         not in_transaction
         and knowledge.has_positions(cluster.name, cluster.replica_aliases)
-        and not on_event_loop()
+        and not running_loop()
     ):
         position = asking.ask_primary(cluster, connection)
     at = round(time.time(), 6)
@@ -311,7 +311,7 @@ class _Watched(SessionBase):
     def clear(self) -> None:
         state = None if self._scope is None else self._scope()
         if state is not None and state.token is None and not state.loading:
-            if on_event_loop():
+            if running_loop():
                 state.token = _written_at(time.time())
             else:
                 state.known_token()
