@@ -14,8 +14,8 @@ from django.urls import URLPattern, path, re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_rwrouter.admin import actions, events, explain, now, over_time, replication
 from django_rwrouter.admin.page import CHANGE, VIEW, Page
+from django_rwrouter.admin.pages import actions, events, explain, now, over_time, replication
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.middleware import UNCOUNTED

@@ -1,7 +1,7 @@
 """One list of what is shown of a server: the keys of ``status --json``, and the columns of both tables.
 
 A new column is one more entry. :mod:`django_rwrouter.management.subcommands.status` writes the table of the
-command, :mod:`django_rwrouter.admin.now` the panel's.
+command, :mod:`django_rwrouter.admin.pages.now` the panel's.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from django_rwrouter.admin import now
+from django_rwrouter.admin.pages import now
 from django_rwrouter.management.subcommands import status
 from django_rwrouter.operations.server_columns import COLUMNS, Column
 from tests.sqlite.panel.conftest import read, record

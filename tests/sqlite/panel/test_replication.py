@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_rwrouter.admin import replication
+from django_rwrouter.admin.pages import replication
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.operations.replication import ClusterProgress, ReplicaProgress
 

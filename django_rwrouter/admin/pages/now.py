@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_rwrouter.admin import colors
-from django_rwrouter.admin.actions import shown
 from django_rwrouter.admin.machines import machines
 from django_rwrouter.admin.origins import origins
+from django_rwrouter.admin.pages.actions import shown
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.events.causes import NO_ANSWER, sentence
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit

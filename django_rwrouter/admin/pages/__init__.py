@@ -1,0 +1,1 @@
+"""The pages of the panel, one module each: what its template shows."""
