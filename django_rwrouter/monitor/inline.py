@@ -91,7 +91,7 @@ class InlineRounds:
         try:
             self._watch.heard(finding, monotonic())
             if not finding.failure:
-                take_in(prober.ask_more())
+                take_in(prober.ask_more(), self._report)
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)
             self._report(error)
         if finding.failure:

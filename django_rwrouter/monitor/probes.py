@@ -106,11 +106,14 @@ def also_ask(question: ProbeQuestion) -> None:
     QUESTIONS.append(question)
 
 
-def take_in(answers: Mapping[str, Any]) -> None:
-    """Pass the answers, by name, to the modules that registered the questions."""
+def take_in(answers: Mapping[str, Any], report: Callable[[Exception], object]) -> None:
+    """Pass the answers, by name, to the modules that registered the questions; report what these raise."""
     for question in QUESTIONS:
         if question.name in answers:
-            question.take_in(answers[question.name])
+            try:
+                question.take_in(answers[question.name])
+            except Exception as error:  # noqa: BLE001  (one module must not keep the others from theirs)
+                report(error)
 
 
 def ask(

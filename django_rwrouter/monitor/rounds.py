@@ -241,7 +241,7 @@ class Rounds:
             self._hear(item)
         elif item is not None:
             self._answers.update(item)
-            take_in(item)
+            take_in(item, self._report)
         elif self._inbox.empty():
             self._look_for_overdue()
 

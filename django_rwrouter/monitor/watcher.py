@@ -209,7 +209,7 @@ class Watcher:
             if at > self._cut_off.get(alias, float("-inf")):
                 self._cut_off[alias] = at
                 cut_off(alias, self._settings.timeout)
-        take_in(snapshot.answers)
+        take_in(snapshot.answers, self._report)
         self._watch.end_round()
 
     def _be_alone(self, why: str) -> None:

@@ -1,11 +1,12 @@
-"""What a probe that fails leaves behind."""
+"""What a probe that fails leaves behind, and what becomes of the answers of one that does not."""
 
 import gc
 import weakref
 
 from django.db import OperationalError
 
-from django_rwrouter.monitor.probes import PrimarySample, Prober
+from django_rwrouter.monitor import probes
+from django_rwrouter.monitor.probes import PrimarySample, ProbeQuestion, Prober, take_in
 
 
 class Attempt:
@@ -29,3 +30,18 @@ def test_an_attempt_to_connect_that_has_failed_is_not_left_to_the_garbage_collec
         assert attempt() is None
     finally:
         gc.enable()
+
+
+def test_an_answer_that_one_module_chokes_on_reaches_the_others(monkeypatch):
+    answers, errors = [], []
+    monkeypatch.setattr(
+        probes,
+        "QUESTIONS",
+        [
+            ProbeQuestion(name=name, database=lambda: "default", ask=lambda _connection: None, take_in=module)
+            for name, module in {"first": int, "second": answers.append}.items()
+        ],
+    )
+    take_in({"first": "no number", "second": "an answer"}, errors.append)
+    assert answers == ["an answer"]
+    assert [type(error) for error in errors] == [ValueError]
