@@ -340,13 +340,14 @@ _SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
 
 
 def table_name(db_table: str) -> str:
-    """Return a model's ``db_table`` without quotes, with a dot between schema and table.
+    """Return a model's ``db_table`` in lower case and without quotes, with a dot between schema and table.
 
     Django quotes the whole name unless it is quoted already, which sites use to name a schema:
-    ``'"schema"."table"'`` or ``'schema"."table'``.
+    ``'"schema"."table"'`` or ``'schema"."table'``. Some databases tell ``Book`` and ``book`` apart, others do
+    not: two tables that differ in nothing else are taken for one.
     """
     quoted = len(db_table) > 1 and db_table[0] in OPENING_QUOTES and db_table[-1] in _CLOSING
-    return _SEPARATOR.sub(".", db_table[1:-1] if quoted else db_table)
+    return _SEPARATOR.sub(".", db_table[1:-1] if quoted else db_table).lower()
 
 
 def home_of(model_name: str) -> str:

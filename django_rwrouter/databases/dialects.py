@@ -59,8 +59,6 @@ class Dialect:
     """Whether comments may run, as ``/*! ... */``, or be hints."""
     needs_semicolons: bool = False
     """Whether a second statement can only follow a semicolon."""
-    folds_case: bool = False
-    """Whether names without quotes are in lower case."""
     has_unicode_names: bool = False
     """Whether ``U&"..."`` is a name, whose escapes may spell any other."""
     has_copy: bool = False

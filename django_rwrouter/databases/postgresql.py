@@ -343,7 +343,6 @@ class PostgreSQL(base.Product):
         lexers=(_lexer(dialects.PLAIN_STRING), _lexer(dialects.ESCAPED_STRING)),
         marks=(_marks(dialects.PLAIN_STRING), _marks(dialects.ESCAPED_STRING)),
         needs_semicolons=True,
-        folds_case=True,
         has_unicode_names=True,
         has_copy=True,
         has_describe=False,

@@ -50,7 +50,8 @@ class Statement:
 
     kind: Kind
     tables: frozenset[str]
-    """Names that stand where tables do: as ``schema.table`` and ``table`` if the schema is given."""
+    """Names that stand where tables do, in lower case: as ``schema.table`` and ``table`` if the schema is
+    given."""
     target: str | None = None
     """The one table that it writes, where that is certain; with its schema, if that is given."""
     in_parts: bool = False
@@ -195,12 +196,12 @@ def _classify(sql: str, dialect: Dialect) -> Statement:
         return Statement(Kind.WRITE, frozenset(), in_parts=True)
     statements = [(part, _upper(part)) for part in usual]
     kinds = [_kind(words, dialect) for _part, words in statements]
-    tables = frozenset(name for part, words in statements for name in _tables(part, words, dialect))
+    tables = frozenset(name for part, words in statements for name in _tables(part, words))
     if Kind.WRITE in kinds:
         if len(statements) > 1:
             return Statement(Kind.WRITE, tables, in_parts=True)
         [(part, words)] = statements
-        target = _target(part, words, dialect)
+        target = _target(part, words)
         if target is not None:
             tables |= _forms(target)
         return Statement(Kind.WRITE, tables, target, in_parts=_first_word(words) not in _WHOLE)
@@ -425,9 +426,7 @@ def _is_lock(words: Sequence[str], at: int) -> bool:
     return at > 0 and (words[at - 1] == "FOR" or list(words[max(at - 3, 0) : at]) == ["FOR", "NO", "KEY"])
 
 
-def _tables(  # noqa: C901  (one loop)
-    part: Sequence[str], words: Sequence[str], dialect: Dialect
-) -> Iterator[str]:
+def _tables(part: Sequence[str], words: Sequence[str]) -> Iterator[str]:  # noqa: C901  (one loop)
     """Yield the names that stand where tables do; ``words`` are the same tokens in capitals."""
     if _BEFORE_TABLES.isdisjoint(words):
         return
@@ -440,7 +439,7 @@ def _tables(  # noqa: C901  (one loop)
                 after += 1
             if after >= len(words) or words[after] in _NO_TABLE:
                 break
-            name, after = _name_at(part, after, dialect)
+            name, after = _name_at(part, after)
             if name is None:
                 break
             if word not in {"FROM", "JOIN"} or after >= len(words) or not words[after].startswith("("):
@@ -474,11 +473,11 @@ def _names_no_table(words: Sequence[str], at: int) -> bool:
     return False
 
 
-def _name_at(part: Sequence[str], at: int, dialect: Dialect) -> tuple[str | None, int]:
-    """Return the name that begins at this place, without quotes, and the place after it."""
+def _name_at(part: Sequence[str], at: int) -> tuple[str | None, int]:
+    """Return the name that begins at this place, as ``table_name()`` returns a model's, and the place after."""
     names: list[str] = []
     while at < len(part) and _NAME.fullmatch(part[at]):
-        names.append(_unquoted(part[at], dialect))
+        names.append(_unquoted(part[at]).lower())
         at += 1
         if at >= len(part) or part[at] != ".":
             return ".".join(names), at
@@ -486,11 +485,9 @@ def _name_at(part: Sequence[str], at: int, dialect: Dialect) -> tuple[str | None
     return None, at
 
 
-def _unquoted(name: str, dialect: Dialect) -> str:
-    if name[0] in OPENING_QUOTES:
-        quote = name[-1]
-        return name[1:-1].replace(quote * 2, quote)
-    return name.lower() if dialect.folds_case else name
+def _unquoted(name: str) -> str:
+    quote = name[-1]
+    return name[1:-1].replace(quote * 2, quote) if name[0] in OPENING_QUOTES else name
 
 
 def _forms(name: str) -> frozenset[str]:
@@ -498,12 +495,12 @@ def _forms(name: str) -> frozenset[str]:
     return frozenset({name, name.rpartition(".")[2]})
 
 
-def _target(part: Sequence[str], words: Sequence[str], dialect: Dialect) -> str | None:
+def _target(part: Sequence[str], words: Sequence[str]) -> str | None:
     """Return the one table that a statement writes, or ``None`` if it may be another or several."""
     match = _TARGET.match(" ".join([*words[:6], ""]))
     if match is None:
         return None
-    name, at = _name_at(part, match[0].count(" "), dialect)
+    name, at = _name_at(part, match[0].count(" "))
     after, followers = words[at] if at < len(words) else "", _AFTER_TARGET[words[0]]
     if name is None or not (after in followers or ("VALUES" in followers and after.startswith("("))):
         return None

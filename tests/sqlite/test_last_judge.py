@@ -35,9 +35,9 @@ def profiles_on_primary(databases, settings):
     Profile.objects.update(text="new")
 
 
-def texts_read_raw():
+def texts_read_raw(table="app_profile"):
     with read_connection().cursor() as cursor:
-        cursor.execute("SELECT text FROM app_author JOIN app_profile ON author_id = app_author.id")
+        cursor.execute(f"SELECT text FROM app_author JOIN {table} ON author_id = app_author.id")
         return cursor.fetchall()
 
 
@@ -57,6 +57,7 @@ JOINS = {
         != []
     ),
     "a cursor of read_connection()": lambda: texts_read_raw() == [("new",)],
+    "in another letter case": lambda: texts_read_raw('"APP_Profile"') == [("new",)],
 }
 
 

@@ -173,6 +173,8 @@ AUDIT = {
     "m2m of a model whose other end counts": (["app.Book"], lambda: book().tags.create(name="x"), True),
     "the other end of an m2m": (["app.Tag"], lambda: book().tags.set([]), True),
     "raw SQL": (["app.Tag"], lambda: sql("INSERT INTO app_tag (name) VALUES ('x')"), False),
+    "raw SQL in capitals": (["app.Tag"], lambda: sql("INSERT INTO APP_TAG (name) VALUES ('x')"), False),
+    "quoted, in capitals": (["app.Tag"], lambda: sql('INSERT INTO "App_Tag" (name) VALUES (1)'), False),
     "raw SQL of an uncertain table": (
         ["app.Tag"],
         lambda: sql('INSERT INTO main."app_tag" (name) VALUES (1)'),

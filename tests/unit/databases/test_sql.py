@@ -459,6 +459,8 @@ def test_time_grows_like_the_length(vendor, unit):
         ("books (old)", "books (old)"),
         ("shop.book", "shop.book"),
         ("책", "책"),
+        ("Shop_Book", "shop_book"),
+        ('"Main"."Shop_Book"', "main.shop_book"),
         ("a;b -- c", "a;b -- c"),
         ("", ""),
     ],
