@@ -152,6 +152,17 @@ def test_a_session_that_is_emptied_leaves_the_token(site, backend, store, empty)
     assert site.get(lambda _request: reason()).text == "pinned"
 
 
+@pytest.mark.parametrize("empty", ["flush", "clear", "cycle_key", "delete"])
+@both_stores
+def test_it_is_found_there_by_the_request_that_empties_it(site, backend, store, empty):
+    def view(request):
+        getattr(request.session, empty)()
+        return reason()
+
+    site.post(write)
+    assert site.get(view).text == "pinned"
+
+
 @pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
 @session_store
 def test_a_session_that_ended_is_not_replaced_for_the_token_s_sake(site, backend, store):
@@ -307,6 +318,41 @@ def test_a_copy_of_a_session_is_a_session_of_its_own(site, store, copied):
 
     site.post(lambda request: request.session.update({"seen": 1}))
     assert site.get(view).text == "full"
+
+
+class SessionWithState(import_string("django.contrib.sessions.backends.db.SessionStore")):
+    """Says itself what a copy of it has, and refers to itself."""
+
+    def __init__(self, session_key=None):
+        super().__init__(session_key)
+        self.itself = self
+        self.lock = threading.Lock()
+
+    def __getstate__(self):
+        return [self.session_key, self.itself]
+
+    def __setstate__(self, state):
+        self.__init__(state[0])
+        self.itself = state[1]
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda session: pickle.loads(pickle.dumps(session))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+@both_stores
+def test_a_session_s_own_state_is_what_its_copies_have(site, store, copied, monkeypatch):
+    monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore", SessionWithState)
+
+    def view(request):
+        other = copied(request.session)
+        assert type(other) is SessionWithState
+        assert other.itself is (request.session if copied is copy.copy else other)
+        return other.session_key == request.session.session_key
+
+    site.post(lambda request: request.session.update({"seen": 1}))
+    assert site.get(view).text == "True"
 
 
 @both_stores
