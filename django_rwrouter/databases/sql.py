@@ -474,7 +474,7 @@ def _names_no_table(words: Sequence[str], at: int) -> bool:
 
 
 def _name_at(part: Sequence[str], at: int) -> tuple[str | None, int]:
-    """Return the name that begins at this place, as ``table_name()`` returns a model's, and the place after."""
+    """Return the name at this place, as ``table_name()`` returns a model's, and the place after it."""
     names: list[str] = []
     while at < len(part) and _NAME.fullmatch(part[at]):
         names.append(_unquoted(part[at]).lower())
