@@ -296,7 +296,7 @@ class _Watched(SessionBase):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Have copies, which may be pickled, be of the session's own class."""
-        session = object.__new__(type(self).__bases__[1])
+        session: Any = object.__new__(type(self).__bases__[1])
         vars(session).update(vars(self))
         make, arguments, *rest = session.__reduce_ex__(protocol)
         return partial(make, *arguments), (), *rest  # The pickler wants __newobj__() to make this very class.
