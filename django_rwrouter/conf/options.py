@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 from django.db import DEFAULT_DB_ALIAS
 
 from django_rwrouter.conf import validators
-from django_rwrouter.conf.validators import nested, one_of, option, optional
+from django_rwrouter.conf.validators import nested, one_of, option, optional, shown
 from django_rwrouter.decision import Level
 
 DEFAULT_CLUSTER: Final = "default"
@@ -46,9 +46,9 @@ def _replicas(value: object) -> tuple[ReplicaSettings, ...]:
 
 def _replica(alias: object, options: object) -> ReplicaSettings:
     if not isinstance(alias, str):
-        raise ValueError(f"must name database aliases, and {alias!r} is not a string")  # noqa: TRY004
+        raise ValueError(f"must name database aliases, and {shown(alias)} is not a string")  # noqa: TRY004
     if not isinstance(options, Mapping):
-        raise ValueError(f"must give {alias!r} a dict such as {{'WEIGHT': 3}}, not {options!r}")  # noqa: TRY004
+        raise ValueError(f"must give {alias!r} a dict such as {{'WEIGHT': 3}}, not {shown(options)}")  # noqa: TRY004
     return validators.instance(ReplicaSettings, options, f"gives {alias!r}", "option", alias=alias)
 
 
@@ -87,8 +87,8 @@ class CookieSettings:
     """The cookie of the ``cookie`` store."""
 
     name: str = option(validators.cookie_name, "rwrouter")
-    path: str = option(validators.text, "/")
-    domain: str | None = option(optional(validators.text), None)
+    path: str = option(validators.cookie_path, "/")
+    domain: str | None = option(optional(validators.cookie_domain), None)
     secure: bool | None = option(optional(validators.flag), None)
     """``None`` follows ``SESSION_COOKIE_SECURE`` at the time the cookie is set."""
     httponly: bool = option(validators.flag, default=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from django_rwrouter.conf.options import DEFAULT_CLUSTER, ClusterSettings, Settings
-from django_rwrouter.conf.validators import Keys, did_you_mean, keys_of
+from django_rwrouter.conf.validators import Keys, did_you_mean, keys_of, parsed, shown
 
 SETTING: Final = "RWROUTER"
 
@@ -41,7 +41,7 @@ def read(raw: object, databases: Collection[str]) -> tuple[Settings | None, list
     """
     if not isinstance(raw, Mapping):
         hint = f"Write {SETTING} = {{'REPLICAS': ['replica1']}}."
-        return None, [Problem("E001", f"{SETTING} must be a dict, not {raw!r}.", hint)]
+        return None, [Problem("E001", f"{SETTING} must be a dict, not {shown(raw)}.", hint)]
     problems: list[Problem] = []
     clusters = raw.get("CLUSTERS")
     shared = {key: value for key, value in raw.items() if key != "CLUSTERS"}
@@ -69,10 +69,10 @@ def _values(
             continue
         attribute, validate = keys[cast("str", key)]
         try:
-            values[attribute] = validate(value)
+            values[attribute] = parsed(validate, value)
         except ValueError as error:
             problem, *hint = error.args
-            message = f"{where}[{key!r}] is {value!r}, but it {problem}."
+            message = f"{where}[{key!r}] is {shown(value)}, but it {problem}."
             problems.append(Problem("E003", message, *hint))
     return values
 
@@ -86,7 +86,7 @@ def _unknown_key(where: str, key: object, keys: Keys) -> Problem:
         return Problem("E004", f"{where}[{key!r}] cannot differ between clusters.", hint)
     names = sorted(keys if "MODELS" in keys else [*keys, "CLUSTERS"])
     hint = did_you_mean(key, names, f"Known keys: {', '.join(names)}.")
-    return Problem("E002", f"{where} has the unknown key {key!r}.", hint)
+    return Problem("E002", f"{where} has the unknown key {shown(key)}.", hint)
 
 
 def _clusters(
@@ -95,11 +95,13 @@ def _clusters(
     where = f"{SETTING}['CLUSTERS']"
     if not isinstance(raw, Mapping) or not raw:
         hint = "Write {'main': {'PRIMARY': 'default', 'REPLICAS': ['replica1']}}."
-        problems.append(Problem("E003", f"{where} must be a dict of clusters by name, not {raw!r}.", hint))
+        problems.append(
+            Problem("E003", f"{where} must be a dict of clusters by name, not {shown(raw)}.", hint)
+        )
         return
     for name, entry in raw.items():
         if not isinstance(name, str) or not name or not isinstance(entry, Mapping):
-            problems.append(Problem("E003", f"{where}[{name!r}] must be a dict, under a name."))
+            problems.append(Problem("E003", f"{where}[{shown(name)}] must be a dict, under a name."))
             continue
         own = _values(f"{where}[{name!r}]", entry, keys_of(ClusterSettings), problems)
         yield _cluster(name, {**shared, **own})
@@ -127,7 +129,7 @@ def _alias_problems(
             place = f"{where}[{key!r}]"
             if alias not in databases:
                 hint = did_you_mean(alias, databases, f"DATABASES has: {', '.join(sorted(databases))}.")
-                yield Problem("E005", f"{place} names {alias!r}, which is not in DATABASES.", hint)
+                yield Problem("E005", f"{place} names {shown(alias)}, which is not in DATABASES.", hint)
             elif alias in places:
                 hint = "A database has one role: remove it from one of the two places."
                 yield Problem("E006", f"{place} names {alias!r}, and so does {places[alias]}.", hint)

@@ -1,20 +1,21 @@
 """Validators of single values: each takes the raw value and returns the parsed one.
 
 A validator raises ``ValueError("must be ...")``, with a hint as the second argument where it has one.
+:func:`parsed` calls it, so that nothing that stands in a setting can raise anything else.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, fields
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from django.conf import settings as django_settings
+from django.utils.functional import Promise
 
 from django_rwrouter.decision import Level
 
@@ -39,10 +40,35 @@ def keys_of(cls: type) -> Keys:
     }
 
 
+def parsed(validate: Validator[T], value: object) -> T:
+    """Return the parsed value; raises ``ValueError`` also for one whose own methods raise."""
+    try:
+        return validate(value)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"cannot be read: {type(error).__name__}: {error}") from error
+
+
+_SHOWN: Final = 200
+"""Characters of a value that an error shows."""
+
+
+def shown(value: object) -> str:
+    """Return a value as errors show it: in Python's notation, not too long."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  (its own method's, or that of a number with too many digits)
+        return f"<{type(value).__qualname__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _string(expected: str, fits: Callable[[str], object] = lambda _value: True) -> Validator[str]:
     """Return a validator that accepts the strings for which ``fits`` is true."""
 
     def validate(value: object) -> str:
+        if isinstance(value, Promise):
+            raise ValueError("is a lazy string, and must be a plain one")  # noqa: TRY004
         if not isinstance(value, str) or not fits(value):
             raise ValueError(expected)
         return value
@@ -60,6 +86,13 @@ def _is_cookie_name(name: str) -> bool:
 
 any_text = _string("must be a string")
 text = _string("must be a string that is not empty", len)
+cookie_path = _string(
+    "must be a path that begins with a slash, without ';' and control characters",
+    re.compile(r"/[^;\x00-\x1f\x7f-\U0010ffff]*").fullmatch,
+)
+cookie_domain = _string(
+    "must be a domain, such as 'example.com'", re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*").fullmatch
+)
 dotted_path = _string(
     "must be a dotted path, such as 'project.databases.follow'", re.compile(r"\w+(\.\w+)+").fullmatch
 )
@@ -92,8 +125,14 @@ def _of_type(kind: type[T], expected: str, fits: Callable[[Any], bool]) -> Valid
 
 
 flag = _of_type(bool, "must be True or False", lambda _value: True)
-positive = _of_type(float, "must be a number greater than 0", lambda number: 0 < number < math.inf)
-at_least_zero = _of_type(float, "must be 0 or a greater number", lambda number: 0 <= number < math.inf)
+_MOST: Final = 10**9
+"""Thirty years in seconds. More overflows timeouts of threads, sockets and caches."""
+positive = _of_type(
+    float, f"must be a number greater than 0, and at most {_MOST}", lambda number: 0 < number <= _MOST
+)
+at_least_zero = _of_type(
+    float, f"must be 0 or a greater number, at most {_MOST}", lambda number: 0 <= number <= _MOST
+)
 count = _of_type(int, "must be a whole number, 0 or more", lambda number: number >= 0)
 
 
@@ -152,14 +191,14 @@ def _strings(value: object, expected: str, fits: Callable[[str], object]) -> lis
     entries = sequence(value)
     for entry in entries:
         if not isinstance(entry, str) or not fits(entry):
-            raise ValueError(f"must list {expected}, and {entry!r} is neither")
+            raise ValueError(f"must list {expected}, and {shown(entry)} is neither")
     return cast("list[str]", entries)
 
 
 def sequence(value: object) -> list[object]:
     """Accept a list, a tuple or a set, and return a list."""
     if isinstance(value, str):
-        raise ValueError("is a string, and must be a list", f"Write [{value!r}].")  # noqa: TRY004
+        raise ValueError("is a string, and must be a list", f"Write [{shown(value)}].")  # noqa: TRY004
     if not isinstance(value, (Sequence, set, frozenset)):
         raise ValueError("must be a list")  # noqa: TRY004
     return list(value)
@@ -213,18 +252,19 @@ def instance(cls: type[T], raw: Mapping[object, object], verb: str, noun: str, *
     keys: Mapping[Any, tuple[str, Validator[object]]] = keys_of(cls)
     for key, value in raw.items():
         if key not in keys:
-            raise ValueError(f"{verb} the unknown {noun} {key!r}", did_you_mean(key, keys))
+            raise ValueError(f"{verb} the unknown {noun} {shown(key)}", did_you_mean(key, keys))
         attribute, validate = keys[key]
         try:
-            values[attribute] = validate(value)
+            values[attribute] = parsed(validate, value)
         except ValueError as error:
             problem, *hint = error.args
-            raise ValueError(f"{verb} {key} {value!r}, which {problem}", *hint) from None
+            raise ValueError(f"{verb} {key} {shown(value)}, which {problem}", *hint) from None
     return cls(**values)
 
 
 def did_you_mean(value: object, names: Collection[object], otherwise: str = "") -> str:
     """Return "Did you mean 'x'?", or another hint where none of the names is like the value."""
     folded = {name.lower(): name for name in names if isinstance(name, str)}
-    matches = difflib.get_close_matches(str(value).lower(), folded, n=1)
+    text = value if isinstance(value, str) else shown(value)
+    matches = difflib.get_close_matches(text[:_SHOWN].lower(), folded, n=1)
     return f"Did you mean {folded[matches[0]]!r}?" if matches else otherwise

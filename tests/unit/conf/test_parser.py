@@ -1,5 +1,9 @@
+from decimal import Decimal
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_lazy
 
 from django_rwrouter.conf import get_settings, parser, read
 from django_rwrouter.conf.options import (
@@ -86,8 +90,8 @@ KEYS = {
             {"NAME": "my cookie"},
             {"NAME": "a;b"},
             {"NAME": "path"},
-            {"PATH": None},
-            {"DOMAIN": ""},
+            *({"PATH": path} for path in (None, "", "shop/", "/a;b", "/a\nb", "/ü")),
+            *({"DOMAIN": domain} for domain in ("", "a b", "a.com;", "a.com\r\n", "bücher.de", "a..b")),
             {"SECURE": "yes"},
             {"HTTPONLY": None},
             {"SAMESITE": "lax"},
@@ -247,8 +251,69 @@ def test_a_level_of_the_public_api_is_taken_for_its_name():
     assert read_well({"CONSISTENCY": Level.EVENTUAL}).clusters[0].consistency is Level.EVENTUAL
 
 
-def test_a_number_too_large_for_a_float_is_explained():
-    assert only_problem({"PIN_SECONDS": 10**400}).id == "E003"
+@pytest.mark.parametrize("number", [10**400, 1e10, 10**5000], ids=["no float", "no timeout", "no text"])
+@pytest.mark.parametrize(
+    "at", [("PIN_SECONDS",), ("WAIT_TIMEOUT",), ("MONITOR", "INTERVAL"), ("STATS", "FLUSH_SECONDS")], ids=str
+)
+def test_a_number_that_nothing_can_wait_for_is_explained(at, number):
+    raw = number
+    for key in reversed(at):
+        raw = {key: raw}
+    problem = only_problem(raw)
+    assert problem.id == "E003"
+    assert f"RWROUTER['{at[0]}'] " in problem.message
+    assert "1000000000" in problem.message
+
+
+class Odd:
+    """Raises whatever is done with it."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    def __bool__(self):
+        raise RuntimeError("no truth")
+
+    __hash__ = object.__hash__
+
+
+ODD = {
+    "raising": Odd(),
+    "signalling": Decimal("sNaN"),
+    "too many digits": [10**5000],
+    "long": "x" * 100_000,
+    "lazy object": SimpleLazyObject(lambda: " "),
+    "lazy text": gettext_lazy("a"),
+    "recursive": (recursive := {}),
+}
+recursive["a"] = recursive
+TAKES_ANY_TEXT = {"ZONE", "STORE", "BALANCER", "PRIMARY", "HEADER"}
+"""Keys whose strings are looked up elsewhere, if at all."""
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("key", [*KEYS, "CLUSTERS"])
+def test_no_value_is_too_odd_to_be_explained(key, value):
+    settings, problems = read({key: value}, DATABASES)
+    if settings is not None and key in TAKES_ANY_TEXT:
+        return
+    for problem in problems:
+        assert f"RWROUTER['{key}']" in problem.message
+        assert len(str(problem)) < 1000
+    assert problems
+
+
+def test_no_key_is_too_odd_to_be_explained():
+    problems = problems_of({10**5000: 1, "CLUSTERS": {10**5000: {}}})
+    assert {problem.id for problem in problems} == {"E002", "E003"}
+
+
+def test_a_lazy_string_is_told_from_a_plain_one():
+    problem = only_problem({"REPLICAS": {"replica1": {"LABEL": gettext_lazy("Seoul")}}})
+    assert "LABEL 'Seoul', which is a lazy string, and must be a plain one" in problem.message
 
 
 def test_without_keys_there_is_one_cluster_with_the_defaults():
