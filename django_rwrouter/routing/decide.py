@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 
 from django_rwrouter import process, stats
+from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.events import emit
@@ -214,6 +216,11 @@ def _drawn(draw: Draw, read: PendingRead) -> Decision | Step:
             break
     else:
         replica = here.balancer.choose(tuple(draw.among))
+        if replica not in draw.among:
+            raise ImproperlyConfigured(
+                f"{SETTING}['BALANCER'] is {route.cluster.settings.balancer!r}, whose choose() returned"
+                f" {replica!r}: it must return one of the replicas that it is given, which all may answer."
+            )
     alias, reason = replica.alias, draw.reason
     if draw.to_ask and replica in draw.to_ask:
         if not draw.bound and not read.tried.asked_primary:

@@ -21,9 +21,9 @@ class HeaderStore:
     blocks = False
 
     def load(self, request: HttpRequest) -> Sequence[str]:
-        """Return the header's value."""
+        """Return the header's value; a header that was sent twice arrives as one, with a comma."""
         value = request.headers.get(get_settings().header, "")
-        return (value,) if value else ()
+        return [part.strip() for part in value.split(",")] if value else ()
 
     def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:
         """Set the header, and keep shared caches from handing it to others."""

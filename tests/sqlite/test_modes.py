@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, router, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -19,6 +20,7 @@ from django_rwrouter import (
     use_primary,
     use_replica,
 )
+from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.testing import capture_routing
 from tests.app.models import AuditRow, Book, Tag
 from tests.sqlite.conftest import REPLICAS, ask, reason, replicate
@@ -230,6 +232,16 @@ def test_a_balancer_of_the_projects_own(site, setting):
 class Last:
     def choose(self, replicas):
         return replicas[-1]
+
+
+@pytest.mark.parametrize("chosen", [None, "replica1", ReplicaSettings(alias="default")], ids=str)
+def test_a_balancer_that_chooses_none_of_those_that_may_answer_is_named(site, setting, monkeypatch, chosen):
+    monkeypatch.setattr(Last, "choose", lambda self, replicas: chosen)
+    setting(BALANCER="tests.sqlite.test_modes.Last")
+    with pytest.raises(
+        ImproperlyConfigured, match=r"'BALANCER'\] is 'tests.sqlite.test_modes.Last'.*choose\(\)"
+    ):
+        site.get(lambda _request: ask().alias)
 
 
 # --- nothing configured ------------------------------------------------------------------------------------

@@ -84,6 +84,14 @@ def test_the_header_goes_forth_and_back(store, is_pinned):
     assert not is_pinned()
 
 
+@pytest.mark.parametrize("between", [",", ", "])
+def test_a_header_that_is_sent_twice_counts(store, is_pinned, between):
+    store("header")
+    token = Client().post("/")[HEADER]
+    for value in (f"{token}{between}forged", f"forged{between}{token}", f"{token}{between}{token}"):
+        assert is_pinned(**{HEADER: value})
+
+
 def test_it_may_have_another_name(store, is_pinned):
     store("header", HEADER="X-Token")
     value = Client().post("/")["X-Token"]
@@ -441,6 +449,34 @@ def test_a_secret_key_that_was_replaced_still_finds_the_client(store, is_pinned,
 
 
 # --- a cache server that is away ------------------------------------------------------------------
+
+
+class Careless:
+    """A store of the project's own."""
+
+    blocks = False
+    values = ()
+
+    def load(self, request):
+        return self.values
+
+    def save(self, request, response, token, max_age):
+        type(self).values = token
+
+
+@pytest.mark.parametrize("values", ["token", [3], [b"token"], 3, {"a": 1}.values()], ids=str)
+def test_a_store_that_returns_no_list_of_strings_is_named_and_its_clients_read_from_the_primary(
+    store, is_pinned, monkeypatch, caplog, values
+):
+    """A string is a sequence of strings, too: each of its characters would be a forged token."""
+    store(f"{__name__}.Careless")
+    assert not is_pinned()
+    monkeypatch.setattr(Careless, "values", values)
+    assert is_pinned()
+    assert "Careless failed" in caplog.text
+    assert "must return a list of strings" in caplog.text or values == 3
+    # As for a store that is away.
+    assert len([record for record in caplog.records if record.name == "django_rwrouter"]) == 1
 
 
 class Away(LocMemCache):
