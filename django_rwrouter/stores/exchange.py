@@ -130,8 +130,10 @@ def _values(store: Store, request: HttpRequest) -> Sequence[str] | None:
         return None if _knows(store, request) else ()
     try:
         values = store.load(request)
-        if values and (isinstance(values, str) or not all(isinstance(value, str) for value in values)):
-            raise TypeError(f"load() returned {values!r}; it must return a list of strings")  # noqa: TRY301
+        # No call for each request. A string is a sequence of strings, and none of them is a token.
+        for value in (None,) if isinstance(values, str) else values:
+            if not isinstance(value, str):
+                raise TypeError(f"load() returned {values!r}; it must return a list of strings")  # noqa: TRY301
     except ImproperlyConfigured:
         raise
     except Exception as error:  # noqa: BLE001  (whatever the client of a cache, a disk or a database raises)
