@@ -1,9 +1,11 @@
 """One look at all servers, as commands take it, and what a process with a monitor says instead."""
 
+import math
+
 import pytest
 from django.db import connections
 
-from django_rwrouter import monitor, process, routing_scope
+from django_rwrouter import process, routing_scope
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.monitor import lifecycle, server_states
 from django_rwrouter.operations import overrides
@@ -12,7 +14,8 @@ from django_rwrouter.servers.server_state import Condition
 from tests.app.models import Book
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import ALIASES
-from tests.servers.products.test_monitor import until
+from tests.servers.products.test_monitor import lag, state, until
+from tests.servers.products.test_monitor import seen as seen_by_the_monitor
 
 
 @pytest.fixture
@@ -29,17 +32,18 @@ def test_servers_that_are_well(cluster, seen):
         "replica2": ("replica", ""),
     }
     assert all(each.position for each in now.values())
-    assert all(0 < now[alias].lag < 2 for alias in ("replica1", "replica2"))
+    assert all(0 < now[alias].lag < 5 for alias in ("replica1", "replica2"))
     assert now["default"].lag is None
 
 
 def test_a_replica_that_stands_still(cluster, seen):
     cluster.pause(cluster.replicas[0])
     Book.objects.create(title="new")
+    cluster.wait(cluster.replicas[1])
     now = seen()
     assert now["replica1"].lag is None
     assert now["replica1"].lag_at_least >= 0.9
-    assert now["replica2"].lag < 2
+    assert now["replica2"].lag < 5
 
 
 def test_a_replica_that_is_gone(cluster, seen):
@@ -62,10 +66,16 @@ def test_a_process_with_a_monitor_asks_nobody_again(cluster, rwrouter, monkeypat
     rwrouter(MONITOR={"INTERVAL": 0.2})
     with routing_scope():
         pass
-    until(lambda: len(monitor.snapshot()) == len(ALIASES), 10, "not all servers were asked")
+    until(
+        lambda: all(math.isfinite(lag(alias)) and seen_by_the_monitor(alias).position for alias in ALIASES),
+        10,
+        "it is not known where all servers stand",
+    )
     monkeypatch.setattr("django_rwrouter.monitor.server_states", None)
     try:
         overrides.drain("replica2", "a new disk")
+        # A round that was under way may have found the row missing.
+        until(lambda: state("replica2") is Condition.DRAINED, 10, "not drained")
         [now] = overview().clusters
     finally:
         overrides.undrain("replica2")

@@ -18,12 +18,12 @@ from django_rwrouter.servers.in_flight import registered
 from tests.app.models import Book
 from tests.busy_clock import busy_clock
 from tests.servers.product import on
-from tests.servers.products.settings import REPLICAS, TIMEOUT
+from tests.servers.products.settings import REPLICAS
 
 pytestmark = pytest.mark.parametrize("product", on("postgresql"), indirect=True)
 POOL = {"min_size": 0, "max_size": 1, "timeout": 30, "reconnect_timeout": 60}
 """As Django's users get it, but small: the pool waits for half a minute."""
-PATIENCE = 0.5
+PATIENCE = 1.0
 """What a connection of a replica is waited for (the monitor's TIMEOUT)."""
 
 
@@ -80,17 +80,32 @@ def test_a_full_pool_is_passed_over_for_the_other_replica(pooled, routed):
     assert health.begin_trial("replica1")
 
 
-def test_with_all_pools_full_the_primary_answers(pooled, routed):
-    began = busy_clock()
+@pytest.fixture
+def waits(monkeypatch):
+    """For how many seconds a read was ready to wait for a pool, each time, with the alias."""
+    waits = []
+    getconn = pools._Bounded.getconn
+
+    def noted(pool):
+        waits.append((pool._alias, pool._seconds))
+        return getconn(pool)
+
+    monkeypatch.setattr(pools._Bounded, "getconn", noted)
+    return waits
+
+
+def test_with_all_pools_full_the_primary_answers(pooled, routed, waits, monkeypatch):
+    monkeypatch.setattr(pools, "REST", 600.0)
     with all_in_use(*REPLICAS):
         for _ in range(10):
             with routing_scope(safe=True):
                 assert titles() == ["old"]
-        seconds = busy_clock() - began
         assert not health.unusable()
     assert {(decision.alias, decision.reason) for decision in routed} == {("default", Reason.NO_REPLICA)}
     # One has waited for each pool; the others knew.
-    assert seconds < 2 * PATIENCE + 2
+    assert sorted(wait for wait in waits if wait[1] != pools.GLANCE) == [
+        (alias, PATIENCE) for alias in REPLICAS
+    ]
 
 
 def test_what_is_handed_back_is_used_again(pooled, routed):
@@ -110,16 +125,18 @@ def test_others_wait_for_a_pool_as_long_as_it_says(pooled, monkeypatch):
             titles()
         connections["replica1"].close()
         began = time.monotonic()
-        with pytest.raises(OperationalError, match="after 1"):
+        with pytest.raises(OperationalError, match="after 2"):
             connections["replica1"].ensure_connection()
         assert time.monotonic() - began >= 2 * PATIENCE
 
 
 @pytest.mark.parametrize("way", ["kill", "freeze"])
-def test_a_dead_server_is_left_alone_though_its_pool_has_no_connection_to_give(pooled, routed, way):
+def test_a_dead_server_is_left_alone_though_its_pool_has_no_connection_to_give(
+    pooled, rwrouter, routed, waits, way
+):
     """Without a monitor, which would see it."""
+    rwrouter(BALANCER="round_robin")
     getattr(pooled.replicas[0], way)()
-    began = busy_clock()
     try:
         for _ in range(10):
             with routing_scope(safe=True):
@@ -129,7 +146,7 @@ def test_a_dead_server_is_left_alone_though_its_pool_has_no_connection_to_give(p
     finally:
         if way == "freeze":
             pooled.replicas[0].thaw()
-    assert busy_clock() - began < TIMEOUT + 2
+    assert [wait for wait in waits if wait[0] == "replica1"] == [("replica1", PATIENCE)]
     assert {decision.alias for decision in routed} == {"replica2"}
 
 
@@ -166,20 +183,19 @@ def read_from_replica1():
 def test_who_hangs_in_the_check_of_a_pool_is_freed(filled, rwrouter, routed):
     rwrouter(BALANCER="round_robin")
     filled.replicas[0].freeze()
-    began = busy_clock()
     readers = [in_thread(read_from_replica1) for _ in range(4)]
     try:
         time.sleep(0.3)
         assert any(reader.is_alive() for reader in readers), "Nobody drew the frozen replica."
-        cut_off("replica1")
-        for reader in readers:
-            reader.join(20)
-        seconds = busy_clock() - began
+        until = time.monotonic() + 20
+        while any(reader.is_alive() for reader in readers):
+            assert time.monotonic() < until, "A reader hangs."
+            cut_off("replica1")  # As the monitor does in each round.
+            time.sleep(0.2)
     finally:
         filled.replicas[0].thaw()
         for reader in readers:
             reader.join(30)
-    assert seconds < 2 * PATIENCE + 2
     assert len(routed) == 4
     assert health.is_ejected("replica1")
 
@@ -250,7 +266,8 @@ def test_a_replica_that_was_asked_in_vain_is_handed_back_before_the_next_is_aske
 
 
 def test_requests_that_ask_late_replicas_do_not_wait_for_each_other(pooled, rwrouter, routed):
-    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.01)
+    patience = 25.0
+    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.01, MONITOR={"MODE": "off", "TIMEOUT": patience})
     for replica in pooled.replicas:
         pooled.pause(replica)
     with routing_scope():
@@ -269,8 +286,8 @@ def test_requests_that_ask_late_replicas_do_not_wait_for_each_other(pooled, rwro
     began = busy_clock()
     visitors = [in_thread(visit) for _ in range(12)]
     for visitor in visitors:
-        visitor.join(60)
-    assert busy_clock() - began < 10
+        visitor.join(250)
+    assert busy_clock() - began < patience
     assert not health.unusable()
 
 
