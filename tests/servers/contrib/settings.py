@@ -67,6 +67,8 @@ DATABASE_ROUTERS = ["django_rwrouter.router.ReadWriteRouter"]
 RWROUTER = {
     "REPLICAS": ["replica1", "replica2"],
     "CONSISTENCY": "causal",
+    # A worker that has just begun, or a busy one, takes its time to run the first task.
+    "PIN_SECONDS": 60,
     "STORE": ["cookie", "header"],
     "PRIMARY_ONLY": ["django_tasks_database"] if TASKS else [],
     # Longer than any test: what is read after it would have been written at the process's end.

@@ -157,5 +157,5 @@ def test_a_worker_that_watches_ends_when_it_is_asked_to(environment, cluster):
         os.kill(pid, 15)
         began = busy_clock()
         while (proc_stat(pid) or ["X"])[0] not in {"X", "Z"}:
-            assert busy_clock() - began < 5
+            assert busy_clock() - began < 15
             time.sleep(0.02)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def until(condition, sharers, seconds=30):
     began = busy_clock()
     while not condition():
         assert busy_clock() - began < seconds, [sharer.said for sharer in sharers]
+        time.sleep(0.05)
 
 
 def is_shared(sharers):
