@@ -85,8 +85,13 @@ def test_replicas_that_are_level_answer_all_reads(cluster, rwrouter, routed, mod
     with pgbouncer(cluster.servers, cluster.servers, pool_mode=mode):
         assert stale_reads() == 0
         assert set(reads_on(routed)) == set(REPLICAS)
-        findings = examine(get_topology().clusters["default"], timeout=5.0)
-        assert [finding for finding in findings if finding.severity in ("error", "warning")] == []
+        until(lambda: not wrong())
+
+
+def wrong():
+    """What the doctor finds; on a busy machine a replica is behind for longer than it waits."""
+    findings = examine(get_topology().clusters["default"], timeout=5.0)
+    return [finding for finding in findings if finding.severity in ("error", "warning")]
 
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "not read-only"])
