@@ -1,7 +1,6 @@
 """A person on the board while the replicas stand still, and then in the admin."""
 
 import re
-import time
 
 import pytest
 
@@ -17,7 +16,7 @@ def test_the_post_is_there_at_once_for_the_one_who_wrote_it(paused, visitor, new
     page, title = visitor.page, f"Fog on the canal ({look.name})"
     visitor.open("/")
     # After the last test, the monitor has perhaps not seen yet that the replicas have caught up.
-    reload_until(visitor, lambda: A_REPLICA.search(visitor.strip.inner_text()))
+    visitor.reload_until(lambda: A_REPLICA.search(visitor.strip.inner_text()))
     expect(visitor.strip).not_to_contain_text("default")
     visitor.look_around("board")
 
@@ -60,12 +59,11 @@ def test_the_admin_shows_where_reads_went(paused, visitor):
     page.get_by_role("navigation", name="Pages of the panel").get_by_role("link", name="Over time").click()
     page.wait_for_url(re.compile("/over-time/"))  # A row that is only half there has no cells yet.
     reasons = page.get_by_role("table", name="Why reads went there")
-    reload_until(
-        visitor,
+    visitor.reload_until(
         lambda: (
             all(reads(page, alias) for alias in ["default", "replica"])
             and all(reasons.get_by_text(reason, exact=True).count() for reason in REASONS)
-        ),
+        )
     )
     # On a phone each cell says what it is.
     databases = page.get_by_role("table", name="Databases")
@@ -78,15 +76,6 @@ def test_the_admin_shows_where_reads_went(paused, visitor):
     drawings = page.get_by_role("img", name="Reads by database")
     assert sum(drawings.nth(number).is_visible() for number in range(drawings.count())) == 1
     expect(visitor.strip).to_contain_text("Served by default")
-
-
-def reload_until(visitor, condition):
-    """Load the page again and again: processes report what they have counted three times a second."""
-    deadline = time.monotonic() + PATIENCE / 1000
-    while not condition():
-        assert time.monotonic() < deadline, visitor.page.locator("#content").inner_text()
-        visitor.page.wait_for_timeout(100)
-        visitor.page.reload()
 
 
 def reads(page, alias):
@@ -121,6 +110,7 @@ def test_three_servers_read_what_one_has_written(new_visitor, look, paused):
         visitor.open("/lab/three/")
         visitor.page.get_by_role("button", name="Write once, read on three servers").click()
         expect(visitor.page.get_by_role("heading", name="What each saw")).to_be_visible()
+        visitor.page.wait_for_load_state()  # The cells may still be parsed.
         cells = {
             name: visitor.page.locator(f"#{name} .verdict").all_text_contents()
             for name in ("eventual", "causal", "strong")

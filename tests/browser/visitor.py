@@ -1,6 +1,7 @@
 """A person's browser, and what it has to complain of."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,14 @@ class Visitor:
 
     def open(self, path):
         self.page.goto(f"{self._address}{path}")
+
+    def reload_until(self, condition):
+        """Load the page again and again: what happens in one process shows in the others a moment later."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            assert time.monotonic() < deadline, self.page.locator("#content").inner_text()
+            self.page.wait_for_timeout(100)
+            self.page.reload()
 
     def log_in(self):
         """Be the administrator from now on."""
