@@ -131,7 +131,7 @@ def fork_amid_threads():
     from django_rwrouter import stats
     from django_rwrouter.stats import recorder
 
-    recorder.FORK_PATIENCE = 20.0  # The flushes of a busy machine take their time.
+    recorder.FORK_PATIENCE = recorder.EXIT_PATIENCE = 60.0  # The flushes of a busy machine take their time.
     recorder.PUT_OFF_QUIETLY = sys.maxsize  # These threads try again at once, however long a child writes.
     over = threading.Event()
 
@@ -147,7 +147,7 @@ def fork_amid_threads():
     for _ in range(8):
         pid = os.fork()
         if pid == 0:
-            signal.alarm(20)  # A deadlock ends the child.
+            signal.alarm(90)  # A deadlock ends the child.
             count(3)
             recorder._flusher._at_exit()
             os._exit(0)
