@@ -14,3 +14,7 @@ class ReplicaWriteError(DatabaseError):
 
 class NoReplicaAvailable(Exception):  # noqa: N818  (the name is part of the public API)
     """A block with ``strict=True`` would have had to read from the primary."""
+
+
+class UnknownNameError(ValueError):
+    """The settings have no such cluster, or no such replica; the message says which there are."""

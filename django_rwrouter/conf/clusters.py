@@ -20,6 +20,7 @@ from django_rwrouter.conf.parser import SETTING
 from django_rwrouter.conf.project import get_settings
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.decision import Decision, Level, Operation, Reason
+from django_rwrouter.exceptions import UnknownNameError
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -165,16 +166,16 @@ class Topology:
         return alias not in self.by_alias and alias not in self.mirrors and alias in connections.settings
 
     def raw_route(self, cluster: str) -> ModelRoute:
-        """Return the route of raw SQL on a cluster; raises ``ValueError`` for an unknown name."""
+        """Return the route of raw SQL on a cluster; raises ``UnknownNameError`` for an unknown name."""
         self.check_cluster(cluster)
         return self._raw[cluster]
 
     def check_cluster(self, name: str) -> None:
-        """Raise ``ValueError`` if there is no cluster of that name."""
+        """Raise ``UnknownNameError`` if there is no cluster of that name."""
         if name not in self.clusters:
             names = ", ".join(map(repr, self.clusters)) or "none"
             hint = did_you_mean(name, self.clusters, f"The clusters are: {names}.")
-            raise ValueError(f"There is no cluster {name!r} in {SETTING}. {hint}")
+            raise UnknownNameError(f"There is no cluster {name!r} in {SETTING}. {hint}")
 
     def owner(self, app_label: str, model_name: str | None) -> Cluster | None:
         """Return the cluster that a model or a whole app belongs to, ignoring case."""

@@ -128,7 +128,7 @@ def _alias_problems(
         for key, alias in members:
             place = f"{where}[{key!r}]"
             if alias not in databases:
-                hint = did_you_mean(alias, databases, f"DATABASES has: {', '.join(sorted(databases))}.")
+                hint = did_you_mean(alias, databases, f"DATABASES has: {', '.join(map(repr, databases))}.")
                 yield Problem("E005", f"{place} names {shown(alias)}, which is not in DATABASES.", hint)
             elif alias in places:
                 hint = "A database has one role: remove it from one of the two places."

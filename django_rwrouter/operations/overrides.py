@@ -24,11 +24,13 @@ from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.databases import get_product
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
+from django_rwrouter.exceptions import UnknownNameError
 from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.survey import plain_cursor
 
+NOTHING_ROUTED: Final = f"{SETTING} names no replica and no primary: nothing is routed."
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
 
@@ -106,8 +108,8 @@ def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
     _check_target(kind, target)
     values = {
         # Longer ones would be refused, or cut with a warning, as the server is set up.
-        "reason": reason[:MAX_REASON],
-        "made_by": by[:MAX_BY],
+        "reason": _storable(reason)[:MAX_REASON],
+        "made_by": _storable(by)[:MAX_BY],
         "made_at": int(time.time()),
     }
     alias = database()
@@ -116,10 +118,15 @@ def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
     _settle(alias, _EVENTS[kind][0], target, Override(kind, target, reason, by).why)
 
 
+def _storable(text: str) -> str:
+    """Replace what databases refuse: the bytes of a shell in another encoding, and null characters."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
+
+
 def _remove(kind: OverrideKind, target: str, by: str) -> bool:
     alias = database()
     with _writing(alias):
-        rows = RoutingOverride.objects.using(alias).filter(kind=kind.value, target=target)
+        rows = RoutingOverride.objects.using(alias).filter(kind=kind.value, target=_storable(target))
         removed: bool = rows.delete()[0] > 0
     if removed:
         _settle(alias, _EVENTS[kind][1], target, by)
@@ -163,15 +170,17 @@ def _check_target(kind: OverrideKind, target: str) -> None:
     topology = get_topology()
     if kind is OverrideKind.PRIMARY_ONLY:
         topology.check_cluster(target)
+        if topology.inert:
+            raise UnknownNameError(NOTHING_ROUTED)
         return
     cluster = topology.by_alias.get(target)
     if cluster is None:
         replicas = [alias for cluster in topology.clusters.values() for alias in cluster.replica_aliases]
         otherwise = f"The replicas are: {', '.join(map(repr, replicas)) or 'none'}."
         hint = did_you_mean(target, replicas, otherwise)
-        raise ValueError(f"There is no replica {target!r} in {SETTING}. {hint}")
+        raise UnknownNameError(f"There is no replica {target!r} in {SETTING}. {hint}")
     if target == cluster.primary:
-        raise ValueError(
+        raise UnknownNameError(
             f"{target!r} is the primary of the cluster {cluster.name!r}, and takes reads whenever no replica"
             " does: it cannot be drained."
         )

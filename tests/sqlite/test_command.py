@@ -2,10 +2,16 @@
 
 import io
 import json
+import os
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
+
+from django_rwrouter.management.subcommands import status
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -57,3 +63,29 @@ def test_settings_that_are_wrong_are_left_to_the_check():
 def test_a_subcommand_is_needed():
     with pytest.raises(CommandError, match="SUBCOMMAND"):
         call_command("rwrouter")
+
+
+def test_a_fault_of_its_own_is_no_mistake_of_the_users(monkeypatch):
+    """Its traceback is wanted."""
+    monkeypatch.setattr(status, "overview", lambda **_options: int("no number"))
+    with pytest.raises(ValueError, match="no number"):
+        call_command("rwrouter", "status")
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["doctor"], ["explain", "app.Book"]], ids="".join)
+def test_a_reader_that_has_seen_enough_is_no_error(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "django", "rwrouter", *arguments]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(Path.cwd())}
+    process = Popen(command, stdout=writing, stderr=PIPE, env=environment, text=True)
+    os.close(writing)
+    _output, errors = process.communicate(timeout=120)
+    assert (errors, process.returncode) == ("", 1)
+
+
+def test_a_terminal_without_all_letters_shows_what_it_has(settings):
+    settings.LANGUAGE_CODE = "ko"
+    output = io.TextIOWrapper(raw := io.BytesIO(), encoding="ascii")
+    call_command("rwrouter", "explain", "app.Book", stdout=output)
+    assert rb"\u" in raw.getvalue()

@@ -74,11 +74,27 @@ def test_where_no_monitor_runs_it_says_that_nobody_looks(settings):
         pytest.param(["undrain", "replica3"], "no replica 'replica3'", id="undrain"),
         pytest.param(["switch_off", "other"], "no cluster 'other'", id="switch_off"),
         pytest.param(["switch_on", "other"], "no cluster 'other'", id="switch_on"),
+        pytest.param(["switch_on", "\udcff"], r"no cluster '\\udcff'", id="bytes"),
     ],
 )
 def test_an_unknown_name_is_an_error(arguments, message):
     with pytest.raises(CommandError, match=message):
         rwrouter(*arguments)
+
+
+def test_where_nothing_is_routed_nothing_can_be_switched_off(settings):
+    """The switch would lie in wait for the first replica."""
+    settings.RWROUTER = {}
+    with pytest.raises(CommandError, match="nothing is routed"):
+        rwrouter("switch_off")
+    assert overrides.in_force() == []
+
+
+def test_what_no_database_keeps_is_replaced_in_a_reason():
+    """A shell in another encoding passes bytes; a null character, SQLite keeps and PostgreSQL refuses."""
+    rwrouter("drain", "replica1", "--reason", "f\udcfcr \0 Kim", "--by", "k\udcff")
+    [override] = overrides.in_force()
+    assert override.why == "f?r ? Kim (k?)"
 
 
 def test_without_the_table_it_says_what_to_do():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from django_rwrouter.events import emit
+from django_rwrouter.exceptions import UnknownNameError
 from django_rwrouter.management.subcommands import doctor, explain, overrides, status
 from django_rwrouter.operations.overrides import database
 
@@ -18,7 +21,8 @@ SUBCOMMANDS: Final[dict[str, Any]] = {
     "doctor": doctor,
     **overrides.SUBCOMMANDS,
 }
-"""Modules and objects, each with ``summary``, ``add_arguments(parser)`` and ``run(command, **options)``."""
+"""Modules and objects, each with ``summary``, ``add_arguments(parser)`` and ``run(command, **options)``; what
+``run`` returns is true where the command shall end with 1."""
 
 
 class Command(BaseCommand):
@@ -38,12 +42,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, subcommand: str, **options: Any) -> None:
         """Run the subcommand; tell errors of the settings and of the primary without a driver's text."""
+        if hasattr(self.stdout, "reconfigure"):  # Not every terminal has all letters of a name.
+            self.stdout.reconfigure(errors="backslashreplace")
         try:
-            SUBCOMMANDS[subcommand].run(self, **options)
-        except (ImproperlyConfigured, ValueError) as error:
+            has_failed = SUBCOMMANDS[subcommand].run(self, **options)
+            self.stdout.flush()
+        except BrokenPipeError:  # `... | head` has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at its end.
+            sys.exit(1)
+        except (ImproperlyConfigured, UnknownNameError) as error:
             raise CommandError(str(error)) from error
         except Error as error:
             raise CommandError(
                 f"The primary {database()!r} could not be asked ({emit.why(error)}). What is to hold"
                 " for all processes is kept there. `manage.py rwrouter doctor` may know more."
             ) from None
+        if has_failed:
+            sys.exit(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -41,8 +40,8 @@ def add_arguments(parser: CommandParser) -> None:
     )
 
 
-def run(command: BaseCommand, **options: Any) -> None:
-    """Examine the clusters and print the findings."""
+def run(command: BaseCommand, **options: Any) -> bool:
+    """Examine the clusters and print the findings; return whether one is an error."""
     try:
         topology = get_topology()
     except ImproperlyConfigured as error:
@@ -57,8 +56,7 @@ def run(command: BaseCommand, **options: Any) -> None:
     else:
         for line in as_lines(findings, command.style):
             command.stdout.write(line)
-    if worst(findings) is Severity.ERROR:
-        sys.exit(1)
+    return worst(findings) is Severity.ERROR
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 
 from django_rwrouter.management.numbers import counted, minutes, seconds
-from django_rwrouter.operations.overrides import Override
+from django_rwrouter.operations.overrides import NOTHING_ROUTED, Override
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import MINUTES, ClusterNow, Overview, ServerNow, overview
 from django_rwrouter.printable import printable
@@ -64,16 +63,14 @@ def add_arguments(parser: CommandParser) -> None:
     )
 
 
-def run(command: BaseCommand, **options: Any) -> None:
-    """Print the status, once or repeatedly."""
+def run(command: BaseCommand, **options: Any) -> bool:
+    """Print the status, once or repeatedly; return whether a primary does not answer."""
     interval = options["watch"]
     if interval is None:
         now = _look(options)
         lines = [json.dumps(as_json(now), indent=2)] if options["json"] else as_lines(now, command.style)
         command.stdout.write("\n".join(lines))
-        if any(cluster.primary.state.condition is Condition.UNREACHABLE for cluster in now.clusters):
-            sys.exit(1)
-        return
+        return any(cluster.primary.state.condition is Condition.UNREACHABLE for cluster in now.clusters)
     clear = _CLEAR if command.stdout.isatty() else ""
     try:
         while True:
@@ -83,13 +80,13 @@ def run(command: BaseCommand, **options: Any) -> None:
             command.stdout.flush()
             time.sleep(interval)
     except KeyboardInterrupt:
-        pass
+        return False
 
 
 def _look(options: dict[str, Any]) -> Overview:
     now = overview(ask=True, timeout=options["timeout"], minutes=options["minutes"])
     if not now.clusters:
-        raise CommandError("RWROUTER names no replica and no primary: nothing is routed.")
+        raise CommandError(NOTHING_ROUTED)
     return now
 
 
