@@ -68,7 +68,7 @@ def sharers(environment):
         sharer.process.stdout.close()
 
 
-def until(condition, sharers, seconds=30):
+def until(condition, sharers, seconds=120):
     began = busy_clock()
     while not condition():
         assert busy_clock() - began < seconds, [sharer.said for sharer in sharers]
