@@ -125,11 +125,11 @@ def test_a_worker_that_is_asked_to_stop_writes_first(database):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_uvicorn_writes_before_it_ends_by_its_signal(database, options, signum):
     with uvicorn(database, *options) as (port, server):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         answered = 0
         while answered < 50:
             try:
-                with urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+                with urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
                     assert response.read() == b"counted"
                 answered += 1
             except OSError:

@@ -53,7 +53,7 @@ def test_a_thread_that_waits_is_freed(raw, in_use):
     thread.start()
     raw.in_use = in_use
     assert sockets.sever(raw)
-    thread.join(5)
+    thread.join(30)
     assert got == [b""]
 
 
