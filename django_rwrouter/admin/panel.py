@@ -19,6 +19,7 @@ from django_rwrouter.admin.pages import actions, events, explain, now, over_time
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.middleware import UNCOUNTED
+from django_rwrouter.operations.override_actions import ACTIONS, Action
 from django_rwrouter.stats.table import RoutingStatistics
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class RoutingAdmin(Base):
                 wrap(partial(self.act, action=action)),
                 name=f"{prefix}_{action.name}",
             )
-            for action in actions.ACTIONS
+            for action in ACTIONS
         ]
         return urls
 
@@ -113,7 +114,7 @@ class RoutingAdmin(Base):
         context |= self._frame(request, page) | (extra_context or {})
         return TemplateResponse(request, "admin/django_rwrouter/panel.html", context)
 
-    def act(self, request: HttpRequest, *, action: actions.Action, target: str) -> HttpResponse:
+    def act(self, request: HttpRequest, *, action: Action, target: str) -> HttpResponse:
         """Ask for a confirmation of an action, or carry it out."""
         self._require(request, CHANGE)
         outcome, form = actions.handle(request, action, target)
@@ -122,7 +123,7 @@ class RoutingAdmin(Base):
             return HttpResponseRedirect(self.url_of(PAGES[0]))
         page = next(page for page in PAGES if page.name == "actions")
         context = self._frame(request, page) | {"form": form, "action": action, "target": target}
-        context |= {"question": action.title(target), "back": self.url_of(PAGES[0])}
+        context |= {"question": action.question % {"target": target}, "back": self.url_of(PAGES[0])}
         return TemplateResponse(request, "admin/django_rwrouter/confirm.html", context)
 
     def may_act(self, request: HttpRequest) -> bool:

@@ -32,26 +32,28 @@ def rwrouter(*arguments):
 
 def test_a_replica_is_drained_and_put_back():
     said = rwrouter("drain", "replica1", "--reason", "a new disk", "--by", "kim")
-    assert said == "replica1 is drained. All processes stop reading from it within 2 s.\n"
+    assert said == "The replica “replica1” is drained. All processes follow within 2 s.\n"
     [override] = overrides.in_force()
     assert (override.kind, override.target, override.why) == (
         OverrideKind.DRAIN,
         "replica1",
         "a new disk (kim)",
     )
-    assert rwrouter("undrain", "replica1").startswith("replica1 is no longer drained.")
+    assert rwrouter("undrain", "replica1").startswith("The replica “replica1” takes reads again.")
     assert overrides.in_force() == []
-    assert rwrouter("undrain", "replica1") == "replica1 was not drained.\n"
+    assert rwrouter("undrain", "replica1") == "The replica “replica1” was not drained.\n"
 
 
 def test_the_kill_switch_is_thrown_and_put_back():
     said = rwrouter("switch_off", "--reason", "stale reads")
-    assert said == "The cluster default is switched off. All its reads go to the primary within 2 s.\n"
+    assert said == (
+        "Everything of the cluster “default” goes to its primary. All processes follow within 2 s.\n"
+    )
     [override] = overrides.in_force()
     assert (override.kind, override.target) == (OverrideKind.PRIMARY_ONLY, "default")
     assert override.by == getpass.getuser()
-    assert rwrouter("switch_on").startswith("The cluster default is switched on again.")
-    assert rwrouter("switch_on", "default") == "The cluster default was not switched off.\n"
+    assert rwrouter("switch_on").startswith("Replicas of the cluster “default” answer again.")
+    assert rwrouter("switch_on", "default") == ("The kill switch of the cluster “default” was not thrown.\n")
     assert overrides.in_force() == []
 
 

@@ -49,6 +49,11 @@ def test_drain_and_put_back(admin):
     ]
 
 
+def test_where_no_monitor_runs_it_says_that_nobody_looks(admin, settings):
+    settings.RWROUTER = {"REPLICAS": ["replica1"], "MONITOR": {"MODE": "off"}}
+    assert "so it has no effect there" in act(admin, "drain", "replica1").content.decode()
+
+
 @pytest.mark.parametrize("target", ["replica1", "eu/replica", "one\nline", "a/b/\n", "?#%"])
 def test_a_target_may_have_any_name(target):
     address = reverse("admin:django_rwrouter_routingstatistics_drain", args=[target])
