@@ -11,7 +11,9 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -22,12 +24,16 @@ _SETTING_UP: Final = frozenset(
     {"changepassword", "createsuperuser", "makemigrations", "migrate", "showmigrations", "sqlmigrate"}
 )
 
+FORK_PATIENCE: Final = 0.5
+"""Seconds that a fork waits at most for this package's threads to come to rest."""
+
 Callback = Callable[[], object]
 
 _resets: Final[list[Callback]] = []
-_in_child: Final[list[Callback]] = []
-_before_fork: Final[list[Callback]] = []
-_in_parent: Final[list[Callback]] = []
+_held_by: Final[dict[int, list[threading.Lock]]] = {}
+"""The locks that hold up this package's threads, by the thread that is about to fork."""
+_in_child: Final[list[Callback]] = [_held_by.clear]
+_at_work: Final[list[Callable[[], Iterable[threading.Lock]]]] = []
 _on_change: Final[list[tuple[Callback, frozenset[str]]]] = []
 
 
@@ -54,13 +60,30 @@ def on_change(callback: Callback, settings: Collection[str]) -> None:
     _on_change.append((callback, frozenset(settings)))
 
 
-def around_fork(before: Callback, in_parent: Callback) -> None:
-    """Have ``before`` called when this process is about to fork, and ``in_parent`` afterwards.
+def rests_for_forks(locks: Callable[[], Iterable[threading.Lock]]) -> None:
+    """Register locks under which threads work: they are held while this process forks.
 
-    For threads that could hold a library's lock at that moment: it would stay locked in the child.
+    At that moment a thread could hold a lock of a library, as Django does while it opens a connection and
+    Python while it imports a module: it would stay locked in the child. A thread that does not come to rest
+    in time most likely waits for a server that does not answer. Each lock is taken before the next is asked
+    for.
     """
-    _before_fork.append(before)
-    _in_parent.append(in_parent)
+    _at_work.append(locks)
+
+
+def _hold_up() -> None:
+    until = time.monotonic() + FORK_PATIENCE
+    _held_by[threading.get_ident()] = [
+        lock
+        for locks in _at_work
+        for lock in locks()
+        if lock.acquire(timeout=max(0.0, until - time.monotonic()))
+    ]
+
+
+def _go_on() -> None:
+    for lock in _held_by.pop(threading.get_ident(), ()):
+        lock.release()
 
 
 def reset() -> None:
@@ -92,11 +115,7 @@ def changed(*, setting: str, **_kwargs: object) -> None:
 
 setting_changed.connect(changed, dispatch_uid="django_rwrouter.process")
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=partial(_call_all, _before_fork),
-        after_in_parent=partial(_call_all, _in_parent),
-        after_in_child=partial(_call_all, _in_child),
-    )
+    os.register_at_fork(before=_hold_up, after_in_parent=_go_on, after_in_child=partial(_call_all, _in_child))
 
 
 # --- the end of a process ----------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from django_rwrouter import process
@@ -15,8 +15,6 @@ from django_rwrouter.monitor.watcher import Watcher
 from django_rwrouter.servers.server_state import ServerState
 
 logger = logging.getLogger("django_rwrouter")
-FORK_PATIENCE: Final = 0.5
-"""Seconds that a fork waits for the monitor's threads to come to rest, where they hold no locks."""
 
 
 class _Monitor:
@@ -25,8 +23,6 @@ class _Monitor:
     def __init__(self) -> None:
         self.in_tests = False
         """Whether to run in Django's test environment."""
-        self._held: dict[int, list[threading.Lock]] = {}
-        """The locks that hold up the monitor's threads, by the thread that is about to fork."""
         self._renew()
 
     def _renew(self) -> None:
@@ -80,24 +76,14 @@ class _Monitor:
         if isinstance(rounds, Watcher) and patience:
             rounds.join(patience)
 
-    def before_fork(self) -> None:
-        """Bring the threads to rest while the process forks: a lock they hold would stay locked in the child.
-
-        Django holds one while it opens a connection (that of its signals), Python while it imports a module.
-        """
-        if isinstance(rounds := self.rounds, Watcher):
-            self._held[threading.get_ident()] = rounds.pause(FORK_PATIENCE)
-
-    def after_fork_in_parent(self) -> None:
-        """Let the threads go on."""
-        for lock in self._held.pop(threading.get_ident(), ()):
-            lock.release()
+    def locks(self) -> Iterable[threading.Lock]:
+        """Return the locks under which the monitor's threads work."""
+        return self.rounds.locks() if isinstance(self.rounds, Watcher) else ()
 
     def after_fork_in_child(self) -> None:
         """Start afresh, without touching the parent's connections."""
         if self.rounds is not None:
             self.rounds.abandon()
-        self._held.clear()
         self._renew()
 
 
@@ -127,4 +113,4 @@ def reset(patience: float = 5.0) -> None:
 
 process.owns(reset, in_child=_monitor.after_fork_in_child)
 process.on_change(_monitor.forget, [SETTING])
-process.around_fork(_monitor.before_fork, _monitor.after_fork_in_parent)
+process.rests_for_forks(_monitor.locks)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import Final
@@ -78,17 +78,11 @@ class Watcher:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, until - monotonic()))
 
-    def pause(self, patience: float) -> list[threading.Lock]:
-        """Hold up all threads; return the locks that do so, which the caller releases.
-
-        A thread that is not at rest within ``patience`` seconds is not held up: most likely it waits for a
-        server that does not answer.
-        """
-        until = monotonic() + patience
-        held = [self._handling] if self._handling.acquire(timeout=patience) else []
-        rounds = self._rounds
-        busy = [] if rounds is None else [worker.probing for worker in list(rounds.workers.values())]
-        return held + [lock for lock in busy if lock.acquire(timeout=max(0.0, until - monotonic()))]
+    def locks(self) -> Iterator[threading.Lock]:
+        """Yield the locks under which the threads work, that of this one first: it may make others."""
+        yield self._handling
+        if (rounds := self._rounds) is not None:
+            yield from [worker.probing for worker in list(rounds.workers.values())]
 
     def abandon(self) -> None:
         """Let go of the parent's connections and lock, in a forked child."""

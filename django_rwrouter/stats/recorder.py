@@ -24,8 +24,6 @@ from django_rwrouter.stats.sums import ServerEntry
 logger: Final = logging.getLogger("django_rwrouter")
 EXIT_PATIENCE: Final = 5.0
 """Seconds that an ending process waits for a flush that is under way."""
-FORK_PATIENCE: Final = 1.0
-"""Seconds that a fork waits for one."""
 RETRY_SECONDS: Final = 0.1
 """Seconds after which a flush that was put off is tried again."""
 PUT_OFF_QUIETLY: Final = 600
@@ -48,9 +46,9 @@ class Flusher:
         """
         self._stop = threading.Event()
         self._starting = threading.Lock()
-        self._writing = threading.Lock()
+        self.writing = threading.Lock()
+        """Held during a flush."""
         self._backend: StatisticsBackend | None = None
-        self._paused_by = 0
         self._failing = False
         self._times_put_off = 0
         self._seen_off = False
@@ -101,7 +99,7 @@ class Flusher:
 
     def flush(self, patience: float = -1, *, ending: bool = False) -> None:
         """Write what has changed; wait at most ``patience`` seconds for a flush under way (-1: for ever)."""
-        writing = self._writing  # A change of the settings puts another in its place.
+        writing = self.writing  # A change of the settings puts another in its place.
         if not writing.acquire(timeout=patience):
             return
         pending: list[Row] = []
@@ -186,22 +184,6 @@ class Flusher:
     def _is_put_off(self) -> bool:
         return 0 < self._times_put_off < PUT_OFF_QUIETLY
 
-    def pause(self) -> None:
-        """Have no flush under way while the process forks.
-
-        A child inherits every lock as it is, of libraries and of Python's imports too: one that the
-        flushing thread holds at that moment would never be released there.
-        """
-        if self._writing.acquire(timeout=FORK_PATIENCE):
-            self._paused_by = threading.get_ident()
-
-    def resume(self) -> None:
-        """Undo :meth:`pause`, in the parent."""
-        # Two threads may fork at once; the one that ran out of patience holds nothing.
-        if self._paused_by == threading.get_ident():
-            self._paused_by = 0
-            self._writing.release()
-
     def _at_exit(self) -> None:
         self._stop.set()
         settings = get_settings()
@@ -267,4 +249,4 @@ def _after_fork() -> None:
 
 process.owns(reset, in_child=_after_fork)
 process.on_change(_flusher.forget, [SETTING])
-process.around_fork(_flusher.pause, _flusher.resume)
+process.rests_for_forks(lambda: [_flusher.writing])

@@ -144,9 +144,9 @@ def fork_amid_probes():
     from django.db import connections
     from django.db.backends.signals import connection_created
 
-    from django_rwrouter.monitor import lifecycle
+    from django_rwrouter import process
 
-    lifecycle.FORK_PATIENCE = 20.0  # The probes of a busy machine take their time.
+    process.FORK_PATIENCE = 20.0  # The probes of a busy machine take their time.
     held = threading.Lock()
 
     def hold(connection, **_kwargs):

@@ -311,7 +311,7 @@ def test_flushes_of_several_threads_follow_one_another(keeper, monkeypatch):
 def test_an_ending_process_waits_for_a_flush_only_so_long(keeper, monkeypatch):
     monkeypatch.setattr(recorder, "EXIT_PATIENCE", 0.01)
     stats.count_event("hit")
-    with recorder._flusher._writing:
+    with recorder._flusher.writing:
         recorder._flusher._at_exit()
     assert keeper.calls == []
     recorder._flusher._at_exit()
