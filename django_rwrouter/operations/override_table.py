@@ -8,7 +8,7 @@ from typing import Final
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter.conf.clusters import home_of
+from django_rwrouter.stats.own_table import OwnTable
 
 MAX_REASON: Final = 500
 """Characters of an override's reason that are kept."""
@@ -22,15 +22,6 @@ class OverrideKind(str, Enum):
     """A replica takes no reads."""
     PRIMARY_ONLY = "primary_only"
     """All reads of a cluster go to its primary: its kill switch."""
-
-
-class RoutingOverrideQuerySet(models.QuerySet["RoutingOverride"]):
-    """Reads and writes overrides, always starting from :meth:`on_primary`."""
-
-    def on_primary(self) -> RoutingOverrideQuerySet:
-        """Bind to the database with the table: the primary of the cluster that takes this app."""
-        bound: RoutingOverrideQuerySet = self.using(home_of("routingoverride"))
-        return bound
 
 
 class RoutingOverride(models.Model):
@@ -49,7 +40,7 @@ class RoutingOverride(models.Model):
     made_at = models.BigIntegerField()
     """When, in seconds since 1970 (UTC)."""
 
-    objects = RoutingOverrideQuerySet.as_manager()
+    objects = OwnTable["RoutingOverride"].as_manager()
 
     class Meta:
         verbose_name = _("routing override")

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -26,9 +24,9 @@ from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.exceptions import UnknownNameError
 from django_rwrouter.operations.override_table import MAX_BY, MAX_REASON, OverrideKind, RoutingOverride
-from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.survey import plain_cursor
+from django_rwrouter.stats.own_table import TableMissingError
 
 NOTHING_ROUTED: Final = f"{SETTING} names no replica and no primary: nothing is routed."
 LOOK_AGAIN_SECONDS: Final = 10.0
@@ -112,10 +110,10 @@ def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
         "made_by": _storable(by)[:MAX_BY],
         "made_at": int(time.time()),
     }
-    alias = database()
-    with _writing(alias):
-        RoutingOverride.objects.using(alias).update_or_create(kind=kind.value, target=target, defaults=values)
-    _settle(alias, _EVENTS[kind][0], target, Override(kind, target, reason, by).why)
+    table = RoutingOverride.objects.on_primary()
+    with table.unseen():
+        table.update_or_create(kind=kind.value, target=target, defaults=values)
+    _settle(table.db, _EVENTS[kind][0], target, Override(kind, target, reason, by).why)
 
 
 def _storable(text: str) -> str:
@@ -124,32 +122,15 @@ def _storable(text: str) -> str:
 
 
 def _remove(kind: OverrideKind, target: str, by: str) -> bool:
-    alias = database()
-    with _writing(alias):
-        rows = RoutingOverride.objects.using(alias).filter(kind=kind.value, target=_storable(target))
+    table = RoutingOverride.objects.on_primary()
+    with table.unseen():
+        rows = table.filter(kind=kind.value, target=_storable(target))
         removed: bool = rows.delete()[0] > 0
     if removed:
-        _settle(alias, _EVENTS[kind][1], target, by)
+        _settle(table.db, _EVENTS[kind][1], target, by)
     else:
         _check_target(kind, target)
     return removed
-
-
-@contextmanager
-def _writing(alias: str) -> Iterator[None]:
-    """Write as this package itself: it pins nobody. Tell what to do where there is no table yet."""
-    with silenced():
-        try:
-            # In a transaction of the caller's: on PostgreSQL an error would spoil all of it.
-            with transaction.atomic(using=alias):
-                yield
-        except DatabaseError as error:
-            if not _may_lack_the_table(error, connections[alias]):
-                raise
-            raise ImproperlyConfigured(
-                f"The table {RoutingOverride._meta.db_table!r} does not exist in {alias!r} yet;"
-                " run `manage.py migrate django_rwrouter`."
-            ) from None
 
 
 def _settle(alias: str, event: EventKind, target: str, detail: str) -> None:
@@ -215,7 +196,7 @@ def load(connection: BaseDatabaseWrapper) -> list[Override]:
     try:
         return _select(connection, patiently=False)
     except DatabaseError as error:
-        if not _may_lack_the_table(error, connection):
+        if not RoutingOverride.objects.is_missing(error, connection):
             raise
         _missing_until = monotonic() + LOOK_AGAIN_SECONDS
         return []
@@ -226,17 +207,12 @@ def in_force() -> list[Override]:
 
     Raises ``django.db.Error`` if that does not answer.
     """
-    alias = database()
-    connection = connections[alias]
-    with silenced():
-        try:
-            # A savepoint: on PostgreSQL an error would spoil the transaction around this.
-            with transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext():
-                return _select(connection)
-        except DatabaseError as error:
-            if not _may_lack_the_table(error, connection):
-                raise
-            return []
+    table = RoutingOverride.objects.on_primary()
+    try:
+        with table.unseen():
+            return _select(connections[table.db])
+    except TableMissingError:
+        return []
 
 
 def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
@@ -283,14 +259,6 @@ def _understood(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
     for kind, target, reason, by, at in rows:
         if kind in _KINDS:  # A newer version, running beside this one, may know more.
             yield Override(OverrideKind(kind), target, reason or "", by or "", int(at))
-
-
-def _may_lack_the_table(error: DatabaseError, connection: BaseDatabaseWrapper) -> bool:
-    """Whether a statement failed because there is no table yet; asks the database."""
-    if not get_product(connection).errors.may_lack_table(error):
-        return False  # The server itself failed: asking it again would take as long again.
-    with silenced(), connection.cursor() as cursor:
-        return RoutingOverride._meta.db_table not in connection.introspection.table_names(cursor)
 
 
 _missing_until = 0.0

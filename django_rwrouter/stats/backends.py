@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from django_rwrouter.conf import get_settings
 from django_rwrouter.databases import get_product, private_connections
@@ -66,18 +65,11 @@ class DatabaseBackend:
 
         table = RoutingStatistics.objects.on_primary()
         with temporary_connection(table.db) as is_own:
-            try:
-                with _writing(table) if is_own else nullcontext():
-                    if rows[0].final:
-                        table.finish(rows)
-                    else:
-                        table.put(rows)
-            except DatabaseError:
-                if not table.exists_in_database():
-                    raise ImproperlyConfigured(
-                        "their table does not exist yet; run `manage.py migrate django_rwrouter`"
-                    ) from None
-                raise
+            with table.unseen(), _writing(table) if is_own else nullcontext():
+                if rows[0].final:
+                    table.finish(rows)
+                else:
+                    table.put(rows)
             # Never in a transaction of somebody else's: its locks would be held until that ends.
             if is_own and time.monotonic() >= self._roll_up_at:
                 self._roll_up_at = time.monotonic() + ROLL_UP_SECONDS * random.uniform(0.9, 1.1)

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Literal, TypeVar
 
-from django.db import DatabaseError, transaction
-
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.scope.context import silenced
+from django_rwrouter.stats.own_table import TableMissingError
 from django_rwrouter.stats.summary import Span, Summary
 from django_rwrouter.stats.sums import Sum
 from django_rwrouter.stats.table import RoutingStatistics, RoutingStatisticsQuerySet
@@ -69,12 +67,8 @@ def totals() -> Sum | None:
 
 def _ask(question: Callable[[RoutingStatisticsQuerySet], T]) -> T | None:
     table = RoutingStatistics.objects.on_primary()
-    with silenced():
-        try:
-            # A savepoint under ATOMIC_REQUESTS: on PostgreSQL an error would spoil the whole request.
-            with transaction.atomic(using=table.db):
-                return question(table)
-        except DatabaseError:
-            if table.exists_in_database():
-                raise
-            return None
+    try:
+        with table.unseen():
+            return question(table)
+    except TableMissingError:
+        return None

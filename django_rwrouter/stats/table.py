@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter.conf.clusters import home_of
 from django_rwrouter.stats.counters import Row
+from django_rwrouter.stats.own_table import OwnTable
 from django_rwrouter.stats.sums import Counts
 
 ROW_KEY: Final = ("process", "resolution", "start")
@@ -31,20 +31,8 @@ class Recorded(NamedTuple):
     data: Counts
 
 
-class RoutingStatisticsQuerySet(models.QuerySet["RoutingStatistics"]):
-    """Reads and writes statistics, always starting from :meth:`on_primary`."""
-
-    def on_primary(self) -> RoutingStatisticsQuerySet:
-        """Bind to the database with the table: the primary of the cluster that takes this app."""
-        bound: RoutingStatisticsQuerySet = self.using(home_of("routingstatistics"))
-        return bound
-
-    def exists_in_database(self) -> bool:
-        """Whether the table has been made."""
-        connection = connections[self.db]
-        with connection.cursor() as cursor:
-            tables = connection.introspection.table_names(cursor)
-        return self.model._meta.db_table in tables
+class RoutingStatisticsQuerySet(OwnTable["RoutingStatistics"]):
+    """Reads and writes statistics."""
 
     def put(self, rows: Sequence[Row]) -> None:
         """Write absolute values over whatever the same process wrote before for the same time.
