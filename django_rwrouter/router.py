@@ -11,7 +11,8 @@ from django.db import connections
 
 from django_rwrouter import process
 from django_rwrouter.conf import require_app
-from django_rwrouter.conf.clusters import get_topology, is_historical, label_of
+from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.conf.labels import is_historical, label_of
 from django_rwrouter.routing.bound_alias import BoundAlias, alias_to_write, is_generic
 from django_rwrouter.routing.decide import decide_read, decide_write
 from django_rwrouter.routing.decision_cache import recall, recall_write

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache, cached_property
 from importlib import import_module
@@ -15,6 +14,14 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.base import ModelBase
 
 from django_rwrouter import process
+from django_rwrouter.conf.labels import (
+    OWN_APP,
+    is_historical,
+    is_named,
+    is_primary_only,
+    label_of,
+    table_name,
+)
 from django_rwrouter.conf.options import ClusterSettings, Lifetime, Settings
 from django_rwrouter.conf.parser import SETTING
 from django_rwrouter.conf.project import get_settings
@@ -25,11 +32,6 @@ from django_rwrouter.exceptions import UnknownNameError
 if TYPE_CHECKING:
     from django.db.models import Model
 
-OWN_APP: Final = "django_rwrouter"
-_ALWAYS_PRIMARY: Final = frozenset({"contenttypes", "django_cache", OWN_APP})
-"""App labels; ``django_cache`` is the label of the database cache's stand-in model."""
-_SITES: Final = "django.contrib.sites.models"
-"""Its rows are cached for the life of the process (``SITE_CACHE``), so a stale one would stay."""
 _DATABASE_CACHE: Final = "django.core.cache.backends.db.DatabaseCache"
 
 
@@ -68,7 +70,7 @@ class ModelRoute:
         self.table = "" if model is None else table_name(model._meta.db_table)
         """The table, as :func:`table_name` returns it."""
         self.replicas = tuple(
-            replica for replica in cluster.replicas if model is None or not _is_named(replica.excepted, model)
+            replica for replica in cluster.replicas if model is None or not is_named(replica.excepted, model)
         )
         """The replicas that replicate the model."""
         self.timely_replicas = tuple(replica for replica in self.replicas if not replica.delayed)
@@ -218,7 +220,7 @@ class Topology:
         return frozenset(
             route.table
             for route, model in self._routes_of_all()
-            if _is_named(route.cluster.settings.primary_only, model)
+            if is_named(route.cluster.settings.primary_only, model)
         )
 
     def _routes_of_all(self) -> Iterator[tuple[ModelRoute, type[Model]]]:
@@ -241,7 +243,7 @@ class Topology:
             replica.alias: frozenset(
                 table_name(model._meta.db_table)
                 for model in apps.get_models(include_auto_created=True)
-                if _is_named(replica.excepted, model)
+                if is_named(replica.excepted, model)
             )
             for cluster in self.clusters.values()
             for replica in cluster.replicas
@@ -267,7 +269,7 @@ class Topology:
         fixed = None
         if is_historical(model):
             fixed = Reason.MIGRATION
-        elif model is self._session_model or _is_primary_only(cluster.settings, model):
+        elif model is self._session_model or is_primary_only(cluster.settings.primary_only, model):
             fixed = Reason.PRIMARY_ONLY
         return ModelRoute(cluster, model, fixed)
 
@@ -278,54 +280,6 @@ def mirrored_by(options: Mapping[str, Any]) -> str | None:
     return mirrored
 
 
-def label_of(model: type[Model]) -> tuple[str, str]:
-    """Return app label and lower-case name.
-
-    An automatic many-to-many model counts as the model that declares it, and a proxy as its concrete model.
-    The database cache's stand-in has no ``_meta.label``, so that is not used.
-    """
-    meta = model._meta
-    declared_by = getattr(meta, "auto_created", None)
-    if declared_by:
-        meta = declared_by._meta
-    concrete = getattr(meta, "concrete_model", None)
-    if concrete is not None:
-        meta = concrete._meta
-    return meta.app_label.lower(), str(meta.model_name)
-
-
-def is_historical(model: type[Model]) -> bool:
-    """Whether a migration made this model (Django marks such models with this module's name)."""
-    return model.__module__ == "__fake__"
-
-
-def _is_primary_only(settings: ClusterSettings, model: type[Model]) -> bool:
-    # An abstract model: importable once the apps are ready, even if sessions are not installed.
-    from django.contrib.sessions.base_session import AbstractBaseSession
-
-    if isinstance(model, ModelBase) and issubclass(model, AbstractBaseSession):
-        return True
-    if model.__module__ == _SITES or _is_named(settings.primary_only, model):
-        return True
-    return any(app_label in _ALWAYS_PRIMARY for app_label, _model_name in _labels(model))
-
-
-def _is_named(labels: frozenset[str], model: type[Model]) -> bool:
-    """Whether a setting names a model, or its app."""
-    return bool(labels) and any(
-        app_label in labels or f"{app_label}.{model_name}" in labels
-        for app_label, model_name in _labels(model)
-    )
-
-
-def _labels(model: type[Model]) -> set[tuple[str, str]]:
-    """Return all labels under which a setting may name a model."""
-    own = (model._meta.app_label.lower(), str(model._meta.model_name))
-    # A child's reads join its parents' tables, and writes to PRIMARY_ONLY tables pin nobody.
-    parents = map(label_of, model._meta.get_parent_list()) if isinstance(model, ModelBase) else ()
-    return {own, label_of(model), *parents}
-
-
 @cache
 def get_topology() -> Topology:
     """Return the topology of the settings in force; raises ``ImproperlyConfigured`` if they are wrong."""
@@ -333,22 +287,6 @@ def get_topology() -> Topology:
 
 
 process.derives(get_topology.cache_clear, [SETTING, "CACHES", "SESSION_ENGINE"])
-
-
-OPENING_QUOTES: Final = '"`['
-_CLOSING: Final = '"`]'
-_SEPARATOR: Final = re.compile(r"""["`\]]\s*\.\s*["`\[]""")
-
-
-def table_name(db_table: str) -> str:
-    """Return a model's ``db_table`` in lower case and without quotes, with a dot between schema and table.
-
-    Django quotes the whole name unless it is quoted already, which sites use to name a schema:
-    ``'"schema"."table"'`` or ``'schema"."table'``. Some databases tell ``Book`` and ``book`` apart, others do
-    not: two tables that differ in nothing else are taken for one.
-    """
-    quoted = len(db_table) > 1 and db_table[0] in OPENING_QUOTES and db_table[-1] in _CLOSING
-    return _SEPARATOR.sub(".", db_table[1:-1] if quoted else db_table).lower()
 
 
 def home_of(model_name: str) -> str:

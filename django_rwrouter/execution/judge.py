@@ -21,7 +21,8 @@ from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.sql.query import RawQuery
 
-from django_rwrouter.conf.clusters import Cluster, get_topology, table_name
+from django_rwrouter.conf.clusters import Cluster, get_topology
+from django_rwrouter.conf.labels import table_name
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.execution.announcements import RAW_DECISION
