@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, register
 from django.db import DEFAULT_DB_ALIAS
 
-from django_rwrouter.checks import databases, installation, servers, setting
+from django_rwrouter.checks import databases, installation, replicas, servers, setting, sharing
 from django_rwrouter.checks.messages import TAG
 from django_rwrouter.conf import SETTING, read
 
@@ -41,7 +41,9 @@ def check_setup(**_kwargs: object) -> list[CheckMessage]:
         *messages,
         *installation.middleware(settings),
         *installation.routers(settings),
-        *databases.replicas(settings),
+        *sharing.sharing(settings),
+        *databases.clusters(settings),
+        *replicas.replicas(settings),
         *databases.second_aliases(settings),
         *databases.statistics(settings),
         *setting.apps_that_keep_rows(settings),

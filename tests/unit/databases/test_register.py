@@ -14,7 +14,7 @@ from django.db import InternalError, OperationalError, connections
 
 import django_rwrouter
 from django_rwrouter import databases
-from django_rwrouter.checks import databases as checks
+from django_rwrouter.checks import replicas as checks
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Busy, Driver, ErrorCodes, Loss, Product, Progress, Reading
 from django_rwrouter.databases.mariadb import MariaDB, MariaDBPosition
