@@ -8,8 +8,8 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from django_rwrouter.blocks import used_levels
+from django_rwrouter.checks.inspection import product_of, vendor_of
 from django_rwrouter.checks.messages import message
-from django_rwrouter.checks.project import product_of, vendor_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import Topology, mirrored_by
 from django_rwrouter.conf.options import ClusterSettings, Settings

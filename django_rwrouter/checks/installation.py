@@ -11,8 +11,7 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
-from django_rwrouter.checks.messages import TAG, message, named
-from django_rwrouter.checks.project import (
+from django_rwrouter.checks.inspection import (
     flaw_of,
     flaw_of_routers,
     installed_routers,
@@ -20,6 +19,7 @@ from django_rwrouter.checks.project import (
     is_session_middleware,
     store_of,
 )
+from django_rwrouter.checks.messages import TAG, message, named
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.options import Settings
 from django_rwrouter.router import ReadWriteRouter

@@ -8,8 +8,8 @@ from typing import Any, Final
 from django.core.checks import CheckMessage
 from django.db import connections
 
+from django_rwrouter.checks.inspection import backend_of, product_of, vendor_of
 from django_rwrouter.checks.messages import message
-from django_rwrouter.checks.project import backend_of, product_of, vendor_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.options import ClusterSettings, Settings
 

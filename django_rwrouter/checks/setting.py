@@ -15,8 +15,8 @@ from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from django_rwrouter.balancers import BALANCERS, get_balancer
+from django_rwrouter.checks.inspection import flaw_of, installed_routers, is_our_middleware, store_of
 from django_rwrouter.checks.messages import by_name, message, named
-from django_rwrouter.checks.project import flaw_of, installed_routers, is_our_middleware, store_of
 from django_rwrouter.conf import SETTING, Problem
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import Settings

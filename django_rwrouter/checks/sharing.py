@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 
+from django_rwrouter.checks.inspection import store_of
 from django_rwrouter.checks.messages import message
-from django_rwrouter.checks.project import store_of
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.options import Settings
 from django_rwrouter.monitor import runtime_directory

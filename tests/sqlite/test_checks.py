@@ -13,8 +13,8 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 
 from django_rwrouter import blocks
+from django_rwrouter.checks import inspection as checks_of_projects
 from django_rwrouter.checks import installation
-from django_rwrouter.checks import project as checks_of_projects
 from django_rwrouter.checks import servers as checks_of_servers
 from django_rwrouter.conf import DOCUMENTATION
 from django_rwrouter.databases.postgresql import PostgreSQL

@@ -1,4 +1,4 @@
-"""Helpers that inspect a project's settings and the objects that they refer to."""
+"""Inspects the settings of a project, and the objects that they refer to."""
 
 from __future__ import annotations
 
