@@ -9,7 +9,8 @@ from time import monotonic
 
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
-from django_rwrouter.monitor.probes import PrimarySample, Prober, take_in
+from django_rwrouter.monitor.prober import Prober
+from django_rwrouter.monitor.probes import PrimarySample, take_in
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, ErrorReports, make_probers
 from django_rwrouter.monitor.verdicts import Watch
 from django_rwrouter.scope.state import running_loop

@@ -16,14 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events.causes import TIMEOUT
-from django_rwrouter.monitor.probes import (
-    QUESTIONS,
-    PrimarySample,
-    ProbeQuestion,
-    Prober,
-    ProbeResult,
-    take_in,
-)
+from django_rwrouter.monitor.prober import Prober
+from django_rwrouter.monitor.probes import QUESTIONS, PrimarySample, ProbeQuestion, ProbeResult, take_in
 from django_rwrouter.monitor.schedule import Turn, next_deadline, woke
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch

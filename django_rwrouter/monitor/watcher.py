@@ -17,7 +17,8 @@ from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events.emit import emitted_elsewhere, own_ejections
 from django_rwrouter.monitor.cache_election import CacheElection
 from django_rwrouter.monitor.election import CannotShareError, Election, HostElection
-from django_rwrouter.monitor.probes import Prober, take_in
+from django_rwrouter.monitor.prober import Prober
+from django_rwrouter.monitor.probes import take_in
 from django_rwrouter.monitor.rounds import MISSED_ROUNDS, ErrorReports, Rounds, cut_off, end_hung_probes
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Watch

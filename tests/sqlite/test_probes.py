@@ -7,7 +7,8 @@ from django.db import OperationalError
 
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.monitor import probes
-from django_rwrouter.monitor.probes import PrimarySample, Prober
+from django_rwrouter.monitor.prober import Prober
+from django_rwrouter.monitor.probes import PrimarySample
 
 pytestmark = pytest.mark.usefixtures("databases")
 

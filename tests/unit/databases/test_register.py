@@ -23,7 +23,8 @@ from django_rwrouter.databases.sql import Kind, classify
 from django_rwrouter.events import causes, emit
 from django_rwrouter.exceptions import ReplicaWriteError
 from django_rwrouter.execution import hook, new_connections
-from django_rwrouter.monitor.probes import PrimarySample, Prober
+from django_rwrouter.monitor.prober import Prober
+from django_rwrouter.monitor.probes import PrimarySample
 from django_rwrouter.operations import doctor, overrides, replication
 from django_rwrouter.operations.doctor import examination
 from django_rwrouter.operations.doctor.examined_server import ExaminedServer

@@ -6,7 +6,8 @@ import weakref
 from django.db import OperationalError
 
 from django_rwrouter.monitor import probes
-from django_rwrouter.monitor.probes import PrimarySample, ProbeQuestion, Prober, take_in
+from django_rwrouter.monitor.prober import Prober
+from django_rwrouter.monitor.probes import PrimarySample, ProbeQuestion, take_in
 
 
 class Attempt:
