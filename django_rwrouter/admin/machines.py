@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import connections
 from django.http import HttpRequest
 
-from django_rwrouter.admin.page import CHANGE
 from django_rwrouter.conf.clusters import get_topology
+from django_rwrouter.stats.table import CHANGE
 
 
 def machines(request: HttpRequest) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,39 +12,50 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, re_path, reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_rwrouter.admin.page import CHANGE, VIEW, Page
 from django_rwrouter.admin.pages import actions, events, explain, now, over_time, replication
 from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.middleware import UNCOUNTED
 from django_rwrouter.operations.override_actions import ACTIONS, Action
-from django_rwrouter.stats.table import RoutingStatistics
+from django_rwrouter.stats.table import CHANGE, VIEW, RoutingStatistics
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[RoutingStatistics]
 else:
     Base = admin.ModelAdmin
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page, reached from the navigation."""
+
+    name: str
+    """Part of its address and of its URL's name."""
+    title: Promise
+    context: Callable[[HttpRequest], dict[str, Any]]
+    refresh_seconds: int = 0
+    """How often the page fetches itself anew, where there is JavaScript; 0 for never."""
+    permission: str = VIEW
+
+    @property
+    def template(self) -> str:
+        """The part of the page below the navigation."""
+        return f"admin/django_rwrouter/{self.name}.html"
+
+
 PAGES: Final = (
     Page(name="now", title=gettext_lazy("Now"), context=now.context, refresh_seconds=5),
     Page(name="over-time", title=gettext_lazy("Over time"), context=over_time.context, refresh_seconds=30),
     Page(
-        name="replication",
-        title=gettext_lazy("Replication"),
-        context=replication.context,
-        refresh_seconds=5,
+        name="replication", title=gettext_lazy("Replication"), context=replication.context, refresh_seconds=5
     ),
     Page(name="events", title=gettext_lazy("Events"), context=events.context, refresh_seconds=10),
     Page(name="explain", title=gettext_lazy("Explain"), context=explain.context),
-    Page(
-        name="actions",
-        title=gettext_lazy("Actions"),
-        context=actions.context,
-        permission=CHANGE,
-    ),
+    Page(name="actions", title=gettext_lazy("Actions"), context=actions.context, permission=CHANGE),
 )
 """In the order of the navigation; the first is where the admin's index leads."""
 
@@ -123,7 +135,7 @@ class RoutingAdmin(Base):
             return HttpResponseRedirect(self.url_of(PAGES[0]))
         page = next(page for page in PAGES if page.name == "actions")
         context = self._frame(request, page) | {"form": form, "action": action, "target": target}
-        context |= {"question": action.question % {"target": target}, "back": self.url_of(PAGES[0])}
+        context |= {"question": str(action.question) % {"target": target}, "back": self.url_of(PAGES[0])}
         return TemplateResponse(request, "admin/django_rwrouter/confirm.html", context)
 
     def may_act(self, request: HttpRequest) -> bool:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from django.utils.dateformat import format as date_format
+from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.decision import Reason
 from django_rwrouter.events.kinds import EventKind
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
-
-Texts = Mapping[str, "_StrPromise"]
+Texts = Mapping[str, Promise]
 
 REASONS: Final[Texts] = {reason.value: reason.label for reason in Reason}
 """Of the reasons; one of a newer version, running beside this one, has its own name."""

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import logging
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from django.dispatch import Signal
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter import signals
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
 
 Subject = Literal["", "cluster", "database", "replica", "flaw", "store"]
 """What an event is about: nothing in particular, a cluster, the alias of a database (or always of a replica),
@@ -40,11 +38,11 @@ class EventKind(str, Enum):
     """``value`` as a plain attribute: ``Enum.value`` is a descriptor and too slow on the path of a
     request."""
     subject: Subject
-    label: _StrPromise | None
+    label: Promise | None
     """Label of its count; ``None`` if the count is shown elsewhere."""
     message: LogMessage | None
     """``None`` if it is not logged, or where it is met."""
-    occurrence: _StrPromise | None
+    occurrence: Promise | None
     """Label of one event in the log; ``None`` if it is only counted."""
     severity: EventSeverity
     signal: Signal | None
@@ -53,9 +51,9 @@ class EventKind(str, Enum):
         cls,
         value: str,
         subject: Subject,
-        label: _StrPromise | None = None,
+        label: Promise | None = None,
         message: LogMessage | None = None,
-        occurrence: _StrPromise | None = None,
+        occurrence: Promise | None = None,
         severity: EventSeverity = "quiet",
         signal: Signal | None = None,
     ) -> EventKind:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf import get_settings
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import OverrideKind
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +23,11 @@ class Action:
     kind: OverrideKind
     function: Callable[..., object]
     """Puts an override into force, or ends one: then it returns whether there was one."""
-    question: _StrPromise
-    consequence: _StrPromise
-    button: _StrPromise
-    done: _StrPromise
-    nothing: _StrPromise | None = None
+    question: Promise
+    consequence: Promise
+    button: Promise
+    done: Promise
+    nothing: Promise | None = None
     """What to say where there was none to end; ``None`` for an action that puts one into force."""
 
     def carry_out(self, target: str, reason: str, by: str) -> tuple[bool, str]:
@@ -41,7 +39,7 @@ class Action:
         ended = self.function(target, by=by, **reasons)
         if self.nothing is not None and not ended:
             return False, str(self.nothing) % {"target": target}
-        return True, f"{self.done % {'target': target}} {_when()}"
+        return True, f"{str(self.done) % {'target': target}} {_when()}"
 
 
 def _when() -> str:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.operations.status import ServerNow
 from django_rwrouter.servers.server_state import Condition
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
 
 Unit = Literal["text", "time", "lag", "number", "failures", "rate", "percent", "share", "ms"]
 
@@ -30,11 +28,11 @@ class Column:
     key in the JSON, unless ``key`` is."""
     title: str = ""
     """Heading in the table of ``status``; empty if it is not there."""
-    heading: _StrPromise | str = ""
+    heading: Promise | str = ""
     """Heading in the panel's table; empty if it is not there."""
     unit: Unit = "text"
     key: str = ""
-    hint: _StrPromise | str = ""
+    hint: Promise | str = ""
     """What the panel's heading means, where that is short."""
     is_counted: bool = False
     """Whether it comes from the statistics: tables leave it empty without them."""

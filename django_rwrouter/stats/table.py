@@ -18,6 +18,9 @@ ROW_KEY: Final = ("process", "resolution", "start")
 MERGED: Final = ""
 """In place of a process: the row is of all of them."""
 UPSERTED: Final = ["data", "written"]
+VIEW: Final = "django_rwrouter.view_routing"
+CHANGE: Final = "django_rwrouter.change_routing"
+"""The permission to drain replicas and to throw the kill switch; of no use without the other."""
 PRUNE_AT_ONCE: Final = 500
 """Rows that one statement deletes: a bound on how long it holds locks."""
 

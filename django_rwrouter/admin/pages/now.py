@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.http import HttpRequest
 from django.template.defaultfilters import floatformat
 from django.utils.formats import number_format
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -21,10 +22,7 @@ from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
 from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
 from django_rwrouter.servers.server_state import Condition
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
-
-LAGS: Final[dict[str, _StrPromise]] = {
+LAGS: Final[dict[str, Promise]] = {
     "level": gettext_lazy("level"),
     "at most": gettext_lazy("at most %(seconds)s s"),
     "at least": gettext_lazy("at least %(seconds)s s"),

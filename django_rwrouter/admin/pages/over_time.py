@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,10 +20,7 @@ from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.stats.queries import recorded
 from django_rwrouter.stats.summary import SPANS, Span, Summary, TimeStep, percent
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
-
-CHOICES: Final[dict[str, _StrPromise]] = {
+CHOICES: Final[dict[str, Promise]] = {
     "15m": gettext_lazy("15 minutes"),
     "1h": gettext_lazy("1 hour"),
     "24h": gettext_lazy("24 hours"),

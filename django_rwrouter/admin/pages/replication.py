@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.admin.machines import machines
@@ -12,10 +13,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events.causes import sentence
 from django_rwrouter.operations.replication import Stage, ask_progress
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
-
-VERDICTS: Final[dict[Stage, tuple[str, _StrPromise]]] = {
+VERDICTS: Final[dict[Stage, tuple[str, Promise]]] = {
     Stage.LEVEL: ("good", _("level with the primary")),
     Stage.RECEIVING: ("busy", _("receiving: some of the log has not arrived yet")),
     Stage.REPLAYING: ("busy", _("replaying: everything has arrived, some of it is not replayed yet")),
