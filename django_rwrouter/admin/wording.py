@@ -32,11 +32,7 @@ FLAWS: Final[Texts] = {
     "oversized": _("too long"),
 }
 
-ROLES: Final[Texts] = {
-    "primary": _("primary"),
-    "replica": _("replica"),
-    "unknown": _("unknown"),
-}
+ROLES: Final[Texts] = {"primary": _("primary"), "replica": _("replica"), "unknown": _("unknown")}
 
 STATES: Final[Texts] = {
     "healthy": _("healthy"),

@@ -10,12 +10,4 @@ from django_rwrouter.monitor.lifecycle import ensure_running, reset, snapshot
 from django_rwrouter.monitor.probes import ProbeQuestion, also_ask
 from django_rwrouter.servers.server_state import ServerState
 
-__all__ = [
-    "ProbeQuestion",
-    "ServerState",
-    "also_ask",
-    "ensure_running",
-    "reset",
-    "server_states",
-    "snapshot",
-]
+__all__ = ["ProbeQuestion", "ServerState", "also_ask", "ensure_running", "reset", "server_states", "snapshot"]

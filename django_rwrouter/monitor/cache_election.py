@@ -25,12 +25,7 @@ from django.core.cache import caches
 
 from django_rwrouter import process
 from django_rwrouter.conf.clusters import Topology
-from django_rwrouter.monitor.election import (
-    SILENT_INTERVALS,
-    CannotShareError,
-    Election,
-    settings_key,
-)
+from django_rwrouter.monitor.election import SILENT_INTERVALS, CannotShareError, Election, settings_key
 from django_rwrouter.monitor.snapshot import Snapshot, decode, encode, from_bytes
 
 _REMEMBERED: Final = 64

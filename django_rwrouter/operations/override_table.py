@@ -47,9 +47,7 @@ class RoutingOverride(models.Model):
         verbose_name_plural = _("routing overrides")
         # Made and ended by the commands, the page's actions and the functions in overrides.py alone.
         default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["kind", "target"], name="rwrouter_override_row"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["kind", "target"], name="rwrouter_override_row")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.target}"

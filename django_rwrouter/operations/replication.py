@@ -98,9 +98,7 @@ def ask_progress(clusters: Sequence[Cluster], timeout: float = TIMEOUT) -> list[
     primaries = _ask_all([cluster.primary for cluster in clusters], _written, timeout)
     return [
         _progress(
-            cluster,
-            primaries[cluster.primary],
-            {alias: answers[alias] for alias in cluster.replica_aliases},
+            cluster, primaries[cluster.primary], {alias: answers[alias] for alias in cluster.replica_aliases}
         )
         for cluster in clusters
     ]

@@ -136,11 +136,9 @@ class RoutingStatistics(models.Model):
         constraints = [
             # The process first: concurrent upserts of different processes then touch different
             # ends of the index, and do not deadlock on MySQL's gap locks.
-            models.UniqueConstraint(fields=ROW_KEY, name="rwrouter_statistics_row"),
+            models.UniqueConstraint(fields=ROW_KEY, name="rwrouter_statistics_row")
         ]
-        indexes = [
-            models.Index(fields=["resolution", "start"], name="rwrouter_statistics_time"),
-        ]
+        indexes = [models.Index(fields=["resolution", "start"], name="rwrouter_statistics_time")]
 
     def __str__(self) -> str:
         return f"{self.process} {self.start}+{self.resolution}"

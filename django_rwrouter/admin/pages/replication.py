@@ -43,5 +43,5 @@ def context(request: HttpRequest) -> dict[str, Any]:
                 ],
             )
             for cluster in ask_progress(list(get_topology().clusters.values()))
-        ],
+        ]
     }

@@ -108,13 +108,7 @@ def _prepare(*, connection: BaseDatabaseWrapper, **_kwargs: object) -> None:
     wrappers.insert(wrappers.index(hook.observe) + 1 if hook.observe in wrappers else 0, observe)
 
 
-def observe(
-    execute: Callable[..., Any],
-    sql: Any,
-    params: Any,
-    many: bool,
-    context: dict[str, Any],
-) -> Any:
+def observe(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Run one statement, and tell OpenTelemetry about it (an execute wrapper)."""
     decision: Decision | None = context.get(announcements.DECISION)
     if decision is None:
@@ -166,10 +160,7 @@ def _make_span(statement: _Running) -> None:
     if statement.failure is not None:
         attributes["error.type"] = type(statement.failure).__qualname__
     span = _tracer.start_span(
-        summary or product.system,
-        kind=SpanKind.CLIENT,
-        attributes=attributes,
-        start_time=statement.started,
+        summary or product.system, kind=SpanKind.CLIENT, attributes=attributes, start_time=statement.started
     )
     if statement.failure is not None:
         span.set_status(Status(StatusCode.ERROR))

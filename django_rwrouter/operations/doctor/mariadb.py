@@ -54,6 +54,6 @@ def judge(server: ExaminedServer) -> None:
     server.judge_position(
         "Turn its binary log on (log_bin)."
         if server.is_primary
-        else "Let it replicate by GTID: CHANGE MASTER TO MASTER_USE_GTID = slave_pos.",
+        else "Let it replicate by GTID: CHANGE MASTER TO MASTER_USE_GTID = slave_pos."
     )
     mysql_family.judge_read_only(server, "read_only")
