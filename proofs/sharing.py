@@ -105,18 +105,18 @@ class Member:
     def live(self) -> None:
         """Write and read until the end."""
         from django_rwrouter import monitor
-        from django_rwrouter.monitor.verdicts import Watch
+        from django_rwrouter.monitor.verdicts import Verdicts
 
         while self._number >= self._ledger.started.value:
             time.sleep(0.02)
-        heard = Watch.heard
+        heard = Verdicts.heard
 
         def note(watch: Any, result: Any, now: float) -> None:
             heard(watch, result, now)
             if not result.failure:
                 self._ledger.probed[self._number][ALIASES.index(result.alias)] = result.began
 
-        with patch.object(Watch, "heard", note):
+        with patch.object(Verdicts, "heard", note):
             monitor.ensure_running()
             while (phase := self._ledger.phase.value) != END:
                 if phase == LOAD:

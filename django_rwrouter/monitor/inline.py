@@ -12,7 +12,7 @@ from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.monitor.prober import Prober
 from django_rwrouter.monitor.probes import PrimarySample, take_in
 from django_rwrouter.monitor.rounds import JITTER, MISSED_ROUNDS, ErrorReports, make_probers
-from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.monitor.verdicts import Verdicts
 from django_rwrouter.scope.state import running_loop
 from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.health import health
@@ -25,7 +25,7 @@ class InlineRounds:
     def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
-        self._watch = Watch(topology, MISSED_ROUNDS * self._interval + POLICY.longest_pause)
+        self._verdicts = Verdicts(topology, MISSED_ROUNDS * self._interval + POLICY.longest_pause)
         self._probers = make_probers(topology, self._timeout)
         self._turn = threading.Lock()
         self._next = 0.0
@@ -49,7 +49,7 @@ class InlineRounds:
 
     def snapshot(self) -> Mapping[str, ServerState]:
         """Return the state of each server, by alias."""
-        return self._watch.snapshot()
+        return self._verdicts.snapshot()
 
     def run_if_due(self) -> None:
         """Run a round if one is due, no other thread runs one, and this is not the event loop."""
@@ -79,18 +79,18 @@ class InlineRounds:
             if not prober.is_primary:
                 self._probers[alias] = self._probers.pop(alias)
         for cluster in self._topology.clusters.values():
-            if self._watch.must_place(cluster):
+            if self._verdicts.must_place(cluster):
                 self._ask(self._probers[cluster.primary], PrimarySample())
-        self._watch.end_round()
+        self._verdicts.end_round()
 
     def _ask(self, prober: Prober, sample: PrimarySample) -> None:
         alias = prober.alias
         # psycopg bounds the time to connect, but not the time to read.
         finding = prober.probe(
-            sample, fresh=self._watch.must_connect(alias) or not prober.reads_in_bounded_time
+            sample, fresh=self._verdicts.must_connect(alias) or not prober.reads_in_bounded_time
         )
         try:
-            self._watch.heard(finding, monotonic())
+            self._verdicts.heard(finding, monotonic())
             if not finding.failure:
                 take_in(prober.ask_more(), self._report)
         except Exception as error:  # noqa: BLE001  (no reason to fail a request)

@@ -20,7 +20,7 @@ from django_rwrouter.monitor.prober import Prober
 from django_rwrouter.monitor.probes import QUESTIONS, PrimarySample, ProbeQuestion, ProbeResult, take_in
 from django_rwrouter.monitor.schedule import Turn, next_deadline, woke
 from django_rwrouter.monitor.snapshot import Snapshot
-from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.monitor.verdicts import Verdicts
 from django_rwrouter.servers import pools, sockets
 from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.health import health
@@ -146,20 +146,20 @@ class _Worker:
 
 
 class Rounds:
-    """Runs the rounds and passes the results to the watch. Used by one thread."""
+    """Runs the rounds and passes the results to the verdicts. Used by one thread."""
 
     def __init__(
         self,
         topology: Topology,
         settings: MonitorSettings,
-        watch: Watch,
+        verdicts: Verdicts,
         handling: threading.Lock,
         report: ErrorReports,
     ) -> None:
         """Make the probers; ``handling`` is held while the thread works, and free while it waits."""
         self._topology = topology
         self._interval, self._timeout = settings.interval, settings.timeout
-        self._watch = watch
+        self._verdicts = verdicts
         self._handling = handling
         self._report = report
         self._second_chance = min(self._timeout, SECOND_CHANCE)
@@ -213,7 +213,7 @@ class Rounds:
                 if self._inbox.empty() and not publish(self._snapshot()):
                     return
         with self._handling:
-            self._watch.end_round()
+            self._verdicts.end_round()
 
     def _begin(self) -> None:
         if not self._ended:
@@ -225,9 +225,9 @@ class Rounds:
                 continue
             cluster = self._topology.by_alias.get(alias)
             sample = None if cluster is None else samples[cluster.name]
-            is_awaited = cluster is not None and not self._watch.is_lost(cluster.name)
+            is_awaited = cluster is not None and not self._verdicts.is_lost(cluster.name)
             patience = min(HEAD_START, self._timeout / 4) if is_awaited else 0.0
-            fresh = self._watch.must_connect(alias)
+            fresh = self._verdicts.must_connect(alias)
             worker.ask(monotonic() + self._timeout, sample, patience, fresh=fresh)
 
     def _take(self, item: ProbeResult | dict[str, Any] | None) -> None:
@@ -240,7 +240,7 @@ class Rounds:
             self._look_for_overdue()
 
     def _snapshot(self) -> Snapshot:
-        findings = self._watch.findings
+        findings = self._verdicts.findings
         return Snapshot(
             findings=tuple(findings[alias] for alias in self.probers if alias in findings),
             ejected=health.ejections(),
@@ -261,13 +261,13 @@ class Rounds:
                 worker.ask(monotonic() + self._second_chance, fresh=True)
             return
         now = monotonic()
-        self._watch.heard(finding, now)
+        self._verdicts.heard(finding, now)
         if health.lacks_one_proof(alias) and not finding.failure:
             self._until = min(self._until, now + POLICY.proof_pause * self._interval)
         cluster = self._topology.by_alias.get(alias)
         if (
             cluster is not None
-            and self._watch.must_place(cluster)
+            and self._verdicts.must_place(cluster)
             and self.workers[cluster.primary].turn.deadline is None
         ):
             self.workers[cluster.primary].ask(now + self._timeout, fresh=False)
@@ -276,7 +276,7 @@ class Rounds:
         for alias, worker in self.workers.items():
             now = monotonic()
             if worker.turn.miss(now, self._second_chance):
-                self._watch.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
+                self._verdicts.heard(ProbeResult(alias=alias, began=now, failure=TIMEOUT), now)
                 worker.prober.abort()
                 # The driver may still be connecting, but the bare connection has failed.
                 if worker.prober.unreachable and worker.turn.misses > 1:

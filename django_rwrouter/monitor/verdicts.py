@@ -24,7 +24,7 @@ from django_rwrouter.servers.in_flight import loads
 from django_rwrouter.servers.server_state import ServerState
 
 
-class Watch:
+class Verdicts:
     """Judges the servers by their probes. Used by one thread at a time, but for :meth:`snapshot`."""
 
     def __init__(self, topology: Topology, away_seconds: float) -> None:

@@ -21,7 +21,7 @@ from django_rwrouter.monitor.prober import Prober
 from django_rwrouter.monitor.probes import take_in
 from django_rwrouter.monitor.rounds import MISSED_ROUNDS, ErrorReports, Rounds, cut_off, end_hung_probes
 from django_rwrouter.monitor.snapshot import Snapshot
-from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.monitor.verdicts import Verdicts
 from django_rwrouter.servers import asking
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import ServerState
@@ -39,7 +39,7 @@ class Watcher:
 
     def __init__(self, topology: Topology, settings: MonitorSettings) -> None:
         self._topology, self._settings = topology, settings
-        self._watch = Watch(topology, MISSED_ROUNDS * settings.interval + settings.timeout)
+        self._verdicts = Verdicts(topology, MISSED_ROUNDS * settings.interval + settings.timeout)
         self._election: Election | None = None
         self._alone_until = float("inf") if settings.share == "none" else 0.0
         self._alone_because = ""
@@ -95,7 +95,7 @@ class Watcher:
 
     def snapshot(self) -> Mapping[str, ServerState]:
         """Return the state of each server, by alias."""
-        return self._watch.snapshot()
+        return self._verdicts.snapshot()
 
     # --- the thread ---------------------------------------------------------------------------------
 
@@ -145,8 +145,8 @@ class Watcher:
     def _ask(self) -> None:
         if self._rounds is None:
             own_ejections.lead()
-            self._watch.ejected_elsewhere = frozenset()
-            rounds = Rounds(self._topology, self._settings, self._watch, self._handling, self._report)
+            self._verdicts.ejected_elsewhere = frozenset()
+            rounds = Rounds(self._topology, self._settings, self._verdicts, self._handling, self._report)
             self._rounds = rounds
             rounds.start()
         if self._stopped:  # stop() may have come before there were rounds to wake.
@@ -185,10 +185,12 @@ class Watcher:
                 asking.trip(alias, why)
         # A new leader may not have probed them yet, and then does not know of the ejection.
         answering = {finding.alias for finding in snapshot.findings if not finding.failure}
-        restored = (self._watch.ejected_elsewhere - snapshot.ejected.keys()) & answering
+        restored = (self._verdicts.ejected_elsewhere - snapshot.ejected.keys()) & answering
         for alias in restored:
             health.restore(alias)
-        self._watch.ejected_elsewhere = (self._watch.ejected_elsewhere - restored).union(snapshot.ejected)
+        self._verdicts.ejected_elsewhere = (self._verdicts.ejected_elsewhere - restored).union(
+            snapshot.ejected
+        )
 
     def _take_in(self, snapshot: Snapshot) -> None:
         self._take_in_ejections(snapshot)
@@ -199,13 +201,13 @@ class Watcher:
                     # The position may have been measured before the ejection.
                     reading = replace(finding.reading, position=None)
                     finding = replace(finding, reading=reading)  # noqa: PLW2901
-                self._watch.heard(finding, finding.began)
+                self._verdicts.heard(finding, finding.began)
         for alias, at in snapshot.cut_off.items():
             if at > self._cut_off.get(alias, float("-inf")):
                 self._cut_off[alias] = at
                 cut_off(alias, self._settings.timeout)
         take_in(snapshot.answers, self._report)
-        self._watch.end_round()
+        self._verdicts.end_round()
 
     def _be_alone(self, why: str) -> None:
         self._leave_election()

@@ -24,7 +24,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.databases.postgresql import PostgreSQLPosition
 from django_rwrouter.monitor.probes import ProbeResult
-from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.monitor.verdicts import Verdicts
 from django_rwrouter.routing import decide, pending_read
 from django_rwrouter.servers import asking, freshness, identity, waiting, wrapper_installation
 from django_rwrouter.servers.freshness import knowledge
@@ -118,7 +118,7 @@ class World:
             if alias != "default":
                 return  # That ejects it, which keeps it from being read.
             finding = ProbeResult(alias=alias, began=began, failure="made up")
-        self.watch.heard(finding, self.now)
+        self.verdicts.heard(finding, self.now)
 
     def write(self, name, skew, answers, open_for=None):
         """A client writes on a host with another clock; its token may be made before the commit."""
@@ -183,7 +183,7 @@ def world():
         for alias in ("default", *REPLICAS):
             set_server(wrapper_installation.install(connections[alias]), None)
         forget()
-        made.watch = Watch(get_topology(), away_seconds=4.0)
+        made.verdicts = Verdicts(get_topology(), away_seconds=4.0)
         health.watch(10.0)
         try:
             yield made

@@ -8,7 +8,7 @@ from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.base import Reading
 from django_rwrouter.events.causes import NOT_IN_RECOVERY, TIMEOUT
 from django_rwrouter.monitor.probes import ProbeResult
-from django_rwrouter.monitor.verdicts import Watch
+from django_rwrouter.monitor.verdicts import Verdicts
 from django_rwrouter.servers import asking, in_flight, sockets
 from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
@@ -44,7 +44,7 @@ class World:
     def __init__(self, monkeypatch):
         self.now = 1000.0
         self.told = []
-        self.watch = Watch(get_topology(), away_seconds=4)
+        self.verdicts = Verdicts(get_topology(), away_seconds=4)
         monkeypatch.setattr(health, "_clock", lambda: self.now)
         monkeypatch.setattr(health, "_jitter", lambda: 0.0)
         monkeypatch.setattr("django_rwrouter.servers.freshness.monotonic", lambda: self.now)
@@ -59,10 +59,10 @@ class World:
         reading = Reading(server or f"server of {alias}", position, more.pop("tentative", False), writable)
         began = more.pop("began", self.now)
         finding = ProbeResult(alias=alias, began=began, reading=reading, driver=driver or Driver(), **more)
-        self.watch.heard(finding, self.now)
+        self.verdicts.heard(finding, self.now)
 
     def fails(self, alias, why="OperationalError 2002"):
-        self.watch.heard(ProbeResult(alias=alias, began=self.now, failure=why), self.now)
+        self.verdicts.heard(ProbeResult(alias=alias, began=self.now, failure=why), self.now)
 
     def take_told(self):
         told, self.told[:] = list(self.told), []
@@ -93,7 +93,7 @@ def test_one_that_fails_is_ejected_and_told_once(world):
     assert health.unusable() == {"replica1"}
     assert world.take_told() == [("replica_ejected", "replica1", "OperationalError 2002")]
     assert knowledge.position("server of replica1") is None
-    assert not world.watch.snapshot()["replica1"].reachable
+    assert not world.verdicts.snapshot()["replica1"].reachable
 
 
 def test_what_was_asked_before_it_was_ejected_proves_nothing(world):
@@ -122,7 +122,7 @@ def test_what_is_published_of_one_that_is_back_is_not_where_it_stood_before(worl
     for _ in range(POLICY.proofs):
         world.hears("replica1", At(3), tentative=True)
     assert restored(world)
-    assert world.watch.findings["replica1"].reading is None
+    assert world.verdicts.findings["replica1"].reading is None
 
 
 def test_it_is_back_when_it_has_said_anew_where_it_stands(world):
@@ -154,13 +154,13 @@ def test_nor_on_a_database_without_positions(world):
     world.fails("replica1")
     world.now += POLICY.first_pause * (1 + POLICY.jitter)
     for _ in range(POLICY.proofs):
-        world.watch.heard(ProbeResult(alias="replica1", began=world.now), world.now)
+        world.verdicts.heard(ProbeResult(alias="replica1", began=world.now), world.now)
     assert restored(world)
 
 
 def test_trouble_of_our_own_ejects_nobody(world):
     with pytest.raises(ZeroDivisionError):
-        world.watch.heard(ProbeResult(alias="replica1", began=0, trouble=ZeroDivisionError()), world.now)
+        world.verdicts.heard(ProbeResult(alias="replica1", began=0, trouble=ZeroDivisionError()), world.now)
     assert not health.unusable()
 
 
@@ -173,33 +173,35 @@ def test_a_tentative_position_waits_for_the_primary_to_be_asked_after_it(world):
     world.now += 1
     world.hears("replica1", At(5), tentative=True)
     assert knowledge.position("server of replica1") is None
-    assert world.watch.must_place(cluster)
+    assert world.verdicts.must_place(cluster)
     world.hears("default", At(6), began=world.now - 0.5)  # It was asked before.
-    assert world.watch.must_place(cluster)
+    assert world.verdicts.must_place(cluster)
     world.now += 1
     world.hears("default", At(6))
-    assert not world.watch.must_place(cluster)
+    assert not world.verdicts.must_place(cluster)
     assert knowledge.position("server of replica1") == 5
-    assert world.watch.snapshot()["replica1"].position == "5"
+    assert world.verdicts.snapshot()["replica1"].position == "5"
 
 
 def test_a_primary_that_is_a_standby_places_nothing(world):
     """And is not asked for ever."""
     world.hears("replica1", At(5), tentative=True)
     world.hears("default", writable=False)
-    assert not world.watch.must_place(get_topology().clusters["default"])
+    assert not world.verdicts.must_place(get_topology().clusters["default"])
     assert knowledge.has_positions("default", ["replica1"])
 
 
 def test_servers_that_refuse_to_say_where_they_stand_are_well(world):
     for alias in ("default", "replica1", "replica2"):
-        world.watch.heard(
+        world.verdicts.heard(
             ProbeResult(alias=alias, began=world.now, driver=Driver(), refusal="42501"), world.now
         )
     assert not health.unusable()
     assert not health.is_away("default")
     assert not knowledge.has_positions("default", ["replica1", "replica2"])
-    assert {(seen.reachable, seen.refused) for seen in world.watch.snapshot().values()} == {(True, "42501")}
+    assert {(seen.reachable, seen.refused) for seen in world.verdicts.snapshot().values()} == {
+        (True, "42501")
+    }
 
 
 def test_an_ejected_replica_with_a_tentative_position_is_proved_by_it(world):
@@ -234,7 +236,7 @@ def test_a_role_is_told_when_it_changes(world, alias, rounds, told):
     for writable in rounds:
         reading = Reading(f"server of {alias}", At(5), writable=writable)
         finding = ProbeResult(alias=alias, began=world.now, reading=reading, driver=Driver())
-        world.watch.heard(finding, world.now)
+        world.verdicts.heard(finding, world.now)
     assert world.take_told() == [("role_changed", alias, role) for role in told]
     assert not health.unusable()
 
@@ -266,10 +268,10 @@ def test_a_primary_that_does_not_answer_is_away_and_told_once(world):
         world.fails("default")
         world.now += 3
         assert health.is_away("default")
-        assert world.watch.is_lost("default")
+        assert world.verdicts.is_lost("default")
     world.hears("default", At(5))
     assert not health.is_away("default")
-    assert not world.watch.is_lost("default")
+    assert not world.verdicts.is_lost("default")
     assert [name for name, *_more in world.take_told()] == ["primary_lost", "primary_found"]
 
 
@@ -277,11 +279,11 @@ def test_while_a_primary_is_demoted_each_probe_opens_a_new_connection(world):
     """Its address may lead to another server any time."""
     for writable in (True, False, False, True):
         world.hears("default", At(5), writable=writable)
-        assert world.watch.must_connect("default") is not writable
+        assert world.verdicts.must_connect("default") is not writable
     world.hears("replica1", At(5), writable=True)
-    assert not world.watch.must_connect("replica1")
+    assert not world.verdicts.must_connect("replica1")
     world.fails("replica1")
-    assert world.watch.must_connect("replica1")
+    assert world.verdicts.must_connect("replica1")
 
 
 # --- slow replicas ------------------------------------------------------------------------------
@@ -293,7 +295,7 @@ def work(world, **means):
         for _ in range(POLICY.reads_per_sample):
             loads[alias].count += 1
             loads[alias].seconds += seconds
-    world.watch.end_round()
+    world.verdicts.end_round()
     world.now += 1
 
 
@@ -324,7 +326,7 @@ def test_what_is_shown(world):
     world.hears("replica1", At(5), seconds=0.002)
     world.fails("replica2", "OperationalError 2003")
     world.now += 1.5
-    found = world.watch.snapshot()
+    found = world.verdicts.snapshot()
     assert found["default"].lag == 0
     assert found["replica1"].lag == 1.5
     assert found["replica2"].lag is None
@@ -337,9 +339,9 @@ def test_what_is_shown(world):
 
 
 def test_servers_of_others_are_nobodys_business(world):
-    world.watch.heard(ProbeResult(alias="other", began=0), world.now)
-    world.watch.heard(ProbeResult(alias="other", began=0, failure="gone"), world.now)
-    assert world.watch.snapshot() == {}
+    world.verdicts.heard(ProbeResult(alias="other", began=0), world.now)
+    world.verdicts.heard(ProbeResult(alias="other", began=0, failure="gone"), world.now)
+    assert world.verdicts.snapshot() == {}
     assert world.take_told() == []
 
 
