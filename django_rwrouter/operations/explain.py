@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.decision import Level, Reason
-from django_rwrouter.operations.supposition import Outcome, Question, Supposition, tells_positions
+from django_rwrouter.operations.hypothetical_read import HypotheticalRead, Outcome, Question, tells_positions
 from django_rwrouter.routing.rules import RULES, Demand, Rule, first_rule
 
 
@@ -68,31 +68,31 @@ WRITES: Final = Rule(
 
 
 def explain(question: Question) -> Explanation:
-    """Say where a read would go, and why; see :mod:`django_rwrouter.operations.supposition`."""
+    """Say where a read would go, and why; see :mod:`django_rwrouter.operations.hypothetical_read`."""
     route = get_topology().route(question.model)
     if route is None:
         return Explanation(question, "", None, _explained(OURS, {}), None)
-    supposition = Supposition(question, route)
-    cluster, facts = supposition.cluster, _facts(supposition)
+    hypothetical = HypotheticalRead(question, route)
+    cluster, facts = hypothetical.cluster, _facts(hypothetical)
     if question.write:
         outcome = Outcome(route.decide(cluster.primary, Reason.WRITE, "write"), (cluster.primary,))
         return Explanation(question, cluster.name, None, _explained(WRITES, facts), outcome)
-    rule, reason = first_rule(supposition.read())
-    outcome = supposition.outcome(rule.demand, reason, caught_up=True)
-    behind = supposition.outcome(rule.demand, reason, caught_up=False)
+    rule, reason = first_rule(hypothetical.read())
+    outcome = hypothetical.outcome(rule.demand, reason, caught_up=True)
+    behind = hypothetical.outcome(rule.demand, reason, caught_up=False)
     return Explanation(
         question,
         cluster.name,
-        supposition.level,
+        hypothetical.level,
         _explained(rule, facts),
         outcome,
         None if behind.decision.reason is outcome.decision.reason else behind,
     )
 
 
-def _facts(supposition: Supposition) -> dict[str, object]:
+def _facts(hypothetical: HypotheticalRead) -> dict[str, object]:
     """Return what the texts of the rules mention."""
-    question, cluster, level = supposition.question, supposition.cluster, supposition.level
+    question, cluster, level = hypothetical.question, hypothetical.cluster, hypothetical.level
     settings = cluster.settings
     without = level is Level.CAUSAL and not tells_positions(cluster)
     return {

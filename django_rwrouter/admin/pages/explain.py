@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_rwrouter.decision import Level
 from django_rwrouter.operations.explain import explain
-from django_rwrouter.operations.supposition import Question
+from django_rwrouter.operations.hypothetical_read import Question
 from django_rwrouter.scope.state import BlockKind
 
 OUTSIDE: Final = "outside"

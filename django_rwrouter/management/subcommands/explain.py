@@ -18,7 +18,7 @@ from django_rwrouter.events import emit
 from django_rwrouter.management.numbers import age
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.explain import ExplainedRule, Explanation, explain
-from django_rwrouter.operations.supposition import Outcome, Question
+from django_rwrouter.operations.hypothetical_read import Outcome, Question
 from django_rwrouter.printable import printable
 from django_rwrouter.scope.state import BlockKind
 

@@ -8,9 +8,9 @@ from django.db import connections
 
 from django_rwrouter.decision import Level, Reason
 from django_rwrouter.operations import explain as explain_module
-from django_rwrouter.operations import supposition
+from django_rwrouter.operations import hypothetical_read
 from django_rwrouter.operations.explain import RULES, explain
-from django_rwrouter.operations.supposition import Question
+from django_rwrouter.operations.hypothetical_read import Question
 from django_rwrouter.scope.state import BlockKind
 from django_rwrouter.servers.health import health
 from tests.app.models import Book
@@ -67,7 +67,7 @@ def rwrouter(settings, monkeypatch):
     """Change the settings of a cluster that has positions."""
 
     def change(*, positions=True, **changes):
-        for module in (explain_module, supposition):
+        for module in (explain_module, hypothetical_read):
             monkeypatch.setattr(module, "tells_positions", lambda cluster: positions)
         settings.RWROUTER = {"REPLICAS": ["replica1", "replica2"], **changes}
 

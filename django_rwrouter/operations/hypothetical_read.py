@@ -131,7 +131,7 @@ class _SupposedStandings(Standings):
         return self._watched
 
 
-class Supposition:
+class HypotheticalRead:
     """What the rules and the ladder are told for one question, where each step goes as supposed."""
 
     def __init__(self, question: Question, route: ModelRoute) -> None:
