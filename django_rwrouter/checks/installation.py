@@ -153,11 +153,19 @@ def routers(settings: Settings | None) -> Iterator[CheckMessage]:
             " what it leaves to others is asked twice.",
             "Keep one of them.",
         )
-    ahead = [router for router in routers[: places[0]] if _has_any(router, _ROUTING)]
+    yield from _other_routers(settings, routers, places[0])
+
+
+def _other_routers(
+    settings: Settings | None, routers: Sequence[object], place: int
+) -> Iterator[CheckMessage]:
+    """Check that the project's other routers leave to ours what is ours, and have something to say."""
+    own = _path(routers[place])
+    ahead = [router for router in routers[:place] if _has_any(router, _ROUTING)]
     if ahead:
         yield message(
             "W004",
-            f"DATABASE_ROUTERS has {named(map(_path, ahead))} in front of {_path(routers[places[0]])!r}:"
+            f"DATABASE_ROUTERS has {named(map(_path, ahead))} in front of {own!r}:"
             " wherever these name a database, ours is not asked, whatever the client wrote.",
             f"Make {ROUTER!r} the first entry, and give databases of other models an entry in"
             f" {SETTING}['CLUSTERS'] with their MODELS. If the others decide about such models alone, silence"
@@ -165,7 +173,7 @@ def routers(settings: Settings | None) -> Iterator[CheckMessage]:
         )
     behind = [
         router
-        for router in routers[places[0] + 1 :]
+        for router in routers[place + 1 :]
         if not isinstance(router, ReadWriteRouter) and _has_any(router, _CHOOSING)
     ]
     clusters = settings.clusters if settings else ()
@@ -173,7 +181,7 @@ def routers(settings: Settings | None) -> Iterator[CheckMessage]:
     if behind and all_models:
         yield message(
             "W005",
-            f"DATABASE_ROUTERS has {named(map(_path, behind))} behind {_path(routers[places[0]])!r}, which"
+            f"DATABASE_ROUTERS has {named(map(_path, behind))} behind {own!r}, which"
             f" decides about every model: all that no cluster names belongs to {all_models.primary!r}.",
             f"Remove the others, and give databases of other models an entry in {SETTING}['CLUSTERS'] with"
             " their MODELS; or give every cluster its MODELS, and the others decide about the rest.",

@@ -135,17 +135,7 @@ def ask(
     if not is_primary:
         sample.done.wait(patience)
     began = monotonic()
-    reading = None
-    if driver is None or refusal:
-        if not connection.is_usable():
-            raise OperationalError("It does not answer.")
-    else:
-        try:
-            reading = (_describe if is_primary else _read)(connection, driver)
-        except Error as error:
-            if not get_product(connection).errors.is_refusal(error):
-                raise
-            refusal = what_is_refused(error)
+    reading, refusal = _where(connection, driver, refusal, is_primary=is_primary)
     seconds = monotonic() - began
     if is_primary:
         sample.position, sample.at = None if reading is None else reading.position, began
@@ -168,6 +158,22 @@ def ask(
         refusal=refusal,
         is_primary=another_name,
     )
+
+
+def _where(
+    connection: BaseDatabaseWrapper, driver: Driver | None, refusal: str, *, is_primary: bool
+) -> tuple[Reading | None, str]:
+    """Return what a server says of itself, or what it refuses to say that for."""
+    if driver is None or refusal:
+        if not connection.is_usable():
+            raise OperationalError("It does not answer.")
+        return None, refusal
+    try:
+        return (_describe if is_primary else _read)(connection, driver), ""
+    except Error as error:
+        if not get_product(connection).errors.is_refusal(error):
+            raise
+        return None, what_is_refused(error)
 
 
 def _describe(connection: BaseDatabaseWrapper, driver: Driver) -> Reading:

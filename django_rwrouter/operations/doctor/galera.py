@@ -27,21 +27,7 @@ def judge(server: ExaminedServer) -> None:
             " written, where the router waits only where a read needs it",
             "SET GLOBAL wsrep_sync_wait = 0.",
         )
-    if variables.get("innodb_autoinc_lock_mode", "2") != "2":
-        server.error(
-            "auto_increment",
-            "innodb_autoinc_lock_mode is not 2: appliers lock each other out",
-            "Set innodb_autoinc_lock_mode = 2, and restart it.",
-        )
-    if (
-        variables.get("wsrep_auto_increment_control", "ON") != "ON"
-        and variables.get("auto_increment_increment") == "1"
-    ):
-        server.warning(
-            "auto_increment",
-            "nodes hand out the same numbers: if another node than the primary is written to, inserts fail",
-            "Set wsrep_auto_increment_control = ON.",
-        )
+    _auto_increment(server)
     if server.is_on("log_bin") and not server.is_on("wsrep_gtid_mode"):
         server.warning(
             "gtid",
@@ -58,3 +44,22 @@ def judge(server: ExaminedServer) -> None:
             )
     if server.is_primary or server.caught_up is not None:
         server.judge_position("Look at wsrep_last_committed.")
+
+
+def _auto_increment(server: ExaminedServer) -> None:
+    variables = server.variables
+    if variables.get("innodb_autoinc_lock_mode", "2") != "2":
+        server.error(
+            "auto_increment",
+            "innodb_autoinc_lock_mode is not 2: appliers lock each other out",
+            "Set innodb_autoinc_lock_mode = 2, and restart it.",
+        )
+    if (
+        variables.get("wsrep_auto_increment_control", "ON") != "ON"
+        and variables.get("auto_increment_increment") == "1"
+    ):
+        server.warning(
+            "auto_increment",
+            "nodes hand out the same numbers: if another node than the primary is written to, inserts fail",
+            "Set wsrep_auto_increment_control = ON.",
+        )

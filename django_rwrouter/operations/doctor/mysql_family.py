@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from django_rwrouter.databases.mysql_family import as_text, log_status, replica_status
@@ -112,6 +112,13 @@ def judge_replication(server: ExaminedServer, advice: str) -> None:
         )
         return
     replica, source = ("Slave", "Master") if "Slave_IO_Running" in status else ("Replica", "Source")
+    _threads(server, status, replica)
+    _source(server, status, source)
+    server.judge_delay(int(status.get("SQL_Delay") or 0), "end the delay")
+
+
+def _threads(server: ExaminedServer, status: Mapping[str, Any], replica: str) -> None:
+    """Judge whether a replica receives and applies; ``replica`` begins the names of both threads."""
     runs = True
     for thread, fails in (("IO", "receive from the primary"), ("SQL", "apply what it has received")):
         # Not the texts of the errors, which name host and user.
@@ -127,6 +134,10 @@ def judge_replication(server: ExaminedServer, advice: str) -> None:
             )
     if runs:
         server.ok("replication", "it receives and applies")
+
+
+def _source(server: ExaminedServer, status: Mapping[str, Any], source: str) -> None:
+    """Judge which server a replica follows; ``source`` begins the name of that server's id."""
     server_id = status.get(f"{source}_Server_Id")
     own = None if server.primary is None else server.primary.variables.get("server_id")
     if own and server_id and str(server_id) not in ("0", own):
@@ -139,7 +150,6 @@ def judge_replication(server: ExaminedServer, advice: str) -> None:
                 follows,
                 "If that one is a replica itself, all is well; otherwise this is another cluster's replica.",
             )
-    server.judge_delay(int(status.get("SQL_Delay") or 0), "end the delay")
 
 
 def judge_read_only(server: ExaminedServer, name: str) -> None:
