@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter.conf.clusters import Cluster
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NO_ANSWER, NO_ANSWER_WITHIN
-from django_rwrouter.monitor.probes import PrimarySample, ask, position_text
+from django_rwrouter.monitor.probes import PrimarySample, ask
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition, ServerState
@@ -51,6 +51,11 @@ def _measured(cluster: Cluster, alias: str) -> ServerState:
         position=position_text(knowledge.position(server)),
         server=server or "",
     )
+
+
+def position_text(position: Any) -> str:
+    """Return a position as text; empty for ``None``."""
+    return "" if position is None else str(position.encode())
 
 
 def server_states(cluster: Cluster, timeout: float) -> Mapping[str, ServerState]:
@@ -91,10 +96,10 @@ def ask_state(
         if connection.alias == cluster.primary:
             sample.done.set()
     reading, driver = result.reading, result.driver
-    if driver is not None and reading is not None and reading.tentative and reading.position is not None:
-        reading = replace(reading, position=driver.place(reading.position, sample.position))
     position = None if reading is None else reading.position
-    state = replace(result, reading=reading).state(cluster.name)
+    if driver is not None and reading is not None and reading.tentative and position is not None:
+        position = driver.place(position, sample.position)
+    state = result.state(cluster.name, position_text(position))
     if result.is_primary:
         return replace(state, lag=0.0)  # Another name of it.
     if result.alias == cluster.primary or sample.position is None or position is None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
@@ -33,11 +33,6 @@ class PrimarySample:
         self.done = threading.Event()
 
 
-def position_text(position: Any) -> str:
-    """Return a position as text; empty for ``None``."""
-    return "" if position is None else str(position.encode())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
     """The result of one probe."""
@@ -60,11 +55,9 @@ class ProbeResult:
     """Whether a replica's alias is another name of the primary."""
     unreachable: bool = False
     """Whether a new connection received nothing from the server."""
-    at: float = field(default_factory=time.time, compare=False)
-    """Unix time of the result."""
 
-    def state(self, cluster: str) -> ServerState:
-        """Return what it says of the server."""
+    def state(self, cluster: str, position: str = "") -> ServerState:
+        """Return what it says of the server, at a position in the log."""
         reading = self.reading
         return ServerState(
             alias=self.alias,
@@ -72,10 +65,10 @@ class ProbeResult:
             role="unknown" if reading is None else reading.role,
             failure=self.failure,
             refused=self.refusal,
-            position="" if reading is None else position_text(reading.position),
+            position=position,
             server="" if reading is None else reading.server,
             probe_seconds=self.seconds,
-            at=self.at,
+            at=time.time(),
         )
 
 

@@ -13,7 +13,7 @@ from django_rwrouter.conf.clusters import Cluster, Topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.causes import NOT_IN_RECOVERY
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.monitor.cluster_state import known_state
+from django_rwrouter.monitor.cluster_state import known_state, position_text
 from django_rwrouter.monitor.probes import ProbeResult
 from django_rwrouter.monitor.slowness import Slowness, Work
 from django_rwrouter.servers import asking, sockets
@@ -30,6 +30,7 @@ class Verdicts:
     def __init__(self, topology: Topology, away_seconds: float) -> None:
         self._topology = topology
         self._away_seconds = away_seconds
+        self._seen: dict[str, ServerState] = {}
         self._roles: dict[str, str] = {}
         self._servers: dict[str, str] = {}
         """The server that each alias led to last."""
@@ -61,13 +62,10 @@ class Verdicts:
         elif before is None or before.failure or before.began < health.ejected_at(alias):
             # The position from before the ejection does not hold any more.
             self.findings[alias] = replace(finding, reading=None)
-        server_before = self._servers.get(alias)
-        if cluster is not None and finding.reading is not None:
-            self._servers[alias] = finding.reading.server
         if cluster is not None and alias == cluster.primary:
-            was_lost = before is not None and bool(before.failure)
-            self._primary_heard(cluster, finding, server_before, was_lost=was_lost)
+            self._primary_heard(cluster, finding, was_lost=before is not None and bool(before.failure))
         elif cluster is not None:
+            self._note(cluster, finding)
             if finding.failure:
                 self._eject(alias, finding.failure)
             else:
@@ -102,8 +100,8 @@ class Verdicts:
             for replica in cluster.replicas:
                 alias = replica.alias
                 reads, seconds = loads[alias].take()
-                if alias in self.findings:
-                    stats.note_lag(alias, self._lag(cluster, alias))
+                if alias in self._seen:
+                    stats.note_lag(alias, self._lag(self._seen[alias]))
                 if alias in self._works and alias in healthy:
                     zones[replica.zone][alias] = Work(reads, seconds, self._works[alias])
             for zone, works in zones.items():
@@ -116,25 +114,24 @@ class Verdicts:
     def snapshot(self) -> Mapping[str, ServerState]:
         """Return the state of each server that was probed, by alias, with its lag as of now."""
         states = {}
-        for alias, finding in list(self.findings.items()):
-            if (cluster := self._topology.by_alias.get(alias)) is not None:
-                lag = self._lag(cluster, alias)
-                state = replace(finding.state(cluster.name), lag=lag if math.isfinite(lag) else None)
-                states[alias] = known_state(cluster, alias, state)
+        for alias, answer in list(self._seen.items()):
+            lag = self._lag(answer)
+            state = replace(answer, lag=lag if math.isfinite(lag) else None)
+            states[alias] = known_state(self._topology.clusters[answer.cluster], alias, state)
         return states
 
-    def _lag(self, cluster: Cluster, alias: str) -> float:
-        server = self._servers.get(alias)
-        if alias == cluster.primary or server == self._servers.get(cluster.primary, ""):
+    def _lag(self, seen: ServerState) -> float:
+        cluster = self._topology.clusters[seen.cluster]
+        server = self._servers.get(seen.alias)
+        if seen.alias == cluster.primary or server == self._servers.get(cluster.primary, ""):
             return 0.0
-        return knowledge.staleness(cluster.name, server)
+        return knowledge.staleness(seen.cluster, server)
 
     # --- the two roles ------------------------------------------------------------------------------
 
-    def _primary_heard(
-        self, cluster: Cluster, finding: ProbeResult, server_before: str | None, *, was_lost: bool
-    ) -> None:
-        reading = finding.reading
+    def _primary_heard(self, cluster: Cluster, finding: ProbeResult, *, was_lost: bool) -> None:
+        reading, before = finding.reading, self._servers.get(finding.alias)
+        self._note(cluster, finding)
         if finding.failure:
             health.lost_primary(cluster.name, self._away_seconds)
             if not was_lost:
@@ -149,7 +146,7 @@ class Verdicts:
             return
         knowledge.learn_primary_server(cluster.name, reading.server)
         self._check_role(finding.alias, "primary", reading.writable)
-        if reading.writable is False or server_before not in (None, reading.server):
+        if reading.writable is False or before not in (None, reading.server):
             # Open connections may lead to the old server for as long as it lives.
             sockets.retire_all(finding.alias)
         if reading.position is None and not reading.writable:
@@ -173,6 +170,9 @@ class Verdicts:
                 asking.learn(cluster, replica.alias, waiting.reading.server, position, waiting.began)
                 placed = replace(waiting.reading, position=position, tentative=False)
                 self.findings[replica.alias] = replace(waiting, reading=placed)
+                if position is not None:
+                    answer = self._seen[replica.alias]
+                    self._seen[replica.alias] = replace(answer, position=position_text(position))
 
     def _replica_answered(self, cluster: Cluster, finding: ProbeResult, now: float) -> None:
         alias, reading = finding.alias, finding.reading
@@ -212,3 +212,13 @@ class Verdicts:
     def _eject(self, alias: str, why: str, pause: float = POLICY.first_pause) -> None:
         if asking.trip(alias, why, pause=pause):
             self._unplaced.pop(alias, None)
+
+    def _note(self, cluster: Cluster, finding: ProbeResult) -> None:
+        alias, reading, position = finding.alias, finding.reading, ""
+        if reading is not None:
+            self._servers[alias] = reading.server
+            if reading.tentative and alias in self._seen:
+                position = self._seen[alias].position  # Until the new one has its place.
+            elif not reading.tentative:
+                position = position_text(reading.position)
+        self._seen[alias] = finding.state(cluster.name, position)

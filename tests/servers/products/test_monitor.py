@@ -13,7 +13,7 @@ from django.test import AsyncClient, Client
 
 from django_rwrouter import monitor, process, routing_scope, stats
 from django_rwrouter.events import emit
-from django_rwrouter.monitor import inline, lifecycle, probes
+from django_rwrouter.monitor import inline, lifecycle, prober, probes
 from django_rwrouter.operations import overrides
 from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
@@ -222,7 +222,7 @@ def not_quite(monkeypatch):
         is_first, looks.is_first = looks.is_first, False
         return older if is_first else reading
 
-    monkeypatch.setattr(probes, "ask", ask_anew)
+    monkeypatch.setattr(prober, "ask", ask_anew)
     monkeypatch.setattr(probes, "_read", look)
 
 
@@ -268,7 +268,7 @@ def test_nobody_sees_or_counts_what_it_asks(cluster, started, django_assert_num_
 
 def test_a_connection_is_not_kept_for_ever(cluster, started, monkeypatch):
     """An address may lead to another server by now."""
-    monkeypatch.setattr(probes, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(prober, "RENEW_SECONDS", 0.1)
     started()
     before = {alias: each._connection for alias, each in lifecycle._monitor.rounds.probers.items()}
     rounds(2)
@@ -514,7 +514,7 @@ def test_before_migrate_nothing_is_wanted(cluster, started, caplog):
 @pytest.mark.parametrize("renew_seconds", [60.0, 0.0], ids=["kept", "renewed"])
 def test_a_read_that_hangs_on_a_frozen_replica_is_ended(cluster, started, monkeypatch, renew_seconds):
     """Whatever the driver's own patience is, also where the monitor itself just opens a connection."""
-    monkeypatch.setattr(probes, "RENEW_SECONDS", renew_seconds)
+    monkeypatch.setattr(prober, "RENEW_SECONDS", renew_seconds)
     if connections["default"].vendor == "mysql":
         options = {**connections.settings["replica1"]["OPTIONS"], "read_timeout": 60}
         monkeypatch.setitem(connections.settings["replica1"], "OPTIONS", options)
@@ -662,7 +662,7 @@ def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldo
     connections.close_all()
     cluster.replicas[0].freeze()
     began, ended = [], []
-    probe = probes.Prober.probe
+    probe = prober.Prober.probe
 
     def timed(prober, *arguments, **options):
         if prober.alias != "replica1":
@@ -672,7 +672,7 @@ def test_inline_a_frozen_replica_costs_a_request_its_timeout_more_and_more_seldo
         ended.append(time.monotonic())
         return finding
 
-    monkeypatch.setattr(probes.Prober, "probe", timed)
+    monkeypatch.setattr(prober.Prober, "probe", timed)
     while len(began) < 4:
         before = busy_clock()
         assert Client().get("/plain/").status_code == 200
