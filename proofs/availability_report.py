@@ -59,8 +59,8 @@ primary. PostgreSQL's library has no limit for reads: the monitor ends them when
 it twice ({replica:.1f} s); the primary's, when it has not answered three times, and twice `connect_timeout` \
 may follow ({primary:.1f} s).
 - *reads back after*: the seconds from when the servers answered again and had caught up until the last \
-process of the site used the last of them again, by its own log, or by its first read there if it had never \
-left it alone. Promised: within {intervals} intervals of the monitor, {within:.0f} s. A replica that has \
+process of the site used the last of them again, by the log, or by its first read there if nothing there had \
+been ejected. Promised: within {intervals} intervals of the monitor, {within:.0f} s. A replica that has \
 come and gone meanwhile, as full ones do and those whose connections are killed again and again, is left \
 alone for longer, and not held to it.
 - Where the old primary lives on, stale reads of the first {within:.0f} s after the switch are counted here, \

@@ -61,8 +61,9 @@ RECONNECT_SHARE = 0.1
 """Before how many requests a user connects anew, and so may meet another process."""
 
 STATE_CHANGE = re.compile(
-    r"^(\S+ \S+) (\d+) \w+ django_rwrouter: The replica '(\w+)' is (left alone|used again)", re.MULTILINE
+    r"^(\S+ \S+) (\d+) \w+ django_rwrouter: The replica '(\w+)' is (ejected|restored)\b", re.MULTILINE
 )
+"""Of what the processes of a host learn of each other, only the one that found it writes."""
 FAILOVER = re.compile(r"django_rwrouter: A read on '\w+' failed .* was run again")
 
 
@@ -90,6 +91,8 @@ class Plan:
     """Seconds for which the load goes on at least when all is well again."""
     roles: Sequence[Role] = ()
     """What users do, if not what they usually do under this fault."""
+    busy: float = 0.0
+    """Seconds by which a machine that does other things as well may exceed what is promised."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further settings of the site."""
     arguments: Sequence[str] = ()
@@ -131,7 +134,7 @@ class Outcome:
     """Seconds from then until a process had a replica back, by process and replica; ``None`` if it never read
     from it again."""
     state_changes: Counter[tuple[str, str]]
-    """By process and replica."""
+    """By process and replica, as processes write of them."""
     failovers: int
     seen: Mapping[str, float]
     log: str
@@ -278,7 +281,7 @@ def run(cluster: Any, plan: Plan) -> Outcome:
         returned=returned,
         ended=ended,
         hit_aliases=hit_aliases,
-        back=back if returned is None else _by_their_own_account(back, changes, returned),
+        back=back if returned is None else by_their_own_account(back, changes, undone, returned),
         state_changes=Counter((pid, alias) for _at, pid, alias, _what in changes),
         failovers=len(FAILOVER.findall(text)),
         seen=stage.seen,
@@ -339,24 +342,30 @@ def _watch_return(load: Load, aliases: Sequence[str], returned: float) -> dict[t
     return back
 
 
-def _by_their_own_account(
-    back: Mapping[tuple[str, str], float | None], changes: Sequence[Sequence[str]], returned: float
+def by_their_own_account(
+    back: Mapping[tuple[str, str], float | None],
+    changes: Sequence[Sequence[str]],
+    undone: float,
+    returned: float,
 ) -> dict[tuple[str, str], float | None]:
-    """Return when each process took back what it had left alone, by its log; for others, the first read.
+    """Return when each process restored what it had ejected, by the log; otherwise its first read.
 
     A process that has few requests may use a replica again for a second or two until one happens to go there.
     """
     clock = time.time() - time.monotonic()
-    found = dict(back)
+    wrote = {(process, alias) for _at, process, alias, _what in changes}
+    times = dict(back)
     for at, process, alias, what in changes:
-        first_read = back.get((process, alias))
-        if first_read is None or what != "used again":
+        moment = (
+            datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=timezone.utc).timestamp() - clock
+        )
+        if what != "restored" or moment < undone:
             continue
-        logged = datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=timezone.utc).timestamp()
-        seconds = logged - clock - returned
-        if 0.0 <= seconds < first_read:
-            found[process, alias] = seconds
-    return found
+        for key, seconds in times.items():
+            is_told = key == (process, alias) or (key[1] == alias and key not in wrote)
+            if is_told and seconds is not None:
+                times[key] = min(seconds, max(0.0, moment - returned))
+    return times
 
 
 @contextmanager
@@ -399,7 +408,7 @@ def bound(outcome: Outcome) -> float:
     slow = max(role.sleep for role in plan.roles or plan.the_fault.roles)
     untroubled = [each.seconds for each in outcome.phases["before"] if each.at + each.seconds < outcome.made]
     slowest_before = max(untroubled, default=0.0)
-    return silence + slow + slowest_before + SLACK_SECONDS
+    return silence + slow + slowest_before + SLACK_SECONDS + plan.busy
 
 
 def _load_was_there(outcome: Outcome) -> Iterator[str]:
@@ -463,13 +472,14 @@ def _reads_came_back(outcome: Outcome) -> Iterator[str]:
     if missing:
         yield f"no reads again within {RETURN_PATIENCE:.0f} s: {missing}"
     # One that has come and gone is left alone for longer each time.
+    flapped = {alias for (_process, alias), changes in outcome.state_changes.items() if changes > 2}
     steady = [
         seconds
-        for key, seconds in outcome.back.items()
-        if seconds is not None and (outcome.state_changes[key] <= 2 or not outcome.plan.the_fault.flaps)
+        for (_process, alias), seconds in outcome.back.items()
+        if seconds is not None and not (outcome.plan.the_fault.flaps and alias in flapped)
     ]
     longest = max(steady, default=0.0)
-    if longest > INTERVALS * MONITOR_SECONDS:
+    if longest > INTERVALS * MONITOR_SECONDS + outcome.plan.busy:
         yield f"reads came back after {longest:.1f} s"
 
 

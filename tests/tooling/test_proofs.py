@@ -3,11 +3,14 @@
 import threading
 import time
 from collections import Counter
+from datetime import datetime, timezone
 from functools import partial
 
 import pytest
 
 from benchmarks.users import Seen, together
+from django_rwrouter.events.kinds import EventKind
+from proofs import availability_run
 from proofs.__main__ import main
 from proofs.background import in_background
 from proofs.board import Board
@@ -185,6 +188,44 @@ def test_disturbed_replicas_are_well_again_at_the_end():
 
 
 # --- the benchmarks' users -----------------------------------------------------------------------
+
+
+def test_a_process_has_a_replica_back_when_it_says_so_or_the_one_that_watches_for_it_does():
+    ejected, restored = (
+        kind.message.text for kind in (EventKind.REPLICA_EJECTED, EventKind.REPLICA_RESTORED)
+    )
+    now = time.time()
+
+    def line(after, process, message, **facts):
+        at = datetime.fromtimestamp(now + after, timezone.utc).strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
+        return f"{at} {process} INFO django_rwrouter: {message % {'alias': 'replica1', **facts}}"
+
+    log = "\n".join(
+        [
+            line(-9, 1, ejected, why="timeout"),
+            line(-8, 1, restored, seconds=1.0),
+            line(-6, 1, ejected, why="timeout"),
+            line(-5, 2, ejected, why="timeout"),
+            line(2, 1, restored, seconds=8.0),
+            line(3, 2, restored, seconds=8.0),
+        ]
+    )
+    changes = availability_run.STATE_CHANGE.findall(log)
+    assert len(changes) == 6
+    first_reads = {
+        ("1", "replica1"): 4.0,
+        ("2", "replica1"): 4.0,
+        ("3", "replica1"): 4.0,
+        ("3", "replica2"): 0.5,
+    }
+    returned = time.monotonic()
+    back = availability_run.by_their_own_account(first_reads, changes, returned - 1, returned)
+    assert {key: round(seconds) for key, seconds in back.items()} == {
+        ("1", "replica1"): 2,
+        ("2", "replica1"): 3,
+        ("3", "replica1"): 2,
+        ("3", "replica2"): 0,
+    }
 
 
 def test_what_the_benchmarks_count():

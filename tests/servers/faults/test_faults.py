@@ -10,8 +10,8 @@ from proofs.load import Role
 
 
 def short(database, server, fault, hit, **more):
-    plan = {"requests": 300, "rate": 80.0, "users": 16, "workers": 2, "settle": 2.0, **more}
-    return Plan(database=database, server=server, fault=fault, hit=hit, **plan)
+    plan = {"requests": 300, "rate": 80.0, "users": 16, "workers": 2, "settle": 2.0, "busy": 2.0}
+    return Plan(database=database, server=server, fault=fault, hit=hit, **{**plan, **more})
 
 
 PLANS = [
@@ -73,5 +73,8 @@ def test_stale_reads_are_found(play):
 def test_long_waits_are_found(play):
     """A user who names the database that says nothing."""
     insistent = (Role(level="eventual"), Role(level="eventual", using="replica1"))
-    outcome = play(short("postgresql", "gunicorn", "freeze", "one", seconds=8.0, roles=insistent))
+    # A monitor would end the waits.
+    environment = {"RWROUTER_MONITOR": "off"}
+    more = {"seconds": 15.0, "roles": insistent, "environment": environment}
+    outcome = play(short("postgresql", "gunicorn", "freeze", "one", **more))
     assert any("took longer" in each for each in outcome.broken)
