@@ -171,9 +171,15 @@ _PRAGMAS_OF_A_SESSION: Final = _set(
     " READ_UNCOMMITTED CACHE_SPILL THREADS"
 )
 _PRAGMAS_THAT_WRITE: Final = frozenset({"OPTIMIZE", "INCREMENTAL_VACUUM", "WAL_CHECKPOINT"})
-_BEFORE_TABLES: Final = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "COPY"})
-_BETWEEN: Final = frozenset({"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "LOW_PRIORITY", "IGNORE", "("})
-_NO_TABLE: Final = _BEFORE_TABLES | {"SELECT", "WITH", "VALUES", "SET", "OF", "OUTFILE", "DUMPFILE"}
+_BEFORE_FUNCTIONS: Final = frozenset({"FROM", "JOIN", "STRAIGHT_JOIN"})
+"""What stands before a table, or a function that returns one."""
+_BEFORE_TABLES: Final = _BEFORE_FUNCTIONS | {"INTO", "UPDATE", "TABLE", "COPY"}
+_BETWEEN: Final = frozenset({"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "LOW_PRIORITY", "IGNORE", "OF"})
+_AFTER_TABLES: Final = _set(
+    "SELECT VALUES SET OUTFILE DUMPFILE WHERE GROUP HAVING ORDER LIMIT OFFSET WINDOW UNION EXCEPT"
+    " INTERSECT RETURNING DUPLICATE"
+)
+"""What ends a list of tables."""
 _FROM_OF_AN_EXPRESSION: Final = frozenset({"EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"})
 _NAME: Final = re.compile(rf'{WORD}|".*"|`.*`|\[.*\]', re.DOTALL)
 _TARGET: Final = re.compile(
@@ -426,38 +432,32 @@ def _is_lock(words: Sequence[str], at: int) -> bool:
     return at > 0 and (words[at - 1] == "FOR" or list(words[max(at - 3, 0) : at]) == ["FOR", "NO", "KEY"])
 
 
-def _tables(part: Sequence[str], words: Sequence[str]) -> Iterator[str]:  # noqa: C901  (one loop)
+def _tables(part: Sequence[str], words: Sequence[str]) -> Iterator[str]:
     """Yield the names that stand where tables do; ``words`` are the same tokens in capitals."""
     if _BEFORE_TABLES.isdisjoint(words):
         return
+    may_call = False
+    lists = False  # Whether a comma stands before another table here.
+    expects = False  # Whether a table comes next.
+    around: list[bool] = []
     for at, word in enumerate(words):
-        if word not in _BEFORE_TABLES or _names_no_table(words, at):
-            continue
-        after = at + 1
-        while True:
-            while after < len(words) and words[after] in _BETWEEN:
-                after += 1
-            if after >= len(words) or words[after] in _NO_TABLE:
-                break
-            name, after = _name_at(part, after)
-            if name is None:
-                break
-            if word not in {"FROM", "JOIN"} or after >= len(words) or not words[after].startswith("("):
+        if word == "(":
+            around.append(lists)
+            lists = expects
+        elif word == ")":
+            lists, expects = bool(around) and around.pop(), False
+        elif word == ",":
+            expects = lists
+        elif word in _BEFORE_TABLES and not _names_no_table(words, at):
+            lists = expects = lists or word != "STRAIGHT_JOIN"  # Else one of SELECT's own words.
+            may_call = word in _BEFORE_FUNCTIONS
+        elif word in _AFTER_TABLES:
+            lists = expects = False
+        elif expects and word not in _BETWEEN:
+            expects = False
+            name, after = _name_at(part, at)
+            if name is not None and not (may_call and after < len(words) and words[after].startswith("(")):
                 yield from _forms(name)
-            elif words[after] != "(":
-                after += 1  # A function, and its arguments.
-            after = _after_alias(words, after)
-            if after >= len(words) or words[after] != ",":
-                break
-            after += 1
-
-
-def _after_alias(words: Sequence[str], at: int) -> int:
-    """Return the place after a table's alias, where several tables are listed."""
-    if at < len(words) and words[at] == "AS":
-        at += 1
-    followed = at + 1 < len(words) and words[at + 1] == ","
-    return at + 1 if followed and words[at] not in _NO_TABLE else at
 
 
 def _names_no_table(words: Sequence[str], at: int) -> bool:
@@ -466,6 +466,8 @@ def _names_no_table(words: Sequence[str], at: int) -> bool:
         return _is_lock(words, at) or (at > 0 and words[at - 1] == "KEY")
     if word == "COPY":
         return at > 0
+    if word == "JOIN":
+        return words[at - 1 : at] == ["FOR"]  # An index hint.
     if word == "FROM":
         before = list(words[max(at - 3, 0) : at])
         is_operand = before[-1:] == ["DISTINCT"] and before[-2:-1] in (["IS"], ["NOT"])
