@@ -35,7 +35,7 @@ class ReadWriteConfig(AppConfig):
                 name="overrides",
                 database=overrides.database,
                 ask=overrides.load,
-                take_in=overrides.apply,
+                take_in=overrides.take_in,
             )
         )
         stats.describe_servers_with(status.own_states)

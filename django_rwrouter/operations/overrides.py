@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process, stats
-from django_rwrouter.conf import SETTING
+from django_rwrouter.conf import SETTING, get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.databases import get_product
@@ -31,6 +31,8 @@ from django_rwrouter.stats.own_table import TableMissingError
 NOTHING_ROUTED: Final = f"{SETTING} names no replica and no primary: nothing is routed."
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
+LATE_INTERVALS: Final = 1.5
+"""For how many of its intervals a monitor, also another process's, may still tell what it read before."""
 
 _KINDS: Final = frozenset(kind.value for kind in OverrideKind)
 _EVENTS: Final = {
@@ -138,7 +140,9 @@ def _settle(alias: str, event: EventKind, target: str, detail: str) -> None:
 
     def settle() -> None:
         # Recorded once, by the process that made it; the others learn of it from the table.
+        global _monitor_is_late_until  # noqa: PLW0603
         stats.note_event(event.code, target, detail)
+        _monitor_is_late_until = monotonic() + LATE_INTERVALS * get_settings().monitor.interval
         apply(in_force())
 
     if connections[alias].in_atomic_block:
@@ -215,6 +219,12 @@ def in_force() -> list[Override]:
         return []
 
 
+def take_in(answer: Iterable[Sequence[Any]]) -> None:
+    """Apply what a monitor has read, unless that may be older than what this process has just written."""
+    if monotonic() >= _monitor_is_late_until:
+        apply(answer)
+
+
 def apply(overrides: Iterable[Sequence[Any]], *, quietly: bool = False) -> None:
     """Let these be in force in this process, and no others; tell what has changed, unless ``quietly``.
 
@@ -263,12 +273,14 @@ def _understood(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
 
 _missing_until = 0.0
 """Until when (monotonic) a table that was not there is not asked for again."""
+_monitor_is_late_until = 0.0
+"""Until when (monotonic) a monitor's answer may be from before this process's own last change."""
 
 
 def reset() -> None:
-    """Forget that the table was not there."""
-    global _missing_until  # noqa: PLW0603
-    _missing_until = 0.0
+    """Forget that the table was not there, and what this process has written."""
+    global _missing_until, _monitor_is_late_until  # noqa: PLW0603
+    _missing_until = _monitor_is_late_until = 0.0
 
 
 process.owns(reset)

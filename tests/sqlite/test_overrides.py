@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_rwrouter import drain, routing_scope, undrain
+from django_rwrouter.conf import get_settings
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.operations.overrides import Override, switch_off, switch_on
@@ -103,6 +104,18 @@ def test_it_takes_one_statement_that_nobody_sees(own_connection):
     with CaptureQueriesContext(own_connection) as queries:
         assert len(overrides.load(own_connection)) == 1
     assert len(queries) == 0
+
+
+def test_a_monitor_that_read_before_undoes_nothing(own_connection, monkeypatch):
+    """It may be another process's, which publishes what it has read with each probe."""
+    before = overrides.load(own_connection)
+    drain("replica1")
+    overrides.take_in(before)
+    assert health.standing("replica1").condition is Condition.DRAINED
+    ahead = 1.5 * get_settings().monitor.interval
+    monkeypatch.setattr(overrides, "monotonic", lambda: time.monotonic() + ahead)
+    overrides.take_in(before)
+    assert health.standing("replica1").condition is Condition.HEALTHY
 
 
 def test_to_do_it_again_changes_who_and_why():
