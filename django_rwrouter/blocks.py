@@ -25,7 +25,7 @@ from django_rwrouter.conf.options import DEFAULT_CLUSTER
 from django_rwrouter.decision import Level
 from django_rwrouter.execution import writes
 from django_rwrouter.routing import rules
-from django_rwrouter.routing.decide import decide_read
+from django_rwrouter.routing.decision_cache import decide_read
 from django_rwrouter.scope import streaming
 from django_rwrouter.scope.context import (
     Paused,

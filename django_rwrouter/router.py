@@ -13,10 +13,7 @@ from django_rwrouter import process
 from django_rwrouter.conf import require_app
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.labels import is_historical, label_of
-from django_rwrouter.routing.bound_alias import BoundAlias, alias_to_write, is_generic
-from django_rwrouter.routing.decide import decide_read, decide_write
-from django_rwrouter.routing.decision_cache import recall, recall_write
-from django_rwrouter.scope.context import current_state
+from django_rwrouter.routing.decision_cache import route_read, route_write
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -62,42 +59,13 @@ def _refuse(command: str, alias: str) -> None:
 class ReadWriteRouter:
     """Routes writes to the primary, and reads as the rules decide.
 
-    One stateless instance serves the whole process. The methods called for each query are static, which is
-    cheaper than a bound method. Every method returns ``None`` for models and databases outside the setting,
-    so that other routers and Django's default apply.
+    One stateless instance serves the whole process. Every method returns ``None`` for models and databases
+    outside the setting, so that other routers and Django's default apply.
     """
 
-    @staticmethod
-    def db_for_read(
-        model: type[Model] | Model, instance: Model | None = None, **_hints: object
-    ) -> str | None:
-        """Return the alias to read the model from."""
-        if instance is None and (alias := recall(model)) is not None:
-            return alias
-        if not isinstance(model, type):  # Some packages ask with an object in place of its class.
-            model = type(model)
-        route = get_topology().route(model)
-        decision = None if route is None else decide_read(route, instance)
-        if decision is None:
-            return None
-        if instance is not None and is_generic(instance, model):
-            return BoundAlias(decision.alias)
-        return decision.alias
-
-    @staticmethod
-    def db_for_write(
-        model: type[Model] | Model, instance: Model | None = None, **_hints: object
-    ) -> str | None:
-        """Return the alias to write the model to."""
-        if (alias := recall_write(model, instance)) is not None:
-            return alias
-        if not isinstance(model, type):
-            model = type(model)
-        route, state = get_topology().route(model), current_state()
-        decision = None if route is None else decide_write(route, instance, state)
-        if decision is None or instance is None:
-            return None if decision is None else decision.alias
-        return alias_to_write(decision.alias, instance, state)
+    # Asked for each query: nothing stands between Django and the answer.
+    db_for_read = staticmethod(route_read)
+    db_for_write = staticmethod(route_write)
 
     def allow_relation(self, obj1: Model, obj2: Model, **_hints: object) -> bool | None:
         """Allow relations between objects that were loaded from databases of one cluster."""

@@ -133,11 +133,16 @@ class Topology:
         self._routes: dict[type[Model], ModelRoute | None] = {}
         self._raw = {name: ModelRoute(cluster, None, None) for name, cluster in self.clusters.items()}
 
-    def route(self, model: type[Model]) -> ModelRoute | None:
-        """Return how a model is routed, or ``None`` if no cluster serves it."""
+    def route(self, model: type[Model] | Model) -> ModelRoute | None:
+        """Return how a model is routed, or ``None`` if no cluster serves it.
+
+        Some packages ask with an object in place of its class.
+        """
         try:
-            return self._routes[model]
-        except KeyError:
+            return self._routes[model]  # type: ignore[index]
+        except (KeyError, TypeError):  # Not every object has a hash.
+            if not isinstance(model, type):
+                return self.route(type(model))
             route = self._make_route(model)
             # Each migration makes new historical models, and the database cache a new stand-in each time:
             # caching those would leak them.
@@ -222,6 +227,11 @@ class Topology:
             for route, model in self._routes_of_all()
             if is_named(route.cluster.settings.primary_only, model)
         )
+
+    @cached_property
+    def tables_apart(self) -> frozenset[str]:
+        """The tables that not every replica may be asked for."""
+        return self.tables_on_primary.union(*self.excepted_tables.values())
 
     def _routes_of_all(self) -> Iterator[tuple[ModelRoute, type[Model]]]:
         for model in apps.get_models(include_auto_created=True):

@@ -19,6 +19,7 @@ from django_rwrouter.execution import failover, judge, replica_sessions
 from django_rwrouter.execution.announcements import DECISION, announced
 from django_rwrouter.execution.replica_sessions import has_tenants
 from django_rwrouter.execution.writes import note_write, pins
+from django_rwrouter.routing.decision_cache import holds
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import THREAD, RoutingState, this_thread
@@ -67,7 +68,8 @@ def observe(  # noqa: C901  (on the path of every statement: one turn, which cal
     decision = announced(state, context, statement)
     if (
         alias != cluster.primary
-        and (better := judge.overrule(decision, statement, connection, state, now.block, cluster)) is not None
+        and not holds(decision, statement, state, now.block, connection)
+        and (better := judge.overrule(decision, statement, connection, state, cluster)) is not None
     ):
         decision = better
         execute, context = judge.move(better, execute, context)

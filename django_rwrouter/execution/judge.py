@@ -28,7 +28,6 @@ from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.execution.announcements import RAW_DECISION
 from django_rwrouter.execution.failover import replace_cursor
 from django_rwrouter.routing.decide import substitute
-from django_rwrouter.routing.decision_cache import is_settled
 from django_rwrouter.routing.pending_read import standings_of
 from django_rwrouter.routing.steps import Transaction
 from django_rwrouter.routing.transactions import transaction_of
@@ -53,12 +52,11 @@ def overrule(
     statement: Statement,
     connection: BaseDatabaseWrapper,
     state: RoutingState,
-    block: object,
     cluster: Cluster,
 ) -> Decision | None:
     """Return the decision that holds for a statement that came to a replica, if it is another one.
 
-    On the path of every read: a read whose decision is settled costs one look at its tables.
+    Of a read whose decision :func:`~django_rwrouter.routing.decision_cache.holds` nothing is asked here.
     """
     topology = get_topology()
     if statement.writes or decision is None or state.generic_reads:
@@ -68,14 +66,7 @@ def overrule(
     on_primary = topology.tables_on_primary
     reads_primary = bool(on_primary) and not on_primary.isdisjoint(statement.tables)
     lacking = topology.without(cluster, statement.tables) if topology.excepted_tables else ()
-    if (
-        not reads_primary
-        and connection.alias not in lacking
-        and (
-            (decision is not None and is_settled(decision, state, block, connection))
-            or _holds(decision, state, cluster)
-        )
-    ):
+    if not reads_primary and connection.alias not in lacking and _holds(decision, state, cluster):
         return None
     if decision is None:
         decision = _bound(statement, connection.alias, state) or _followed(connection.alias, cluster)

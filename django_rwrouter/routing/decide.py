@@ -6,23 +6,20 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 
-from django_rwrouter import process, stats
+from django_rwrouter import stats
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.clusters import Cluster, ModelRoute, get_topology
+from django_rwrouter.conf.clusters import Cluster, get_topology
 from django_rwrouter.decision import Decision, Reason
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
 from django_rwrouter.exceptions import NoReplicaAvailable
 from django_rwrouter.routing import ladder, rules
-from django_rwrouter.routing.bound_alias import is_generic
-from django_rwrouter.routing.decision_cache import settle, settle_write
 from django_rwrouter.routing.opening import Opening, open_primary, open_replica
-from django_rwrouter.routing.pending_read import PendingRead, standings_of
+from django_rwrouter.routing.pending_read import PendingRead, begin_read
 from django_rwrouter.routing.rules import Demand
 from django_rwrouter.routing.steps import (
     UNTRIED,
@@ -40,34 +37,21 @@ from django_rwrouter.routing.steps import (
     WaitFor,
 )
 from django_rwrouter.routing.transactions import transaction_of
-from django_rwrouter.scope.context import current_block, current_state, in_effect, in_force
-from django_rwrouter.scope.generators import GeneratorRegions
-from django_rwrouter.scope.state import THREAD, RoutingState, running_loop, this_thread
+from django_rwrouter.scope.context import current_state
+from django_rwrouter.scope.state import this_thread
 from django_rwrouter.scope.token import Token
 from django_rwrouter.servers import asking, identity, spill_slots, waiting
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.health import health
 
-if TYPE_CHECKING:
-    from django.db.models import Model
 
-
-def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | None:
+def decide(read: PendingRead) -> Decision:
     """Decide one read, and open the connection that it will use.
 
-    ``None`` if it is not ours to decide. Raises ``NoReplicaAvailable`` under ``strict=True`` alone.
+    Raises ``NoReplicaAvailable`` under ``strict=True`` alone.
     """
-    instance_alias = None if instance is None else instance._state.db
-    if instance_alias is not None and get_topology().is_foreign(instance_alias):
-        return None
-    read = _pending(route, instance_alias)
-    decision, state = _decide(read), read.state
+    decision = _decide(read)
     _remember(decision, read)
-    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
-    if instance is not None and not decision.reason.on_primary and is_generic(instance, route.model):
-        state.generic_reads[decision.alias, route.table] = decision
-    if instance_alias is None:
-        settle(decision, read)
     return decision
 
 
@@ -80,36 +64,14 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     """
     topology = get_topology()
     route = None if decision.model is None else topology.route(decision.model)
-    read = _pending(route or topology.raw_route(cluster.name))
+    read = begin_read(route or topology.raw_route(cluster.name))
     if read.scope.replica in failed:
         read.scope.replica = None
     read.state.settled = {}
     read.tried = Attempts(unusable={*health.unusable(), *failed})
     if cluster.primary in failed:
         read.tried.asked_primary, read.tried.spilled = True, False
-    better = _decide(read)
-    _remember(better, read)
-    return better
-
-
-def _pending(route: ModelRoute, instance_alias: str | None = None) -> PendingRead:
-    """Return a read of what is in force now, of which nothing is decided yet."""
-    now, cluster, on_loop = in_force(), route.cluster, running_loop() is not None
-    innermost = now.block
-    if innermost.__class__ is GeneratorRegions:
-        now = in_effect()
-    state = now.state or THREAD.outside
-    decisions, version = state.settled, health.version  # As they are before anything is looked at.
-    verify = cluster.name not in state.clusters and process.in_test_environment()
-    scope = state.scope(cluster.name)
-    block = None if now.block is None else current_block(cluster.name)
-    here = standings_of(cluster, on_loop=on_loop, verify=verify)
-    tried = UNTRIED
-    if not health.all_well:
-        tried, scope.steps = Attempts(unusable=health.unusable()), []
-    return PendingRead(
-        route, state, scope, block, here, tried, instance_alias, on_loop, decisions, version, innermost
-    )
+    return decide(read)
 
 
 def _decide(read: PendingRead) -> Decision:
@@ -320,21 +282,6 @@ def last_steps(cluster: str) -> list[tuple[str, str, float]]:
     The names are those of the steps in ``routing.steps``: ``Open``, ``AskReplica``, ``WaitFor``...
     """
     return list(current_state().scope(cluster).steps)
-
-
-def decide_write(route: ModelRoute, instance: Model | None, state: RoutingState) -> Decision | None:
-    """Decide one write: the primary, or ``None`` if it is not ours to decide."""
-    origin = None if instance is None else instance._state.db
-    if origin is not None and get_topology().is_foreign(origin):
-        return None
-    cluster = route.cluster
-    here = THREAD.standings.get(cluster.name)
-    if here is None or here.cluster is not cluster:
-        # The first time: the primary's statements are observed from now on.
-        standings_of(cluster, on_loop=running_loop() is not None)
-    decision = route.decide(cluster.primary, Reason.WRITE, "write")
-    settle_write(decision, route, state)
-    return decision
 
 
 def _remember(decision: Decision, read: PendingRead) -> None:

@@ -19,13 +19,15 @@ from weakref import ref
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import ModelRoute, get_topology
+from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Reason
-from django_rwrouter.routing.bound_alias import alias_to_write
+from django_rwrouter.routing.bound_alias import BoundAlias, alias_to_write, is_generic
+from django_rwrouter.routing.decide import decide
 from django_rwrouter.routing.opening import is_forbidden
-from django_rwrouter.routing.pending_read import PendingRead
+from django_rwrouter.routing.pending_read import PendingRead, begin_read, standings_of
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
-from django_rwrouter.scope.state import THREAD, RoutingState
+from django_rwrouter.scope.state import THREAD, RoutingState, running_loop
 from django_rwrouter.servers.health import health
 
 if TYPE_CHECKING:
@@ -93,71 +95,100 @@ class Settled:
     basis: Basis
 
 
-def recall(model: type[Model] | Model) -> str | None:
-    """Announce one more read of a model, and return where it goes; ``None`` if that has to be decided.
+def route_read(model: type[Model] | Model, instance: Model | None = None, **_hints: object) -> str | None:
+    """Return the alias to read a model from, and announce the read to its statement.
 
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
     """
-    now = in_force()
-    state = now.state or THREAD.outside
-    decisions = state.settled
-    settled: Settled | None
-    try:
-        settled, is_first = decisions[model], False
-    except (KeyError, TypeError):  # An object in place of its class may have no hash.
-        settled, is_first = _as_another(model, decisions) if decisions else None, True
-    if (
-        settled is not None
-        and now.block is (basis := settled.basis).block
-        and get_ident() == basis.thread
-        and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
-        and primary.autocommit is basis.autocommit
-        and (connection := basis.connection).connection is basis.opened
-        and (not basis.is_pinged or connection.health_check_done)
-        and (not basis.in_test or not is_forbidden(connection))
-        and health.version == basis.version
-        and (basis.until is inf or monotonic() < basis.until)
-    ):
-        basis.announced[settled.table] = decision = settled.decision
-        if is_first:
-            decisions[model] = settled
-            if not decision.reason.on_primary:
-                state.routed_reads[basis.alias, settled.table] = decision
-        return basis.alias
-    return None
+    if instance is None:
+        now = in_force()
+        state = now.state or THREAD.outside
+        decisions = state.settled
+        settled: Settled | None
+        try:
+            settled, is_first = decisions[model], False
+        except (KeyError, TypeError):  # An object in place of its class may have no hash.
+            settled, is_first = _as_another(model, decisions) if decisions else None, True
+        if (
+            settled is not None
+            and now.block is (basis := settled.basis).block
+            and get_ident() == basis.thread
+            and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
+            and primary.autocommit is basis.autocommit
+            and (connection := basis.connection).connection is basis.opened
+            and (not basis.is_pinged or connection.health_check_done)
+            and (not basis.in_test or not is_forbidden(connection))
+            and health.version == basis.version
+            and (basis.until is inf or monotonic() < basis.until)
+        ):
+            basis.announced[settled.table] = decision = settled.decision
+            if is_first:
+                decisions[model] = settled
+                if not decision.reason.on_primary:
+                    state.routed_reads[basis.alias, settled.table] = decision
+            return basis.alias
+    route = get_topology().route(model)
+    decided = None if route is None else decide_read(route, instance)
+    if decided is None:
+        return None
+    if instance is not None and is_generic(instance, decided.model):
+        return BoundAlias(decided.alias)
+    return decided.alias
+
+
+def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | None:
+    """Decide one read and announce it, and let the decision hold; ``None`` if it is not ours to decide."""
+    origin = None if instance is None else instance._state.db
+    if origin is not None and get_topology().is_foreign(origin):
+        return None
+    read = begin_read(route, origin)
+    decision, state = decide(read), read.state
+    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
+    if instance is not None and not decision.reason.on_primary and is_generic(instance, route.model):
+        state.generic_reads[decision.alias, route.table] = decision
+    if origin is None:
+        _settle(decision, read)
+    return decision
 
 
 def _as_another(model: type[Model] | Model, decisions: Mapping[object, Any]) -> Settled | None:
     """Return the newest decision of a model's cluster, for the model, if no setting tells it from others."""
-    if not isinstance(model, type):
-        return None
     route = get_topology().route(model)
     if route is None or not route.is_plain:
         return None
-    other: Settled | None = decisions.get(route.cluster.name)
-    if other is None:
+    try:
+        other: Settled = decisions[route.cluster.name]
+    except KeyError:
         return None
     return Settled(route.decide(other.basis.alias, other.decision.reason), route.table, other.basis)
 
 
-def is_settled(
-    decision: Decision, state: RoutingState, block: object, connection: BaseDatabaseWrapper
+def holds(
+    decision: Decision | None,
+    statement: Statement,
+    state: RoutingState,
+    block: object,
+    connection: BaseDatabaseWrapper,
 ) -> bool:
-    """Whether a decision holds that was taken for a read whose statement has come, in the block in force.
+    """Whether the decision for a read holds, now that its statement has come to a replica.
 
     On the path of every read of a replica, too. ``False`` says that it has to be looked at. ``connection`` is
     the statement's, and tells the thread.
     """
+    if decision is None or statement.writes or state.generic_reads:
+        return False
     try:
         settled: Settled = state.settled[decision.model]
     except KeyError:
         return False
+    apart = get_topology().tables_apart
     return (
         settled.decision is decision
         and block is (basis := settled.basis).block
         and connection is basis.connection
         and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
+        and (not apart or apart.isdisjoint(statement.tables))
     )
 
 
@@ -178,44 +209,56 @@ class SettledWrite:
     """That of :attr:`Health.version`, which the settings change, too."""
 
 
-def recall_write(model: type[Model] | Model, instance: Model | None) -> str | None:
-    """Announce one more write of a model, and return where it goes; ``None`` if that has to be decided."""
+def route_write(model: type[Model] | Model, instance: Model | None = None, **_hints: object) -> str | None:
+    """Return the alias to write a model to, and announce the write to the statements that follow."""
     now = in_force()
     state = current_state() if now.block.__class__ is GeneratorRegions else now.state or THREAD.outside
-    settled: SettledWrite
+    origin = None if instance is None else instance._state.db
+    settled: SettledWrite | None
     try:
         settled = state.settled_writes[model]
     except (KeyError, TypeError):
-        return None
+        settled = None
     if (
-        get_ident() == settled.thread
-        and health.version == settled.version
-        and (instance is None or (origin := instance._state.db) is None or origin == settled.alias)
+        settled is None
+        or get_ident() != settled.thread
+        or health.version != settled.version
+        or (origin is not None and origin != settled.alias)
     ):
-        table = settled.table
-        settled.writes.pop(table, None)  # So that the newest is the last.
-        settled.writes[table] = settled.reads[table] = settled.decision
-        if instance is not None and (state.routed_reads or state.outer is not None):
-            return alias_to_write(settled.alias, instance, state)
-        return settled.alias
-    return None
+        route = get_topology().route(model)
+        if route is None or (origin is not None and get_topology().is_foreign(origin)):
+            return None
+        settled = _decide_write(route, state)
+    table = settled.table
+    settled.writes.pop(table, None)  # So that the newest is the last.
+    settled.writes[table] = settled.reads[table] = settled.decision
+    return settled.alias if instance is None else alias_to_write(settled.alias, instance, state)
 
 
-def settle_write(decision: Decision, route: ModelRoute, state: RoutingState) -> None:
-    """Announce a write, and let its decision hold for the writes of this model that follow."""
-    alias, table = decision.alias, route.table
-    writes = state.announced_writes.setdefault(alias, {})
-    reads = state.announced_reads.setdefault(alias, {})
-    writes.pop(table, None)  # So that the newest is the last.
-    writes[table] = reads[table] = decision
+def _decide_write(route: ModelRoute, state: RoutingState) -> SettledWrite:
+    """Decide one write, and let the decision hold for the writes of this model that follow."""
+    cluster = route.cluster
+    alias = cluster.primary
+    here = THREAD.standings.get(cluster.name)
+    if here is None or here.cluster is not cluster:
+        # The first time: the primary's statements are observed from now on.
+        standings_of(cluster, on_loop=running_loop() is not None)
+    settled = SettledWrite(
+        alias,
+        route.decide(alias, Reason.WRITE, "write"),
+        route.table,
+        state.announced_writes.setdefault(alias, {}),
+        state.announced_reads.setdefault(alias, {}),
+        get_ident(),
+        health.version,
+    )
     # Models that are made anew each time, as a migration's are, must not be kept.
     if route.model is not None and route.fixed is None:
-        state.settled_writes[route.model] = SettledWrite(
-            alias, decision, table, writes, reads, get_ident(), health.version
-        )
+        state.settled_writes[route.model] = settled
+    return settled
 
 
-def settle(decision: Decision, read: PendingRead) -> None:
+def _settle(decision: Decision, read: PendingRead) -> None:
     """Let a decision hold for the reads of this model that follow, if it is of the kind that can."""
     reason, route, state, here = decision.reason, read.route, read.state, read.standings
     if (
@@ -258,7 +301,7 @@ def settle(decision: Decision, read: PendingRead) -> None:
         primary.autocommit,
         connection,
         connection.health_check_enabled,
-        process.in_test_environment(),
+        read.in_test,
         connection.connection,
         read.version,
         until,

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
 
+from django_rwrouter import process
 from django_rwrouter.balancers import Balancer, get_balancer
 from django_rwrouter.conf.clusters import Cluster, ModelRoute
 from django_rwrouter.conf.options import ReplicaSettings
 from django_rwrouter.databases import has_positions
 from django_rwrouter.routing.opening import is_forbidden, ping
-from django_rwrouter.routing.steps import Attempts
-from django_rwrouter.scope.state import THREAD, Block, ClusterScope, RoutingState
+from django_rwrouter.routing.steps import UNTRIED, Attempts
+from django_rwrouter.scope.context import current_block, in_effect, in_force
+from django_rwrouter.scope.generators import GeneratorRegions
+from django_rwrouter.scope.state import THREAD, Block, ClusterScope, RoutingState, running_loop
 from django_rwrouter.scope.token import Mark
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.health import health
@@ -145,6 +148,8 @@ class PendingRead:
     """The database of the object that the read follows."""
     on_loop: bool = False
     """Whether it runs on an event loop's own thread, where nothing may wait."""
+    in_test: bool = False
+    """Whether tests run: a test case of Django's may forbid the use of a connection."""
     decisions: dict[object, Any] = field(default_factory=dict)
     """``state.settled``, as it was before this was decided: what has replaced it may speak against it."""
     version: int = 0
@@ -181,3 +186,35 @@ class PendingRead:
         if self.kept is not None and reached(self.kept.alias, position):
             return (self.kept,)
         return [replica for replica in self.replicas if reached(replica.alias, position)]
+
+
+def begin_read(route: ModelRoute, instance_alias: str | None = None) -> PendingRead:
+    """Return a read of what is in force now, of which nothing is decided yet."""
+    now, cluster, on_loop = in_force(), route.cluster, running_loop() is not None
+    innermost = now.block
+    if innermost.__class__ is GeneratorRegions:
+        now = in_effect()
+    state = now.state or THREAD.outside
+    decisions, version = state.settled, health.version  # As they are before anything is looked at.
+    in_test = process.in_test_environment()
+    verify = in_test and cluster.name not in state.clusters
+    scope = state.scope(cluster.name)
+    block = None if now.block is None else current_block(cluster.name)
+    here = standings_of(cluster, on_loop=on_loop, verify=verify)
+    tried = UNTRIED
+    if not health.all_well:
+        tried, scope.steps = Attempts(unusable=health.unusable()), []
+    return PendingRead(
+        route,
+        state,
+        scope,
+        block,
+        here,
+        tried,
+        instance_alias,
+        on_loop,
+        in_test,
+        decisions,
+        version,
+        innermost,
+    )

@@ -14,7 +14,7 @@ from django.urls import path
 
 from django_rwrouter import consistency, routing_scope, use_primary, use_replica
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.routing.decide import decide_read
+from django_rwrouter.routing.decision_cache import decide_read
 from django_rwrouter.scope.context import current_block, current_scope
 from django_rwrouter.testing import capture_routing
 from tests.app.models import Book, Tag

@@ -26,7 +26,6 @@ from django_rwrouter import (
 )
 from django_rwrouter.router import ReadWriteRouter
 from django_rwrouter.routing import decide, decision_cache
-from django_rwrouter.routing.decide import decide_write
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.token import Mark, Token
 from django_rwrouter.servers.health import health
@@ -421,11 +420,13 @@ def decided_writes(monkeypatch):
     """Count how often a write is decided."""
     found = []
 
-    def decide(route, instance, state):
-        found.append(route.model)
-        return decide_write(route, instance, state)
+    decide_write = decision_cache._decide_write
 
-    monkeypatch.setattr("django_rwrouter.router.decide_write", decide)
+    def decide(route, state):
+        found.append(route.model)
+        return decide_write(route, state)
+
+    monkeypatch.setattr(decision_cache, "_decide_write", decide)
     return found
 
 
