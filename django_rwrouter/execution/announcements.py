@@ -34,8 +34,12 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
     reads = state.announced_reads[alias] if alias in state.announced_reads else {}  # noqa: SIM401  (no call)
     if not statement.writes:
         for table in statement.tables:
-            if table in reads:
-                return reads.pop(table, None)
+            try:
+                read = reads[table]
+                del reads[table]
+            except KeyError:  # Another thread of the request may use it up meanwhile.
+                continue
+            return read
         cursor: dict[str, Decision] = context["cursor"].__dict__
         raw = reads.pop("", None)
         if raw is None:
@@ -47,7 +51,7 @@ def announced(state: RoutingState, context: dict[str, Any], statement: Statement
         return None
     for table in statement.tables:
         if (write := writes.get(table)) is not None:
-            if (read := reads.get(table)) is not None and read.operation == "write":
+            if (before := reads.get(table)) is not None and before.operation == "write":
                 reads.pop(table, None)  # What it writes was not read first, and will not be.
             return write
     # A cascade, or the parent tables of multi-table inheritance: one call, several tables.

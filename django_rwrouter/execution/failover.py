@@ -36,8 +36,8 @@ from django_rwrouter.execution.announcements import DECISION, RAW_DECISION
 from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.routing.decide import substitute
 from django_rwrouter.routing.opening import Opening, open_replica
-from django_rwrouter.scope.context import current_block, current_state
-from django_rwrouter.scope.state import this_thread
+from django_rwrouter.scope.context import current_block, current_state, in_effect
+from django_rwrouter.scope.state import THREAD, this_thread
 from django_rwrouter.servers import asking, spill_slots
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.in_flight import registered
@@ -73,7 +73,8 @@ def rescue(
     A read that has lost its replica is run again elsewhere. For any other, what it did is noted, and its
     error raised again, or ``ReplicaWriteError`` in place of a replica's refusal.
     """
-    state = current_state()
+    now = in_effect()
+    state = now.state or THREAD.outside
     spill_slots.release(state, this_thread(), cluster.name)
     *_rest, many, context = call
     connection = context["connection"]
@@ -95,7 +96,7 @@ def rescue(
         stats.count_event("statement_failed", alias)
     if (
         statement.writes
-        and pins(statement, get_topology())
+        and pins(statement, now)
         and (many or statement.in_parts or errors.may_have_written(error))
     ):
         note_write(state, cluster.name)

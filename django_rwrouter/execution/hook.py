@@ -20,7 +20,7 @@ from django_rwrouter.execution.announcements import DECISION, announced
 from django_rwrouter.execution.replica_sessions import has_tenants
 from django_rwrouter.execution.writes import note_write, pins
 from django_rwrouter.routing.decision_cache import holds
-from django_rwrouter.scope.context import current_state, in_force
+from django_rwrouter.scope.context import InForce, in_effect, in_force
 from django_rwrouter.scope.generators import GeneratorRegions
 from django_rwrouter.scope.state import THREAD, RoutingState, this_thread
 from django_rwrouter.servers import spill_slots
@@ -35,7 +35,7 @@ _UNEVEN: Final = frozenset({Reason.EXPLICIT, Reason.DEGRADED, Reason.FAILOVER})
 """Reads that are not spread over the replicas: what they take says nothing of one compared with another."""
 
 
-def observe(  # noqa: C901  (on the path of every statement: one turn, which calls little)
+def observe(  # noqa: C901, PLR0912  (on the path of every statement: one turn, which calls little)
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
@@ -46,8 +46,9 @@ def observe(  # noqa: C901  (on the path of every statement: one turn, which cal
 
     On the path of every statement: the usual one meets no call here that it does not need.
     """
-    now = in_force()
-    state = current_state() if now.block.__class__ is GeneratorRegions else now.state or THREAD.outside
+    if (now := in_force()).block.__class__ is GeneratorRegions:
+        now = in_effect()
+    state = now.state or THREAD.outside
     connection: BaseDatabaseWrapper = context["connection"]
     topology = get_topology()
     alias = connection.alias
@@ -78,8 +79,7 @@ def observe(  # noqa: C901  (on the path of every statement: one turn, which cal
         operation: Operation = "write" if statement.writes else "read"
         decision = topology.raw_route(cluster.name).decide(alias, Reason.EXPLICIT, operation)
     context[DECISION] = decision
-    load = loads[alias]
-    key = object()
+    load, key = loads[alias], object()
     started = perf_counter()
     load.running[key] = connection, started
     try:
@@ -101,7 +101,7 @@ def observe(  # noqa: C901  (on the path of every statement: one turn, which cal
         return result  # It reads no data: Django asks for the version when it opens a connection.
     reason, origin = decision.reason, None
     if statement.writes or alias == cluster.primary:
-        origin = _remember(decision, statement, state, cluster, connection)
+        origin = _remember(decision, statement, now, state, cluster, connection)
     if not (state.uncounted or (reason is Reason.EXPLICIT and _is_upkeep(statement))):
         stats.count_statement(
             cluster.name,
@@ -134,6 +134,7 @@ def _control(
 def _remember(
     decision: Decision,
     statement: Statement,
+    now: InForce,
     state: RoutingState,
     cluster: Cluster,
     connection: BaseDatabaseWrapper,
@@ -143,9 +144,7 @@ def _remember(
     Return what a read is of that the primary had to answer.
     """
     if statement.writes:
-        if pins(statement, get_topology()) and (
-            connection.alias == cluster.primary or not _ran_read_only(connection)
-        ):
+        if pins(statement, now) and (connection.alias == cluster.primary or not _ran_read_only(connection)):
             note_write(state, cluster.name)
         return None
     if decision.would_be:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from django_rwrouter.conf.clusters import Topology
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.scope.context import writes_are_tracked
+from django_rwrouter.scope.context import InForce
 from django_rwrouter.scope.state import RoutingState
 
 
-def pins(statement: Statement, topology: Topology) -> bool:
-    """Whether a write counts for the client that made it."""
-    return statement.target not in topology.primary_only_tables and writes_are_tracked()
+def pins(statement: Statement, now: InForce) -> bool:
+    """Whether a write counts for the client that made it. ``now`` is what is in effect."""
+    return not now.untracked and statement.target not in get_topology().primary_only_tables
 
 
 def note_write(state: RoutingState, cluster: str) -> None:

@@ -48,10 +48,31 @@ from django_rwrouter.servers.health import health
 def decide(read: PendingRead) -> Decision:
     """Decide one read, and open the connection that it will use.
 
+    Notes what the decision tells about the reads that follow, and tells of one that replicas' lag has led.
     Raises ``NoReplicaAvailable`` under ``strict=True`` alone.
     """
     decision = _decide(read)
-    _remember(decision, read)
+    scope, block, name, reason = read.scope, read.block, read.route.cluster.name, decision.reason
+    if not reason.on_primary:
+        read.state.routed_reads[decision.alias, read.route.table] = decision
+    if decision.would_be is not None:
+        scope.replica = decision.would_be
+    elif reason.on_primary and reason not in rules.UNCONDITIONAL:
+        if block is not None and block.strict:
+            raise NoReplicaAvailable(
+                f"This read would go to the primary ({reason.label}), and the block around it says"
+                " strict=True. Catch this error, or leave strict out."
+            )
+        # A read that has spilled may lose the primary, and be answered by a replica: the cursor sees which.
+        scope.read_primary = scope.read_primary or reason is not Reason.SPILLED
+        if reason is Reason.PINNED and not scope.pinned:
+            scope.pinned = True
+            if read.state.is_request and not read.state.uncounted:
+                stats.count_event("pinned_request", name)
+    if reason is Reason.SPILLED:
+        emit.event(EventKind.READ_SPILLED, name)
+    elif reason is Reason.DEGRADED:
+        emit.event(EventKind.READ_DEGRADED, name)
     return decision
 
 
@@ -282,28 +303,3 @@ def last_steps(cluster: str) -> list[tuple[str, str, float]]:
     The names are those of the steps in ``routing.steps``: ``Open``, ``AskReplica``, ``WaitFor``...
     """
     return list(current_state().scope(cluster).steps)
-
-
-def _remember(decision: Decision, read: PendingRead) -> None:
-    """Note what a decision tells about the reads that follow, and tell of one that replicas' lag has led."""
-    scope, block, name, reason = read.scope, read.block, read.route.cluster.name, decision.reason
-    if not reason.on_primary:
-        read.state.routed_reads[decision.alias, read.route.table] = decision
-    if decision.would_be is not None:
-        scope.replica = decision.would_be
-    elif reason.on_primary and reason not in rules.UNCONDITIONAL:
-        if block is not None and block.strict:
-            raise NoReplicaAvailable(
-                f"This read would go to the primary ({reason.label}), and the block around it says"
-                " strict=True. Catch this error, or leave strict out."
-            )
-        # A read that has spilled may lose the primary, and be answered by a replica: the cursor sees which.
-        scope.read_primary = scope.read_primary or reason is not Reason.SPILLED
-        if reason is Reason.PINNED and not scope.pinned:
-            scope.pinned = True
-            if read.state.is_request and not read.state.uncounted:
-                stats.count_event("pinned_request", name)
-    if reason is Reason.SPILLED:
-        emit.event(EventKind.READ_SPILLED, name)
-    elif reason is Reason.DEGRADED:
-        emit.event(EventKind.READ_DEGRADED, name)

@@ -86,13 +86,8 @@ class Basis:
     """Has it forgotten when the thread ends, whose connections it holds: a reference to its life."""
 
 
-@dataclass(slots=True, eq=False)
-class Settled:
-    """A decision for all reads of one model."""
-
-    decision: Decision
-    table: str
-    basis: Basis
+Settled = tuple[Decision, str, Basis]
+"""A decision for all reads of one model, the model's table, and what the decision rests on."""
 
 
 def route_read(model: type[Model] | Model, instance: Model | None = None, **_hints: object) -> str | None:
@@ -109,24 +104,26 @@ def route_read(model: type[Model] | Model, instance: Model | None = None, **_hin
             settled, is_first = decisions[model], False
         except (KeyError, TypeError):  # An object in place of its class may have no hash.
             settled, is_first = _as_another(model, decisions) if decisions else None, True
-        if (
-            settled is not None
-            and now.block is (basis := settled.basis).block
-            and get_ident() == basis.thread
-            and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
-            and primary.autocommit is basis.autocommit
-            and (connection := basis.connection).connection is basis.opened
-            and (not basis.is_pinged or connection.health_check_done)
-            and (not basis.in_test or not is_forbidden(connection))
-            and health.version == basis.version
-            and (basis.until is inf or monotonic() < basis.until)
-        ):
-            basis.announced[settled.table] = decision = settled.decision
-            if is_first:
-                decisions[model] = settled
-                if not decision.reason.on_primary:
-                    state.routed_reads[basis.alias, settled.table] = decision
-            return basis.alias
+        if settled is not None:
+            decision, table, basis = settled
+            primary, connection = basis.primary, basis.connection
+            if (
+                now.block is basis.block
+                and get_ident() == basis.thread
+                and primary.in_atomic_block is basis.in_atomic_block
+                and primary.autocommit is basis.autocommit
+                and connection.connection is basis.opened
+                and (not basis.is_pinged or connection.health_check_done)
+                and (not basis.in_test or not is_forbidden(connection))
+                and health.version == basis.version
+                and (basis.until is inf or monotonic() < basis.until)
+            ):
+                basis.announced[table] = decision
+                if is_first:
+                    decisions[model] = settled
+                    if not decision.reason.on_primary:
+                        state.routed_reads[basis.alias, table] = decision
+                return basis.alias
     route = get_topology().route(model)
     decided = None if route is None else decide_read(route, instance)
     if decided is None:
@@ -151,16 +148,16 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     return decision
 
 
-def _as_another(model: type[Model] | Model, decisions: Mapping[object, Any]) -> Settled | None:
+def _as_another(model: type[Model] | Model, decisions: Mapping[object, Settled]) -> Settled | None:
     """Return the newest decision of a model's cluster, for the model, if no setting tells it from others."""
     route = get_topology().route(model)
     if route is None or not route.is_plain:
         return None
     try:
-        other: Settled = decisions[route.cluster.name]
+        other, _table, basis = decisions[route.cluster.name]
     except KeyError:
         return None
-    return Settled(route.decide(other.basis.alias, other.decision.reason), route.table, other.basis)
+    return route.decide(basis.alias, other.reason), route.table, basis
 
 
 def holds(
@@ -178,15 +175,15 @@ def holds(
     if decision is None or statement.writes or state.generic_reads:
         return False
     try:
-        settled: Settled = state.settled[decision.model]
+        settled, _table, basis = state.settled[decision.model]
     except KeyError:
         return False
-    apart = get_topology().tables_apart
+    primary, apart = basis.primary, get_topology().tables_apart
     return (
-        settled.decision is decision
-        and block is (basis := settled.basis).block
+        settled is decision
+        and block is basis.block
         and connection is basis.connection
-        and (primary := basis.primary).in_atomic_block is basis.in_atomic_block
+        and primary.in_atomic_block is basis.in_atomic_block
         and primary.autocommit is basis.autocommit
         and (not apart or apart.isdisjoint(statement.tables))
     )
@@ -274,7 +271,7 @@ def _settle(decision: Decision, read: PendingRead) -> None:
     # A view's own transaction changes what holds inside it; manual ones begin without a sign.
     if not primary.settings_dict["AUTOCOMMIT"]:
         return
-    if state.scope_of_view(route.cluster.name) is not None:
+    if primary.in_atomic_block and state.scope_of_view(route.cluster.name) is not None:
         return
     if read.innermost.__class__ is GeneratorRegions:
         return  # What holds changes with each step of a generator.
@@ -307,7 +304,7 @@ def _settle(decision: Decision, read: PendingRead) -> None:
         until,
         ref(THREAD.life, partial(_forget_thread, ref(state), thread)),
     )
-    settled = read.decisions[route.model] = Settled(decision, route.table, basis)
+    settled = read.decisions[route.model] = decision, route.table, basis
     if route.is_plain:
         read.decisions[route.cluster.name] = settled
 
@@ -331,7 +328,7 @@ def _seconds_left(decision: Decision, read: PendingRead) -> float:
 def _forget_thread(state_of: ref[RoutingState], thread: int, _life: object) -> None:
     """Let go of the connections of a thread that has ended."""
     settled: dict[object, Settled] = {} if (state := state_of()) is None else state.settled
-    for key in [key for key, entry in list(settled.items()) if entry.basis.thread == thread]:
+    for key in [key for key, (_, _, basis) in list(settled.items()) if basis.thread == thread]:
         settled.pop(key, None)
 
 

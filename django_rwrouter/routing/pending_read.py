@@ -50,18 +50,15 @@ class Standings:
     opened: dict[str, BaseDatabaseWrapper] = field(default_factory=dict)
     """The thread's connections to replicas that were opened; some may be closed by now."""
 
-    def is_open(self, alias: str) -> bool:
-        """Whether a replica's connection is open, and may be used."""
+    def is_ready(self, alias: str) -> bool:
+        """Whether a replica's connection is open and usable: it may be pinged, as Django would do now."""
         return (
             alias in self.opened
             and (connection := self.opened[alias]).connection is not None
-            and (health.all_well or not health.is_ejected(connection.alias))
+            and (health.all_well or not health.is_ejected(alias))
             and ("cursor" not in connection.__dict__ or not is_forbidden(connection))
+            and ping(connection)
         )
-
-    def is_ready(self, alias: str) -> bool:
-        """Whether a replica's connection is open and works: it may be pinged, as Django would do now."""
-        return self.is_open(alias) and ping(self.opened[alias])
 
     def reached(self, alias: str, position: Position) -> bool:
         """Whether a replica is known to have replayed a position."""
@@ -90,7 +87,8 @@ class Standings:
         asked by the threads that are attached to them.
         """
         last = knowledge.last_server(alias)
-        server = server_of(self.opened[alias]) if self.is_open(alias) else last
+        connection = self.opened.get(alias)
+        server = last if connection is None or connection.connection is None else server_of(connection)
         if knowledge.age(server) < ASK_AGAIN_SECONDS:
             return True
         cluster = self.cluster

@@ -405,7 +405,8 @@ def test_a_pin_ends_in_time(settings, monkeypatch):
         token = current_token()
     with routing_scope(safe=True, token=token):
         assert read() == "default"
-        until = in_force().state.settled[Book].basis.until
+        _decision, _table, basis = in_force().state.settled[Book]
+        until = basis.until
         assert 1004.0 < until <= 1005.0
         now[0] = until
         monkeypatch.setattr("django_rwrouter.routing.decide.time.time", lambda: 4e9)

@@ -87,9 +87,9 @@ def test_a_connection_that_was_opened_is_used_unless_something_speaks_against_it
 def test_a_connection_to_a_replica_that_was_ejected_is_not_used_as_it_is(standings):
     standings.opened["r1"] = Connection(connection=object())
     health.failed("r1")
-    assert not standings.is_open("r1")
+    assert not standings.is_ready("r1")
     health.reset()
-    assert standings.is_open("r1")
+    assert standings.is_ready("r1")
 
 
 # --- kept by the thread ------------------------------------------------------------------------------
