@@ -10,7 +10,9 @@ from typing import Final, Protocol
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING, get_settings, plugins
+from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.options import ReplicaSettings
+from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.in_flight import loads
 
 
@@ -68,9 +70,9 @@ class LeastLagBalancer(RandomBalancer):
 
     def choose(self, replicas: Sequence[ReplicaSettings]) -> ReplicaSettings:
         """Return one of ``replicas``."""
-        newest = max(loads[replica.alias].fresh_at for replica in replicas)
-        nearest = [replica for replica in replicas if loads[replica.alias].fresh_at >= newest - LAG_TIE]
-        return super().choose(nearest)
+        lags = [_lag(replica) for replica in replicas]
+        limit = min(lags) + LAG_TIE
+        return super().choose([replica for replica, lag in zip(replicas, lags, strict=True) if lag <= limit])
 
 
 class LeastBusyBalancer(RandomBalancer):
@@ -102,6 +104,11 @@ class ZoneBalancer(RandomBalancer):
 
 LAG_TIE: Final = 0.1
 """Difference in lag, in seconds, that makes no replica better than another."""
+
+
+def _lag(replica: ReplicaSettings) -> float:
+    alias = replica.alias
+    return knowledge.staleness(get_topology().by_alias[alias].name, knowledge.last_server(alias))
 
 
 def _busy(replica: ReplicaSettings) -> float:

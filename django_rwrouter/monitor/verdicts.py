@@ -167,7 +167,7 @@ class Verdicts:
                 if waiting.began < health.ejected_at(replica.alias):
                     continue
                 position = waiting.driver.place(waiting.reading.position, primary)
-                asking.learn(cluster, replica.alias, waiting.reading.server, position, waiting.began)
+                knowledge.learn_replica(replica.alias, waiting.reading.server, position, waiting.began)
                 placed = replace(waiting.reading, position=position, tentative=False)
                 self.findings[replica.alias] = replace(waiting, reading=placed)
                 if position is not None:
@@ -187,7 +187,7 @@ class Verdicts:
             if reading.tentative and reading.position is not None:
                 self._unplaced[alias] = now, finding
             else:
-                asking.learn(cluster, alias, reading.server, reading.position, finding.began)
+                knowledge.learn_replica(alias, reading.server, reading.position, finding.began)
             if reading.position is not None:
                 self._positioned.add(alias)
             elif alias in self._positioned and not another_name:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from django_rwrouter.balancers import LAG_TIE
 from django_rwrouter.conf.options import ClusterSettings, ReplicaSettings
 from django_rwrouter.decision import Reason
 from django_rwrouter.routing.pending_read import PendingRead
@@ -29,8 +30,6 @@ MAX_ASKED: Final = 3
 CLOCK_MARGIN: Final = 2.0
 """Seconds by which the clocks of two hosts may differ. A write whose position is not known has a time by one
 host's clock; a sample of the primary that was taken here less than that after it may lack the write."""
-LAG_TIE: Final = 0.1
-"""Seconds of difference in lag that do not make one replica better than another."""
 
 
 def narrowed(

@@ -20,7 +20,7 @@ from django_rwrouter.servers.breaker import POLICY
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.identity import set_server
-from django_rwrouter.servers.in_flight import loads, registered
+from django_rwrouter.servers.in_flight import registered
 from django_rwrouter.servers.pools import FullPoolError
 
 logger = logging.getLogger("django_rwrouter")
@@ -101,14 +101,8 @@ def ask_replica(cluster: Cluster, connection: BaseDatabaseWrapper) -> None:
         # The answer does not name the position's history: it is the primary's, if that has not changed. Never
         # a remembered position: the primary must be on its history after the replica has answered.
         position = driver.place(position, ask_primary(cluster, connections[cluster.primary]))
-    learn(cluster, connection.alias, reading.server, position, began)
+    knowledge.learn_replica(connection.alias, reading.server, position, began)
     set_server(connection, reading.server)
-
-
-def learn(cluster: Cluster, alias: str, server: str, position: Any, began: float) -> None:
-    """Record a replica's answer to a question that was asked at ``began`` (monotonic seconds)."""
-    knowledge.learn_replica(alias, server, position, began)
-    loads[alias].fresh_at = monotonic() - knowledge.staleness(cluster.name, server)
 
 
 def learn_refusal(cluster: Cluster, alias: str, refused: str, began: float) -> None:

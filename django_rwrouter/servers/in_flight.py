@@ -1,8 +1,7 @@
-"""The statements in flight on each server, the duration of finished reads, and freshness, in this process."""
+"""The statements in flight on each server, and the duration of finished reads, in this process."""
 
 from __future__ import annotations
 
-import math
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ class Load:
     two reads that end at the same time does no harm, as only means of many are compared.
     """
 
-    __slots__ = ("count", "fresh_at", "running", "seconds")
+    __slots__ = ("count", "running", "seconds")
 
     def __init__(self) -> None:
         self.running: dict[object, tuple[BaseDatabaseWrapper, float]] = {}
@@ -28,8 +27,6 @@ class Load:
         """Reads since the last :meth:`take`; only those that are comparable between replicas."""
         self.seconds = 0.0
         """Their total duration."""
-        self.fresh_at = -math.inf
-        """Monotonic time up to which the server is known to have every commit; the later, the fresher."""
 
     def younger_than(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Return the connections whose statement in flight began less than ``seconds`` ago."""

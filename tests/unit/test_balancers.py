@@ -2,10 +2,12 @@
 
 import random
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from django_rwrouter import balancers
 from django_rwrouter.balancers import (
     BALANCERS,
     LeastBusyBalancer,
@@ -16,7 +18,9 @@ from django_rwrouter.balancers import (
     get_balancer,
 )
 from django_rwrouter.conf.options import ReplicaSettings
+from django_rwrouter.databases.mariadb import MariaDBPosition
 from django_rwrouter.servers import in_flight
+from django_rwrouter.servers.freshness import knowledge
 
 DRAWS = 20_000
 
@@ -105,9 +109,18 @@ def test_processes_begin_at_different_places():
 # --- least_lag --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def _cluster(monkeypatch):
+    shop = SimpleNamespace(name="shop")
+    topology = SimpleNamespace(by_alias=dict.fromkeys("abc", shop))
+    monkeypatch.setattr(balancers, "get_topology", lambda: topology)
+
+
 def test_the_freshest_is_chosen_and_those_hardly_older_are_drawn():
-    for alias, fresh_at in {"a": 100.0, "b": 99.95, "c": 99.0}.items():
-        in_flight.loads[alias].fresh_at = fresh_at
+    for number, began in enumerate([99.0, 99.95, 100.0]):
+        knowledge.learn_primary("shop", MariaDBPosition({0: (1, number)}), began)
+    for alias, number in {"a": 2, "b": 1, "c": 0}.items():
+        knowledge.learn_replica(alias, f"server {alias}", MariaDBPosition({0: (1, number)}), 100.0)
     drawn = {LeastLagBalancer().choose(replicas(a=1, b=1, c=100)).alias for _draw in range(100)}
     assert drawn == {"a", "b"}
 
