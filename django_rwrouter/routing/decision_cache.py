@@ -120,7 +120,7 @@ def route_read(model: type[Model] | Model, instance: Model | None = None, **_hin
             ):
                 basis.announced[table] = decision
                 if is_first:
-                    decisions[model] = settled
+                    decisions[decision.model] = settled
                     if not decision.reason.on_primary:
                         state.routed_reads[basis.alias, table] = decision
                 return basis.alias
