@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from operator import itemgetter
 from typing import Any, Final
 
 from django.db import connections
@@ -19,6 +20,8 @@ from django_rwrouter.servers.health import health
 
 ASK_AGAIN_SECONDS: Final = 10.0
 """For how long a primary that did not say who it is is not asked again."""
+_ADDRESS: Final = itemgetter("ENGINE", "NAME", "HOST", "PORT")
+_LOGIN: Final = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER", "OPTIONS")
 
 
 def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) -> bool:
@@ -27,18 +30,18 @@ def is_primary(connection: BaseDatabaseWrapper, primary: BaseDatabaseWrapper) ->
     Not by the address alone: a proxy may tell primary and replicas apart by the user, and PostgreSQL's
     library by ``target_session_attrs``.
     """
-    return _is_same(connection, primary, "USER", "OPTIONS") or is_test_mirror(connection)
-
-
-def _is_same(one: BaseDatabaseWrapper, other: BaseDatabaseWrapper, *keys: str) -> bool:
-    keys = ("ENGINE", "NAME", "HOST", "PORT", *keys)
-    return all(one.settings_dict[key] == other.settings_dict[key] for key in keys)
+    return _LOGIN(connection.settings_dict) == _LOGIN(primary.settings_dict) or is_test_mirror(connection)
 
 
 def is_test_mirror(connection: BaseDatabaseWrapper) -> bool:
     """Whether a replica's connection has been pointed at the primary itself by the running tests."""
-    mirrored = connection.settings_dict["TEST"].get("MIRROR")
-    return bool(mirrored) and process.in_test_environment() and _is_same(connection, connections[mirrored])
+    settings = connection.settings_dict
+    mirrored = settings["TEST"].get("MIRROR")
+    return bool(
+        mirrored
+        and process.in_test_environment()
+        and _ADDRESS(settings) == _ADDRESS(connections[mirrored].settings_dict)
+    )
 
 
 def server_of(connection: Any) -> str | None:
