@@ -57,11 +57,11 @@ class Browser:
         self.opener = urllib.request.build_opener(cookies)
 
     def get(self):
-        with self.opener.open(self.url, timeout=10) as response:
+        with self.opener.open(self.url, timeout=60) as response:
             return json.load(response)
 
     def post(self, body):
-        with self.opener.open(self.url, data=body, timeout=10) as response:
+        with self.opener.open(self.url, data=body, timeout=60) as response:
             return json.load(response)
 
 
@@ -82,7 +82,7 @@ def runserver(project):
         )
     url = f"http://127.0.0.1:{port}/users/"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -145,6 +145,7 @@ def test_the_state_of_the_request_is_there(site, cluster):
     assert before["level"] == "causal"
     assert before["wrote"] is True
     assert before["token"] == "none"
+    cluster.wait_all()
     site.visit(read)
     (after,) = site.stored()["clusters"]
     assert after["wrote"] is False

@@ -45,8 +45,10 @@ def test_at_eventual_the_same_is_stale(cluster, rwrouter):
 
 
 @pytest.mark.parametrize("level", ["causal", "strong"])
-def test_nodes_that_are_level_answer_all_reads(cluster, rwrouter, routed, level):
-    rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=1.0)
+def test_nodes_that_are_level_answer_all_reads(cluster, rwrouter, routed, monkeypatch, level):
+    for alias in REPLICAS:  # No wait is longer than half of the driver's own.
+        monkeypatch.setitem(connections.settings[alias]["OPTIONS"], "read_timeout", 20)
+    rwrouter(CONSISTENCY=level, WAIT_TIMEOUT=10.0)
     assert stale_reads() == 0
     assert read_on(routed) == set(REPLICAS)
 

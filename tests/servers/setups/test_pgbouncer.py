@@ -81,7 +81,7 @@ def test_nothing_is_stale_with_one_replica_late(cluster, rwrouter, routed, mode,
 
 @pytest.mark.parametrize("mode", MODES)
 def test_replicas_that_are_level_answer_all_reads(cluster, rwrouter, routed, mode):
-    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=2.0)
+    rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=10.0)
     with pgbouncer(cluster.servers, cluster.servers, pool_mode=mode):
         assert stale_reads() == 0
         assert set(reads_on(routed)) == set(REPLICAS)
