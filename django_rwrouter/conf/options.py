@@ -20,6 +20,7 @@ class ReplicaSettings:
     """One entry of ``REPLICAS``."""
 
     alias: str
+    """An object of its own, so that ``is`` tells an alias that the router has named from one in the code."""
     weight: float = option(validators.positive, 1.0)
     """Its share of the reads, relative to the other replicas' weights."""
     zone: str = option(validators.any_text, "")
@@ -49,7 +50,12 @@ def _replica(alias: object, options: object) -> ReplicaSettings:
         raise ValueError(f"must name database aliases, and {shown(alias)} is not a string")  # noqa: TRY004
     if not isinstance(options, Mapping):
         raise ValueError(f"must give {alias!r} a dict such as {{'WEIGHT': 3}}, not {shown(options)}")  # noqa: TRY004
-    return validators.instance(ReplicaSettings, options, f"gives {alias!r}", "option", alias=alias)
+    own = _alias_objects.setdefault(alias, "".join([*alias]))
+    return validators.instance(ReplicaSettings, options, f"gives {alias!r}", "option", alias=own)
+
+
+_alias_objects: Final[dict[str, str]] = {}
+"""By alias, the one of :attr:`ReplicaSettings.alias`: the same whenever the settings are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

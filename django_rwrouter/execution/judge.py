@@ -9,7 +9,7 @@ where it belongs, in the cursor that the caller holds. What the code names itsel
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from types import CodeType
 from typing import Any, Final
@@ -19,27 +19,35 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
-from django.db.models.sql.query import RawQuery
+from django.db.models.query import RawModelIterable, RawQuerySet
+from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from django_rwrouter.conf.clusters import Cluster, get_topology
-from django_rwrouter.conf.labels import table_name
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision, Level, Reason
 from django_rwrouter.execution.announcements import RAW_DECISION
 from django_rwrouter.execution.failover import replace_cursor
+from django_rwrouter.routing.bound_alias import BoundAlias
 from django_rwrouter.routing.decide import substitute
 from django_rwrouter.routing.pending_read import standings_of
 from django_rwrouter.routing.steps import Transaction
 from django_rwrouter.routing.transactions import transaction_of
 from django_rwrouter.scope.context import current_block
-from django_rwrouter.scope.state import THREAD, BlockKind, ClusterScope, RoutingState, running_loop
+from django_rwrouter.scope.state import BlockKind, ClusterScope, RoutingState, running_loop
 from django_rwrouter.servers.freshness import knowledge
 
 _LEVELS: Final = frozenset(
     {Reason.EVENTUAL, Reason.WINDOW, Reason.CAUSAL, Reason.STRONG, Reason.BOUNDED, Reason.USE_REPLICA}
 )
 """Reasons that say what the code asked for where the read was decided."""
-_RAW_QUERY: Final = frozenset({RawQuery._execute_query.__code__})  # type: ignore[attr-defined]  # noqa: SLF001
+_QUERIES: Final = frozenset(
+    {
+        SQLCompiler.execute_sql.__code__,
+        SQLInsertCompiler.execute_sql.__code__,
+        RawModelIterable.__iter__.__code__,
+        vars(RawQuerySet)["columns"].func.__code__,
+    }
+)
 _GET_OR_CREATE: Final = frozenset({QuerySet.get_or_create.__code__})
 _DELETION: Final = frozenset({Collector.collect.__code__, Collector.delete.__code__})
 _CONTENT_TYPES: Final = frozenset({"django_content_type"})
@@ -59,26 +67,29 @@ def overrule(
     Of a read whose decision :func:`~django_rwrouter.routing.decision_cache.holds` nothing is asked here.
     """
     topology = get_topology()
-    if statement.writes or decision is None or state.generic_reads:
-        better = _named_by_django(decision, statement, connection.alias, state, cluster)
+    if statement.writes or decision is None or state.bound_to_replica:
+        better = _named_by_django(decision, statement, cluster)
         if better is not None or statement.writes:
             return better
     on_primary = topology.tables_on_primary
     reads_primary = bool(on_primary) and not on_primary.isdisjoint(statement.tables)
     lacking = topology.without(cluster, statement.tables) if topology.excepted_tables else ()
-    if not reads_primary and connection.alias not in lacking and _holds(decision, state, cluster):
-        return None
-    if decision is None:
-        decision = _bound(statement, connection.alias, state) or _followed(connection.alias, cluster)
+    may_stay = not reads_primary and connection.alias not in lacking
+    if decision is not None:
+        if may_stay and _holds(decision, state, cluster):
+            return None
+        if decision.model is None and connection.in_atomic_block:
+            return None  # The code has begun a transaction by the replica's name.
+    else:
+        if may_stay and connection.in_atomic_block and _holds(None, state, cluster):
+            return None
+        decision = _named_before(connection.alias, cluster)
         if decision is None:
             return None
-    elif decision.model is None and connection.in_atomic_block:
-        return None  # The code has begun a transaction by the replica's name.
     if reads_primary:
         route = None if decision.model is None else topology.route(decision.model)
         return (route or topology.raw_route(cluster.name)).decide(cluster.primary, Reason.PRIMARY_ONLY)
-    better = substitute(decision, cluster, lacking)
-    return None if better.alias == connection.alias else better
+    return substitute(decision, cluster, lacking)
 
 
 def move(
@@ -86,6 +97,10 @@ def move(
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Let the caller's cursor work where the decision says; return how and in what context it runs."""
     cursor = context["cursor"]
+    if hasattr(cursor, RAW_DECISION):
+        setattr(cursor, RAW_DECISION, decision)
+    if decision.alias == context["connection"].alias:
+        return execute, context
     connection = connections[decision.alias]
     if decision.operation == "write":
         _follow_transaction(connection, context["connection"])
@@ -93,8 +108,6 @@ def move(
     left = cursor.cursor
     replace_cursor(cursor, connection, chunked=bool(getattr(left, "name", None)))
     left.close()
-    if hasattr(cursor, RAW_DECISION):
-        setattr(cursor, RAW_DECISION, decision)
     return execute, {**context, "connection": connection}
 
 
@@ -135,21 +148,23 @@ def looks_to_create() -> bool:
     return _runner(_GET_OR_CREATE) is not None
 
 
-def _named_by_django(
-    decision: Decision | None, statement: Statement, alias: str, state: RoutingState, cluster: Cluster
-) -> Decision | None:
+def _named_by_django(decision: Decision | None, statement: Statement, cluster: Cluster) -> Decision | None:
     """Return the decision for what Django itself has named the replica for, and belongs on the primary.
 
     That is a write through a queryset that the router has bound, and the content type of an object that came
     from a replica, which may lack it.
     """
-    model: type[Model] | None = None
+    model: Any = None
     reason = Reason.WRITE
     if decision is None and statement.tables == _CONTENT_TYPES and _runner(_content_type_lookups()):
         model = apps.get_model("contenttypes", "ContentType")
         reason = Reason.WRITE if statement.writes else Reason.PRIMARY_ONLY
-    elif (bound := _bound_write(statement, alias, state)) is not None:
-        model = bound.model
+    elif (collector := _runner(_DELETION)) is not None:  # What it reads decides what is deleted.
+        origin = getattr(collector, "origin", None)
+        if collector.using.__class__ is BoundAlias and isinstance(origin, QuerySet):
+            model = origin.model
+    elif statement.writes:
+        model = _bound_model(cluster)
     route = None if model is None else get_topology().route(model)
     if route is None or route.cluster is not cluster:
         return None
@@ -184,48 +199,36 @@ def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluste
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 
 
-def _bound(statement: Statement, alias: str, state: RoutingState) -> Decision | None:
-    """Return the decision that bound a read which was announced long ago, if it was bound by the router.
+def _named_before(alias: str, cluster: Cluster) -> Decision | None:
+    """Return a decision for a read whose replica nobody has named now.
 
-    A table that the code both reads by the name of a replica and through a generic relation or ``raw()``
-    bound to the same replica is taken for the latter.
+    The router did when it bound the queryset, however long ago; or Django reads where the object at hand came
+    from.
     """
-    is_raw: bool | None = None
-    for scope in _scopes(state):
-        for table in statement.tables:
-            key = alias, table
-            if key in scope.generic_reads:
-                return scope.generic_reads[key]
-            if key in scope.routed_reads:
-                is_raw = _runner(_RAW_QUERY) is not None if is_raw is None else is_raw
-                if is_raw:
-                    return scope.routed_reads[key]
-    return None
-
-
-def _bound_write(statement: Statement, alias: str, state: RoutingState) -> Decision | None:
-    """Return the decision that bound what a statement writes, or what is deleted with its help."""
-    collector = _runner(_DELETION)
-    if collector is None:
-        return _bound(statement, alias, state) if statement.writes else None
-    origin = getattr(collector, "origin", None)
-    if collector.using != alias or not isinstance(origin, QuerySet):
-        return None
-    key = alias, table_name(origin.model._meta.db_table)
-    return next((scope.generic_reads[key] for scope in _scopes(state) if key in scope.generic_reads), None)
-
-
-def _followed(alias: str, cluster: Cluster) -> Decision | None:
-    """Return a decision for what Django reads where the object at hand came from, by the name of that."""
-    follower = _runner(_followers())
-    if follower is None:
-        return None
-    model: Any = type(follower)
-    if model.__module__ == "django.contrib.contenttypes.models":
-        model = follower.model_class()
+    model = _bound_model(cluster)
+    if model is None:
+        follower = _runner(_followers())
+        if follower is None:
+            return None
+        model = type(follower)
+        if model.__module__ == "django.contrib.contenttypes.models":
+            model = follower.model_class()
     topology = get_topology()
     route = None if model is None or not issubclass(model, Model) else topology.route(model)
     return (route or topology.raw_route(cluster.name)).decide(alias, Reason.EXPLICIT)
+
+
+def _bound_model(cluster: Cluster) -> Any:
+    """Return the model of the queryset that runs the statement, if the router has bound it to a replica."""
+    runner = _runner(_QUERIES)
+    if isinstance(runner, SQLCompiler):
+        return runner.query.model if runner.using.__class__ is BoundAlias else None
+    queryset = getattr(runner, "queryset", runner)
+    if queryset is None:
+        return None
+    alias = queryset.query.using
+    is_bound = alias.__class__ is BoundAlias or any(alias is own for own in cluster.replica_aliases)
+    return queryset.model if is_bound else None
 
 
 @cache
@@ -250,18 +253,6 @@ def _content_type_lookups() -> frozenset[CodeType]:
     manager = type(apps.get_model("contenttypes", "ContentType")._default_manager)  # noqa: SLF001
     names = ("get_for_model", "get_for_models", "get_for_id", "get_by_natural_key")
     return frozenset(getattr(manager, name).__code__ for name in names)
-
-
-def _scopes(state: RoutingState) -> Iterator[RoutingState]:
-    """Yield a state and those around it, in which a queryset may have been built."""
-    while True:
-        yield state
-        if state.outer is not None:
-            state = state.outer
-        elif state.outside and state is not THREAD.outside:
-            state = THREAD.outside  # A block outside any scope has a state of its own.
-        else:
-            return
 
 
 def _runner(codes: frozenset[CodeType]) -> Any:

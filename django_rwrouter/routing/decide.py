@@ -88,7 +88,8 @@ def substitute(decision: Decision, cluster: Cluster, failed: Collection[str]) ->
     read = begin_read(route or topology.raw_route(cluster.name))
     if read.scope.replica in failed:
         read.scope.replica = None
-    read.state.settled = {}
+    if failed:
+        read.state.settled = {}
     read.tried = Attempts(unusable={*health.unusable(), *failed})
     if cluster.primary in failed:
         read.tried.asked_primary, read.tried.spilled = True, False

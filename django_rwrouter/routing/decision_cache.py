@@ -142,7 +142,7 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     decision, state = decide(read), read.state
     state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if instance is not None and not decision.reason.on_primary and is_generic(instance, route.model):
-        state.generic_reads[decision.alias, route.table] = decision
+        state.bound_to_replica = True
     if origin is None:
         _settle(decision, read)
     return decision
@@ -172,7 +172,7 @@ def holds(
     On the path of every read of a replica, too. ``False`` says that it has to be looked at. ``connection`` is
     the statement's, and tells the thread.
     """
-    if decision is None or statement.writes or state.generic_reads:
+    if decision is None or statement.writes or state.bound_to_replica:
         return False
     try:
         settled, _table, basis = state.settled[decision.model]

@@ -96,8 +96,8 @@ class RoutingState:
         "__weakref__",
         "announced_reads",
         "announced_writes",
+        "bound_to_replica",
         "clusters",
-        "generic_reads",
         "is_request",
         "issued",
         "load_token",
@@ -155,10 +155,9 @@ class RoutingState:
         """By alias and table: the same for writes, which often run several statements each."""
 
         self.routed_reads: dict[tuple[str, str], Decision] = {}
-        """By alias and table: the newest read that was decided for that replica. Django binds some querysets
-        when they are built; a statement of theirs may come when its announcement is long gone."""
-        self.generic_reads: dict[tuple[str, str], Decision] = {}
-        """The same for reads through generic relations alone."""
+        """By alias and table: the newest read that was decided for that replica."""
+        self.bound_to_replica = False
+        """Whether the queryset of a generic relation was bound to a replica: to delete by it reads first."""
         self.settled: dict[object, Any] = {}
         """By model, the decision that holds for its reads until something changes (a
         ``decision_cache.Settled``); by cluster, the newest for a model like any other.

@@ -195,6 +195,46 @@ def test_evaluated_in_a_scope_inside(shelf, build):
             assert texts(notes) == ["new"]
 
 
+READINGS = {
+    "all at once": list,
+    "an iterator": lambda notes: [*notes.iterator()],
+    "by name": lambda notes: [*notes.using("default")],
+}
+
+
+@bound
+@pytest.mark.parametrize("read", READINGS.values(), ids=READINGS)
+def test_bound_in_another_request(shelf, site, build, read):
+    kept = []
+    site.get(lambda _request: kept.append(build()))
+    site.post(lambda _request: Tag.objects.create(name="red"))
+    assert site.get(lambda _request: texts(read(kept[0]))).text == "['new']"
+
+
+@bound
+def test_bound_in_another_request_nothing_speaks_against_a_replica(shelf, site, build):
+    kept = []
+    site.get(lambda _request: kept.append(build()))
+    assert site.get(lambda _request: texts(kept[0].iterator())).text == "['old']"
+
+
+@bound
+def test_bound_outside_any_scope_in_another_thread(shelf, settings, build):
+    settings.RWROUTER = {**settings.RWROUTER, "OUTSIDE_REQUEST": "replica"}
+
+    def build_there():
+        try:
+            return build()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as thread:
+        notes = thread.submit(build_there).result()
+    with routing_scope(safe=True):
+        Tag.objects.create(name="red")
+        assert texts(notes.iterator()) == ["new"]
+
+
 @bound
 def test_bound_outside_any_scope(shelf, settings, build):
     settings.RWROUTER = {**settings.RWROUTER, "OUTSIDE_REQUEST": "replica"}
@@ -243,6 +283,21 @@ def test_a_generic_foreign_key_is_followed_where_reads_go_now(shelf, follow, mom
         with MOMENTS.get(moment, nullcontext)(), capture_routing() as decisions:
             assert follow(note) == "newer"
     assert {decision.alias for decision in decisions} == {"default"}
+
+
+@pytest.mark.parametrize("follow", FOLLOWED.values(), ids=FOLLOWED)
+def test_an_object_of_an_earlier_request_is_followed_where_reads_go_now(shelf, site, follow):
+    kept = []
+    site.get(lambda _request: kept.append(Note.objects.get()))
+    site.post(lambda _request: Shelf.objects.update(name="newer"))
+    assert site.get(lambda _request: follow(kept[0])).text == "newer"
+
+
+def test_a_transaction_on_a_replica_holds_what_is_followed_inside(shelf):
+    Shelf.objects.update(name="newer")
+    replicate("replica2")
+    with routing_scope(safe=True), transaction.atomic(using="replica1"):
+        assert Note.objects.using("replica1").get().target.name == "top"
 
 
 def test_the_next_object_by_a_date_is_looked_for_where_reads_go_now(databases):
@@ -376,6 +431,9 @@ def test_a_cursor_of_read_connection_is_judged_at_each_statement(shelf):
         Author.objects.using,
         lambda alias: Author.objects.all().using(alias).iterator(),
         lambda alias: Author.objects.filter(pk__gt=0).using(alias),
+        lambda _alias: Author.objects.using("replica1").raw("SELECT * FROM app_author"),
+        lambda _alias: Author.objects.raw("SELECT * FROM app_author").using("replica1").iterator(),
+        lambda _alias: Author.objects.db_manager("replica1").raw("SELECT * FROM app_author"),
     ],
 )
 def test_using_is_obeyed_however_much_speaks_against_it(shelf, read):
@@ -432,6 +490,24 @@ def test_a_write_is_the_primarys_whatever_its_queryset_is_bound_to(shelf, write,
         assert reason() == "wrote_in_scope"
     assert "new" not in texts(Note.objects.using("default"))
     assert not connections["default"].in_atomic_block
+
+
+WRITES_LATER = {
+    "an update": lambda notes: notes.update(text="newer"),
+    "a deletion": lambda notes: notes.delete()[0],
+    "an object of it": lambda notes: (
+        notes.create(target=Shelf.objects.get(), text="newest") and notes.filter(text="new").delete()[0]
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES_LATER.values(), ids=WRITES_LATER)
+def test_so_it_is_in_a_later_request(shelf, site, write):
+    kept = []
+    site.get(lambda _request: kept.append(Shelf.objects.get().notes.all()))
+    assert site.get(lambda _request: write(kept[0])).text == "1"
+    assert "new" not in texts(Note.objects.using("default"))
+    assert site.get(lambda _request: reason()).text == "pinned"
 
 
 def test_such_a_write_pins_its_client(shelf, site):
