@@ -157,6 +157,26 @@ def test_nothing_is_cut_off_beside_the_sidebar(new_keeper, width):
         assert cut_off == [], path
 
 
+def test_a_long_position_is_broken_behind_a_hyphen(new_keeper):
+    page = new_keeper.page
+    page.set_viewport_size({"width": 1180, "height": 800})
+    new_keeper.open(PANEL + "replication/")
+    before_breaks = page.evaluate(
+        """() => [...document.querySelectorAll("td code")].flatMap((code) => {
+            code.textContent = "0-1-123456789012345678901234567";
+            const text = code.firstChild, range = document.createRange();
+            const tops = [...text.data].map((_letter, place) => {
+                range.setStart(text, place);
+                range.setEnd(text, place + 1);
+                return range.getBoundingClientRect().top;
+            });
+            return [...text.data].filter((_letter, place) => tops[place + 1] > tops[place]);
+        })"""
+    )
+    assert before_breaks
+    assert set(before_breaks) == {"-"}
+
+
 def test_rows_are_cards_on_a_phone(new_keeper):
     page = new_keeper.page
     page.set_viewport_size({"width": 390, "height": 800})
