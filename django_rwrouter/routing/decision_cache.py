@@ -95,35 +95,35 @@ def route_read(model: type[Model] | Model, instance: Model | None = None, **_hin
 
     On the path of every read: plain attributes, no calls but the cheapest, and the clock only if it matters.
     """
-    if instance is None:
-        now = in_force()
-        state = now.state or THREAD.outside
-        decisions = state.settled
-        settled: Settled | None
-        try:
-            settled, is_first = decisions[model], False
-        except (KeyError, TypeError):  # An object in place of its class may have no hash.
-            settled, is_first = _as_another(model, decisions) if decisions else None, True
-        if settled is not None:
-            decision, table, basis = settled
-            primary, connection = basis.primary, basis.connection
-            if (
-                now.block is basis.block
-                and get_ident() == basis.thread
-                and primary.in_atomic_block is basis.in_atomic_block
-                and primary.autocommit is basis.autocommit
-                and connection.connection is basis.opened
-                and (not basis.is_pinged or connection.health_check_done)
-                and (not basis.in_test or not is_forbidden(connection))
-                and health.version == basis.version
-                and (basis.until is inf or monotonic() < basis.until)
-            ):
-                basis.announced[table] = decision
-                if is_first:
-                    decisions[decision.model] = settled
-                    if not decision.reason.on_primary:
-                        state.routed_reads[basis.alias, table] = decision
-                return basis.alias
+    now = in_force()
+    state = now.state or THREAD.outside
+    decisions = state.settled
+    settled: Settled | None
+    try:
+        settled, is_first = decisions[model], False
+    except (KeyError, TypeError):  # An object in place of its class may have no hash.
+        settled, is_first = _as_another(model, decisions) if decisions else None, True
+    if settled is not None:
+        decision, table, basis = settled
+        primary, connection = basis.primary, basis.connection
+        if (
+            (instance is None or (connection is not primary and _came_from(basis.alias, instance)))
+            and now.block is basis.block
+            and get_ident() == basis.thread
+            and primary.in_atomic_block is basis.in_atomic_block
+            and primary.autocommit is basis.autocommit
+            and connection.connection is basis.opened
+            and (not basis.is_pinged or connection.health_check_done)
+            and (not basis.in_test or not is_forbidden(connection))
+            and health.version == basis.version
+            and (basis.until is inf or monotonic() < basis.until)
+        ):
+            basis.announced[table] = decision
+            if is_first:
+                decisions[decision.model] = settled
+                if not decision.reason.on_primary:
+                    state.routed_reads[basis.alias, table] = decision
+            return basis.alias
     route = get_topology().route(model)
     decided = None if route is None else decide_read(route, instance)
     if decided is None:
@@ -131,6 +131,14 @@ def route_read(model: type[Model] | Model, instance: Model | None = None, **_hin
     if instance is not None and is_generic(instance, decided.model):
         return BoundAlias(decided.alias)
     return decided.alias
+
+
+def _came_from(replica: str, instance: Model) -> bool:
+    """Whether the object that a read follows came from this replica, where then nothing tells it from others.
+
+    What leads elsewhere by a generic relation is remembered for itself.
+    """
+    return instance._state.db == replica and not instance._meta.private_fields
 
 
 def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | None:

@@ -29,8 +29,8 @@ from django_rwrouter.routing import decide, decision_cache
 from django_rwrouter.scope.context import current_state, in_force
 from django_rwrouter.scope.token import Mark, Token
 from django_rwrouter.servers.health import health
-from tests.app.models import Book, Tag
-from tests.sqlite.conftest import reason
+from tests.app.models import Author, Book, Note, Shelf, Tag
+from tests.sqlite.conftest import reason, replicate
 
 pytestmark = pytest.mark.usefixtures("databases")
 
@@ -204,6 +204,39 @@ def test_a_model_like_any_other_goes_where_the_one_before_it_went(decided, route
         assert decided == []
         assert [(decision.model, decision.reason.value) for decision in routed] == [(Tag, "window")]
         assert routed[0].alias == read()
+
+
+def test_what_is_read_along_an_object_from_the_replica_goes_there_too(decided, routed):
+    Book.objects.create(title="told", author=Author.objects.create(name="teller"))
+    replicate()
+    with scope():
+        book = Book.objects.get()
+        decided.clear()
+        assert book.author.name == "teller"
+        assert [book.title for book in book.author.books.all()] == ["told"]
+        assert decided == []
+    reads = [(decision.model, decision.alias) for decision in routed[2:]]
+    assert reads == [(model, book._state.db) for model in (Book, Author, Book)]
+
+
+@pytest.mark.parametrize("origin", ["default", "another replica", None])
+def test_along_an_object_from_elsewhere_it_is_decided_again(decided, origin):
+    with scope():
+        [other] = {"replica1", "replica2"} - {read()}
+        book = Book(title="strayed")
+        book._state.db = other if origin == "another replica" else origin
+        decided.clear()
+        router.db_for_read(Author, instance=book)
+    assert decided
+
+
+def test_along_an_object_with_generic_relations_it_is_decided_again(decided):
+    with scope():
+        shelf = Shelf()
+        shelf._state.db = read()
+        decided.clear()
+        router.db_for_read(Note, instance=shelf)
+    assert decided
 
 
 @pytest.mark.parametrize(
