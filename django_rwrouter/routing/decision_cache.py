@@ -128,9 +128,11 @@ def route_read(model: type[Model] | Model, instance: Model | None = None, **_hin
     decided = None if route is None else decide_read(route, instance)
     if decided is None:
         return None
-    if instance is not None and is_generic(instance, decided.model):
-        return BoundAlias(decided.alias)
-    return decided.alias
+    if instance is None or not is_generic(instance, decided.model):
+        return decided.alias
+    if not decided.reason.on_primary:
+        current_state().bound_to_replica = True
+    return BoundAlias(decided.alias)
 
 
 def _came_from(replica: str, instance: Model) -> bool:
@@ -147,10 +149,8 @@ def decide_read(route: ModelRoute, instance: Model | None = None) -> Decision | 
     if origin is not None and get_topology().is_foreign(origin):
         return None
     read = begin_read(route, origin)
-    decision, state = decide(read), read.state
-    state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
-    if instance is not None and not decision.reason.on_primary and is_generic(instance, route.model):
-        state.bound_to_replica = True
+    decision = decide(read)
+    read.state.announced_reads.setdefault(decision.alias, {})[route.table] = decision
     if origin is None:
         _settle(decision, read)
     return decision
