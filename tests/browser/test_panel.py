@@ -159,7 +159,7 @@ def test_nothing_is_cut_off_beside_the_sidebar(new_keeper, width):
 
 def test_a_long_position_is_broken_behind_a_hyphen(new_keeper):
     page = new_keeper.page
-    page.set_viewport_size({"width": 1180, "height": 800})
+    page.set_viewport_size({"width": 700, "height": 800})
     new_keeper.open(PANEL + "replication/")
     before_breaks = page.evaluate(
         """() => [...document.querySelectorAll("td code")].flatMap((code) => {
