@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
 from django_rwrouter import databases, monitor, stats
+from django_rwrouter.conf import validators
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.options import DEFAULT_CLUSTER
 from django_rwrouter.decision import Level
@@ -199,10 +199,11 @@ def consistency(
         raise ValueError(f"{level!r} is not a level of consistency; the levels are: {levels}.") from None
     if (wanted is Level.BOUNDED) != (max_staleness is not None):
         raise ValueError("consistency('bounded', max_staleness=2.0): the two go together, in seconds.")
-    if max_staleness is not None and not 0 <= max_staleness < math.inf:
-        raise ValueError(f"max_staleness is {max_staleness!r}; write a number of seconds, 0 or more.")
+    try:
+        bound = 0.0 if max_staleness is None else validators.at_least_zero(max_staleness)
+    except ValueError as error:
+        raise ValueError(f"max_staleness is {max_staleness!r}, which {error.args[0]}, in seconds.") from None
     used_levels.add(wanted)
-    bound = max_staleness or 0.0
     return _block_region(
         kind=BlockKind.CONSISTENCY, level=wanted, max_staleness=bound, cluster=cluster, strict=strict
     )

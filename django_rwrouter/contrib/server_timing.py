@@ -19,6 +19,7 @@ from django.utils.functional import LazyObject, empty
 
 from django_rwrouter.contrib.statement_recording import RecordedStatement, Recording, listen
 from django_rwrouter.middleware import GetResponse
+from django_rwrouter.printable import printable
 
 HEADER: Final = "Server-Timing"
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
@@ -85,7 +86,7 @@ def _metrics(statements: Sequence[RecordedStatement]) -> Iterator[str]:
         here = [statement for statement in statements if statement.alias == alias]
         milliseconds = sum(statement.milliseconds for statement in here)
         name = _NOT_IN_A_TOKEN.sub("_", f"db-{alias}")
-        text = _description(alias, here).encode("ascii", "replace").decode()
+        text = printable(_description(alias, here)).encode("ascii", "replace").decode()
         quoted = re.sub(r'([\\"])', r"\\\1", text)  # RFC 9110, section 5.6.4.
         yield f'{name};desc="{quoted}";dur={milliseconds:.1f}'
 

@@ -148,11 +148,13 @@ _first_sights: Final = FirstSights()
 process.owns(_first_sights.forget)
 
 
-def accept(value: str) -> Token:
+def accept(value: str | bytes) -> Token:
     """Read a token that came from outside; one that is no good is counted, and is as none at all."""
     if not value:
         return EMPTY
-    read, flaw = token.decode(value, get_topology().lifetimes, time.time(), databases.decode, _first_sights)
+    # Redis returns bytes, and whatever else came out of a message is no token.
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    read, flaw = token.decode(text, get_topology().lifetimes, time.time(), databases.decode, _first_sights)
     if flaw is not None:
         stats.note_event(EventKind.TOKEN_REJECTED.code, flaw)
     return read

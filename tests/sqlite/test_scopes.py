@@ -237,6 +237,12 @@ def test_the_same_without_it_or_under_eventual_is_stale():
         assert Book.objects.count() == 0
 
 
+def test_a_token_may_come_as_the_bytes_that_redis_returns():
+    token = token_of_a_write().encode()
+    with routing_scope(safe=True, token=token):
+        assert reason() == "pinned"
+
+
 def test_a_token_can_be_restored_later_in_a_scope():
     token = token_of_a_write()
     with routing_scope(safe=True):
@@ -290,7 +296,7 @@ def test_inside_atomic_the_token_carries_the_time():
         assert reason() == "pinned"
 
 
-@pytest.mark.parametrize("value", ["x", "x:y:z", "\0", "x" * 10_000, "é:é"], ids=repr)
+@pytest.mark.parametrize("value", ["x", "x:y:z", "\0", "x" * 10_000, "é:é", 5, b"\xff", ["x"]], ids=repr)
 def test_a_token_that_is_no_good_is_as_none_at_all(value):
     with routing_scope(safe=True, token=value):
         assert reason() == "window"

@@ -146,7 +146,7 @@ def test_users_of_all_kinds(timed, databases, rf, settings, user, told):
 
 
 def test_odd_names_of_databases_make_no_odd_header(timed, databases, rf, settings, monkeypatch):
-    odd = 'r\u00e9p "1"\\;'
+    odd = 'r\u00e9p\n"1"\\;'
     monkeypatch.setitem(connections.settings, odd, {**connections.settings["replica1"]})
     settings.RWROUTER = {"REPLICAS": [odd]}
     try:
@@ -162,7 +162,7 @@ def test_odd_names_of_databases_make_no_odd_header(timed, databases, rf, setting
     finally:
         connections[odd].close()
         del connections[odd]
-    assert entries(response)["db-r_p__1___"] == 'r?p \\"1\\"\\\\;: 1 read (explicit)'
+    assert entries(response)["db-r_p__1___"] == 'r?p\\\\n\\"1\\"\\\\;: 1 read (explicit)'
 
 
 def test_an_error_ends_the_recording_too(timed, databases, rf):

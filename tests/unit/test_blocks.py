@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -405,6 +406,14 @@ def test_what_is_left_for_later_is_in_the_same_scope_as_the_view(late):  # noqa:
 
 
 # --- errors ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", ["soon", "2", [], -1, float("nan"), float("inf"), 10**400, True], ids=str)
+def test_a_bad_bound_is_an_error_of_one_type_that_names_it(bound):
+    """Tasks catch it."""
+    message = rf"max_staleness is {re.escape(repr(bound))}, which .*0 or a greater"
+    with pytest.raises(ValueError, match=message):
+        consistency("bounded", max_staleness=bound)
 
 
 @pytest.mark.parametrize("level", ["windows", "", "WINDOW", None, 1])
