@@ -65,7 +65,7 @@ class DatabaseBackend:
 
         table = RoutingStatistics.objects.on_primary()
         with temporary_connection(table.db) as is_own:
-            with table.unseen(), _writing(table) if is_own else nullcontext():
+            with _writing(table) if is_own else nullcontext(), table.unseen():
                 if rows[0].final:
                     table.finish(rows)
                 else:

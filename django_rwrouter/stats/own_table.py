@@ -39,7 +39,8 @@ class OwnTable(models.QuerySet[M]):
         with silenced():
             try:
                 # A savepoint in a transaction of the caller's: on PostgreSQL an error would spoil all of it.
-                with transaction.atomic(using=self.db) if connection.in_atomic_block else nullcontext():
+                is_inside = connection.in_atomic_block or not connection.get_autocommit()
+                with transaction.atomic(using=self.db) if is_inside else nullcontext():
                     yield
             except DatabaseError as error:
                 if not self.is_missing(error, connection):

@@ -141,6 +141,17 @@ def test_without_the_table_there_is_nothing_and_no_transaction_is_spoilt(databas
         assert queries.totals() is None
 
 
+def test_a_script_without_autocommit_has_a_savepoint_for_the_case_that_the_table_is_not_there(databases):
+    transaction.set_autocommit(False)
+    try:
+        with CaptureQueriesContext(connection) as captured:
+            queries.totals()
+        transaction.rollback()
+    finally:
+        transaction.set_autocommit(True)
+    assert captured[0]["sql"].startswith("SAVEPOINT ")
+
+
 @pytest.mark.parametrize("seconds", [None, float("inf"), float("nan")])
 def test_lag_that_is_not_known_is_not_noted(databases, seconds):
     stats.note_lag("replica1", seconds)
