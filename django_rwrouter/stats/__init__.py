@@ -1,7 +1,7 @@
 """Statistics: what was routed where, and why, and what happened.
 
 Counting is cheap and exact, and happens in memory (``counters``). A thread of each process writes the counts
-every ``STATS["FLUSH_SECONDS"]`` and at the end of the process (``recorder``, ``backends``). They are read by
+every ``STATS["FLUSH_SECONDS"]`` and at the end of the process (``flusher``, ``backends``). They are read by
 ``queries``, merged by ``rollup`` and prepared for display by ``summary``.
 """
 

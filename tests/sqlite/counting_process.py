@@ -129,10 +129,10 @@ def fork_without_counting():
 def fork_amid_threads():
     """Fork again and again, while threads count and write."""
     from django_rwrouter import process, stats
-    from django_rwrouter.stats import recorder
+    from django_rwrouter.stats import flusher, recorder
 
-    process.FORK_PATIENCE = recorder.EXIT_PATIENCE = 60.0  # The flushes of a busy machine take their time.
-    recorder.PUT_OFF_QUIETLY = sys.maxsize  # These threads try again at once, however long a child writes.
+    process.FORK_PATIENCE = flusher.EXIT_PATIENCE = 60.0  # The flushes of a busy machine take their time.
+    flusher.PUT_OFF_QUIETLY = sys.maxsize  # These threads try again at once, however long a child writes.
     over = threading.Event()
 
     def work():

@@ -10,7 +10,7 @@ from django.db import OperationalError
 
 from django_rwrouter import process, stats
 from django_rwrouter.databases.base import Busy
-from django_rwrouter.stats import recorder
+from django_rwrouter.stats import flusher, recorder
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -309,7 +309,7 @@ def test_flushes_of_several_threads_follow_one_another(keeper, monkeypatch):
 
 
 def test_an_ending_process_waits_for_a_flush_only_so_long(keeper, monkeypatch):
-    monkeypatch.setattr(recorder, "EXIT_PATIENCE", 0.01)
+    monkeypatch.setattr(flusher, "EXIT_PATIENCE", 0.01)
     stats.count_event("hit")
     with recorder._flusher.writing:
         recorder._flusher._at_exit()
@@ -332,13 +332,13 @@ def test_what_is_put_off_is_written_soon_and_nobody_is_told(keeper, in_productio
 def test_what_is_put_off_at_the_end_is_tried_again(keeper, monkeypatch):
     stats.count_event("request")
     keeper.failure = Busy()
-    monkeypatch.setattr(recorder.time, "sleep", lambda seconds: setattr(keeper, "failure", None))
+    monkeypatch.setattr(flusher.time, "sleep", lambda seconds: setattr(keeper, "failure", None))
     recorder._flusher._at_exit()
     assert keeper.total() == 1
 
 
 def test_what_is_put_off_for_long_is_a_failure(keeper, monkeypatch, caplog):
-    monkeypatch.setattr(recorder, "PUT_OFF_QUIETLY", 3)
+    monkeypatch.setattr(flusher, "PUT_OFF_QUIETLY", 3)
     stats.count_event("request")
     keeper.failure = Busy()
     for _ in range(3):
