@@ -36,7 +36,8 @@ from django_rwrouter.conf import get_settings
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.events import emit
 from django_rwrouter.events.kinds import EventKind
-from django_rwrouter.operations.status import Overview, overview
+from django_rwrouter.operations.cluster_now import Overview
+from django_rwrouter.operations.status import overview
 from django_rwrouter.scope.token import Flaw
 from django_rwrouter.servers.server_state import Condition
 from django_rwrouter.stats import queries

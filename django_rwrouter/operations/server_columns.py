@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from django_rwrouter.operations.status import ServerNow
+from django_rwrouter.operations.cluster_now import ServerNow
 from django_rwrouter.servers.server_state import Condition
 
 Unit = Literal["text", "time", "lag", "number", "failures", "rate", "percent", "share", "ms"]
@@ -24,8 +24,8 @@ class Column:
     """One thing that is known of a server."""
 
     path: str
-    """Where the value is, from :class:`~django_rwrouter.operations.status.ServerNow` on; its last name is the
-    key in the JSON, unless ``key`` is."""
+    """Where the value is, from :class:`~django_rwrouter.operations.cluster_now.ServerNow` on; its last name
+    is the key in the JSON, unless ``key`` is."""
     title: str = ""
     """Heading in the table of ``status``; empty if it is not there."""
     heading: Promise | str = ""

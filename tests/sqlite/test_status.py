@@ -7,7 +7,8 @@ from django.db import connection, connections
 
 from django_rwrouter import routing_scope, stats
 from django_rwrouter.operations import overrides
-from django_rwrouter.operations.status import ServerNow, overview
+from django_rwrouter.operations.cluster_now import ServerNow
+from django_rwrouter.operations.status import overview
 from django_rwrouter.servers.health import health
 from django_rwrouter.servers.server_state import Condition, ServerState
 from django_rwrouter.stats.counters import Row

@@ -18,8 +18,9 @@ from django_rwrouter.admin.origins import origins
 from django_rwrouter.admin.pages.actions import shown
 from django_rwrouter.admin.wording import ROLES, STATES, stamp, word_for
 from django_rwrouter.events.causes import NO_ANSWER, sentence
+from django_rwrouter.operations.cluster_now import ClusterNow, Overview, ServerNow
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
-from django_rwrouter.operations.status import ClusterNow, Overview, ServerNow, overview
+from django_rwrouter.operations.status import overview
 from django_rwrouter.servers.server_state import Condition
 
 LAGS: Final[dict[str, Promise]] = {

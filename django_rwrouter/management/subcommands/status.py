@@ -12,9 +12,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 
 from django_rwrouter.management.numbers import counted, minutes, seconds
+from django_rwrouter.operations.cluster_now import ClusterNow, Overview, ServerNow
 from django_rwrouter.operations.overrides import NOTHING_ROUTED, Override
 from django_rwrouter.operations.server_columns import COLUMNS, Column, Unit
-from django_rwrouter.operations.status import MINUTES, ClusterNow, Overview, ServerNow, overview
+from django_rwrouter.operations.status import MINUTES, overview
 from django_rwrouter.printable import printable
 from django_rwrouter.servers.server_state import Condition
 
