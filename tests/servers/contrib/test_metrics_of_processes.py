@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from django_rwrouter.contrib.prometheus import RoutingCollector
 from django_rwrouter.stats import queries
 from django_rwrouter.stats.summary import SPANS
 from launcher.ports import free_port
+from tests.patience import until
 from tests.servers.contrib import settings as ours
 from tests.servers.contrib.conftest import process
 from tests.servers.contrib.metrics import TOKEN
@@ -107,7 +107,7 @@ def serve(environment, folder, *, flush_seconds, **more):
     more = {ours.FLUSH_VARIABLE: flush_seconds, **more}
     with process(*command, environment={**environment, **more}, log=log):
         site = Site(port)
-        wait_for(lambda: can_be_asked(site), f"it answers; see {log}")
+        until(lambda: can_be_asked(site), f"it answers; see {log}")
         yield site
 
 
@@ -127,14 +127,6 @@ def can_be_asked(site):
         return False
 
 
-def wait_for(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"It has not come to this: {what}"
-        time.sleep(0.05)
-    return found
-
-
 def test_the_counts_of_all_processes_add_up_in_every_view(site, cluster):
     """Also those of a process that has ended meanwhile, in good order, and of the one in its place."""
     reads, writes = 200, 60
@@ -142,7 +134,7 @@ def test_the_counts_of_all_processes_add_up_in_every_view(site, cluster):
     def end_one_worker():
         victim = site.worker()
         os.kill(victim, signal.SIGTERM)
-        wait_for(lambda: not Path(f"/proc/{victim}").exists(), f"{victim} has ended")
+        until(lambda: not Path(f"/proc/{victim}").exists(), f"{victim} has ended")
 
     with ThreadPoolExecutor(8) as pool:
         ended = pool.submit(end_one_worker)
@@ -160,7 +152,7 @@ def test_the_counts_of_all_processes_add_up_in_every_view(site, cluster):
             ("default", "read", "wrote_in_scope"): writes,
         }
     )
-    wait_for(lambda: statements(site.metrics()).total() >= expected.total(), "all have written their counts")
+    until(lambda: statements(site.metrics()).total() >= expected.total(), "all have written their counts")
     metrics = site.metrics()
     assert statements(metrics) == expected
     assert events(metrics)["pin_set", ""] == writes

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.db import connections, transaction
-from django.test import AsyncClient, Client
+from django.test import Client
 
 from django_rwrouter import Reason, consistency, current_token, read_connection, restore_token, routing_scope
 from django_rwrouter import databases as encoded
@@ -21,6 +20,7 @@ from django_rwrouter.servers import waiting
 from django_rwrouter.servers.freshness import knowledge
 from django_rwrouter.testing import assert_no_stale_reads
 from tests.app.models import Book
+from tests.asynchronous import Asynchronous
 from tests.busy_clock import busy_clock
 from tests.servers.mariadb import settings as ours
 from tests.servers.mariadb import views
@@ -29,14 +29,6 @@ from tests.servers.mariadb.general_log import recorded
 ALL_WAYS = [*views.WAYS, *views.ASYNC_WAYS]
 MARGIN = 1.0
 """Seconds that a busy machine may add."""
-
-
-class Asynchronous:
-    def __init__(self):
-        self._client = AsyncClient()
-        self.cookies = self._client.cookies
-        self.get = async_to_sync(self._client.get)
-        self.post = async_to_sync(self._client.post)
 
 
 @pytest.fixture(autouse=True)

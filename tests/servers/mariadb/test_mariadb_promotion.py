@@ -1,11 +1,9 @@
 """Failover, as the launcher of MariaDB servers does it; the clusters here belong to this file alone."""
 
-import time
-from collections.abc import Callable
-
 import pytest
 
 from launcher.mariadb import MariaDBCluster, MariaDBServer, ServerError
+from tests.patience import until
 
 
 def cluster_with_a_table(folder=None) -> MariaDBCluster:
@@ -31,13 +29,6 @@ def write(cluster: MariaDBCluster) -> str:
 
 def has(server: MariaDBServer, row: str) -> bool:
     return server.sql(f"SELECT id FROM rwrouter.note WHERE id = {row}") == [(row,)]
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"Waited 20 s in vain: {what}."
-        time.sleep(0.01)
 
 
 def test_failover_to_a_replica_that_lacks_a_write(cluster):
@@ -88,7 +79,7 @@ def test_a_paused_replica_applies_what_it_received_before_it_is_promoted(cluster
     cluster.pause(one)
     row = write(cluster)
     position = cluster.position()
-    eventually(lambda: one.replication_status()["Gtid_IO_Pos"] == position, "nothing is received")
+    until(lambda: one.replication_status()["Gtid_IO_Pos"] == position, "nothing is received")
     cluster.promote(one)
     assert has(one, row)
     new = write(cluster)

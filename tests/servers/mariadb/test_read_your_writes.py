@@ -15,6 +15,7 @@ from django.test import AsyncClient, Client
 from django_rwrouter import Reason, consistency, routing_scope, use_primary, use_replica
 from django_rwrouter.testing import capture_routing
 from tests.app.models import AuditRow, Book
+from tests.asynchronous import Asynchronous
 from tests.servers.mariadb import views
 
 ALL_WAYS = [*views.WAYS, *views.ASYNC_WAYS]
@@ -22,21 +23,7 @@ ROUTING = "django_rwrouter.middleware.ReadWriteMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
-def synchronous():
-    return Client()
-
-
-class Asynchronous:
-    """Django's asynchronous client, whose requests are run to their end."""
-
-    def __init__(self):
-        self._client = AsyncClient()
-        self.cookies = self._client.cookies
-        self.get = async_to_sync(self._client.get)
-        self.post = async_to_sync(self._client.post)
-
-
-@pytest.fixture(params=[synchronous, Asynchronous], ids=["client", "async_client"])
+@pytest.fixture(params=[Client, Asynchronous], ids=["client", "async_client"])
 def new_client(request):
     return request.param
 

@@ -5,13 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from launcher.redis import RedisServer
-from tests.busy_clock import busy_clock
+from tests.patience import until
 from tests.servers.mariadb import settings as ours
 
 pytest.importorskip("redis", reason="redis is not installed")
@@ -68,42 +67,39 @@ def sharers(environment):
         sharer.process.stdout.close()
 
 
-def until(condition, sharers, seconds=120):
-    began = busy_clock()
-    while not condition():
-        assert busy_clock() - began < seconds, [sharer.said for sharer in sharers]
-        time.sleep(0.05)
+def said(sharers):
+    return lambda: [sharer.said for sharer in sharers]
 
 
 def is_shared(sharers):
-    said = [sharer.said for sharer in sharers]
+    known = said(sharers)()
     return (
-        all(each and each["watched"] and len(each["known"]) == 3 for each in said)
-        and sum(each["asks"] for each in said) == 1
-        and max(each["age"] for each in said) < 2 * INTERVAL
+        all(each and each["watched"] and len(each["known"]) == 3 for each in known)
+        and sum(each["asks"] for each in known) == 1
+        and max(each["age"] for each in known) < 2 * INTERVAL
     )
 
 
 @pytest.mark.parametrize("environment", ["cache:default"], indirect=True)
 def test_the_next_takes_over(sharers):
-    until(lambda: is_shared(sharers), sharers)
+    until(lambda: is_shared(sharers), said(sharers))
     (first,) = (sharer for sharer in sharers if sharer.said["asks"])
     first.process.kill()
     rest = [sharer for sharer in sharers if sharer is not first]
-    until(lambda: is_shared(rest), rest)
+    until(lambda: is_shared(rest), said(rest))
 
 
 @pytest.mark.parametrize("end", ["stop", "freeze"])
 @pytest.mark.parametrize("environment", ["cache:default"], indirect=True)
 def test_without_the_cache_each_asks_by_itself(sharers, redis, end):
-    until(lambda: is_shared(sharers), sharers)
+    until(lambda: is_shared(sharers), said(sharers))
     getattr(redis, end)()
-    until(lambda: all(sharer.said["asks"] for sharer in sharers), sharers)
+    until(lambda: all(sharer.said["asks"] for sharer in sharers), said(sharers))
 
 
 def test_what_the_watcher_finds_holds_in_all(sharers, cluster):
-    until(lambda: is_shared(sharers), sharers)
+    until(lambda: is_shared(sharers), said(sharers))
     cluster.replicas[0].kill()
-    until(lambda: all(sharer.said["ejected"] == ["replica1"] for sharer in sharers), sharers)
+    until(lambda: all(sharer.said["ejected"] == ["replica1"] for sharer in sharers), said(sharers))
     cluster.replicas[0].start()
-    until(lambda: all(sharer.said["ejected"] == [] for sharer in sharers), sharers)
+    until(lambda: all(sharer.said["ejected"] == [] for sharer in sharers), said(sharers))

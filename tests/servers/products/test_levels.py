@@ -6,23 +6,17 @@ from contextlib import contextmanager
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connections
-from django.test import AsyncClient, Client
+from django.test import Client
 
 from django_rwrouter import Reason, consistency, current_token, routing_scope
 from django_rwrouter.servers import asking, waiting
 from tests.app.models import Book
+from tests.asynchronous import Asynchronous
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import REPLICAS
 from tests.servers.products.urls import titles
 
 WAYS = ["plain", "atomic", "on-commit", "async", "streamed"]
-
-
-class Asynchronous:
-    def __init__(self):
-        client = AsyncClient()
-        self.get = async_to_sync(client.get)
-        self.post = async_to_sync(client.post)
 
 
 @pytest.fixture(params=[Client, Asynchronous], ids=["client", "async_client"])

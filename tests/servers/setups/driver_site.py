@@ -64,17 +64,11 @@ from django_rwrouter.servers.health import health  # noqa: E402
 from django_rwrouter.servers.in_flight import loads  # noqa: E402
 from django_rwrouter.testing import capture_routing  # noqa: E402
 from tests.app.models import Author, Book  # noqa: E402
+from tests.patience import until  # noqa: E402
 
 
 def aliases(routed):
     return [decision.alias for decision in routed if decision.operation == "read"]
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.02)
 
 
 def read(token=""):

@@ -16,6 +16,7 @@ from django_rwrouter.servers.health import health
 from launcher.poolers import HAProxy, PgBouncer
 from launcher.ports import LOOPBACK
 from tests.app.models import Book
+from tests.patience import until
 from tests.servers.products.conftest import lead_to
 from tests.servers.products.settings import ALIASES, REPLICAS
 from tests.servers.setups.conftest import ROUNDS, stale_reads, started
@@ -53,13 +54,6 @@ def watched(rwrouter, **changes):
     finally:
         lifecycle._monitor.in_tests = False
         process.reset()
-
-
-def until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def reads_on(routed):

@@ -16,6 +16,7 @@ from django_rwrouter.servers.health import health
 from launcher.postgresql import PostgreSQLCluster
 from launcher.postgresql_data import literal
 from tests.app.models import Book
+from tests.patience import until
 from tests.servers.product import on
 from tests.servers.products.conftest import attach, lead_to
 from tests.servers.products.settings import REPLICAS
@@ -72,13 +73,6 @@ def doctor(*severities):
         }
         if not any(topic == "position" for _alias, topic, _severity in found) or time.monotonic() > deadline:
             return found
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -117,10 +116,3 @@ POSTGRESQL = Product(
 
 def is_alive(pid: int) -> bool:
     return proc_stat(pid)[:1] not in ([], ["Z"])
-
-
-def eventually(condition, what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"Waited 20 s in vain: {what}."
-        time.sleep(0.01)

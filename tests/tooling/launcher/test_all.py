@@ -9,7 +9,8 @@ import pytest
 from launcher.process import ServerError
 from launcher.server import Server
 from launcher.watchdog import children, proc_stat
-from tests.tooling.launcher.products import MARIADB, MYSQL, POSTGRESQL, eventually
+from tests.patience import until
+from tests.tooling.launcher.products import MARIADB, MYSQL, POSTGRESQL
 
 PRODUCTS = [
     pytest.param(product, marks=pytest.mark.product(product.name)) for product in (MARIADB, MYSQL, POSTGRESQL)
@@ -115,7 +116,7 @@ def test_a_frozen_replica_can_be_stopped(product, replica):
 def test_a_server_killed_by_somebody_else_can_be_started(product, cluster, replica):
     os.kill(replica.pid, signal.SIGKILL)
     # It may stay in the process table as a zombie, until we ask.
-    eventually(lambda: not replica.is_running(), "the killed server counts as running")
+    until(lambda: not replica.is_running(), "the killed server counts as running")
     replica.start()
 
 

@@ -14,7 +14,8 @@ import pytest
 from launcher import programs
 from launcher.mariadb import MariaDBCluster, MariaDBServer, ServerError
 from launcher.programs import find_program
-from tests.tooling.launcher.products import MARIADB, eventually, is_alive
+from tests.patience import until
+from tests.tooling.launcher.products import MARIADB, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
 PRODUCT = MARIADB
@@ -280,8 +281,8 @@ def test_servers_do_not_outlive_the_program_that_started_them(ending):
     )
     folder, *pids = program.stdout.split()
     assert len(pids) == 2, program.stderr
-    eventually(lambda: not any(is_alive(int(pid)) for pid in pids), "servers still run")
-    eventually(lambda: not Path(folder).exists(), f"{folder} is still there")
+    until(lambda: not any(is_alive(int(pid)) for pid in pids), "servers still run")
+    until(lambda: not Path(folder).exists(), f"{folder} is still there")
 
 
 # --- the command line ---------------------------------------------------------------------------

@@ -15,7 +15,8 @@ import pytest
 
 from launcher.mysql import MySQLCluster, ServerError
 from launcher.programs import fetch
-from tests.tooling.launcher.products import MYSQL, eventually
+from tests.patience import until
+from tests.tooling.launcher.products import MYSQL
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.product("mysql")
@@ -122,7 +123,7 @@ def test_a_paused_replica_applies_what_it_received_before_it_is_promoted():
         cluster.pause(one)
         row = write(cluster)
         number = cluster.position().rpartition("-")[2]
-        eventually(
+        until(
             lambda: one.replication_status()["Retrieved_Gtid_Set"].endswith(f"-{number}"),
             "nothing is received",
         )

@@ -13,7 +13,8 @@ import pytest
 from launcher import postgresql_data
 from launcher.postgresql import PostgreSQLCluster, ServerError
 from launcher.watchdog import children
-from tests.tooling.launcher.products import POSTGRESQL, eventually, is_alive
+from tests.patience import until
+from tests.tooling.launcher.products import POSTGRESQL, is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.product("postgresql")
@@ -34,7 +35,7 @@ def test_servers_are_told_apart(cluster):
     assert [server.sql("SHOW cluster_name") for server in cluster.servers] == [[(name,)] for name in names]
     senders = "SELECT application_name, state FROM pg_stat_replication ORDER BY 1"
     streaming = [("replica1", "streaming"), ("replica2", "streaming")]
-    eventually(lambda: cluster.primary.sql(senders) == streaming, "they do not stream")
+    until(lambda: cluster.primary.sql(senders) == streaming, "they do not stream")
     assert cluster.primary.replication_status() == {}
     assert cluster.replicas[0].replication_status()["primary_port"] == str(cluster.primary.port)
 
@@ -192,7 +193,7 @@ def test_a_lagging_replica_applies_what_it_received_before_it_is_promoted(lag):
         row = write(cluster)
         position = lsn(cluster.position())
         # What PostgreSQL logs of its own may follow at any time.
-        eventually(lambda: lsn(one.replication_status()["received"]) >= position, "nothing is received")
+        until(lambda: lsn(one.replication_status()["received"]) >= position, "nothing is received")
         cluster.promote(one)
         assert has(one, row)
         with pytest.raises(TimeoutError, match=r"follows .*primary.*, not .*replica1"):
@@ -280,7 +281,7 @@ def test_stop_leaves_no_process_and_no_folder():
         folder = cluster.folder
         pids = [pid for server in cluster.servers for pid in [server.pid, *children(server.pid)]]
         cluster.replicas[0].freeze()
-    eventually(lambda: not any(is_alive(pid) for pid in pids), "servers still run")
+    until(lambda: not any(is_alive(pid) for pid in pids), "servers still run")
     assert not folder.exists()
 
 
@@ -303,8 +304,8 @@ def test_servers_do_not_outlive_the_program_that_started_them_even_frozen():
     )
     folder, *pids = program.stdout.split()
     assert len(pids) > 6, program.stderr
-    eventually(lambda: not any(is_alive(int(pid)) for pid in pids), "servers still run")
-    eventually(lambda: not Path(folder).exists(), f"{folder} is still there")
+    until(lambda: not any(is_alive(int(pid)) for pid in pids), "servers still run")
+    until(lambda: not Path(folder).exists(), f"{folder} is still there")
 
 
 def test_around_a_command():

@@ -11,6 +11,7 @@ from django.db import OperationalError
 from django_rwrouter import process, stats
 from django_rwrouter.databases.base import Busy
 from django_rwrouter.stats import flusher, recorder
+from tests.patience import until
 
 REPLICAS = {"REPLICAS": ["replica1", "replica2"]}
 
@@ -72,22 +73,15 @@ def threads():
     return [each for each in threading.enumerate() if each.name == "rwrouter-statistics"]
 
 
-def wait_until(condition, what, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"after {seconds} s still not true: {what}"
-        time.sleep(0.005)
-
-
 def test_a_thread_writes_after_the_start(keeper, in_production):
     stats.start()
     stats.start()
     (thread,) = threads()
     assert thread.daemon
     stats.count_event("hit")
-    wait_until(lambda: keeper.total() == 1, "the count is written")
+    until(lambda: keeper.total() == 1, "the count is written")
     stats.count_event("hit")
-    wait_until(lambda: keeper.total() == 2, "the next count is written")
+    until(lambda: keeper.total() == 2, "the next count is written")
     assert keeper.made == 1
     stats.reset()
     thread.join(10)
@@ -323,9 +317,9 @@ def test_what_is_put_off_is_written_soon_and_nobody_is_told(keeper, in_productio
     keeper.failure = Busy()
     stats.count_event("request")
     stats.start()
-    wait_until(lambda: len(keeper.calls) > 1, "it is tried again")
+    until(lambda: len(keeper.calls) > 1, "it is tried again")
     keeper.failure = None
-    wait_until(lambda: keeper.total() == 1, "the event is written")
+    until(lambda: keeper.total() == 1, "the event is written")
     assert not caplog.records
 
 
