@@ -135,8 +135,8 @@ class HostElection(Election):
             raise CannotShareError("this system has no file locks of the kind that is needed")
         super().__init__(interval)
         namespaces = [_namespace(name) for name in _NAMESPACES]
-        key = settings_key(topology, user=os.geteuid(), namespaces=namespaces, boot=_boot_id())
-        self._lock_name, self._snapshot_name = f"{key}.lock", f"{key}.json"
+        self._key = settings_key(topology, user=os.geteuid(), namespaces=namespaces, boot=_boot_id())
+        self._lock_name, self._snapshot_name = f"{self._key}.lock", f"{self._key}.json"
         self._lock: int | None = None
         self._seen = (0, 0, 0)
         """Identity of the snapshot file that was read last."""
@@ -166,7 +166,10 @@ class HostElection(Election):
                 # Of two that do so at once the later one wins, and the other finds out when it publishes.
                 self._directory.remove(self._lock_name)
                 self._lock = self._try_to_lock()
-        return self._lock is not None
+        if self._lock is None:
+            return False
+        self._directory.sweep(self._key)
+        return True
 
     def _try_to_lock(self) -> int | None:
         lock = self._directory.open(self._lock_name)

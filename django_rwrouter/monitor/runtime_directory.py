@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 _MODE: Final = 0o700
 _FOREIGN_BITS: Final = 0o077
 """Permission bits that would let other users in."""
+_LEFT_SECONDS: Final = 86_400
 _SAFE: Final = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Follow no symbolic link, do not block on a named pipe, and close on exec."""
 
@@ -108,9 +110,25 @@ class RuntimeDirectory:
         with suppress(OSError):
             os.unlink(name, dir_fd=self._fd)
 
+    def sweep(self, own: str) -> None:
+        """Remove what other settings, versions and boots have left: nobody has written it for a day.
+
+        Files that belong together have the same name up to the first dot; ``own`` are this process's.
+        """
+        since = time.time() - _LEFT_SECONDS
+        names = os.listdir(self._fd)  # noqa: PTH208  (the open directory, whatever its path leads to now)
+        kept = {own, *(_key_of(name) for name in names if self.identity(name)[2] / 1e9 > since)}
+        for name in names:
+            if _key_of(name) not in kept:
+                self.remove(name)
+
     def close(self) -> None:
         """Close the directory."""
         os.close(self._fd)
+
+
+def _key_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _require_private(

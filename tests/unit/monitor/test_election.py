@@ -59,6 +59,20 @@ def test_one_leads_and_the_next_takes_over_when_it_has_ended(candidate):
     assert second.leads()
 
 
+def test_who_comes_to_lead_sweeps_out_what_other_boots_have_left(candidate, directory):
+    first = candidate()
+    (directory / "left.lock").touch(0o600)
+    os.utime(directory / "left.lock", (0, 0))
+    assert first.leads()
+    first.close()
+    for path in directory.iterdir():
+        os.utime(path, (0, 0))  # Its own, of a leader that ended long ago.
+    second = candidate()
+    assert second.leads()
+    assert second.publish(Snapshot())
+    assert sorted(path.suffix for path in directory.iterdir()) == [".json", ".lock"]
+
+
 def test_a_silent_leader_is_superseded_and_finds_it_out(candidate, clock):
     first, second, third = candidate(), candidate(), candidate()
     assert first.leads()

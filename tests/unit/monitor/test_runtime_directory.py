@@ -1,6 +1,7 @@
 """The directory in which processes meet is the user's own, or it is refused."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,17 @@ def test_what_belongs_to_another_user_is_refused(tmp_path, monkeypatch, what):
     with pytest.raises(NotPrivateError, match="another user"):
         directory.open("a.lock") if what == "file" else RuntimeDirectory(str(Path(tmp_path, "own")))
     directory.close()
+
+
+def test_what_nobody_has_written_for_a_day_is_swept_out(tmp_path):
+    """A lock is as old as its process; the snapshot beside it tells that it lives."""
+    directory = RuntimeDirectory(str(tmp_path / "x"))
+    yesterday = time.time() - 2 * 86_400
+    for name in ("left.lock", "left.json", "left.json.17", "lives.lock", "own.lock"):
+        directory.replace(name, b"")
+        os.utime(tmp_path / "x" / name, (yesterday, yesterday))
+    directory.replace("lives.json", b"")
+    directory.sweep("own")
+    directory.close()
+    left = sorted(path.name for path in (tmp_path / "x").iterdir())
+    assert left == ["lives.json", "lives.lock", "own.lock"]
