@@ -69,7 +69,7 @@ def ask(model=Book):
     """Read once; return the decision."""
     with capture_routing() as decisions:
         model.objects.count()
-    (decision,) = (each for each in decisions if each.model is model)
+    (decision,) = (decision for decision in decisions if decision.model is model)
     return decision
 
 

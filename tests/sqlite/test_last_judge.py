@@ -258,7 +258,7 @@ def test_it_is_counted_where_it_ran(shelf, build):
         notes = build()
         with use_primary(), capture_routing() as decisions:
             list(notes)
-    assert [(each.alias, each.reason.value, each.model) for each in decisions] == [
+    assert [(decision.alias, decision.reason.value, decision.model) for decision in decisions] == [
         ("default", "use_primary", Note)
     ]
 
