@@ -27,4 +27,4 @@ def test_the_trace_follows_a_first_read_through_a_replica_and_a_repeated_one():
     assert int(repeated[2]) < int(first[2])
     part = run.stdout.partition("repeated read")[0]
     assert len(re.findall(r"^    [\w/]+\.py:\d+ ", part, re.MULTILINE)) == int(first[2])
-    assert "db_for_read" in part
+    assert "route_read" in part
