@@ -99,7 +99,7 @@ class ReadWriteMiddleware:
         if state is None or state.outside:
             return
         if state.may_block:
-            exchange.watch_session(request)
+            exchange.watch_session(state, request)
         if state.safe and get_topology().unsafe_views and _is_unsafe_view(request):
             state.safe = False
             state.settled = {}
@@ -128,7 +128,7 @@ def _begin(request: HttpRequest) -> RoutingState:
     state.load_token = partial(exchange.load, request)
     state.may_block = exchange.in_use().may_block
     if state.may_block:
-        exchange.begin(request)
+        exchange.begin(state, request)
     return state
 
 

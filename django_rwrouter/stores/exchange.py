@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial, reduce
@@ -130,6 +131,8 @@ def _values(store: Store, request: HttpRequest) -> Sequence[str] | None:
         return None if _knows(store, request) else ()
     try:
         values = store.load(request)
+        if values.__class__ not in {list, tuple, str}:
+            values = tuple(values)  # What can be looked at only once would be empty afterwards.
         # No call for each request. A string is a sequence of strings, and none of them is a token.
         for value in (None,) if isinstance(values, str) else values:
             if not isinstance(value, str):
@@ -281,38 +284,57 @@ def _used(state: RoutingState) -> list[tuple[Cluster, ClusterScope]]:
     return [(clusters[name], state.clusters[name]) for name in [*state.clusters] if name in clusters]
 
 
-def begin(request: HttpRequest) -> None:
+def begin(state: RoutingState, request: HttpRequest) -> None:
     """Have the session watched from the beginning: another middleware may end it before a view is found."""
     if in_use().refreshing:
         require_session(request)
-    watch_session(request)
+    watch_session(state, request)
 
 
-def watch_session(request: HttpRequest) -> None:
-    """Keep the tokens of the client's session when it is deleted."""
+def watch_session(state: RoutingState, request: HttpRequest) -> None:
+    """Look at the client's token before its session is emptied, and keep it before the session is deleted.
+
+    Where looking would have to wait on an event loop's thread, the client counts as one that just wrote.
+    """
     session = getattr(request, "session", None)
     if not isinstance(session, SessionBase) or isinstance(session, _Watched):
         return
     if django_settings.SESSION_COOKIE_NAME in request.COOKIES:
+        # The session must not hold the scope, which holds the request, which holds the session.
+        vars(session)["_scope"] = weakref.ref(state)
         session.__class__ = _watched(session.__class__)
 
 
 class _Watched(SessionBase):
     """Mixed into the class of a request's session."""
 
+    _scope: Callable[[], RoutingState | None] | None = None
+    """``None`` for another session of the same class."""
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Have copies, which may be pickled, be of the session's own class."""
         session: Any = object.__new__(type(self).__bases__[1])
-        vars(session).update(vars(self))
+        vars(session).update({name: value for name, value in vars(self).items() if name != "_scope"})
         make, arguments, *rest = session.__reduce_ex__(protocol)
         return partial(make, *arguments), (), *rest  # The pickler wants __newobj__() to make this very class.
 
+    def clear(self) -> None:
+        state = None if self._scope is None else self._scope()
+        if state is not None and state.token is None and not state.loading:
+            if running_loop():
+                state.token = _written_at(time.time())
+            else:
+                state.known_token()
+        super().clear()
+
     def delete(self, session_key: str | None = None) -> None:
-        _keep_remains(self, session_key)
+        if self._scope is not None:
+            _keep_remains(self, session_key)
         super().delete(session_key)
 
     async def adelete(self, session_key: str | None = None) -> None:
-        await sync_to_async(_keep_remains)(self, session_key)
+        if self._scope is not None:
+            await sync_to_async(_keep_remains)(self, session_key)
         await super().adelete(session_key)
 
 

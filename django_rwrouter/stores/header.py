@@ -6,6 +6,7 @@ The client sends back, with each request, the value that it received last.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -13,6 +14,9 @@ from django.utils.cache import patch_vary_headers
 
 from django_rwrouter.conf import get_settings
 from django_rwrouter.stores import keep_private
+
+MOST: Final = 4
+"""Tokens that are read of one header: each takes time, and the client chooses how many there are."""
 
 
 class HeaderStore:
@@ -23,7 +27,7 @@ class HeaderStore:
     def load(self, request: HttpRequest) -> Sequence[str]:
         """Return the header's value; a header that was sent twice arrives as one, with a comma."""
         value = request.headers.get(get_settings().header, "")
-        return [part.strip() for part in value.split(",")] if value else ()
+        return [part.strip() for part in value.split(",", MOST)[:MOST]] if value else ()
 
     def save(self, request: HttpRequest, response: HttpResponseBase, token: str, max_age: float) -> None:
         """Set the header, and keep shared caches from handing it to others."""

@@ -59,14 +59,16 @@ class SessionStore:
         brought = _key_brought(request)
         if session.session_key is None and not brought and not session.modified:
             return ()
-        loaded, key = hasattr(session, "_session_cache"), session.session_key
+        loaded = hasattr(session, "_session_cache")
+        is_another = session.session_key != brought
         tokens = _tokens(session)  # Loads it: one that is not stored has no key any more.
-        if brought and (key != brought or (session.modified and not tokens)):  # It was replaced or emptied.
-            tokens += _missing(tokens, session.__class__(brought))
-        if brought and session.session_key != brought:
-            tokens += _missing(tokens, _remains_of(session, brought))
-            if not loaded:
-                _unload_if_gone(session, brought)
+        if not brought or session.session_key == brought:
+            return tokens
+        if is_another:
+            tokens = [*tokens, *_missing(tokens, session.__class__(brought))]
+        tokens = [*tokens, *_missing(tokens, _as_stored(session, brought))]
+        if not loaded:
+            _unload_if_gone(session, brought)
         return tokens
 
     def leave(
@@ -190,7 +192,7 @@ def _add_to_remains(session: SessionBase, key: str, tokens: Sequence[str], max_a
     if is_new:
         remains = _remains_of(session, key)
         remains.clear()  # And so does not look for what is there.
-    remains[KEY] = _joined(list(dict.fromkeys([*left, *tokens])))
+    remains[KEY] = _joined([*left, *tokens])
     remains.set_expiry(math.ceil(max_age))
     with suppress(CreateError, UpdateError):  # Another request deletes it, too.
         remains.save(must_create=is_new)

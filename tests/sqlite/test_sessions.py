@@ -163,6 +163,29 @@ def test_it_is_found_there_by_the_request_that_empties_it(site, backend, store, 
     assert site.get(view).text == "pinned"
 
 
+@pytest.mark.parametrize("backend", ["db", "cached_db", "file", "cache"], indirect=True)
+@session_store
+def test_one_that_is_emptied_and_saved_at_once_leaves_it_as_well(site, backend, store):
+    def view(request):
+        request.session.clear()
+        request.session.save()
+        return reason()
+
+    site.post(write)
+    assert site.get(view).text == "pinned"
+    assert site.get(lambda _request: reason()).text == "pinned"
+
+
+@pytest.mark.parametrize("backend", ["file"], indirect=True)
+@session_store
+def test_one_that_has_expired_is_ended_once(site, backend, store, tmp_path, settings):
+    """This engine deletes a session when it loads one that has expired."""
+    settings.SESSION_COOKIE_AGE = -1
+    site.post(lambda request: request.session.update({"seen": 1}))
+    site.get(lambda request: request.session.get("seen"))
+    assert len(list(tmp_path.iterdir())) <= 2
+
+
 @pytest.mark.parametrize("backend", ["db", "cache"], indirect=True)
 @session_store
 def test_a_session_that_ended_is_not_replaced_for_the_token_s_sake(site, backend, store):

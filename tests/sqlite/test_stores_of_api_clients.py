@@ -92,6 +92,13 @@ def test_a_header_that_is_sent_twice_counts(store, is_pinned, between):
         assert is_pinned(**{HEADER: value})
 
 
+def test_a_header_of_very_many_is_not_read_to_its_end(store, is_pinned):
+    store("header")
+    token = Client().post("/")[HEADER]
+    assert is_pinned(**{HEADER: f"a,a,a,{token}"})
+    assert not is_pinned(**{HEADER: f"a,a,a,a,{token}"})
+
+
 def test_it_may_have_another_name(store, is_pinned):
     store("header", HEADER="X-Token")
     value = Client().post("/")["X-Token"]
@@ -462,6 +469,14 @@ class Careless:
 
     def save(self, request, response, token, max_age):
         type(self).values = token
+
+
+def test_a_store_may_return_what_can_be_looked_at_once(store, is_pinned, monkeypatch):
+    store("header")
+    token = Client().post("/")[HEADER]
+    store(f"{__name__}.Careless")
+    monkeypatch.setattr(Careless, "load", lambda _store, _request: (value for value in [token]))
+    assert is_pinned()
 
 
 @pytest.mark.parametrize("values", ["token", [3], [b"token"], 3, {"a": 1}.values()], ids=str)
