@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -20,7 +21,10 @@ class ReplicaSettings:
     """One entry of ``REPLICAS``."""
 
     alias: str
-    """An object of its own, so that ``is`` tells an alias that the router has named from one in the code."""
+    """An object of its own, so that ``is`` tells an alias that the router has named from one in the code.
+
+    Of one letter Python has one object: what the code names so is decided again, too.
+    """
     weight: float = option(validators.positive, 1.0)
     """Its share of the reads, relative to the other replicas' weights."""
     zone: str = option(validators.any_text, "")
@@ -50,7 +54,8 @@ def _replica(alias: object, options: object) -> ReplicaSettings:
         raise ValueError(f"must name database aliases, and {shown(alias)} is not a string")  # noqa: TRY004
     if not isinstance(options, Mapping):
         raise ValueError(f"must give {alias!r} a dict such as {{'WEIGHT': 3}}, not {shown(options)}")  # noqa: TRY004
-    own = _alias_objects.setdefault(alias, "".join([*alias]))
+    # The key is interned, and so what equal strings in the code are; it must not become the other one.
+    own = _alias_objects.setdefault(sys.intern("".join([*alias])), "".join([*alias]))
     return validators.instance(ReplicaSettings, options, f"gives {alias!r}", "option", alias=own)
 
 

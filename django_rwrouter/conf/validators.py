@@ -44,9 +44,9 @@ def parsed(validate: Validator[T], value: object) -> T:
     """Return the parsed value; raises ``ValueError`` also for one whose own methods raise."""
     try:
         return validate(value)
-    except ValueError:
-        raise
     except Exception as error:
+        if isinstance(error, ValueError) and error.args:
+            raise
         raise ValueError(f"cannot be read: {type(error).__name__}: {error}") from error
 
 

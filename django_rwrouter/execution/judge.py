@@ -50,6 +50,8 @@ _QUERIES: Final = frozenset(
 )
 _GET_OR_CREATE: Final = frozenset({QuerySet.get_or_create.__code__})
 _DELETION: Final = frozenset({Collector.collect.__code__, Collector.delete.__code__})
+_MAKING: Final = Model.__init__.__code__
+"""Calls receivers of ``post_init``: what they read is none of what Django reads around them."""
 _CONTENT_TYPES: Final = frozenset({"django_content_type"})
 _FRAMES: Final = 25
 """How far up the stack Django's own code is looked for, which is what runs a statement."""
@@ -259,7 +261,7 @@ def _runner(codes: frozenset[CodeType]) -> Any:
     """Return the object of Django's whose method of one of these codes runs the statement, or ``None``."""
     frame = inspect.currentframe()
     for _step in range(_FRAMES):
-        if frame is None:
+        if frame is None or frame.f_code is _MAKING:
             return None
         if frame.f_code in codes:
             return frame.f_locals["self"]

@@ -223,6 +223,8 @@ class RoutingState:
             self.load_token = lambda: token if load is None else load().merge(token)
         for scope in list(self.clusters.values()):
             scope.floors = {}  # The primary was asked before it is known what the token speaks of.
+        for reads in list(self.announced_reads.values()):
+            reads.clear()  # What is bound, and has not run yet, is decided again.
         self.settled = {}
 
 

@@ -16,7 +16,9 @@ from django.db.models import Case, Exists, OuterRef, Subquery, When, prefetch_re
 from django_rwrouter import (
     ReplicaWriteError,
     consistency,
+    current_token,
     read_connection,
+    restore_token,
     routing_scope,
     use_primary,
     use_replica,
@@ -216,6 +218,37 @@ def test_bound_in_another_request_nothing_speaks_against_a_replica(shelf, site, 
     kept = []
     site.get(lambda _request: kept.append(build()))
     assert site.get(lambda _request: texts(kept[0].iterator())).text == "['old']"
+
+
+@bound
+def test_bound_before_a_token_is_restored(shelf, build):
+    with routing_scope():
+        Tag.objects.create(name="red")
+        token = current_token()
+    with routing_scope(safe=True):
+        notes = build()
+        restore_token(token)
+        assert texts(notes) == ["new"]
+
+
+def test_what_a_receiver_reads_by_name_is_obeyed_while_django_makes_the_objects_of_a_bound_queryset(shelf):
+    seen = []
+
+    def read(instance, **_kwargs):
+        with connections["replica1"].cursor() as cursor:
+            cursor.execute("SELECT name FROM app_author")
+            seen.extend(cursor.fetchone())
+
+    Author.objects.update(name="new")
+    signals.post_init.connect(read, sender=Note)
+    try:
+        with routing_scope(safe=True):
+            notes = Note.objects.raw("SELECT * FROM app_note")
+            Tag.objects.create(name="red")
+            assert texts(notes) == ["new"]
+    finally:
+        signals.post_init.disconnect(read, sender=Note)
+    assert seen == ["old"]
 
 
 @bound

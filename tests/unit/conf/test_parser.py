@@ -1,4 +1,6 @@
+import sys
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -280,9 +282,20 @@ class Odd:
     __hash__ = object.__hash__
 
 
+class Wordless(Odd):
+    """Says nothing of what is wrong."""
+
+    def __eq__(self, other):
+        raise ValueError
+
+    __bool__ = __iter__ = __len__ = __eq__
+    __hash__ = object.__hash__
+
+
 ODD = {
     "raising": Odd(),
     "signalling": Decimal("sNaN"),
+    "raising without a word": Wordless(),
     "too many digits": [10**5000],
     "long": "x" * 100_000,
     "lazy object": SimpleLazyObject(lambda: " "),
@@ -457,6 +470,15 @@ def test_an_unknown_alias_is_reported_with_its_key_and_the_nearest_right_name(ra
     assert f"[{key!r}]" in problem.message
     assert repr(alias) in problem.message
     assert problem.hint == f"Did you mean {nearest!r}?"
+
+
+def test_an_alias_is_another_object_than_the_code_s():
+    """Python interns the strings of the code, and Django each alias whose connection it opens."""
+    computed = f"replica{len(DATABASES)}"
+    settings, _problems = read({"REPLICAS": [computed]}, ("default", computed))
+    [replica] = settings.clusters[0].replicas
+    setattr(SimpleNamespace(), replica.alias, None)
+    assert sys.intern(f"replica{len(DATABASES)}") is not replica.alias == computed
 
 
 def test_the_case_of_an_alias_is_kept_in_the_hint():
