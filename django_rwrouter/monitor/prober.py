@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_rwrouter.databases import get_product
 from django_rwrouter.databases.private_connections import own_connection
 from django_rwrouter.events import emit
-from django_rwrouter.monitor.probes import PrimarySample, ProbeQuestion, ProbeResult, ask
+from django_rwrouter.monitor.probes import Answers, PrimarySample, ProbeQuestion, ProbeResult, ask
 from django_rwrouter.scope.context import silenced
 from django_rwrouter.servers import sockets
 
@@ -87,16 +87,17 @@ class Prober:
             if self.is_primary:
                 sample.done.set()
 
-    def ask_more(self) -> dict[str, Any]:
+    def ask_more(self) -> Answers:
         """Ask the additional questions, on the connection of :meth:`probe`; return the answers. Never raises.
 
         A missing answer says nothing about the server: the table may be locked.
         """
-        answers: dict[str, Any] = {}
+        answers: dict[str, tuple[Any, float]] = {}
         for question in self.questions:
             if self._connection is not None and self._raw is not None:
+                asked_at = monotonic()
                 with suppress(Exception), silenced():
-                    answers[question.name] = question.ask(self._connection)
+                    answers[question.name] = question.ask(self._connection), asked_at
         return answers
 
     def abort(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from django.db import Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -85,10 +85,12 @@ class ProbeQuestion:
     """Returns the alias of the database to ask."""
     ask: Callable[[BaseDatabaseWrapper], Any]
     """Asks on an open connection and returns JSON's types; an exception means that there is no answer."""
-    take_in: Callable[[Any], None]
-    """Called with each answer, in the monitor's thread."""
+    take_in: Callable[[Any, float], None]
+    """Called in the monitor's thread with each answer, and when it was asked for (monotonic seconds)."""
 
 
+Answers: TypeAlias = Mapping[str, tuple[Any, float]]
+"""By a question's name, its answer, and when it was asked (monotonic seconds)."""
 QUESTIONS: Final[list[ProbeQuestion]] = []
 
 
@@ -97,12 +99,12 @@ def also_ask(question: ProbeQuestion) -> None:
     QUESTIONS.append(question)
 
 
-def take_in(answers: Mapping[str, Any], report: Callable[[Exception], object]) -> None:
-    """Pass the answers, by name, to the modules that registered the questions; report what these raise."""
+def take_in(answers: Answers, report: Callable[[Exception], object]) -> None:
+    """Pass the answers to the modules that registered the questions; report what these raise."""
     for question in QUESTIONS:
         if question.name in answers:
             try:
-                question.take_in(answers[question.name])
+                question.take_in(*answers[question.name])
             except Exception as error:  # noqa: BLE001  (one module must not keep the others from theirs)
                 report(error)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -17,7 +17,14 @@ from django_rwrouter.conf.clusters import Topology
 from django_rwrouter.conf.options import MonitorSettings
 from django_rwrouter.events.causes import TIMEOUT
 from django_rwrouter.monitor.prober import Prober
-from django_rwrouter.monitor.probes import QUESTIONS, PrimarySample, ProbeQuestion, ProbeResult, take_in
+from django_rwrouter.monitor.probes import (
+    QUESTIONS,
+    Answers,
+    PrimarySample,
+    ProbeQuestion,
+    ProbeResult,
+    take_in,
+)
 from django_rwrouter.monitor.schedule import Turn, next_deadline, woke
 from django_rwrouter.monitor.snapshot import Snapshot
 from django_rwrouter.monitor.verdicts import Verdicts
@@ -106,7 +113,7 @@ class ErrorReports:
         logger.log(level, "The monitor of the databases has met an error, and goes on.", exc_info=error)
 
 
-Inbox: TypeAlias = "queue.SimpleQueue[ProbeResult | dict[str, Any] | None]"
+Inbox: TypeAlias = "queue.SimpleQueue[ProbeResult | Answers | None]"
 """Results and answers of the workers, and ``None`` to wake the thread that waits for them."""
 
 
@@ -166,7 +173,7 @@ class Rounds:
         self._end_primary = settings.end_primary_statements
         self._cut_off_at: dict[str, float] = {}
         """When statements on a server were last cut off, by alias (monotonic seconds)."""
-        self._answers: dict[str, Any] = {}
+        self._answers: Answers = {}
         self._inbox: Inbox = queue.SimpleQueue()
         self._ended = False
         self._until = 0.0
@@ -230,11 +237,11 @@ class Rounds:
             fresh = self._verdicts.must_connect(alias)
             worker.ask(monotonic() + self._timeout, sample, patience, fresh=fresh)
 
-    def _take(self, item: ProbeResult | dict[str, Any] | None) -> None:
+    def _take(self, item: ProbeResult | Answers | None) -> None:
         if isinstance(item, ProbeResult):
             self._hear(item)
         elif item is not None:
-            self._answers.update(item)
+            self._answers = {**self._answers, **item}
             take_in(item, self._report)
         elif self._inbox.empty():
             self._look_for_overdue()

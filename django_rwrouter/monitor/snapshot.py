@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from django_rwrouter import databases
 from django_rwrouter.databases.base import Reading
-from django_rwrouter.monitor.probes import ProbeResult
+from django_rwrouter.monitor.probes import Answers, ProbeResult
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the format; others are not read."""
 
 
@@ -27,8 +27,8 @@ class Snapshot:
     """Why each ejected replica was ejected, by alias."""
     cut_off: Mapping[str, float] = field(default_factory=dict)
     """When hung statements on a server were last cut off, by alias."""
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    """The answers to the additional questions, by name."""
+    answers: Answers = field(default_factory=dict)
+    """The answers to the additional questions."""
 
 
 _PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -49,7 +49,7 @@ def encode(snapshot: Snapshot, when: Callable[[float], Any], **more: Any) -> byt
         "servers": [_encode_finding(finding, when) for finding in snapshot.findings],
         "ejected": dict(snapshot.ejected),
         "cut_off": {alias: when(at) for alias, at in snapshot.cut_off.items()},
-        "answers": dict(snapshot.answers),
+        "answers": {name: (answer, when(at)) for name, (answer, at) in snapshot.answers.items()},
     }
     return json.dumps(data | more, separators=(",", ":")).encode()
 
@@ -72,7 +72,7 @@ def decode(data: Any, when: Callable[[Any], float]) -> Snapshot | None:
             findings=tuple(_decode_finding(finding, when) for finding in data["servers"]),
             ejected={str(alias): str(why) for alias, why in data["ejected"].items()},
             cut_off={str(alias): when(at) for alias, at in data["cut_off"].items()},
-            answers=dict(data["answers"]),
+            answers={str(name): (answer, when(at)) for name, (answer, at) in data["answers"].items()},
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None

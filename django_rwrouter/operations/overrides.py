@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process, stats
-from django_rwrouter.conf import SETTING, get_settings
+from django_rwrouter.conf import SETTING
 from django_rwrouter.conf.clusters import get_topology
 from django_rwrouter.conf.validators import did_you_mean
 from django_rwrouter.databases import get_product
@@ -31,8 +32,6 @@ from django_rwrouter.stats.own_table import TableMissingError
 NOTHING_ROUTED: Final = f"{SETTING} names no replica and no primary: nothing is routed."
 LOOK_AGAIN_SECONDS: Final = 10.0
 """How long a table that has not been made yet is not asked for again: each time is an error in its log."""
-LATE_INTERVALS: Final = 1.5
-"""For how many of its intervals a monitor, also another process's, may still tell what it read before."""
 
 _KINDS: Final = frozenset(kind.value for kind in OverrideKind)
 _EVENTS: Final = {
@@ -106,12 +105,9 @@ def switch_on(cluster: str, by: str = "") -> bool:
 
 def _put(kind: OverrideKind, target: str, reason: str, by: str) -> None:
     _check_target(kind, target)
-    values = {
-        # Longer ones would be refused, or cut with a warning, as the server is set up.
-        "reason": _storable(reason)[:MAX_REASON],
-        "made_by": _storable(by)[:MAX_BY],
-        "made_at": int(time.time()),
-    }
+    # Longer ones would be refused, or cut with a warning, as the server is set up.
+    reason, by = _storable(reason)[:MAX_REASON], _storable(by)[:MAX_BY]
+    values = {"reason": reason, "made_by": by, "made_at": int(time.time())}
     table = RoutingOverride.objects.on_primary()
     with table.unseen():
         table.update_or_create(kind=kind.value, target=target, defaults=values)
@@ -124,12 +120,12 @@ def _storable(text: str) -> str:
 
 
 def _remove(kind: OverrideKind, target: str, by: str) -> bool:
-    table = RoutingOverride.objects.on_primary()
+    table, stored = RoutingOverride.objects.on_primary(), _storable(target)
     with table.unseen():
-        rows = table.filter(kind=kind.value, target=_storable(target))
+        rows = table.filter(kind=kind.value, target=stored)
         removed: bool = rows.delete()[0] > 0
     if removed:
-        _settle(table.db, _EVENTS[kind][1], target, by)
+        _settle(table.db, _EVENTS[kind][1], stored, _storable(by)[:MAX_BY])
     else:
         _check_target(kind, target)
     return removed
@@ -140,9 +136,9 @@ def _settle(alias: str, event: EventKind, target: str, detail: str) -> None:
 
     def settle() -> None:
         # Recorded once, by the process that made it; the others learn of it from the table.
-        global _monitor_is_late_until  # noqa: PLW0603
+        global _written_at  # noqa: PLW0603
         stats.note_event(event.code, target, detail)
-        _monitor_is_late_until = monotonic() + LATE_INTERVALS * get_settings().monitor.interval
+        _written_at = monotonic()
         apply(in_force())
 
     if connections[alias].in_atomic_block:
@@ -219,9 +215,12 @@ def in_force() -> list[Override]:
         return []
 
 
-def take_in(answer: Iterable[Sequence[Any]]) -> None:
-    """Apply what a monitor has read, unless that may be older than what this process has just written."""
-    if monotonic() >= _monitor_is_late_until:
+def take_in(answer: Iterable[Sequence[Any]], asked_at: float) -> None:
+    """Apply what a monitor has read, unless it may have read it before this process wrote.
+
+    A leader goes on telling what it read last for as long as the primary does not answer.
+    """
+    if asked_at >= _written_at:
         apply(answer)
 
 
@@ -273,14 +272,14 @@ def _understood(rows: Iterable[Sequence[Any]]) -> Iterator[Override]:
 
 _missing_until = 0.0
 """Until when (monotonic) a table that was not there is not asked for again."""
-_monitor_is_late_until = 0.0
-"""Until when (monotonic) a monitor's answer may be from before this process's own last change."""
+_written_at = -inf
+"""When this process last wrote the table (monotonic seconds)."""
 
 
 def reset() -> None:
     """Forget that the table was not there, and what this process has written."""
-    global _missing_until, _monitor_is_late_until  # noqa: PLW0603
-    _missing_until = _monitor_is_late_until = 0.0
+    global _missing_until, _written_at
+    _missing_until, _written_at = 0.0, -inf
 
 
 process.owns(reset)

@@ -1,6 +1,7 @@
 """Drained replicas and the kill switch: rows on the primary, applied by each process."""
 
 import logging
+import math
 import time
 from contextlib import closing
 
@@ -9,8 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_rwrouter import drain, routing_scope, undrain
-from django_rwrouter.conf import get_settings
+from django_rwrouter import drain, process, routing_scope, undrain
 from django_rwrouter.operations import overrides
 from django_rwrouter.operations.override_table import MAX_REASON, OverrideKind, RoutingOverride
 from django_rwrouter.operations.overrides import Override, switch_off, switch_on
@@ -106,16 +106,35 @@ def test_it_takes_one_statement_that_nobody_sees(own_connection):
     assert len(queries) == 0
 
 
-def test_a_monitor_that_read_before_undoes_nothing(own_connection, monkeypatch):
-    """It may be another process's, which publishes what it has read with each probe."""
+def test_what_is_kept_of_it_is_what_the_table_has():
+    """PostgreSQL refuses a null character in the statistics, too, and with it all that is written there."""
+    drain("replica1", "f\udcfcr \0", "kim\0")
+    undrain("replica1", "kim\0")
+    written = [happening for row in recorder._counters.take() for happening in row.data["log"]]
+    assert [happening[3] for happening in written] == ["f?r ? (kim?)", "kim?"]
+
+
+def test_a_monitor_that_read_before_undoes_nothing(own_connection):
+    """It may be another process's, which publishes what it has read with each probe, however old it is."""
+    before, asked_at = overrides.load(own_connection), time.monotonic()
+    drain("replica1")
+    overrides.take_in(before, asked_at)
+    assert health.standing("replica1").condition is Condition.DRAINED
+
+
+def test_a_monitor_that_read_afterwards_is_followed_at_once(own_connection):
     before = overrides.load(own_connection)
     drain("replica1")
-    overrides.take_in(before)
-    assert health.standing("replica1").condition is Condition.DRAINED
-    ahead = 1.5 * get_settings().monitor.interval
-    monkeypatch.setattr(overrides, "monotonic", lambda: time.monotonic() + ahead)
-    overrides.take_in(before)
+    overrides.take_in(before, time.monotonic())
     assert health.standing("replica1").condition is Condition.HEALTHY
+
+
+def test_a_monitor_whose_clock_cannot_be_compared_is_followed(own_connection):
+    drain("replica1")
+    answer = overrides.load(own_connection)
+    process.reset()
+    overrides.take_in(answer, -math.inf)
+    assert health.standing("replica1").condition is Condition.DRAINED
 
 
 def test_to_do_it_again_changes_who_and_why():

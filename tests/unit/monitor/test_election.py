@@ -285,6 +285,6 @@ def test_a_snapshot_is_read_as_it_was_written():
         ),
         ejected={"replica1": "timeout"},
         cut_off={"replica1": 5.0},
-        answers={"overrides": [["drain", "replica2", "", "", 1]]},
+        answers={"overrides": ([["drain", "replica2", "", "", 1]], 5.5)},
     )
     assert decode(from_bytes(encode(snapshot, float)), float) == snapshot

@@ -74,12 +74,15 @@ def test_a_leader_that_has_not_reached_a_replica_does_not_take_it_back(follower,
 def test_what_was_drained_stays_so_until_a_new_leader_has_asked(follower, monkeypatch):
     answers = []
     question = ProbeQuestion(
-        name="overrides", database=lambda: "default", ask=lambda _connection: None, take_in=answers.append
+        name="overrides",
+        database=lambda: "default",
+        ask=lambda _connection: None,
+        take_in=lambda *answer: answers.append(answer),
     )
     monkeypatch.setattr("django_rwrouter.monitor.probes.QUESTIONS", [question])
-    follower._take_in(Snapshot(answers={"overrides": ["drained"]}))
+    follower._take_in(Snapshot(answers={"overrides": (["drained"], 1.5)}))
     follower._take_in(Snapshot())
-    assert answers == [["drained"]]
+    assert answers == [(["drained"], 1.5)]
     assert "overrides" in {each.name for each in QUESTIONS}
 
 

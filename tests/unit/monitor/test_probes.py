@@ -40,9 +40,12 @@ def test_an_answer_that_one_module_chokes_on_reaches_the_others(monkeypatch):
         "QUESTIONS",
         [
             ProbeQuestion(name=name, database=lambda: "default", ask=lambda _connection: None, take_in=module)
-            for name, module in {"first": int, "second": answers.append}.items()
+            for name, module in {
+                "first": lambda answer, _asked_at: int(answer),
+                "second": lambda *answer: answers.append(answer),
+            }.items()
         ],
     )
-    take_in({"first": "no number", "second": "an answer"}, errors.append)
-    assert answers == ["an answer"]
+    take_in({"first": ("no number", 1.5), "second": ("an answer", 2.5)}, errors.append)
+    assert answers == [("an answer", 2.5)]
     assert [type(error) for error in errors] == [ValueError]
