@@ -25,7 +25,9 @@ _SETTING_UP: Final = frozenset(
 )
 
 FORK_PATIENCE: Final = 0.5
-"""Seconds that a fork waits at most for this package's threads to come to rest."""
+"""Seconds that a fork waits for this package's threads to come to rest."""
+LEAST_PATIENCE: Final = 0.02
+"""Seconds of it that each thread has, even if another has used up all."""
 
 Callback = Callable[[], object]
 
@@ -73,12 +75,15 @@ def rests_for_forks(locks: Callable[[], Iterable[threading.Lock]]) -> None:
 
 def _hold_up() -> None:
     until = time.monotonic() + FORK_PATIENCE
-    _held_by[threading.get_ident()] = [
+    held = _held_by[threading.get_ident()] = []
+    # Added one by one: what a signal's handler raises meanwhile must lose none. A thread that does not come
+    # to rest leaves the others a moment.
+    held.extend(
         lock
         for locks in _at_work
         for lock in locks()
-        if lock.acquire(timeout=max(0.0, until - time.monotonic()))
-    ]
+        if lock.acquire(timeout=max(LEAST_PATIENCE, until - time.monotonic()))
+    )
 
 
 def _go_on() -> None:

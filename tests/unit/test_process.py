@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import multiprocessing.util
+import os
 import signal
 import subprocess
 import sys
@@ -121,6 +122,26 @@ def test_state_is_reset_with_the_process_in_a_child_and_with_its_settings(regist
     process.changed(setting="RWROUTER")
     process.changed(setting="DEBUG")
     assert calls == ["forget", "reset"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not for this system, which does not fork")
+def test_an_error_while_a_fork_waits_leaves_no_lock_held(monkeypatch):
+    def alarm(*_args):
+        raise TimeoutError
+
+    first, second = threading.Lock(), threading.Lock()
+    monkeypatch.setattr(process, "_at_work", [lambda: [first, second]])
+    before = signal.signal(signal.SIGALRM, alarm)
+    try:
+        with second:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(TimeoutError):
+                process._hold_up()
+            assert first.locked()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    process._go_on()  # As Python calls it all the same.
+    assert not first.locked()
 
 
 def caches():
