@@ -54,6 +54,8 @@ after the slowest before the fault."""
 INTERVALS = 3
 """Within so many of the monitor's intervals a replica that is well again has reads again."""
 RETURN_PATIENCE = 30.0
+FOLLOWING_SECONDS = 3.0
+"""How soon after another process has a replica back a first read counts as then, of one that logs nothing."""
 MADE_AT, UNDONE_AT = 0.3, 0.6
 """When the fault is made and undone, as parts of the requests."""
 
@@ -350,7 +352,9 @@ def by_their_own_account(
 ) -> dict[tuple[str, str], float | None]:
     """Return when each process restored what it had ejected, by the log; otherwise its first read.
 
-    A process that has few requests may use a replica again for a second or two until one happens to go there.
+    A process that has few requests may use a replica again for a second or two until one happens to go
+    there. One that follows another's monitor logs nothing: if its first read came soon after, it returned
+    with that one.
     """
     clock = time.time() - time.monotonic()
     wrote = {(process, alias) for _at, process, alias, _what in changes}
@@ -362,9 +366,12 @@ def by_their_own_account(
         if what != "restored" or moment < undone:
             continue
         for key, seconds in times.items():
-            is_told = key == (process, alias) or (key[1] == alias and key not in wrote)
-            if is_told and seconds is not None:
-                times[key] = min(seconds, max(0.0, moment - returned))
+            told = max(0.0, moment - returned)
+            follows = key[1] == alias and key not in wrote
+            if seconds is not None and (
+                key == (process, alias) or (follows and seconds <= told + FOLLOWING_SECONDS)
+            ):
+                times[key] = min(seconds, told)
     return times
 
 

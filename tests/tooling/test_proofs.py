@@ -217,6 +217,7 @@ def test_a_process_has_a_replica_back_when_it_says_so_or_the_one_that_watches_fo
         ("2", "replica1"): 4.0,
         ("3", "replica1"): 4.0,
         ("3", "replica2"): 0.5,
+        ("4", "replica1"): 20.0,
     }
     returned = time.monotonic()
     back = availability_run.by_their_own_account(first_reads, changes, returned - 1, returned)
@@ -225,6 +226,7 @@ def test_a_process_has_a_replica_back_when_it_says_so_or_the_one_that_watches_fo
         ("2", "replica1"): 3,
         ("3", "replica1"): 2,
         ("3", "replica2"): 0,
+        ("4", "replica1"): 20,
     }
 
 
