@@ -12,7 +12,7 @@ from django.db import connections
 from django_rwrouter import process
 from django_rwrouter.conf import require_app
 from django_rwrouter.conf.clusters import get_topology
-from django_rwrouter.conf.labels import is_historical, label_of
+from django_rwrouter.conf.model_labels import is_historical, label_of
 from django_rwrouter.routing.decision_cache import route_read, route_write
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.base import ModelBase
 
 from django_rwrouter import process
-from django_rwrouter.conf.labels import (
+from django_rwrouter.conf.model_labels import (
     OWN_APP,
     is_historical,
     is_named,

@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_rwrouter import process
 from django_rwrouter.conf import SETTING
-from django_rwrouter.conf.labels import OPENING_QUOTES
+from django_rwrouter.conf.model_labels import OPENING_QUOTES
 from django_rwrouter.databases import by_name
 from django_rwrouter.databases.dialects import WORD, Dialect
 

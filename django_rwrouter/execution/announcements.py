@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_rwrouter.conf.labels import table_name
+from django_rwrouter.conf.model_labels import table_name
 from django_rwrouter.databases.sql import Statement
 from django_rwrouter.decision import Decision
 from django_rwrouter.scope.state import RoutingState

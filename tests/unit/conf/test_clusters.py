@@ -16,7 +16,7 @@ from django.db.migrations.state import ProjectState
 
 from django_rwrouter.conf import read
 from django_rwrouter.conf.clusters import Topology, get_topology
-from django_rwrouter.conf.labels import label_of
+from django_rwrouter.conf.model_labels import label_of
 from django_rwrouter.decision import Reason
 from django_rwrouter.stats.table import RoutingStatistics
 from tests.app.models import AuditProxy, AuditRow, Author, Book, Comic, DeviceSession, Note, Tag

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_rwrouter.conf.labels import table_name
+from django_rwrouter.conf.model_labels import table_name
 from django_rwrouter.databases import by_name
 from django_rwrouter.databases import sql as module
 from django_rwrouter.databases.sql import Kind, classify
