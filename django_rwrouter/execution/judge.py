@@ -76,6 +76,7 @@ def overrule(
     on_primary = topology.tables_on_primary
     reads_primary = bool(on_primary) and not on_primary.isdisjoint(statement.tables)
     lacking = topology.without(cluster, statement.tables) if topology.excepted_tables else ()
+    followed: Decision | None = None
     may_stay = not reads_primary and connection.alias not in lacking
     if decision is not None:
         if may_stay and _holds(decision, state, cluster):
@@ -85,13 +86,17 @@ def overrule(
     else:
         if may_stay and connection.in_atomic_block and _holds(None, state, cluster):
             return None
-        decision = _named_before(connection.alias, cluster)
+        decision = _bound(cluster, connection.alias)
+        if decision is None:
+            decision = followed = _followed(cluster, connection.alias)
         if decision is None:
             return None
     if reads_primary:
         route = None if decision.model is None else topology.route(decision.model)
         return (route or topology.raw_route(cluster.name)).decide(cluster.primary, Reason.PRIMARY_ONLY)
-    return substitute(decision, cluster, lacking)
+    better = substitute(decision, cluster, lacking)
+    # What Django has named itself, and stays where that is, is counted as "explicit".
+    return None if followed is not None and better.alias == connection.alias else better
 
 
 def move(
@@ -201,20 +206,24 @@ def _is_in_transaction(state: RoutingState, scope: ClusterScope, cluster: Cluste
     return transaction is Transaction.BLOCK or (transaction is Transaction.VIEW and not state.safe)
 
 
-def _named_before(alias: str, cluster: Cluster) -> Decision | None:
-    """Return a decision for a read whose replica nobody has named now.
-
-    The router did when it bound the queryset, however long ago; or Django reads where the object at hand came
-    from.
-    """
+def _bound(cluster: Cluster, alias: str) -> Decision | None:
+    """Return a decision for a read of a queryset that the router has bound to a replica, however long ago."""
     model = _bound_model(cluster)
-    if model is None:
-        follower = _runner(_followers())
-        if follower is None:
-            return None
-        model = type(follower)
-        if model.__module__ == "django.contrib.contenttypes.models":
-            model = follower.model_class()
+    return None if model is None else _decided(cluster, alias, model)
+
+
+def _followed(cluster: Cluster, alias: str) -> Decision | None:
+    """Return a decision for what Django reads where the object at hand came from, by the name of that."""
+    follower = _runner(_followers())
+    if follower is None:
+        return None
+    model: Any = type(follower)
+    if model.__module__ == "django.contrib.contenttypes.models":
+        model = follower.model_class()
+    return _decided(cluster, alias, model)
+
+
+def _decided(cluster: Cluster, alias: str, model: Any) -> Decision:
     topology = get_topology()
     route = None if model is None or not issubclass(model, Model) else topology.route(model)
     return (route or topology.raw_route(cluster.name)).decide(alias, Reason.EXPLICIT)
