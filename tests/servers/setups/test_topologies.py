@@ -94,7 +94,10 @@ def replicating(cluster, replica, change, back):
 # --- what the levels promise ----------------------------------------------------------------------
 
 
-def nothing_is_stale(routed):
+def nothing_is_stale(cluster, routed):
+    """Both replicas answer once they receive: one that has just connected is sent nothing for a while."""
+    Book.objects.create(title="the first that is sent")
+    cluster.wait_all(timeout=30.0)
     assert stale_reads() == 0
     assert read_on(routed) == set(REPLICAS)
 
@@ -103,7 +106,7 @@ def test_a_replica_of_a_replica(mariadb, routed):
     first, second = mariadb.replicas
     mariadb._follow(second, first, 10)
     try:
-        nothing_is_stale(routed)
+        nothing_is_stale(mariadb, routed)
         assert doctor() == {}
     finally:
         mariadb._follow(second, mariadb.primary, 10)
@@ -120,7 +123,7 @@ def test_a_standby_of_a_standby(postgresql, routed):
 
     follow(first)
     try:
-        nothing_is_stale(routed)
+        nothing_is_stale(postgresql, routed)
         assert doctor() == {}
     finally:
         follow(postgresql.primary)
@@ -135,7 +138,7 @@ def test_a_commit_that_waits_until_standbys_have_applied_it_is_seen_by_all(postg
     postgresql.primary.configure(**waits)
     try:
         connections.close_all()
-        nothing_is_stale(routed)
+        nothing_is_stale(postgresql, routed)
         rwrouter(CONSISTENCY="causal", WAIT_TIMEOUT=0.0)
         routed.clear()
         assert stale_reads() == 0
@@ -154,7 +157,7 @@ def test_replicas_by_file_and_offset_have_positions_as_well(mariadb, routed):
         for replica in mariadb.replicas:
             stack.enter_context(replicating(mariadb, replica, by_file, by_gtid))
         assert {replica.replication_status()["Using_Gtid"] for replica in mariadb.replicas} == {"No"}
-        nothing_is_stale(routed)
+        nothing_is_stale(mariadb, routed)
         assert doctor().keys() == {(alias, "replication", "warning") for alias in REPLICAS}
 
 
@@ -162,7 +165,7 @@ def test_several_domains(mariadb, routed):
     """Somebody else writes in a domain of his own, with numbers of his own."""
     for _ in range(3):
         mariadb.primary.sql("SET gtid_domain_id = 7; CREATE OR REPLACE TABLE rwrouter.other (id INT)")
-    nothing_is_stale(routed)
+    nothing_is_stale(mariadb, routed)
     assert "7-1-" in mariadb.position()
     # A client's position has both: a replica that lacks either has not reached it.
     first, second = mariadb.replicas
@@ -176,7 +179,7 @@ def test_several_domains(mariadb, routed):
         routing_scope(),
     ):
         mariadb.primary.sql("SET gtid_domain_id = 7; INSERT INTO rwrouter.other VALUES (1)")
-        nothing_is_stale(routed)
+        nothing_is_stale(mariadb, routed)
         assert second.sql("SELECT COUNT(*) FROM rwrouter.other") == [("1",)]
 
 
@@ -191,7 +194,7 @@ def test_parallel_replication(mariadb, routed):
                     "SET GLOBAL slave_parallel_threads = 0, slave_parallel_mode = optimistic",
                 )
             )
-        nothing_is_stale(routed)
+        nothing_is_stale(mariadb, routed)
         assert doctor() == {}
 
 
